@@ -1,0 +1,1 @@
+"""What yocc knows about models: profiles of detector families, and builders of whole graphs."""

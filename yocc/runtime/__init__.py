@@ -1,0 +1,1 @@
+"""Running, feeding and measuring models: backends, calibration sources, detection metrics."""
