@@ -1,0 +1,143 @@
+"""What a pass is, and what it is given."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import onnx
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.target import Target
+from yocc.errors import InternalError
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+Executor = Callable[[onnx.ModelProto], Callable[[Arrays], Arrays]]
+"""Prepares a model and returns what runs it: feeds by input name in, all outputs by name out."""
+
+
+class Feeds(Protocol):
+    """Pictures (or other inputs) to calibrate with, streamed: iterating again starts again.
+
+    Attributes:
+        description: where they come from, for the report.
+        stand_in: whether yocc made them up because the user gave none.
+    """
+
+    description: str
+    stand_in: bool
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Arrays]: ...
+
+
+class Progress(Protocol):
+    """Shows how far a long loop is; yields the items it was given."""
+
+    def __call__(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterable[Any]: ...
+
+
+def silent(items: Iterable[Any], label: str, total: int | None = None) -> Iterable[Any]:  # noqa: ARG001 # the protocol's
+    """Progress that shows nothing."""
+    return items
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a pass wants the user to know; it lands in the report.
+
+    Attributes:
+        origin: the pass that said it.
+        message: one sentence.
+        node: the node or tensor concerned, or empty.
+        level: `info` is read by who looks for it, `warning` is shown.
+    """
+
+    origin: str
+    message: str
+    node: str = ""
+    level: Literal["info", "warning"] = "info"
+
+
+@dataclass
+class PassContext:
+    """Everything around the graph that a pass may use.
+
+    Attributes:
+        target: what the backend wants.
+        feeds: calibration inputs, or None when there are none.
+        executor: runs models, for passes that measure; None when nothing may be run.
+        protected: names of tensors whose channels and types must stay, beyond the graph's own inputs and outputs.
+        input_shapes: a concrete shape for each graph input with symbolic dimensions, used for counting and analysis.
+        seed: seed of everything random.
+        progress: shows long loops.
+        notes: what the passes had to say.
+        details: figures of each pass for the report, by pass name.
+    """
+
+    target: Target
+    feeds: Feeds | None = None
+    executor: Executor | None = None
+    protected: frozenset[str] = frozenset()
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    seed: int = 0
+    progress: Progress = silent
+    notes: list[Note] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    _origin: str = "pipeline"
+
+    def note(self, message: str, *, node: str = "", level: Literal["info", "warning"] = "info") -> None:
+        """Say something that belongs in the report, under the name of the pass that runs."""
+        self.notes.append(Note(self._origin, message, node, level))
+
+    def enter(self, origin: str) -> None:
+        """From now on notes are made under this name."""
+        self._origin = origin
+
+    def random(self) -> np.random.Generator:
+        """A fresh generator: the same seed gives the same numbers whatever ran before."""
+        return np.random.default_rng(self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass(abc.ABC):
+    """A rewrite of a graph; its dataclass fields are its options, validated in `__post_init__`.
+
+    A pass changes the graph in place and returns how many rewrites it made. It neither sorts, cleans, infers shapes,
+    verifies nor logs: the pipeline does that after each pass that changed something.
+    """
+
+    name: ClassVar[str]
+    """The name in pipelines; also the name of the module."""
+    summary: ClassVar[str]
+    """One line for `yocc passes`."""
+
+    def min_opset(self, ctx: PassContext) -> int:  # noqa: ARG002 # for passes that need one
+        """Oldest opset the pass can work in; the pipeline raises the graph's before it runs."""
+        return 0
+
+    def requires(self, graph: Graph, ctx: PassContext) -> None:  # noqa: B027 # optional
+        """Raise a `YoccError` when the pass cannot be meant on this graph."""
+
+    @abc.abstractmethod
+    def run(self, graph: Graph, ctx: PassContext) -> int:
+        """Rewrite the graph in place and return the number of rewrites."""
+
+    def ensures(self, graph: Graph, ctx: PassContext) -> None:  # noqa: B027 # optional
+        """Raise an `InternalError` when the pass did not do what it promises."""
+
+
+def require_executor(ctx: PassContext, who: str) -> Executor:
+    """The context's executor.
+
+    Raises:
+        InternalError: the caller built a context without one.
+    """
+    if ctx.executor is None:
+        raise InternalError(f"{who} runs the model, so its PassContext needs an executor.")
+    return ctx.executor
+

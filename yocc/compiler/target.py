@@ -1,0 +1,92 @@
+"""What a backend wants, as data: passes read a `Target` and never name a backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from yocc.errors import OptionError
+
+
+@dataclass(frozen=True)
+class TensorScheme:
+    """How the values of one kind of tensor are coded.
+
+    Attributes:
+        bits: bits of one code.
+        signed: whether codes are signed (int8) or not (uint8).
+        symmetric: whether the zero point is fixed (0 if signed, the middle of the range if not).
+        per_channel: whether each output channel has a scale of its own; weights only.
+        code: spacing of the codes.
+    """
+
+    bits: int = 8
+    signed: bool = True
+    symmetric: bool = True
+    per_channel: bool = False
+    code: Literal["linear", "log2"] = "linear"
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 16:
+            raise OptionError(f"A tensor cannot be coded in {self.bits} bits.", "Use 2 to 16.")
+
+    @property
+    def lowest(self) -> int:
+        """Lowest code; symmetric signed codes leave -2^(bits-1) out, so that the range is the same on both sides."""
+        if not self.signed:
+            return 0
+        return -(2 ** (self.bits - 1)) + (1 if self.symmetric else 0)
+
+    @property
+    def highest(self) -> int:
+        """Highest code."""
+        return 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One reason why a target cannot take a graph.
+
+    Attributes:
+        node: the node's name, or the tensor's where no node is at fault.
+        reason: what the target cannot do.
+        hint: what the user can do about it.
+    """
+
+    node: str
+    reason: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Everything about a backend that a pass may depend on.
+
+    Attributes:
+        name: the backend's name, for reports only; no pass decides by it.
+        opset: oldest opset the written model should have.
+        channel_multiple: kept channel counts are multiples of this where that is reachable.
+        activations: coding of activations.
+        weights: coding of weights.
+        placement: `whole_graph` quantizes every tensor between operators of `int8_ops`; `inputs` only what enters an
+            operator that has weights.
+        bias: `int32` codes the bias with the scale of input times weight, `float` leaves it.
+        int8_ops: operators that compute on codes.
+        shared_scale_ops: operators whose inputs and outputs must have one scale.
+        rest_is_fp16: whether what stays out of int8 becomes fp16 when both are asked for.
+    """
+
+    name: str
+    opset: int = 13
+    channel_multiple: int = 8
+    activations: TensorScheme = field(default_factory=TensorScheme)
+    weights: TensorScheme = field(default_factory=lambda: TensorScheme(per_channel=True))
+    placement: Literal["whole_graph", "inputs"] = "inputs"
+    bias: Literal["int32", "float"] = "float"
+    int8_ops: frozenset[str] = frozenset({"Conv", "Gemm", "MatMul"})
+    shared_scale_ops: frozenset[str] = frozenset({"Concat", "MaxPool", "Resize"})
+    rest_is_fp16: bool = False
+
+    def __post_init__(self) -> None:
+        if self.channel_multiple < 1:
+            raise OptionError(f"A channel multiple of {self.channel_multiple} has no meaning.", "Use 1 or more.")
