@@ -20,6 +20,7 @@ import onnx.shape_inference
 import onnx.version_converter
 import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError
+from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from yocc.compiler import external
@@ -185,6 +186,11 @@ def skeleton(graph: Graph) -> onnx.ModelProto:
     del model.graph.value_info[:]
     model.ir_version = _ir_version(graph, model)
     return model
+
+
+def node_proto(node: gs.Node) -> onnx.NodeProto:
+    """One node as onnx writes it, for analyses that ask onnx about a single operator."""
+    return OnnxExporter.export_node(node)
 
 
 def convert_opset(graph: Graph, opset: int) -> Graph:

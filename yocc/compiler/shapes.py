@@ -1,0 +1,167 @@
+"""Concrete shapes of every tensor, also of a graph whose shapes are symbolic.
+
+Counting MACs and following channels through a Reshape need numbers. The graph keeps its symbolic dimensions; this
+analysis walks it once with concrete input shapes and also evaluates the small integer arithmetic (Shape, Gather,
+Concat, ...) by which exporters compute shapes at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.shape_inference
+import onnx_graphsurgeon as gs
+from onnx.reference import ReferenceEvaluator
+
+from yocc.compiler.graph import SMALL_CONSTANT, Graph, node_proto
+from yocc.errors import OptionError
+
+Array = np.ndarray[Any, Any]
+DEFAULT_SIDE = 640
+"""Height and width assumed for a symbolic picture, the input size of most detectors in pixels."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What is known of a graph's tensors for one choice of input shapes.
+
+    Attributes:
+        shapes: shape of each tensor whose shape could be found, constants included.
+        values: value of each small tensor that depends on shapes and constants only, constants included.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    values: Mapping[str, Array]
+
+    def of(self, tensor: gs.Tensor) -> tuple[int, ...] | None:
+        """Shape of a tensor, or None when it depends on data."""
+        return self.shapes.get(tensor.name)
+
+
+def concrete_shapes(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Shapes:
+    """Walk the graph with concrete input shapes.
+
+    Args:
+        graph: sorted, as after `refresh`.
+        input_shapes: a shape for each input with symbolic dimensions; see `default_input_shapes`.
+
+    Raises:
+        OptionError: a given shape contradicts the graph's own.
+    """
+    shapes: dict[str, tuple[int, ...]] = dict(default_input_shapes(graph))
+    for name, shape in (input_shapes or {}).items():
+        _check_input(graph, name, shape)
+        shapes[name] = tuple(shape)
+    types = {tensor.name: tensor.dtype for tensor in graph.inputs}
+    values: dict[str, Array] = {}
+    for tensor in graph.tensors().values():
+        if isinstance(tensor, gs.Constant):
+            shapes[tensor.name] = tuple(tensor.shape)
+            types[tensor.name] = tensor.export_dtype
+            if int(np.prod(tensor.shape)) <= SMALL_CONSTANT:
+                values[tensor.name] = tensor.values
+    opsets = [onnx.helper.make_opsetid("", graph.opset)]
+    for node in graph.nodes:
+        _walk(node, graph.opset, opsets, shapes, types, values)
+    return Shapes(shapes, values)
+
+
+def default_input_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Shapes of the graph's inputs: batch 1 and pictures of 640 x 640 where the graph leaves it open."""
+    shapes = {}
+    for tensor in graph.inputs:
+        if tensor.shape is None:
+            continue
+        dims = list(tensor.shape)
+        for axis, dim in enumerate(dims):
+            if not isinstance(dim, int) or dim <= 0:
+                dims[axis] = DEFAULT_SIDE if len(dims) == 4 and axis >= 2 else 1
+        shapes[tensor.name] = tuple(dims)
+    return shapes
+
+
+def _check_input(graph: Graph, name: str, shape: tuple[int, ...]) -> None:
+    tensor = next((tensor for tensor in graph.inputs if tensor.name == name), None)
+    if tensor is None:
+        raise OptionError(f"The model has no input {name!r}.", f"Its inputs: {', '.join(t.name for t in graph.inputs)}.")
+    fixed = tensor.shape if tensor.shape is not None else [None] * len(shape)
+    if len(fixed) != len(shape) or any(isinstance(dim, int) and dim > 0 and dim != size for dim, size in zip(fixed, shape, strict=True)):
+        raise OptionError(f"Input {name!r} is {list(fixed)}, which {list(shape)} does not fit.")
+
+
+def _walk(
+    node: gs.Node,
+    opset: int,
+    opsets: list[onnx.OperatorSetIdProto],
+    shapes: dict[str, tuple[int, ...]],
+    types: dict[str, Any],
+    values: dict[str, Array],
+) -> None:
+    if node.domain or any(True for _ in node.subgraphs()):
+        return
+    proto = node_proto(node)
+    if node.op == "Shape" and node.inputs[0].name in shapes:
+        _evaluate(proto, opsets, {node.inputs[0].name: np.empty(0)}, values, shapes, types, shapes[node.inputs[0].name])
+        return
+    names = [tensor.name for tensor in node.inputs if tensor.name]
+    if names and all(name in values for name in names):
+        known = {name: values[name] for name in names}
+        _evaluate(proto, opsets, known, values, shapes, types, None)
+        return
+    if not all(name in shapes and types.get(name) is not None for name in names):
+        return
+    try:
+        schema = onnx.defs.get_schema(node.op, opset, "")
+        inferred = onnx.shape_inference.infer_node_outputs(
+            schema,
+            proto,
+            {name: _type(types[name], shapes[name]) for name in names},
+            {name: onnx.numpy_helper.from_array(values[name], name) for name in names if name in values},
+            opset_imports=opsets,
+        )
+    except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError, RuntimeError):
+        return
+    for name, kind in inferred.items():
+        tensor = kind.tensor_type
+        if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
+            shapes[name] = tuple(dim.dim_value for dim in tensor.shape.dim)
+            types[name] = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+
+
+def _evaluate(
+    proto: onnx.NodeProto,
+    opsets: list[onnx.OperatorSetIdProto],
+    known: dict[str, Array],
+    values: dict[str, Array],
+    shapes: dict[str, tuple[int, ...]],
+    types: dict[str, Any],
+    shape_of_input: tuple[int, ...] | None,
+) -> None:
+    """Compute a node on known values; Shape needs only a stand-in of the right shape."""
+    if shape_of_input is not None:
+        known = {name: np.broadcast_to(np.float32(0), shape_of_input) for name in known}
+    undefined = onnx.TensorProto.UNDEFINED
+    graph = onnx.helper.make_graph(
+        [proto],
+        "node",
+        [onnx.helper.make_tensor_value_info(name, undefined, None) for name in known],
+        [onnx.helper.make_tensor_value_info(name, undefined, None) for name in proto.output],
+    )
+    try:
+        results = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets)).run(None, known)
+    except Exception:  # noqa: BLE001 # whatever the evaluator lacks, the value is then simply not known
+        return
+    for name, value in zip(proto.output, results, strict=False):
+        value = np.asarray(value)
+        shapes[name], types[name] = value.shape, value.dtype
+        if value.size <= SMALL_CONSTANT:
+            values[name] = value
+
+
+def _type(dtype: Any, shape: tuple[int, ...]) -> onnx.TypeProto:
+    elem = dtype if isinstance(dtype, int) else onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return onnx.helper.make_tensor_type_proto(elem, shape)
