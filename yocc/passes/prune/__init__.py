@@ -1,0 +1,92 @@
+"""Structured pruning: remove whole channels until parameters and MACs both meet their targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from yocc.compiler.cost import layer_costs, totals
+from yocc.compiler.graph import Graph
+from yocc.compiler.passes import Pass, PassContext
+from yocc.compiler.shapes import concrete_shapes
+from yocc.errors import InternalError, OptionError
+from yocc.passes.prune.plan import PrunePlan, plan_pruning
+from yocc.passes.prune.remove import remove_channels
+
+PROMISE = 0.01
+"""How far parameters and MACs may be from the target without a warning, as a share of the original."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune(Pass):
+    """Remove channels until `ratio` of the parameters and `ratio` of the MACs are gone.
+
+    Attributes:
+        ratio: share to remove, of both.
+        criterion: what says how much a channel matters.
+        multiple: kept channel counts are multiples of this where that is reachable; the target's when None.
+    """
+
+    name: ClassVar[str] = "prune"
+    summary: ClassVar[str] = "remove channels until parameters and MACs both meet the target"
+
+    ratio: float = 0.4
+    criterion: Literal["auto", "bn_gamma", "l1", "l2"] = "auto"
+    multiple: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio < 1:
+            raise OptionError(f"A pruning ratio of {self.ratio:g} has no meaning.", "Use a share between 0 and 1, such as 0.4.")
+        if self.multiple is not None and self.multiple < 1:
+            raise OptionError(f"A channel multiple of {self.multiple} has no meaning.", "Use 1 or more.")
+
+    def min_opset(self, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
+        """Split sizes and Slice bounds are inputs from opset 13 on, which is the only form this pass rewrites."""
+        return 13
+
+    def run(self, graph: Graph, ctx: PassContext) -> int:
+        """Decide which channels go and take them out.
+
+        Raises:
+            PassError: nothing in the graph can be pruned, or the criterion does not apply to it.
+        """
+        multiple = self.multiple or ctx.target.channel_multiple
+        plan = plan_pruning(graph, ctx, ratio=self.ratio, criterion=self.criterion, multiple=multiple)
+        self._tell(ctx, plan, multiple)
+        ctx.details[self.name] = _details(plan)
+        return remove_channels(graph, plan.shapes, plan.channels, plan.kept)
+
+    def ensures(self, graph: Graph, ctx: PassContext) -> None:
+        """The graph must cost what the plan said it would."""
+        now = totals(layer_costs(graph, concrete_shapes(graph, ctx.input_shapes)))
+        promised = ctx.details[self.name]
+        if abs(now.parameters / promised["parameters_before"] - promised["parameters"]) > 1e-6:
+            raise InternalError(f"Pruning left {now.parameters} parameters, which is not the share {promised['parameters']}.")
+
+    def _tell(self, ctx: PassContext, plan: PrunePlan, multiple: int) -> None:
+        left = 1 - self.ratio
+        for layer, reason in plan.channels.reasons.items():
+            ctx.note(f"Output channels stay: {reason.text}.", node=layer)
+        if plan.allocation.multiple < multiple:
+            ctx.note(
+                f"Channel counts are multiples of {plan.allocation.multiple}: the targets are not reachable in steps of {multiple}."
+            )
+        if plan.allocation.missed(left, left) > PROMISE:
+            ctx.note(
+                f"Asked to leave {left:.0%} of parameters and MACs; the nearest reachable is "
+                f"{plan.allocation.parameters:.1%} of the parameters and {plan.allocation.macs:.1%} of the MACs.",
+                level="warning",
+            )
+
+
+def _details(plan: PrunePlan) -> dict[str, Any]:
+    cuts = [cut for cut in plan.channels.cuts if cut.role == "out"]
+    return {
+        "parameters": plan.allocation.parameters,
+        "macs": plan.allocation.macs,
+        "parameters_before": plan.before.parameters,
+        "macs_before": plan.before.macs,
+        "multiple": plan.allocation.multiple,
+        "layers": {cut.node: {"channels": len(cut.atoms), "kept": int(plan.kept[cut.atoms].sum())} for cut in cuts},
+        "left_alone": {layer: reason.text for layer, reason in plan.channels.reasons.items()},
+    }

@@ -1,0 +1,69 @@
+"""The decision which channels go, apart from taking them out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from yocc.compiler.cost import Totals, layer_costs, totals
+from yocc.compiler.graph import Graph
+from yocc.compiler.passes import PassContext
+from yocc.compiler.shapes import Shapes, concrete_shapes
+from yocc.errors import PassError
+from yocc.passes.prune.allocate import Allocation, allocate
+from yocc.passes.prune.budget import capacity
+from yocc.passes.prune.channels import ChannelMap, map_channels
+from yocc.passes.prune.saliency import saliency
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """What is to be removed, and what that was decided from.
+
+    Attributes:
+        shapes: concrete shapes before pruning.
+        channels: the channel map before pruning.
+        before: parameters and MACs before pruning.
+        allocation: how many classes each group keeps.
+        kept: whether each class stays, shape [classes].
+    """
+
+    shapes: Shapes
+    channels: ChannelMap
+    before: Totals
+    allocation: Allocation
+    kept: Any
+
+
+def plan_pruning(graph: Graph, ctx: PassContext, *, ratio: float, criterion: str, multiple: int) -> PrunePlan:
+    """Decide which channels to remove so that `ratio` of parameters and of MACs goes.
+
+    Raises:
+        PassError: nothing in the graph can be pruned, or the criterion does not apply to it.
+    """
+    shapes = concrete_shapes(graph, ctx.input_shapes)
+    layers = layer_costs(graph, shapes)
+    channels = map_channels(graph, shapes, ctx.protected)
+    if not channels.groups:
+        raise PassError("No channel of this model can be removed.", "See `yocc inspect` for the reason at each layer.")
+    scores = saliency(graph, channels, criterion)
+    if np.isnan(np.concatenate([scores[group.classes] for group in channels.groups])).any():
+        raise PassError(
+            f"The criterion {criterion!r} needs batch normalisation, which this model has fused away.",
+            "Use criterion=auto or l2.",
+        )
+    order = [group.classes[np.argsort(-scores[group.classes], kind="stable")] for group in channels.groups]
+    allocation = allocate(
+        capacity(graph, channels, layers),
+        [scores[classes] for classes in order],
+        [group.repeats for group in channels.groups],
+        parameters=1 - ratio,
+        macs=1 - ratio,
+        multiple=multiple,
+    )
+    kept = np.ones(channels.classes, dtype=bool)
+    for classes, count in zip(order, allocation.kept, strict=True):
+        kept[classes[count:]] = False
+    return PrunePlan(shapes, channels, totals(layers), allocation, kept)
