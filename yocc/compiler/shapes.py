@@ -87,9 +87,13 @@ def default_input_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
 def _check_input(graph: Graph, name: str, shape: tuple[int, ...]) -> None:
     tensor = next((tensor for tensor in graph.inputs if tensor.name == name), None)
     if tensor is None:
-        raise OptionError(f"The model has no input {name!r}.", f"Its inputs: {', '.join(t.name for t in graph.inputs)}.")
+        raise OptionError(
+            f"The model has no input {name!r}.", f"Its inputs: {', '.join(t.name for t in graph.inputs)}."
+        )
     fixed = tensor.shape if tensor.shape is not None else [None] * len(shape)
-    if len(fixed) != len(shape) or any(isinstance(dim, int) and dim > 0 and dim != size for dim, size in zip(fixed, shape, strict=True)):
+    if len(fixed) != len(shape) or any(
+        isinstance(dim, int) and dim > 0 and dim != size for dim, size in zip(fixed, shape, strict=True)
+    ):
         raise OptionError(f"Input {name!r} is {list(fixed)}, which {list(shape)} does not fit.")
 
 

@@ -11,7 +11,7 @@ from yocc.compiler.passes import Pass, PassContext
 from yocc.compiler.shapes import concrete_shapes
 from yocc.errors import InternalError, OptionError
 from yocc.passes.prune.plan import PrunePlan, plan_pruning
-from yocc.passes.prune.remove import remove_channels
+from yocc.passes.prune.remove import remove_channels, split_shared
 
 PROMISE = 0.01
 """How far parameters and MACs may be from the target without a warning, as a share of the original."""
@@ -36,7 +36,9 @@ class Prune(Pass):
 
     def __post_init__(self) -> None:
         if not 0 < self.ratio < 1:
-            raise OptionError(f"A pruning ratio of {self.ratio:g} has no meaning.", "Use a share between 0 and 1, such as 0.4.")
+            raise OptionError(
+                f"A pruning ratio of {self.ratio:g} has no meaning.", "Use a share between 0 and 1, such as 0.4."
+            )
         if self.multiple is not None and self.multiple < 1:
             raise OptionError(f"A channel multiple of {self.multiple} has no meaning.", "Use 1 or more.")
 
@@ -51,6 +53,7 @@ class Prune(Pass):
             PassError: nothing in the graph can be pruned, or the criterion does not apply to it.
         """
         multiple = self.multiple or ctx.target.channel_multiple
+        split_shared(graph)
         plan = plan_pruning(graph, ctx, ratio=self.ratio, criterion=self.criterion, multiple=multiple)
         self._tell(ctx, plan, multiple)
         ctx.details[self.name] = _details(plan)
@@ -61,7 +64,9 @@ class Prune(Pass):
         now = totals(layer_costs(graph, concrete_shapes(graph, ctx.input_shapes)))
         promised = ctx.details[self.name]
         if abs(now.parameters / promised["parameters_before"] - promised["parameters"]) > 1e-6:
-            raise InternalError(f"Pruning left {now.parameters} parameters, which is not the share {promised['parameters']}.")
+            raise InternalError(
+                f"Pruning left {now.parameters} parameters, which is not the share {promised['parameters']}."
+            )
 
     def _tell(self, ctx: PassContext, plan: PrunePlan, multiple: int) -> None:
         left = 1 - self.ratio

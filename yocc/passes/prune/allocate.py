@@ -74,9 +74,17 @@ def allocate(
 
 
 def _allocate(
-    capacity: Capacity, saliency: Sequence[Vector], repeats: Sequence[int], parameters: float, macs: float, multiple: int
+    capacity: Capacity,
+    saliency: Sequence[Vector],
+    repeats: Sequence[int],
+    parameters: float,
+    macs: float,
+    multiple: int,
 ) -> Allocation:
-    levels = [_levels(len(scores), max(1, multiple // np.gcd(multiple, times))) for scores, times in zip(saliency, repeats, strict=True)]
+    levels = [
+        _levels(len(scores), max(1, multiple // np.gcd(multiple, times)))
+        for scores, times in zip(saliency, repeats, strict=True)
+    ]
     left = [np.log(_left(scores, counts)) for scores, counts in zip(saliency, levels, strict=True)]
     full = np.array([counts[0] for counts in levels], dtype=np.float64)
     all_parameters, all_macs = capacity.totals(full)
@@ -105,7 +113,9 @@ def _counts(levels: Sequence[list[int]], position: Any) -> Vector:
     return np.array([counts[index] for counts, index in zip(levels, position, strict=True)], dtype=np.float64)
 
 
-def _descend(capacity: Capacity, levels: Sequence[list[int]], left: Sequence[Vector], goal: Vector, scale: Vector) -> Any:
+def _descend(
+    capacity: Capacity, levels: Sequence[list[int]], left: Sequence[Vector], goal: Vector, scale: Vector
+) -> Any:
     """Greedily take the cheapest step until no step stays above both targets."""
     position = np.zeros(len(levels), dtype=int)
     last = np.array([len(counts) - 1 for counts in levels])
@@ -138,7 +148,12 @@ def _polish(
         missed = _missed(capacity, levels, position, goal, scale)
         if missed <= TOLERANCE:
             return position
-        moves = [(group, step) for group in range(len(levels)) for step in (-1, 1) if 0 <= position[group] + step <= last[group]]
+        moves = [
+            (group, step)
+            for group in range(len(levels))
+            for step in (-1, 1)
+            if 0 <= position[group] + step <= last[group]
+        ]
         candidates = _nearest_moves(capacity, levels, position, moves, goal, scale)
         best: tuple[float, float, Any] | None = None
         for changed in candidates:
@@ -154,7 +169,12 @@ def _polish(
 
 
 def _nearest_moves(
-    capacity: Capacity, levels: Sequence[list[int]], position: Any, moves: list[tuple[int, int]], goal: Vector, scale: Vector
+    capacity: Capacity,
+    levels: Sequence[list[int]],
+    position: Any,
+    moves: list[tuple[int, int]],
+    goal: Vector,
+    scale: Vector,
 ) -> list[Any]:
     """The single and paired moves that to first order come nearest to the targets, up to 64 of them."""
     kept = _counts(levels, position)

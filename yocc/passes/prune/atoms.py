@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.int32]]
+Role = Literal["out", "in", "along"]
 FROZEN = 0
 LARGEST = 2**25
 """Elements up to which an atom array may be spread out; beyond it the channels are frozen."""
@@ -34,7 +35,7 @@ class WeightCut:
     slot: int
     axis: int
     atoms: Array
-    role: Literal["out", "in", "along"]
+    role: Role
 
 
 @dataclass(frozen=True)

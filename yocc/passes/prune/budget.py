@@ -70,13 +70,26 @@ def capacity(graph: Graph, channels: ChannelMap, layers: list[LayerCost]) -> Cap
         group_of[group.classes] = index
     cuts = {(cut.node, cut.slot, cut.axis): cut for cut in channels.cuts}
     nodes = {node.name: node for node in graph.nodes}
-    rows = [_row(layer, nodes[layer.node], cuts, group_of, len(channels.groups)) for layer in layers if layer.weight_shape]
+    seen: set[str] = set()
+    rows = []
+    for layer in layers:
+        if not layer.weight_shape:
+            continue
+        row = _row(layer, nodes[layer.node], cuts, group_of, len(channels.groups))
+        weight = weight_of(nodes[layer.node]).name
+        rows.append((*row[:4], 0.0 if weight in seen else row[4], row[5]))
+        seen.add(weight)
     out, out_fixed, into, into_fixed, parameters, macs = (np.array(column) for column in zip(*rows, strict=True))
     linear = np.zeros(len(channels.groups))
     counted = {layer.node for layer in layers if layer.parameters}
     for cut in channels.cuts:
         node = nodes[cut.node]
-        if cut.node in counted and cut.role == "along" and cut.slot in (1, 2) and weight_of(node) is not node.inputs[cut.slot]:
+        if (
+            cut.node in counted
+            and cut.role == "along"
+            and cut.slot in (1, 2)
+            and weight_of(node) is not node.inputs[cut.slot]
+        ):
             _add_counts(linear, cut.atoms, group_of)
     full = np.array([len(group.classes) for group in channels.groups], dtype=np.float64)
     unfixed = Capacity(out, out_fixed, into, into_fixed, parameters, macs, linear, 0.0)
@@ -85,7 +98,9 @@ def capacity(graph: Graph, channels: ChannelMap, layers: list[LayerCost]) -> Cap
     )
 
 
-def _row(layer: LayerCost, node: Any, cuts: dict[tuple[str, int, int], Any], group_of: Any, groups: int) -> tuple[Any, ...]:
+def _row(
+    layer: LayerCost, node: Any, cuts: dict[tuple[str, int, int], Any], group_of: Any, groups: int
+) -> tuple[Any, ...]:
     """One layer's counts of output and input channels by group, and its cost for each pair of them."""
     shape = layer.weight_shape or ()
     slot = next(slot for slot, tensor in enumerate(node.inputs) if tensor is weight_of(node) or slot == 1)

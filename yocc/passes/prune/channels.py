@@ -123,6 +123,10 @@ def _groups(atoms: Mapping[str, Array], cuts: Iterable[WeightCut], count: int) -
     for numbers in members.values():
         producers = made[numbers[0]]
         groups.append(
-            Group(np.array(numbers, dtype=np.int32), tuple(name for name, _ in producers), max(times for _, times in producers))
+            Group(
+                np.array(numbers, dtype=np.int32),
+                tuple(name for name, _ in producers),
+                max(times for _, times in producers),
+            )
         )
     return tuple(groups)

@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.ops import Flow
 from yocc.compiler.shapes import Shapes
-from yocc.passes.prune.atoms import FROZEN, LARGEST, Array, AtomTable, WeightCut, along, compress, varying_axes
+from yocc.passes.prune.atoms import FROZEN, LARGEST, Array, AtomTable, Role, WeightCut, along, compress, varying_axes
 
 
 class Walk:
@@ -26,6 +26,7 @@ class Walk:
         table: the atoms.
         atoms: atom array of each variable tensor met so far.
         cuts: constants to cut.
+        weights: atoms by which each weight is cut along each axis, so that layers sharing a weight stay alike.
     """
 
     def __init__(self, shapes: Shapes) -> None:
@@ -33,6 +34,7 @@ class Walk:
         self.table = AtomTable()
         self.atoms: dict[str, Array] = {}
         self.cuts: list[WeightCut] = []
+        self.weights: dict[tuple[str, int], Array] = {}
 
     def shape(self, tensor: gs.Tensor) -> tuple[int, ...]:
         """Shape of a tensor that is known to have one."""
@@ -55,12 +57,15 @@ class Walk:
             return np.full(shape[axis], FROZEN, dtype=np.int32)
         return along(atoms, axis, shape[axis])
 
-    def cut(self, node: gs.Node, slot: int, axis: int, atoms: Array, role: str = "along") -> None:
+    def cut(self, node: gs.Node, slot: int, axis: int, atoms: Array, role: Role = "along") -> None:
         """Record a constant to cut; a parameter that is computed at run time freezes the channels instead."""
         if slot >= len(node.inputs) or node.inputs[slot].is_empty():
             return
-        if isinstance(node.inputs[slot], gs.Constant):
-            self.cuts.append(WeightCut(node.name, slot, axis, atoms, role))  # type: ignore[arg-type]
+        constant = node.inputs[slot]
+        if isinstance(constant, gs.Constant):
+            self.cuts.append(WeightCut(node.name, slot, axis, atoms, role))
+            if role != "along":
+                self.table.join(self.weights.setdefault((constant.name, axis), atoms), atoms)
         else:
             self.table.freeze(atoms, node.name, f"input {slot} of {node.op} is computed at run time")
 
@@ -173,7 +178,11 @@ def _per_channel(walk: Walk, node: gs.Node) -> list[Array]:
 
 
 def _unary(walk: Walk, node: gs.Node) -> list[Array]:
-    if any(len(walk.shape(tensor)) == 1 and walk.shape(tensor)[0] > 1 for tensor in node.inputs[1:] if not tensor.is_empty()):
+    if any(
+        len(walk.shape(tensor)) == 1 and walk.shape(tensor)[0] > 1
+        for tensor in node.inputs[1:]
+        if not tensor.is_empty()
+    ):
         return give_up(walk, node, f"{node.op} has a parameter for each channel")
     atoms = walk.of(node.inputs[0])
     return [atoms for _ in node.outputs]

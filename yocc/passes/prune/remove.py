@@ -10,8 +10,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.ops import OPS, WEIGHTED
 from yocc.compiler.shapes import Shapes
-from yocc.passes.prune.atoms import along
+from yocc.passes.prune.atoms import WeightCut, along
 from yocc.passes.prune.channels import ChannelMap
 from yocc.passes.prune.flows import slice_ranges
 
@@ -39,17 +40,22 @@ def remove_channels(graph: Graph, shapes: Shapes, channels: ChannelMap, kept: Ma
     return rewrites
 
 
-def _cut_constants(graph: Graph, channels: ChannelMap, kept: Mask) -> int:
-    nodes = {node.name: node for node in graph.nodes}
-    rewrites = 0
-    for cut in channels.cuts:
-        indices = np.flatnonzero(kept[cut.atoms])
-        if len(indices) == len(cut.atoms):
-            continue
-        node = nodes[cut.node]
-        own_constant(node, cut.slot).values = np.ascontiguousarray(node.inputs[cut.slot].values.take(indices, axis=cut.axis))
-        rewrites += 1
-    return rewrites
+def split_shared(graph: Graph) -> None:
+    """Give each operator its own biases and normalisation parameters, which exporters store once when they are equal.
+
+    Weight matrices that several layers share stay shared: the channel map keeps such layers alike.
+    """
+    for node in graph.nodes:
+        for slot in OPS[node.op].parameters if node.op in OPS else ():
+            if slot < len(node.inputs) and isinstance(node.inputs[slot], gs.Constant) and not _is_matrix(node, slot):
+                own_constant(node, slot)
+
+
+def _is_matrix(node: gs.Node, slot: int) -> bool:
+    depthwise = (
+        node.op in ("Conv", "ConvTranspose") and node.attrs.get("group", 1) > 1 and node.inputs[slot].shape[1:2] == (1,)
+    )
+    return slot == 1 and node.op in WEIGHTED and not depthwise
 
 
 def own_constant(node: gs.Node, slot: int) -> gs.Constant:
@@ -59,6 +65,40 @@ def own_constant(node: gs.Node, slot: int) -> gs.Constant:
         constant = gs.Constant(f"{constant.name}_{node.name}_{slot}", constant.values)
         node.inputs[slot] = constant
     return constant
+
+
+def _cut_constants(graph: Graph, channels: ChannelMap, kept: Mask) -> int:
+    nodes = {node.name: node for node in graph.nodes}
+    by_input: dict[tuple[str, int], list[WeightCut]] = {}
+    for cut in channels.cuts:
+        if not kept[cut.atoms].all():
+            by_input.setdefault((cut.node, cut.slot), []).append(cut)
+    done: dict[int, bytes] = {}
+    rewrites = 0
+    for (name, slot), cuts in by_input.items():
+        constant = nodes[name].inputs[slot]
+        same = _signature(cuts, kept)
+        if done.get(id(constant)) == same:
+            continue
+        if not all(_reads_alike(reader, constant, by_input, kept, same) for reader in constant.outputs):
+            constant = own_constant(nodes[name], slot)
+        values = constant.values
+        for cut in cuts:
+            values = values.take(np.flatnonzero(kept[cut.atoms]), axis=cut.axis)
+        constant.values = np.ascontiguousarray(values)
+        done[id(constant)] = same
+        rewrites += 1
+    return rewrites
+
+
+def _reads_alike(reader: gs.Node, constant: gs.Constant, by_input: Any, kept: Mask, same: bytes) -> bool:
+    """Whether every use of a constant by a node is cut in the same way."""
+    slots = [slot for slot, tensor in enumerate(reader.inputs) if tensor is constant]
+    return all(_signature(by_input.get((reader.name, slot), []), kept) == same for slot in slots)
+
+
+def _signature(cuts: list[WeightCut], kept: Mask) -> bytes:
+    return b"|".join(bytes([cut.axis]) + kept[cut.atoms].tobytes() for cut in sorted(cuts, key=lambda cut: cut.axis))
 
 
 class _Removal:
