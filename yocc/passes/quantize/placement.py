@@ -1,0 +1,110 @@
+"""Which tensors are coded, which of them share a scale, and what stays float: structure only, no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.ops import WEIGHTED
+from yocc.compiler.target import Target
+from yocc.passes.heads import decode_nodes, final_layers
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The decision where codes go.
+
+    Attributes:
+        groups: names of activation tensors, those of one group sharing a scale, in graph order.
+        layers: names of the weighted nodes whose weights are coded.
+        left_float: reason for each weighted or codable node that stays float, by node name.
+    """
+
+    groups: tuple[tuple[str, ...], ...]
+    layers: tuple[str, ...]
+    left_float: Mapping[str, str]
+
+
+def place(graph: Graph, target: Target) -> Placement:
+    """Decide from the structure of the graph and the wishes of the target."""
+    left_float = _stays_float(graph, target)
+    layers = tuple(node.name for node in graph.nodes if node.op in WEIGHTED and node.name not in left_float)
+    coded: dict[str, gs.Tensor] = {}
+    for node in graph.nodes:
+        if node.name in left_float or node.op not in target.int8_ops | target.shared_scale_ops:
+            continue
+        if target.placement == "inputs" and node.op not in WEIGHTED:
+            continue
+        tensors = node.inputs if target.placement == "inputs" else [*node.inputs, *node.outputs]
+        for tensor in tensors:
+            if isinstance(tensor, gs.Variable) and _is_float(tensor):
+                coded.setdefault(tensor.name, tensor)
+    for tensor in graph.outputs:
+        coded.pop(tensor.name, None)
+    coded = _behind_weighted(graph, coded, left_float)
+    return Placement(_share(graph, coded, target, left_float), layers, left_float)
+
+
+def _stays_float(graph: Graph, target: Target) -> dict[str, str]:
+    """Nodes that may not compute on codes, with the reason."""
+    left: dict[str, str] = {}
+    decode = decode_nodes(graph)
+    last = {node.name for node in final_layers(graph)}
+    for node in graph.nodes:
+        if node.name in last:
+            left[node.name] = "a last layer: its outputs are scores and coordinates of different magnitude"
+        elif node.name in decode:
+            left[node.name] = "decode arithmetic behind the last layers"
+        elif node.op in WEIGHTED and not _constant_weight(node):
+            left[node.name] = "its weight is computed at run time"
+        elif node.op in WEIGHTED and node.op not in target.int8_ops:
+            left[node.name] = f"the target has no int8 {node.op}"
+        elif node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest":
+            left[node.name] = "it interpolates, which makes new values"
+    return left
+
+
+def _behind_weighted(graph: Graph, coded: dict[str, gs.Tensor], left_float: Mapping[str, str]) -> dict[str, gs.Tensor]:
+    """Without what lies wholly behind the last layers: only tensors that are made from codes, or make them, count."""
+    readers = {
+        tensor.name
+        for node in graph.nodes
+        if node.name not in left_float
+        for tensor in [*node.inputs, *node.outputs]
+    }
+    return {name: tensor for name, tensor in coded.items() if name in readers}
+
+
+def _share(
+    graph: Graph, coded: Mapping[str, gs.Tensor], target: Target, left_float: Mapping[str, str]
+) -> tuple[tuple[str, ...], ...]:
+    """Join tensors across operators that only move values, so that moving needs no new codes."""
+    root = {name: name for name in coded}
+
+    def find(name: str) -> str:
+        while root[name] != name:
+            name = root[name]
+        return name
+
+    for node in graph.nodes:
+        if node.op not in target.shared_scale_ops or node.name in left_float:
+            continue
+        names = [tensor.name for tensor in [*node.inputs, *node.outputs] if tensor.name in coded]
+        for name in names[1:]:
+            root[find(name)] = find(names[0])
+    groups: dict[str, list[str]] = {}
+    for name in coded:
+        groups.setdefault(find(name), []).append(name)
+    return tuple(tuple(names) for names in groups.values())
+
+
+def _constant_weight(node: gs.Node) -> bool:
+    return len(node.inputs) > 1 and isinstance(node.inputs[1], gs.Constant)
+
+
+def _is_float(tensor: gs.Variable) -> bool:
+    return tensor.dtype is not None and np.dtype(tensor.dtype) == np.float32

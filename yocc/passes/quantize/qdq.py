@@ -1,0 +1,192 @@
+"""QuantizeLinear/DequantizeLinear pairs: their parameters, putting them in, taking them out, storing codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.target import TensorScheme
+from yocc.errors import InternalError
+
+Array = np.ndarray[Any, Any]
+SMALLEST_SCALE = 2.0**-24
+"""Scales are never zero: a channel of zeros has codes of zero at any scale, and runtimes divide by it."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """Scale and zero point of a tensor: value = scale * (code - zero_point).
+
+    Attributes:
+        scale: float32, shape [] or [channels].
+        zero_point: int8, uint8, int16 or uint16, the scale's shape.
+        axis: the channel axis when there are several scales.
+    """
+
+    scale: Array
+    zero_point: Array
+    axis: int | None = None
+
+    def codes(self, values: Array, scheme: TensorScheme) -> Array:
+        """Codes of values, rounded half to even as ONNX does, outside the range cut off."""
+        scale, zero_point = self._spread(self.scale, values.ndim), self._spread(self.zero_point, values.ndim)
+        coded = np.rint(values.astype(np.float64) / scale.astype(np.float64)) + zero_point
+        return np.clip(coded, scheme.lowest, scheme.highest).astype(self.zero_point.dtype)
+
+    def _spread(self, values: Array, rank: int) -> Array:
+        if self.axis is None:
+            return values
+        return values.reshape([-1 if index == self.axis else 1 for index in range(rank)])
+
+
+def code_range(low: float, high: float, scheme: TensorScheme) -> Coding:
+    """Coding for one range, widened to hold zero exactly, as padding and ReLU need it."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    dtype = _dtype(scheme)
+    if scheme.symmetric and scheme.signed:
+        scale = max(high / scheme.highest, low / scheme.lowest, SMALLEST_SCALE)
+        return Coding(np.array(scale, np.float32), np.array(0, dtype))
+    if scheme.symmetric:
+        middle = (scheme.highest + 1) // 2
+        scale = max(high / (scheme.highest - middle), -low / middle, SMALLEST_SCALE)
+        return Coding(np.array(scale, np.float32), np.array(middle, dtype))
+    scale = max((high - low) / (scheme.highest - scheme.lowest), SMALLEST_SCALE)
+    zero_point = np.clip(np.rint(scheme.lowest - low / scale), scheme.lowest, scheme.highest)
+    return Coding(np.array(scale, np.float32), zero_point.astype(dtype))
+
+
+def code_weight(weight: Array, axis: int | None, scheme: TensorScheme, floor: Array | None = None) -> Coding:
+    """Symmetric coding of a weight by its largest magnitude, for each channel of `axis`.
+
+    Args:
+        weight: the weight.
+        axis: its output channel axis; None for one scale.
+        scheme: how it is coded.
+        floor: least scale for each channel, shape [channels] or None.
+    """
+    rest = tuple(index for index in range(weight.ndim) if index != axis) if axis is not None else None
+    scale = np.abs(weight.astype(np.float64)).max(axis=rest, initial=0.0) / scheme.highest
+    scale = np.maximum(scale, SMALLEST_SCALE if floor is None else np.maximum(floor, SMALLEST_SCALE))
+    return Coding(scale.astype(np.float32), np.zeros_like(scale, dtype=_dtype(scheme)), axis)
+
+
+def insert_qdq(graph: Graph, tensors: Mapping[str, Coding], weights: Mapping[tuple[str, int], Coding]) -> int:
+    """Put a pair behind each named activation and each named constant, which stays float until `store_codes`.
+
+    Returns:
+        The number of pairs.
+    """
+    known = graph.tensors()
+    for name, coding in tensors.items():
+        _insert_after(graph, known[name], coding)
+    nodes = {node.name: node for node in graph.nodes}
+    for (name, slot), coding in weights.items():
+        node = nodes[name]
+        constant = node.inputs[slot]
+        node.inputs[slot] = _pair(graph, constant, coding, f"{constant.name}_{name}_{slot}" if len(constant.outputs) > 1 else constant.name)
+    return len(tensors) + len(weights)
+
+
+def strip_qdq(graph: Graph) -> int:
+    """Take out every pair, leaving the graph as it was before `insert_qdq`.
+
+    Returns:
+        The number of pairs taken out.
+    """
+    taken = 0
+    for node in list(graph.nodes):
+        if node.op != "DequantizeLinear" or not node.inputs[0].inputs or node.inputs[0].inputs[0].op != "QuantizeLinear":
+            continue
+        quantize = node.inputs[0].inputs[0]
+        source, result = quantize.inputs[0], node.outputs[0]
+        for reader in list(result.outputs):
+            _replace_input(reader, result, source)
+        for dead in (node, quantize):
+            dead.inputs.clear()
+            dead.outputs.clear()
+            graph.nodes.remove(dead)
+        taken += 1
+    return taken
+
+
+def store_codes(graph: Graph, scheme: TensorScheme) -> int:
+    """Replace each constant in front of a QuantizeLinear by its codes.
+
+    Returns:
+        The number of constants.
+    """
+    stored = 0
+    for node in list(graph.nodes):
+        if node.op != "QuantizeLinear" or not isinstance(node.inputs[0], gs.Constant):
+            continue
+        constant, scale, zero_point = node.inputs
+        coding = Coding(scale.values, zero_point.values, node.attrs.get("axis") if scale.values.ndim else None)
+        output = node.outputs[0]
+        node.inputs.clear()
+        node.outputs.clear()
+        graph.nodes.remove(node)
+        output.to_constant(coding.codes(constant.values, scheme))
+        stored += 1
+    return stored
+
+
+def code_bias(graph: Graph, node: gs.Node, input_scale: Array, weight_scale: Array) -> bool:
+    """Store a layer's bias as int32 with the scale of its products; True when it has a constant bias."""
+    if len(node.inputs) < 3 or not isinstance(node.inputs[2], gs.Constant) or node.inputs[2].values.ndim != 1:
+        return False
+    bias = node.inputs[2]
+    scale = np.broadcast_to(input_scale * weight_scale, bias.values.shape).astype(np.float32)
+    codes = np.rint(bias.values.astype(np.float64) / scale)
+    if np.abs(codes).max(initial=0) >= 2**31:
+        raise InternalError(f"The bias of {node.name} overflows int32; its weight's scale has no floor.")
+    name = f"{bias.name}_{node.name}"
+    output = gs.Variable(f"{name}_dequantized", dtype=np.float32)
+    graph.nodes.append(
+        gs.Node(
+            "DequantizeLinear",
+            f"{name}_dequantize",
+            {"axis": 0},
+            [
+                gs.Constant(f"{name}_codes", codes.astype(np.int32)),
+                gs.Constant(f"{name}_scale", np.ascontiguousarray(scale)),
+                gs.Constant(f"{name}_zero_point", np.zeros(scale.shape, dtype=np.int32)),
+            ],
+            [output],
+        )
+    )
+    node.inputs[2] = output
+    return True
+
+
+def _insert_after(graph: Graph, tensor: gs.Variable, coding: Coding) -> None:
+    readers = list(tensor.outputs)
+    result = _pair(graph, tensor, coding, tensor.name)
+    for reader in readers:
+        _replace_input(reader, tensor, result)
+
+
+def _pair(graph: Graph, tensor: gs.Tensor, coding: Coding, name: str) -> gs.Variable:
+    attributes = {} if coding.axis is None else {"axis": coding.axis}
+    scale = gs.Constant(f"{name}_scale", coding.scale)
+    zero_point = gs.Constant(f"{name}_zero_point", coding.zero_point)
+    codes = gs.Variable(f"{name}_codes", dtype=coding.zero_point.dtype)
+    result = gs.Variable(f"{name}_dequantized", dtype=np.float32)
+    graph.nodes.append(gs.Node("QuantizeLinear", f"{name}_quantize", dict(attributes), [tensor, scale, zero_point], [codes]))
+    graph.nodes.append(gs.Node("DequantizeLinear", f"{name}_dequantize", dict(attributes), [codes, scale, zero_point], [result]))
+    return result
+
+
+def _replace_input(node: gs.Node, old: gs.Tensor, new: gs.Tensor) -> None:
+    for slot, tensor in enumerate(node.inputs):
+        if tensor is old:
+            node.inputs[slot] = new
+
+
+def _dtype(scheme: TensorScheme) -> Any:
+    width = 8 if scheme.bits <= 8 else 16
+    return np.dtype(f"{'int' if scheme.signed else 'uint'}{width}")
