@@ -169,8 +169,9 @@ def _from_raw_head(
 
 
 def _sigmoid(values: Floats) -> Floats:
-    # exp of a large number overflows to infinity, which gives the right limit, but with a warning.
-    result: Floats = 1.0 / (1.0 + np.exp(-np.clip(values, -80.0, 80.0)))
+    # Beyond 80 the result no longer changes, and exp would overflow with a warning.
+    one = np.float32(1)
+    result: Floats = one / (one + np.exp(-np.clip(values, -80, 80)))
     return result
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from yocc.errors import CalibrationError, OptionError
 from yocc.runtime.arrays import ArrayFile, open_arrays
 from yocc.runtime.drawn import draw, photograph_size
-from yocc.runtime.letterbox import read_picture
+from yocc.runtime.letterbox import picture_size, read_picture
 from yocc.runtime.preprocess import InputSpec, Preprocess, prepare
 
 __all__ = ["DRAWN_COUNT", "Feeds", "InputSpec", "find_pictures", "open_feeds", "spread"]
@@ -234,10 +234,10 @@ def _check_readable(files: Sequence[Path], source: Path) -> None:
 
 def _has_picture_header(file: Path) -> bool:
     try:
-        with Image.open(file):
-            return True
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        picture_size(file)
+    except CalibrationError:
         return False
+    return True
 
 
 def _at_least_one(count: int) -> int:

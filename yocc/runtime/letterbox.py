@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from yocc.errors import CalibrationError
+
+_ORIENTATION = ExifTags.Base.Orientation
+_TURNED = range(5, 9)
+"""EXIF orientations that exchange height and width."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,22 @@ def read_picture(path: Path) -> Image.Image:
             return upright.convert("RGB")
     except FileNotFoundError:
         raise CalibrationError(f"There is no picture {path}.", "Check the path.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise CalibrationError(
+            f"The picture {path} cannot be read ({error}).", "Remove it from the folder or save it again."
+        ) from error
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture file as `read_picture` gives it, from its header alone.
+
+    Raises:
+        CalibrationError: the file is missing or not a picture.
+    """
+    try:
+        with Image.open(path) as file:
+            turned = file.getexif().get(_ORIENTATION, 1) in _TURNED
+            return (file.width, file.height) if turned else (file.height, file.width)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise CalibrationError(
             f"The picture {path} cannot be read ({error}).", "Remove it from the folder or save it again."

@@ -48,7 +48,8 @@ def intersection_over_union(
         np.minimum(ones[:, None, 2:], others[None, :, 2:]) - np.maximum(ones[:, None, :2], others[None, :, :2])
     )
     union = _extent(ones[:, 2:] - ones[:, :2])[:, None] + _extent(others[:, 2:] - others[:, :2])[None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    ratio: NDArray[np.floating[Any]] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return ratio
 
 
 def _clash(
@@ -59,7 +60,8 @@ def _clash(
     overlap: float,
 ) -> NDArray[np.bool_]:
     same = classes[ones][:, None] == classes[others][None]
-    return same & (intersection_over_union(boxes[ones], boxes[others]) > overlap)
+    clash: NDArray[np.bool_] = same & (intersection_over_union(boxes[ones], boxes[others]) > overlap)
+    return clash
 
 
 def _extent(sides: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
