@@ -1,0 +1,120 @@
+"""Reading a picture and placing it in a network input of another size, and the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from yocc.errors import CalibrationError
+
+_ORIENTATION = ExifTags.Base.Orientation
+_TURNED = range(5, 9)
+"""EXIF orientations that exchange height and width."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where in the network input a picture lies: `input = picture * scale + offset` on each axis.
+
+    Args:
+        picture: height and width of the picture, in its own pixels.
+        scale: input pixels per picture pixel, vertically and horizontally.
+        offset: input pixels above and left of the picture.
+    """
+
+    picture: tuple[int, int]
+    scale: tuple[float, float]
+    offset: tuple[int, int]
+
+    def to_input(self, boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Map xyxy boxes `[n, 4]` in picture pixels to network input pixels."""
+        return boxes.astype(np.float64) * self._scales() + self._offsets()
+
+    def to_picture(self, boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Map xyxy boxes `[n, 4]` in network input pixels to picture pixels, clipped to the picture."""
+        height, width = self.picture
+        moved = (boxes.astype(np.float64) - self._offsets()) / self._scales()
+        return np.clip(moved, 0.0, np.array([width, height, width, height], np.float64))
+
+    def _scales(self) -> NDArray[np.float64]:
+        return np.array([self.scale[1], self.scale[0]] * 2, np.float64)
+
+    def _offsets(self) -> NDArray[np.float64]:
+        return np.array([self.offset[1], self.offset[0]] * 2, np.float64)
+
+
+def read_picture(path: Path) -> Image.Image:
+    """Decode a picture file to RGB, upright as its EXIF orientation says.
+
+    Raises:
+        CalibrationError: the file is missing, not a picture, or cut short.
+    """
+    try:
+        with Image.open(path) as file:
+            upright = ImageOps.exif_transpose(file)
+            return upright.convert("RGB")
+    except FileNotFoundError:
+        raise CalibrationError(f"There is no picture {path}.", "Check the path.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise CalibrationError(
+            f"The picture {path} cannot be read ({error}).", "Remove it from the folder or save it again."
+        ) from error
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture file as `read_picture` gives it, from its header alone.
+
+    Raises:
+        CalibrationError: the file is missing or not a picture.
+    """
+    try:
+        with Image.open(path) as file:
+            turned = file.getexif().get(_ORIENTATION, 1) in _TURNED
+            return (file.width, file.height) if turned else (file.height, file.width)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise CalibrationError(
+            f"The picture {path} cannot be read ({error}).", "Remove it from the folder or save it again."
+        ) from error
+
+
+def letterbox(picture: Image.Image, size: tuple[int, int], pad_value: int) -> tuple[Image.Image, Placement]:
+    """Scale a picture to fit, keeping its aspect ratio, and centre it on a grey ground.
+
+    The geometry is that of YOLOv5 (utils/augmentations.py, `letterbox` with `auto=False`): ratio
+    `min(h/H, w/W)`, rounded size, the odd padding pixel below and right.
+
+    Args:
+        picture: RGB or grey.
+        size: height and width of the network input.
+        pad_value: grey level of the ground.
+
+    Returns:
+        The picture of `size`, and where the original lies in it.
+    """
+    height, width = size
+    ratio = min(height / picture.height, width / picture.width)
+    inner_height = max(1, round(picture.height * ratio))
+    inner_width = max(1, round(picture.width * ratio))
+    top = round((height - inner_height) / 2 - 0.1)
+    left = round((width - inner_width) / 2 - 0.1)
+    inner = _resized(picture, (inner_height, inner_width))
+    ground = Image.new(picture.mode, (width, height), (pad_value,) * len(picture.getbands()))
+    ground.paste(inner, (left, top))
+    scale = (inner_height / picture.height, inner_width / picture.width)
+    return ground, Placement((picture.height, picture.width), scale, (top, left))
+
+
+def stretch(picture: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, Placement]:
+    """Scale a picture to `size` (height, width), each axis by its own factor."""
+    scale = (size[0] / picture.height, size[1] / picture.width)
+    return _resized(picture, size), Placement((picture.height, picture.width), scale, (0, 0))
+
+
+def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if (picture.height, picture.width) == size:
+        return picture
+    return picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
