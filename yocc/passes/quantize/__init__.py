@@ -86,6 +86,10 @@ class Quantize(Pass):
             merged = TensorStatistics()
             for name in group:
                 merged = merged.merge(statistics[name])
+            if all(_is_sigmoid(tensors[name]) for name in group):
+                # Clipping at 0.98 would scale down every large activation that the gate multiplies.
+                codings.update(dict.fromkeys(group, code_range(0.0, 1.0, scheme)))
+                continue
             transfer = _transfer(tensors[group[0]]) if len(group) == 1 else _as_is
             low, high = OBSERVERS[self.observer](merged, scheme, transfer)
             if merged.low == merged.high:
@@ -96,6 +100,10 @@ class Quantize(Pass):
 
 def _as_is(values: Any) -> Any:
     return values
+
+
+def _is_sigmoid(tensor: gs.Tensor) -> bool:
+    return bool(tensor.inputs) and tensor.inputs[0].op in ("Sigmoid", "HardSigmoid", "Softmax")
 
 
 def _silu(values: Any) -> Any:

@@ -57,7 +57,7 @@ def code_range(low: float, high: float, scheme: TensorScheme) -> Coding:
         return Coding(np.array(scale, np.float32), np.array(middle, dtype))
     scale = max((high - low) / (scheme.highest - scheme.lowest), SMALLEST_SCALE)
     zero_point = np.clip(np.rint(scheme.lowest - low / scale), scheme.lowest, scheme.highest)
-    return Coding(np.array(scale, np.float32), zero_point.astype(dtype))
+    return Coding(np.array(scale, np.float32), np.array(zero_point, dtype))
 
 
 def code_weight(weight: Array, axis: int | None, scheme: TensorScheme, floor: Array | None = None) -> Coding:
@@ -72,7 +72,8 @@ def code_weight(weight: Array, axis: int | None, scheme: TensorScheme, floor: Ar
     rest = tuple(index for index in range(weight.ndim) if index != axis) if axis is not None else None
     scale = np.abs(weight.astype(np.float64)).max(axis=rest, initial=0.0) / scheme.highest
     scale = np.maximum(scale, SMALLEST_SCALE if floor is None else np.maximum(floor, SMALLEST_SCALE))
-    return Coding(scale.astype(np.float32), np.zeros_like(scale, dtype=_dtype(scheme)), axis)
+    scale = np.asarray(scale, dtype=np.float32)
+    return Coding(scale, np.zeros(scale.shape, dtype=_dtype(scheme)), axis)
 
 
 def insert_qdq(graph: Graph, tensors: Mapping[str, Coding], weights: Mapping[tuple[str, int], Coding]) -> int:
