@@ -70,8 +70,9 @@ def test_outputs_have_the_declared_shape_and_a_sane_scale(name: str, seed: int) 
 
 
 @every
-def test_every_node_reaches_an_output(name: str) -> None:
+def test_every_node_and_initializer_reaches_an_output(name: str) -> None:
     model = TOPOLOGIES[name](0)
+    assert set(initializers(model)) <= set(consumers(model))
     used = set(consumers(model)) | {value.name for value in model.graph.output}
     assert [node.name for node in model.graph.node if not used & set(node.output)] == []
 

@@ -257,9 +257,8 @@ class LayerWriter(GraphWriter):
     def upsample(self, x: Value, *, by_sizes: bool = False, name: str = "") -> Value:
         """Adds a Resize, nearest, by 2 in both directions, told as scales or as the output's sizes."""
         shape = (*x.shape[:2], *(2 * s for s in x.spatial))
-        inputs: list[Value | str] = [x, "", "", self.constant(shape)]
-        if not by_sizes:
-            inputs = [x, "", self.constant(np.array([1, 1, 2, 2], np.float32))]
+        factors = ["", self.constant(shape)] if by_sizes else [self.constant(np.array([1, 1, 2, 2], np.float32))]
+        inputs: list[Value | str] = [x, "", *factors]
         attributes: dict[str, Attribute] = {
             "coordinate_transformation_mode": "asymmetric",
             "mode": "nearest",
