@@ -75,14 +75,14 @@ def test_outputs_are_of_the_order_of_one() -> None:
 
 
 def test_the_strategy_covers_its_operators() -> None:
-    counts = Counter(op for graph in sample(150) for op in op_types(graph.build()))
+    counts = Counter(op for graph in sample(300) for op in op_types(graph.build()))
     assert set(counts) == OPS_WANTED
     assert min(counts.values()) >= 5
 
 
 def test_the_strategy_covers_what_makes_graphs_hard() -> None:
     seen: Counter[str] = Counter()
-    for graph in sample(150):
+    for graph in sample(300):
         model = graph.build()
         weights, readers = initializers(model), consumers(model)
         seen["several outputs"] += len(model.graph.output) > 1
