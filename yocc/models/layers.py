@@ -70,7 +70,7 @@ class LayerWriter(GraphWriter):
         window: Window | None = None,
         *,
         groups: int = 1,
-        bias: bool | NDArray[np.float32] = True,
+        bias: bool | str | NDArray[np.float32] = True,
         variance: float | NDArray[np.float32] = 1.0,
         factor: NDArray[np.float32] | None = None,
         power: float = 1.0,
@@ -86,7 +86,7 @@ class LayerWriter(GraphWriter):
             channels: output channels.
             window: kernel, stride, padding, dilation; 1x1 when None.
             groups: of the convolution.
-            bias: whether there is one (then drawn), or its values of shape [channels].
+            bias: whether there is one (then drawn), its values of shape [channels], or an initializer to reuse.
             variance: wanted output variance, one number or one per channel.
             factor: what each filter is multiplied by after drawing, shape [channels] (a folded BatchNorm's).
             power: mean square of the output that follows from `variance`, `factor` and `bias`.
@@ -105,9 +105,12 @@ class LayerWriter(GraphWriter):
                 filters *= factor.reshape(-1, 1, 1, 1)
             weight = self.constant(filters, f"{parameters}.weight")
         inputs: list[Value | str] = [x, weight]
-        if isinstance(bias, np.ndarray) or bias:
-            values = bias if isinstance(bias, np.ndarray) else self.draw_bias(channels)
-            inputs.append(self.constant(values, f"{parameters}.bias"))
+        if bias is True:
+            bias = self.draw_bias(channels)
+        if isinstance(bias, np.ndarray):
+            bias = self.constant(bias, f"{parameters}.bias")
+        if bias:
+            inputs.append(bias)
         attributes = {**window.attributes(), "group": groups}
         shape_out = (x.shape[0], channels, *window.output(x.spatial))
         return self.node("Conv", inputs, shape_out, attributes=attributes, power=power, name=name, output=output)
@@ -182,6 +185,17 @@ class LayerWriter(GraphWriter):
         alphas: dict[str, dict[str, Attribute]] = {"LeakyRelu": {"alpha": 0.1}, "HardSigmoid": {"alpha": 1 / 6}}
         return self.node(op, inputs, x.shape, attributes=alphas.get(op), power=power, name=name)
 
+    def prelu(self, x: Value, *, per_channel: bool = True) -> Value:
+        """Adds a PRelu with slopes drawn from 0..0.5, one per channel or one for all."""
+        slope = self.rng.uniform(0.0, 0.5, (x.channels if per_channel else 1, 1, 1)).astype(np.float32)
+        power = activation_power(lambda z: np.where(z > 0, z, 0.25 * z), x.power)
+        return self.node("PRelu", [x, self.constant(slope)], x.shape, power=power)
+
+    def per_channel(self, x: Value, mean: float) -> str:
+        """Adds a constant [1, channels, 1, 1] drawn around `mean`, to multiply or add, and returns its name."""
+        values = self.rng.normal(mean, 0.3, (1, x.channels, 1, 1))
+        return self.constant(values.astype(np.float32))
+
     def add(self, a: Value, b: Value, *, name: str = "") -> Value:
         """Adds an elementwise Add with broadcasting."""
         return self.node("Add", [a, b], np.broadcast_shapes(a.shape, b.shape), power=a.power + b.power, name=name)
@@ -230,6 +244,12 @@ class LayerWriter(GraphWriter):
         shape = (*x.shape[:2], *window.output(x.spatial))
         return self.node(op, [x], shape, attributes=attributes, power=x.power, name=name)
 
+    def pad(self, x: Value, amount: int, *, mode: str = "constant") -> Value:
+        """Adds a Pad of both spatial axes by the same amount on all sides."""
+        shape = (*x.shape[:2], *(s + 2 * amount for s in x.spatial))
+        inputs: list[Value | str] = [x, self.constant([0, 0, amount, amount] * 2)]
+        return self.node("Pad", inputs, shape, attributes={"mode": mode}, power=x.power)
+
     def global_pool(self, x: Value) -> Value:
         """Adds a GlobalAveragePool; half of the input's power is taken to be common to all positions."""
         return self.node("GlobalAveragePool", [x], (*x.shape[:2], 1, 1), power=x.power / 2)
@@ -237,9 +257,8 @@ class LayerWriter(GraphWriter):
     def upsample(self, x: Value, *, by_sizes: bool = False, name: str = "") -> Value:
         """Adds a Resize, nearest, by 2 in both directions, told as scales or as the output's sizes."""
         shape = (*x.shape[:2], *(2 * s for s in x.spatial))
-        inputs: list[Value | str] = [x, "", "", self.constant(shape)]
-        if not by_sizes:
-            inputs = [x, "", self.constant(np.array([1, 1, 2, 2], np.float32))]
+        factors = ["", self.constant(shape)] if by_sizes else [self.constant(np.array([1, 1, 2, 2], np.float32))]
+        inputs: list[Value | str] = [x, "", *factors]
         attributes: dict[str, Attribute] = {
             "coordinate_transformation_mode": "asymmetric",
             "mode": "nearest",
