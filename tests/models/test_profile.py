@@ -15,6 +15,7 @@ from yocc.models.profile import (
     OutputLayout,
     find_profile,
 )
+from yocc.models.yolov5 import build_yolov5
 
 RAW = [[1, 21, 8, 8], [1, 21, 4, 4], [1, 21, 2, 2]]
 OPEN = ("batch", 3, "height", "width")
@@ -200,3 +201,14 @@ def test_published_detectors(shared_data: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["squeezenet11.onnx", "ultraface_rfb320_op9.onnx"])
 def test_other_networks(shared_data: Path, name: str) -> None:
     assert find_profile(load(shared_data / "models" / name)) is None
+
+
+@pytest.mark.parametrize("decoded", [True, False])
+@pytest.mark.parametrize(("classes", "size"), [(1, 64), (3, (96, 160))])
+def test_built_detectors(decoded: bool, classes: int, size: int | tuple[int, int]) -> None:
+    profile = found(load(build_yolov5("n", classes=classes, size=size, decoded=decoded)))
+    assert profile.layout is (OutputLayout.ROWS if decoded else OutputLayout.RAW_HEADS)
+    assert len(profile.classes) == classes
+    assert profile.strides == (8, 16, 32)
+    assert profile.size == (size if isinstance(size, tuple) else (size, size))
+    assert len(profile.protected) == 3
