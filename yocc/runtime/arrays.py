@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -62,7 +63,8 @@ class ArrayFile:
         header = _read_header(file, self.path, member)
         if header.fortran:
             # Samples of a Fortran-ordered array are interleaved: there is no reading one of them alone.
-            data = _read_exactly(file, header.dtype.itemsize * int(np.prod(header.shape)), self.path)
+            size = header.dtype.itemsize * int(np.prod(header.shape))
+            data = _read_exactly(file, file.tell(), size, self.path)
             values = np.frombuffer(data, header.dtype).reshape(header.shape, order="F")
             yield from (values[pick] for pick in picks)
             return
@@ -70,8 +72,8 @@ class ArrayFile:
         size = header.dtype.itemsize * int(np.prod(sample))
         start = file.tell()
         for pick in picks:
-            file.seek(start + pick * size)
-            yield np.frombuffer(_read_exactly(file, size, self.path), header.dtype).reshape(sample)
+            data = _read_exactly(file, start + pick * size, size, self.path)
+            yield np.frombuffer(data, header.dtype).reshape(sample)
 
     def _fitted(self, sample: np.ndarray[Any, Any], pick: int, member: str, spec: InputSpec) -> np.ndarray[Any, Any]:
         if np.issubdtype(sample.dtype, np.floating) and not np.isfinite(sample).all():
@@ -79,7 +81,7 @@ class ArrayFile:
                 f"Sample {pick} of {member!r} in {self.path} has NaN or infinite values.",
                 "Mend or leave out the sample.",
             )
-        return np.ascontiguousarray(np.broadcast_to(sample[None], spec.shape).astype(spec.dtype))
+        return np.repeat(sample[None].astype(spec.dtype), spec.shape[0], axis=0)
 
 
 def open_arrays(path: Path, inputs: Sequence[InputSpec]) -> ArrayFile:
@@ -163,7 +165,7 @@ def _read_header(file: IO[bytes], path: Path, member: str) -> _Header:
         version = npy.read_magic(file)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, SyntaxError, TokenError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise CalibrationError(
             f"{member!r} in {path} is not a numpy array ({error}).", "Write it with numpy.save or numpy.savez."
         ) from error
@@ -172,8 +174,9 @@ def _read_header(file: IO[bytes], path: Path, member: str) -> _Header:
     return _Header(shape, dtype, fortran)
 
 
-def _read_exactly(file: IO[bytes], size: int, path: Path) -> bytes:
+def _read_exactly(file: IO[bytes], offset: int, size: int, path: Path) -> bytes:
     try:
+        file.seek(offset)
         data = file.read(size)
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise CalibrationError(f"{path} is damaged ({error}).", "Write the file again.") from error

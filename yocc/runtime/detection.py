@@ -95,15 +95,14 @@ def detect(
 def candidates(outputs: Mapping[str, NDArray[Any]], profile: ModelProfile, selection: Selection) -> Detections:
     """Decode every candidate of sufficient confidence, boxes in network input pixels, best first.
 
-    NaN scores never pass. The number is limited to 30000, as in YOLOv5.
+    NaN scores and boxes that are not finite, as an overflowing network gives, never pass. The number is limited to
+    30000, as in YOLOv5.
     """
     arrays = [_output(outputs, name) for name in profile.outputs]
-    if profile.layout is OutputLayout.COLUMNS:
-        centres, scores = _from_columns(arrays[0], selection.confidence)
-    elif profile.layout is OutputLayout.ROWS:
-        centres, scores = _from_rows(arrays[0], selection.confidence)
-    else:
-        centres, scores = _from_raw_heads(arrays, profile, selection.confidence)
+    with np.errstate(invalid="ignore", over="ignore"):
+        centres, scores = _decode(arrays, profile, selection.confidence)
+    sound = np.isfinite(centres).all(axis=1)
+    centres, scores = centres[sound], scores[sound]
     if selection.multi_label:
         rows, classes = np.nonzero(scores > selection.confidence)
     else:
@@ -120,6 +119,15 @@ def suppress_candidates(found: Detections, selection: Selection) -> Detections:
     """Greedy non-maximum suppression within each class, best first."""
     kept = suppress(found.boxes, found.classes, selection.overlap, selection.most)
     return Detections(found.boxes[kept], found.scores[kept], found.classes[kept])
+
+
+def _decode(arrays: list[Floats], profile: ModelProfile, confidence: float) -> tuple[Floats, Floats]:
+    """Centre boxes `[n, 4]` and class scores `[n, C]` of the candidates that may reach `confidence`."""
+    if profile.layout is OutputLayout.COLUMNS:
+        return _from_columns(arrays[0], confidence)
+    if profile.layout is OutputLayout.ROWS:
+        return _from_rows(arrays[0], confidence)
+    return _from_raw_heads(arrays, profile, confidence)
 
 
 def _output(outputs: Mapping[str, NDArray[Any]], name: str) -> Floats:

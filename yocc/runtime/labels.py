@@ -144,7 +144,7 @@ def _from_coco(file: Path, pictures: Sequence[Path], classes: Sequence[str]) -> 
                 "Use the file that belongs to the pictures.",
             )
         return tuple(_truth(file, by_picture.get(ids[picture.name], []), numbers) for picture in pictures)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CalibrationError(
             f"{file} is not in the COCO format ({type(error).__name__}: {error}).",
             "It needs images (id, file_name), categories (id, name) and annotations (image_id, category_id, bbox).",

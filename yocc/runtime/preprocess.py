@@ -135,7 +135,7 @@ def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec
     if spec.channels_first:
         pixels = pixels.transpose(2, 0, 1)
     values = _scaled(np.ascontiguousarray(pixels), preprocess, spec)
-    return np.ascontiguousarray(np.broadcast_to(values[None], spec.shape))
+    return np.repeat(values[None], spec.shape[0], axis=0)
 
 
 def _scaled(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec) -> NDArray[np.generic]:
