@@ -12,7 +12,10 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.compiler.passes import Pass, PassContext
 from yocc.compiler.shapes import concrete_shapes
+from yocc.compiler.target import TensorScheme
 from yocc.errors import CalibrationError, OptionError
+from yocc.passes.heads import final_layers
+from yocc.passes.quantize.bias import correct_biases
 from yocc.passes.quantize.calibrate import collect
 from yocc.passes.quantize.observers import OBSERVERS, Transfer
 from yocc.passes.quantize.placement import Placement, place
@@ -29,12 +32,14 @@ class Quantize(Pass):
 
     Attributes:
         observer: what chooses the range of an activation.
+        bias_correction: whether the mean error of each layer is taken out of its bias.
     """
 
     name: ClassVar[str] = "quantize"
     summary: ClassVar[str] = "code weights and activations in 8 bits, the detection head's last layers left float"
 
     observer: Literal["minmax", "percentile", "mse"] = "mse"
+    bias_correction: bool = True
 
     def __post_init__(self) -> None:
         if self.observer not in OBSERVERS:
@@ -69,6 +74,10 @@ class Quantize(Pass):
         statistics = collect(graph, tensors, ctx.feeds, shapes, ctx)
         activations = self._activations(graph, placement, statistics, ctx)
         weights = _weights(graph, placement, activations, ctx)
+        if self.bias_correction:
+            layers = [*placement.layers, *(node.name for node in final_layers(graph))]
+            correct_biases(graph, layers, activations, weights, ctx.feeds, ctx)
+            weights = _weights(graph, placement, activations, ctx)
         ctx.details[self.name] = _details(placement, statistics, activations, ctx)
         pairs = insert_qdq(graph, activations, weights)
         if ctx.target.bias == "int32":
@@ -86,16 +95,24 @@ class Quantize(Pass):
             merged = TensorStatistics()
             for name in group:
                 merged = merged.merge(statistics[name])
-            if all(_is_sigmoid(tensors[name]) for name in group):
-                # Clipping at 0.98 would scale down every large activation that the gate multiplies.
-                codings.update(dict.fromkeys(group, code_range(0.0, 1.0, scheme)))
-                continue
-            transfer = _transfer(tensors[group[0]]) if len(group) == 1 else _as_is
-            low, high = OBSERVERS[self.observer](merged, scheme, transfer)
+            low, high = self._range([tensors[name] for name in group], merged, scheme)
             if merged.low == merged.high:
                 ctx.note(f"The calibration pictures leave this tensor constant at {merged.low:g}.", node=group[0], level="warning")
             codings.update(dict.fromkeys(group, code_range(low, high, scheme)))
         return codings
+
+
+    def _range(
+        self, group: list[gs.Tensor], statistics: TensorStatistics, scheme: TensorScheme
+    ) -> tuple[float, float]:
+        if all(_is_sigmoid(tensor) for tensor in group):
+            # Clipping at 0.98 would scale down every large activation that the gate multiplies.
+            return 0.0, 1.0
+        if any(not tensor.inputs for tensor in group):
+            # White is a value of its own in pictures, not a tail to cut off.
+            return statistics.low, statistics.high
+        transfer = _transfer(group[0]) if len(group) == 1 else _as_is
+        return OBSERVERS[self.observer](statistics, scheme, transfer)
 
 
 def _as_is(values: Any) -> Any:
