@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.oracles import run
+from tests.passes.prune.masking import check_removal, pruned_equals_masked
+from tests.strategies import RandomGraph, random_graphs
+from yocc.compiler.graph import convert_opset, load
+from yocc.compiler.passes import PassContext
+from yocc.compiler.target import Target
+from yocc.models.topologies import TOPOLOGIES
+from yocc.passes.prune.plan import plan_pruning
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(graph=random_graphs(), share=st.sampled_from([0.2, 0.5, 0.9]), seed=st.integers(0, 99))
+def test_pruned_equals_masked_on_random_graphs(graph: RandomGraph, share: float, seed: int) -> None:
+    pruned_equals_masked(graph.build(), share=share, seed=seed)
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_pruned_equals_masked_on_every_topology(name: str, share: float) -> None:
+    assert pruned_equals_masked(TOPOLOGIES[name](seed=3), share=share, seed=5) > 0
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.4, 0.7])
+@pytest.mark.parametrize("name", ["yolov5n", "yolov5n_bn"])
+def test_pruned_equals_masked_on_the_real_detector(shared_data: Path, name: str, ratio: float) -> None:
+    graph = convert_opset(load(shared_data / "models" / f"{name}.onnx"), 13)
+    plan = plan_pruning(graph, PassContext(Target("test")), ratio=ratio, criterion="auto", multiple=8)
+    check_removal(graph, plan.channels, plan.kept)
+
+
+def test_weights_are_not_written_in_place() -> None:
+    model = TOPOLOGIES["residual"](seed=0)
+    before = model.SerializeToString(deterministic=True)
+    pruned_equals_masked(model, share=0.5, seed=0)
+    assert model.SerializeToString(deterministic=True) == before
+
+
+def test_a_constant_that_two_operators_read_is_cut_for_each_on_its_own() -> None:
+    """One bias vector serves two convolutions that lose different channels."""
+    random = np.random.default_rng(0)
+    weights = {
+        "a_weight": random.normal(size=(8, 3, 1, 1)),
+        "b_weight": random.normal(size=(8, 3, 1, 1)),
+        "bias": random.normal(size=8),
+        "a_end_weight": random.normal(size=(2, 8, 1, 1)),
+        "b_end_weight": random.normal(size=(2, 8, 1, 1)),
+    }
+    nodes = []
+    for branch in "ab":
+        nodes.append(onnx.helper.make_node("Conv", ["x", f"{branch}_weight", "bias"], [branch], name=branch))
+        nodes.append(onnx.helper.make_node("Relu", [branch], [f"{branch}_on"], name=f"{branch}_relu"))
+        end = onnx.helper.make_node("Conv", [f"{branch}_on", f"{branch}_end_weight"], [f"{branch}_out"], name=f"{branch}_end")
+        nodes.append(end)
+    graph = onnx.helper.make_graph(
+        nodes,
+        "shared_bias",
+        [onnx.helper.make_tensor_value_info("x", 1, [1, 3, 4, 4])],
+        [onnx.helper.make_tensor_value_info(f"{branch}_out", 1, [1, 2, 4, 4]) for branch in "ab"],
+        [onnx.numpy_helper.from_array(values.astype(np.float32), name) for name, values in weights.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    assert run(model, {"x": np.zeros((1, 3, 4, 4), np.float32)})
+    assert pruned_equals_masked(model, share=0.5, seed=2) == 8
