@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import onnx
@@ -15,10 +15,14 @@ _OPEN_END = 2**31 - 1
 """Slice ends from here on mean "to the end": exporters write INT32_MAX, INT64_MAX or a little less."""
 
 
-def remove_nops(graph: Graph) -> int:
+def remove_nops(graph: Graph, ops: Collection[str] | None = None) -> int:
     """Remove nodes that change nothing.
 
     The names, types and order of graph inputs and outputs stay. What a subgraph captures is left alone.
+
+    Args:
+        graph: with inferred shapes and types.
+        ops: only these operators; None for all that are known.
 
     Returns:
         How many nodes were removed.
@@ -26,6 +30,8 @@ def remove_nops(graph: Graph) -> int:
     captured = captured_names(graph)
     removed: set[str] = set()
     for node in list(graph.nodes):
+        if ops is not None and node.op not in ops:
+            continue
         if any(tensor.name in captured for tensor in [*node.inputs, *node.outputs]):
             continue
         if _bypass(node, graph):
