@@ -96,8 +96,8 @@ class _Retyping:
     def _wanted_inputs(self, node: gs.Node) -> dict[int, Dtype]:
         """The type each float input of a node must have."""
         floats = [slot for slot, tensor in enumerate(node.inputs) if is_float(tensor)]
-        if node.op == "Cast" and floats and is_float(node.outputs[0]):
-            return {0: node.outputs[0].dtype}
+        if node.op == "Cast" and is_float(node.outputs[0]):
+            return {}
         if is_opaque(node, self.graph.opset):
             return {slot: self.declared[node.name, "in", slot] for slot in floats}
         slots = half_slots(node, self.graph.opset) if node.name in self.half else None
