@@ -127,6 +127,15 @@ def test_weights_fp16_cannot_hold_keep_their_layer_single() -> None:
     assert [(note.node, "90000" in note.message) for note in ctx.notes] == [("c1", True)]
 
 
+def test_protected_tensor_keeps_its_type() -> None:
+    graph = build(["c1: a = Conv(x, w)", "r: b = Relu(a)", "c2: y = Conv(b, w)"], {"w": W}, ["y"])
+    ctx = PassContext(target=Target("test"), protected=frozenset({"b"}))
+    Fp16().run(graph, ctx)
+    assert types(graph)["r"] is np.float32
+    assert types(graph)["c1"] is HALF
+    assert [(note.node, note.message) for note in ctx.notes] == [("r", "Stays fp32: its output is protected.")]
+
+
 def test_subnormal_weights_are_kept() -> None:
     graph = build(["c: y = Conv(x, w)"], {"w": np.full(W, 1e-5, np.float32)}, ["y"])
     halved(graph, tolerance=0.02)

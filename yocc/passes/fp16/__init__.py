@@ -57,7 +57,7 @@ class Fp16(Pass):
         magnitudes = measure(graph, ctx, self.pictures)
         declared = declared_types(graph)
         drop_casts(graph)
-        choice = choose(graph, magnitudes, self.limit)
+        choice = choose(graph, magnitudes, self.limit, ctx.protected)
         for name, reason in choice.kept.items():
             ctx.note(f"Stays fp32: {reason}.", node=name)
         rewrites = prepare_scales(graph, choice.half, ctx)

@@ -39,13 +39,14 @@ class Choice:
     decode: frozenset[str]
 
 
-def choose(graph: Graph, magnitudes: Mapping[str, float], limit: float) -> Choice:
+def choose(graph: Graph, magnitudes: Mapping[str, float], limit: float, protected: frozenset[str]) -> Choice:
     """Decide for every node.
 
     Args:
         graph: without Casts between fp32 and fp16.
         magnitudes: largest magnitude of activations by tensor name, where measured.
         limit: the largest that becomes fp16.
+        protected: names of tensors that keep their type.
     """
     decode = decode_nodes(graph)
     captured = captured_names(graph)
@@ -59,7 +60,7 @@ def choose(graph: Graph, magnitudes: Mapping[str, float], limit: float) -> Choic
             continue
         if not any(is_float(tensor) for tensor in node.outputs) and node.op != "QuantizeLinear":
             continue
-        reason = _reason(node, graph.opset, captured) or _too_large(node, magnitudes, limit)
+        reason = _reason(node, graph.opset, captured, protected) or _too_large(node, magnitudes, limit)
         if reason:
             kept[node.name] = reason
         else:
@@ -69,7 +70,7 @@ def choose(graph: Graph, magnitudes: Mapping[str, float], limit: float) -> Choic
     return Choice(frozenset(half), kept, frozenset(decode))
 
 
-def _reason(node: gs.Node, opset: int, captured: set[str]) -> str:
+def _reason(node: gs.Node, opset: int, captured: set[str], protected: frozenset[str]) -> str:
     """Why a node cannot be fp16, whatever its values are; empty when it can."""
     if node.op in _LEFT_ALONE:
         return _LEFT_ALONE[node.op]
@@ -80,6 +81,8 @@ def _reason(node: gs.Node, opset: int, captured: set[str]) -> str:
         return f"{node.op} has no fp16 form in opset {opset}"
     if any(tensor.name in captured for tensor in node.outputs):
         return "a subgraph reads its output"
+    if any(tensor.name in protected for tensor in node.outputs):
+        return "its output is protected"
     for slot in slots.inputs:
         tensor = node.inputs[slot]
         if isinstance(tensor, gs.Constant) and node.op not in _QDQ:
