@@ -18,7 +18,7 @@ def build(
     shape: list[int | str] | None = None,
     opset: int = 17,
 ) -> Graph:
-    """A graph from lines such as `c1: y = Conv(x, w)` in onnx's own text form, the part before the colon the node's name.
+    """A graph from lines such as `c1: y = Conv(x, w)`: a node's name, then the node in onnx's own text form.
 
     A weight given as a tuple is a shape, filled with reproducible normal values.
     """

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.cost import weight_of
 from yocc.compiler.graph import Graph
 
-WEIGHTED_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _RESHAPING = frozenset(
     {
         "Cast",
@@ -36,11 +36,8 @@ def is_weighted(node: gs.Node) -> bool:
     Softmax distribution into one number (the integral of Distribution Focal Loss, Li et al. 2020, arXiv 2006.04388,
     equation 5) is decode arithmetic, not a layer.
     """
-    if node.op not in WEIGHTED_OPS:
-        return False
-    if node.op == "MatMul" and _is_constant(node.inputs[0]):
-        return True
-    return _is_constant(node.inputs[1]) and not _is_distribution_integral(node)
+    weight = weight_of(node)
+    return weight is not None and not _is_distribution_integral(node, weight)
 
 
 def final_layers(graph: Graph) -> list[gs.Node]:
@@ -121,21 +118,8 @@ def _reads(node: gs.Node) -> Iterator[str]:
             yield from (tensor.name for tensor in inner.inputs)
 
 
-def _is_constant(tensor: gs.Tensor) -> bool:
-    """Whether a tensor's value does not depend on the graph's inputs."""
-    while not isinstance(tensor, gs.Constant):
-        if not tensor.inputs or not tensor.inputs[0].inputs:
-            return False
-        producer = tensor.inputs[0]
-        if any(not isinstance(other, gs.Constant) for other in producer.inputs[1:] if other.name):
-            return False
-        tensor = producer.inputs[0]
-    return True
-
-
-def _is_distribution_integral(node: gs.Node) -> bool:
-    weights = node.inputs[1]
-    if isinstance(weights, gs.Constant) and math.prod(weights.shape) != max(weights.shape, default=0):
+def _is_distribution_integral(node: gs.Node, weight: gs.Constant) -> bool:
+    if math.prod(weight.shape) != max(weight.shape, default=0):
         return False
     source = node.inputs[0]
     while source.inputs and source.inputs[0].op in _RESHAPING:

@@ -1,0 +1,84 @@
+"""Typed fp16: what may and gains is computed in half precision, the rest stays fp32 for a stated reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.graph import Graph, convert_opset
+from yocc.compiler.passes import Pass, PassContext
+from yocc.errors import OptionError
+from yocc.passes.fp16.census import take_census
+from yocc.passes.fp16.choose import choose
+from yocc.passes.fp16.quantized import prepare_scales
+from yocc.passes.fp16.ranges import measure
+from yocc.passes.fp16.retype import declared_types, drop_casts, retype
+
+_QDQ_OPSET = 19
+"""Oldest opset whose QuantizeLinear and DequantizeLinear take fp16 scales."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fp16(Pass):
+    """Convert weights and activations to fp16.
+
+    Graph inputs and outputs keep their types. Decoding, shape arithmetic, and what fp16 cannot hold stay fp32; nothing
+    is clipped. Every exception is in the report, and so is the share of the arithmetic that became fp16.
+
+    Attributes:
+        limit: largest magnitude of an activation, on the calibration pictures, that still becomes fp16. The resolution
+            of fp16 is 0.5 at 512 and it ends at 65504.
+        pictures: calibration pictures the magnitudes are measured on; 0 measures nothing.
+    """
+
+    name: ClassVar[str] = "fp16"
+    summary: ClassVar[str] = "compute in half precision, decoding and shape arithmetic left in fp32"
+
+    limit: float = 512.0
+    pictures: int = 8
+
+    def __post_init__(self) -> None:
+        if not 0 < self.limit <= 65504:
+            raise OptionError(
+                f"fp16 cannot hold activations up to {self.limit}.", "Use a limit above 0 and up to 65504."
+            )
+        if self.pictures < 0:
+            raise OptionError(f"{self.pictures} pictures cannot be measured.", "Use 0 or more.")
+
+    def run(self, graph: Graph, ctx: PassContext) -> int:
+        """Measure, choose, retype, count.
+
+        Raises:
+            ModelError: the graph has Q/DQ pairs and cannot be raised to opset 19.
+        """
+        _raise_opset(graph, ctx)
+        magnitudes = measure(graph, ctx, self.pictures)
+        declared = declared_types(graph)
+        drop_casts(graph)
+        choice = choose(graph, magnitudes, self.limit, ctx.protected)
+        for name, reason in choice.kept.items():
+            ctx.note(f"Stays fp32: {reason}.", node=name)
+        rewrites = prepare_scales(graph, choice.half, ctx)
+        rewrites += retype(graph, choice.half, declared)
+        census = take_census(graph, ctx)
+        ctx.details[self.name] = {**census, "kept": dict(choice.kept), "decode": len(choice.decode)}
+        if not choice.half:
+            ctx.note("Nothing in this model became fp16.", level="warning")
+        return rewrites
+
+
+def _raise_opset(graph: Graph, ctx: PassContext) -> None:
+    """fp16 scales need a newer opset, but only a graph that has scales does."""
+    if graph.opset >= _QDQ_OPSET or not any(node.op in ("QuantizeLinear", "DequantizeLinear") for node in graph.nodes):
+        return
+    ctx.note(f"Raised the opset from {graph.opset} to {_QDQ_OPSET}, which fp16 scales need.")
+    newer = convert_opset(graph, _QDQ_OPSET)
+    tensors = newer.tensors()
+    graph.nodes, graph.opset, graph.import_domains = newer.nodes, newer.opset, newer.import_domains
+    graph.inputs, graph.outputs = _same(graph.inputs, tensors), _same(graph.outputs, tensors)
+
+
+def _same(old: list[gs.Tensor], tensors: dict[str, Any]) -> list[gs.Tensor]:
+    return [tensors[tensor.name] for tensor in old]
