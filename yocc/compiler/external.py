@@ -15,7 +15,7 @@ import onnx
 import onnx.external_data_helper
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
-from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
+from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from yocc.compiler.payload import byte_count, tensors_of
 from yocc.errors import ModelError
@@ -96,9 +96,6 @@ def check(model: onnx.ModelProto, folder: Path | None) -> None:
     Raises:
         ModelError: naming the tensor, and the file where it may be named.
     """
-    for sparse in model.graph.sparse_initializer:
-        if onnx.TensorProto.EXTERNAL in (sparse.values.data_location, sparse.indices.data_location):
-            raise ModelError("A sparse tensor lies in another file.", "Export it dense.", sparse.values.name)
     for tensor in tensors_of(model):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
@@ -139,9 +136,7 @@ def store(graph: gs.Graph, file: Path, threshold: int) -> None:
     """
     with file.open("wb") as stream:
         for constant in graph.tensors().values():
-            if not isinstance(constant, gs.Constant) or isinstance(constant._values, SparseValues):
-                continue
-            if constant._values.nbytes >= threshold:
+            if isinstance(constant, gs.Constant) and constant._values.nbytes >= threshold:
                 constant.values = _store_one(constant, stream, file.name)
 
 

@@ -240,6 +240,7 @@ def _refresh_model(graph: Graph, what: str) -> None:
 def _export(graph: gs.Graph, origin: Graph) -> onnx.ModelProto:
     if not is_sorted(graph):
         raise InternalError("A pass left the graph unsorted and nothing sorted it before export.")
+    _pack_rare_types(graph)
     with _quiet_graphsurgeon():
         model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
     _drop_shadows(model.graph, set())
@@ -247,6 +248,13 @@ def _export(graph: gs.Graph, origin: Graph) -> onnx.ModelProto:
     needed = onnx.helper.find_min_ir_version_for(list(model.opset_import), True)
     model.ir_version = max(4, origin.ir_version or 0, needed)
     return model
+
+
+def _pack_rare_types(graph: gs.Graph) -> None:
+    """Hold values of types numpy lacks in serialised form; graphsurgeon writes some of their arrays wrongly."""
+    for constant in external.constants(graph):
+        if isinstance(constant._values, np.ndarray) and constant.dtype.isbuiltin == 2:  # 2: registered by a package
+            constant.values = LazyValues(onnx.numpy_helper.from_array(constant._values, constant.name))
 
 
 def _drop_shadows(graph: onnx.GraphProto, outer: set[str]) -> None:

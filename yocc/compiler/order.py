@@ -109,5 +109,4 @@ def reads(node: gs.Node) -> Iterator[str]:
 def _defined(graph: onnx.GraphProto) -> set[str]:
     names = {name for node in graph.node for name in node.output}
     names |= {value.name for value in graph.input}
-    names |= {tensor.name for tensor in graph.initializer}
-    return names | {tensor.values.name for tensor in graph.sparse_initializer}
+    return names | {tensor.name for tensor in graph.initializer}

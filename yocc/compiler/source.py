@@ -108,7 +108,9 @@ def _check_opset(model: onnx.ModelProto) -> None:
 
 
 def _check_carried(graph: onnx.GraphProto) -> None:
-    """Refuse what graphsurgeon would lose: some kinds of attributes, and inputs and outputs that are no tensors."""
+    """Refuse what the importer would lose: sparse weights, some kinds of attributes, inputs that are no tensors."""
+    for sparse in graph.sparse_initializer:
+        raise ModelError("The model keeps weights in a sparse form.", "Export them dense.", sparse.values.name)
     for value in [*graph.input, *graph.output]:
         kind = value.type.WhichOneof("value")
         if kind not in (None, "tensor_type", "sequence_type"):
@@ -133,7 +135,6 @@ def _check_carried(graph: onnx.GraphProto) -> None:
 def _check_names(graph: onnx.GraphProto) -> None:
     """Refuse tensors that nothing produces or that are produced twice."""
     known = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-    known |= {tensor.values.name for tensor in graph.sparse_initializer}
     for node in graph.node:
         for name in filter(None, node.output):
             if name in known:
