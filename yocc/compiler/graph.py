@@ -31,6 +31,7 @@ from yocc.errors import InternalError, ModelError
 
 __all__ = [
     "OLDEST_OPSET",
+    "SMALL_CONSTANT",
     "Graph",
     "clone",
     "convert_opset",
@@ -194,7 +195,8 @@ def skeleton(graph: Graph) -> onnx.ModelProto:
 
 def node_proto(node: gs.Node) -> onnx.NodeProto:
     """One node as onnx writes it, for analyses that ask onnx about a single operator."""
-    return OnnxExporter.export_node(node)
+    proto: onnx.NodeProto = OnnxExporter.export_node(node)
+    return proto
 
 
 def convert_opset(graph: Graph, opset: int) -> Graph:
