@@ -541,7 +541,7 @@ def test_saving_twice_and_after_reloading_gives_the_same_bytes(make: object, tmp
     first, second, third = (tmp_path / name for name in ("a.onnx", "b.onnx", "c.onnx"))
     graph = load(make())
     save(graph, first)
-    save(graph, second)
+    save(graph, str(second))
     save(load(first), third)
     assert first.read_bytes() == second.read_bytes() == third.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "b.onnx", "c.onnx"]

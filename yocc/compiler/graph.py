@@ -136,11 +136,12 @@ def to_proto(graph: Graph) -> onnx.ModelProto:
     return model
 
 
-def save(graph: Graph, path: Path) -> None:
+def save(graph: Graph, path: str | Path) -> None:
     """Write a graph, with external data beside it only when it would not fit into one protobuf file.
 
     The caller names a folder that may be half-written: `driver` writes into a temporary one and renames it.
     """
+    path = Path(path)
     if weight_bytes(graph) >= PROTOBUF_LIMIT:
         graph = clone(graph)
         external.store(graph, path.with_name(path.name + ".data"), threshold=SMALL_CONSTANT)
