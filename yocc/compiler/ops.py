@@ -69,8 +69,7 @@ _ELEMENTWISE = (
     "Add Sub Mul Div Pow Min Max Sum Mean Mod Where Equal Greater Less GreaterOrEqual LessOrEqual And Or Xor".split()
 )
 _REDUCE = (
-    "ReduceMean ReduceSum ReduceMax ReduceMin ReduceL1 ReduceL2 ReduceProd ReduceSumSquare ReduceLogSumExp "
-    "ReduceLogSum"
+    "ReduceMean ReduceSum ReduceMax ReduceMin ReduceL1 ReduceL2 ReduceProd ReduceSumSquare ReduceLogSumExp ReduceLogSum"
 ).split()
 
 OPS: Mapping[str, OpFacts] = MappingProxyType(
