@@ -18,7 +18,7 @@ def build(
     shape: list[int | str] | None = None,
     opset: int = 17,
 ) -> Graph:
-    """A graph from lines such as `c1: y = Conv(x, w)` in onnx's text form, the node's name before the colon.
+    """A graph from lines such as `c1: y = Conv(x, w)` in onnx's own text form, the part before the colon the node's name.
 
     A weight given as a tuple is a shape, filled with reproducible normal values.
     """
