@@ -56,7 +56,7 @@ class BackendError(YoccError):
     exit_code = 6
 
 
-class BackendUnavailable(BackendError):
+class BackendUnavailable(BackendError):  # noqa: N818 # a state of the machine, named as users see it
     """A target's package is not installed; the hint names the extra to install."""
 
 

@@ -8,29 +8,55 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import Counter
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnx.inliner
 import onnx.shape_inference
 import onnx.version_converter
 import onnx_graphsurgeon as gs
-from google.protobuf.message import DecodeError
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+from onnx_graphsurgeon.importers.onnx_importer import get_numpy_type
+from onnx_graphsurgeon.ir.tensor import LazyValues
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from yocc.compiler import external
+from yocc.compiler.copying import copy_graph
+from yocc.compiler.order import is_sorted, sort_nodes, sort_protos
+from yocc.compiler.source import OLDEST_OPSET, name_nodes, prepare, read
 from yocc.errors import InternalError, ModelError
 
-OLDEST_OPSET = 9
-PROTOBUF_LIMIT = 2**31 - 2**20
-"""Largest serialised model in bytes; protobuf refuses 2 GiB, the margin is for everything that is not a weight."""
+__all__ = [
+    "OLDEST_OPSET",
+    "SMALL_CONSTANT",
+    "Graph",
+    "clone",
+    "convert_opset",
+    "from_proto",
+    "is_sorted",
+    "load",
+    "node_proto",
+    "refresh",
+    "save",
+    "skeleton",
+    "to_proto",
+    "weight_bytes",
+]
+
+PROTOBUF_LIMIT = 2**31 - 2**26
+"""Most weights in bytes in one file; protobuf refuses 2 GiB, the margin is for everything that is not a weight."""
 SMALL_CONSTANT = 1024
 """Elements up to which a constant can be a shape, an index list or a scale: shape inference needs its value."""
+
+_CONSTANT_ATTRIBUTES = (
+    ("value_float", np.float32),
+    ("value_floats", np.float32),
+    ("value_int", np.int64),
+    ("value_ints", np.int64),
+)
 
 
 class Graph(gs.Graph):
@@ -73,27 +99,16 @@ class Graph(gs.Graph):
 def load(source: str | Path | bytes | onnx.ModelProto) -> Graph:
     """Read a model into a sorted, function-free graph with unique node names and inferred shapes.
 
-    External data must lie inside the model's own folder and is read only when a pass touches it; bytes and
-    `ModelProto` sources may not refer to any.
+    External data must lie inside the model's own folder and, but for small constants that shape inference looks at, is
+    read only when a pass touches it; bytes and `ModelProto` sources may not refer to any.
 
     Raises:
         ModelError: the file is missing, truncated or not ONNX, its external data is missing or lies elsewhere, or its
-            opset is older than 9.
+            opset is older than 9 or newer than the installed onnx.
     """
-    model, folder = _read(source)
-    _check_opset(model)
-    external.check(model, folder)
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
-    _sort_nodes(model.graph)
-    _name_nodes(model.graph)
-    graph = from_proto(model, folder)
-    try:
-        refresh(graph)
-    except onnx.shape_inference.InferenceError as error:
-        raise ModelError(
-            f"The model contradicts itself: {_first_line(error)}.", "Export it again, or check it with onnx.checker."
-        ) from error
+    model, folder = read(source)
+    graph = from_proto(prepare(model, folder), folder)
+    _refresh_model(graph, "The model contradicts itself")
     return graph
 
 
@@ -108,12 +123,12 @@ def from_proto(model: onnx.ModelProto, folder: Path | None = None) -> Graph:
 
 
 def to_proto(graph: Graph) -> onnx.ModelProto:
-    """Export a graph with everything `load` kept, external data embedded, under an IR version that runtimes accept."""
-    _require_sorted(graph)
-    with _quiet_graphsurgeon():
-        model = gs.export_onnx(graph, do_type_check=False)
-    external.embed(model, graph)
-    model.ir_version = _ir_version(graph, model)
+    """Export a graph with everything `load` kept, external data embedded, under an IR version that runtimes accept.
+
+    Raises:
+        InternalError: the graph is not sorted, because no `refresh` followed the pass that changed it.
+    """
+    model = _export(graph, graph)
     model.doc_string = graph.model_doc
     model.domain = graph.model_domain
     model.model_version = graph.model_version
@@ -121,26 +136,22 @@ def to_proto(graph: Graph) -> onnx.ModelProto:
     return model
 
 
-def save(graph: Graph, path: Path) -> None:
+def save(graph: Graph, path: str | Path) -> None:
     """Write a graph, with external data beside it only when it would not fit into one protobuf file.
 
     The caller names a folder that may be half-written: `driver` writes into a temporary one and renames it.
     """
-    model = to_proto(graph)
-    if weight_bytes(graph) < PROTOBUF_LIMIT:
-        path.write_bytes(model.SerializeToString(deterministic=True))
-        return
-    onnx.save_model(model, path, save_as_external_data=True, location=path.name + ".data", size_threshold=SMALL_CONSTANT)
+    path = Path(path)
+    if weight_bytes(graph) >= PROTOBUF_LIMIT:
+        graph = clone(graph)
+        external.store(graph, path.with_name(path.name + ".data"), threshold=SMALL_CONSTANT)
+    path.write_bytes(to_proto(graph).SerializeToString(deterministic=True))
 
 
 def clone(graph: Graph) -> Graph:
     """Copy a graph; weights are shared, which is safe because nothing writes them in place."""
-    copied = graph.copy()
-    wrapped = Graph.wrap(copied, onnx.ModelProto())
-    wrapped.metadata = dict(graph.metadata)
-    wrapped.model_doc = graph.model_doc
-    wrapped.model_domain = graph.model_domain
-    wrapped.model_version = graph.model_version
+    wrapped = Graph.wrap(copy_graph(graph), onnx.ModelProto())
+    _adopt(wrapped, graph)
     return wrapped
 
 
@@ -149,10 +160,10 @@ def refresh(graph: Graph) -> None:
 
     Raises:
         onnx.shape_inference.InferenceError: the graph's shapes contradict each other.
+        InternalError: a pass made a cycle.
     """
-    graph.cleanup(remove_unused_graph_inputs=False)
-    if not is_sorted(graph):
-        graph.toposort()
+    graph.cleanup(remove_unused_graph_inputs=False, recurse_subgraphs=False)
+    sort_nodes(graph)
     inferred = onnx.shape_inference.infer_shapes(skeleton(graph), check_type=True, strict_mode=True, data_prop=True)
     types = {value.name: value.type for value in inferred.graph.value_info}
     boundary = {tensor.name for tensor in [*graph.inputs, *graph.outputs]}
@@ -162,7 +173,7 @@ def refresh(graph: Graph) -> None:
         tensor.shape, tensor.dtype = _shape_and_dtype(types.get(name), tensor.dtype)
     inferred_outputs = {value.name: value.type for value in inferred.graph.output}
     for tensor in graph.outputs:
-        if tensor.shape is None or tensor.dtype is None:
+        if isinstance(tensor, gs.Variable) and (tensor.shape is None or tensor.dtype is None):
             tensor.shape, tensor.dtype = _shape_and_dtype(inferred_outputs.get(tensor.name), tensor.dtype)
 
 
@@ -170,27 +181,23 @@ def skeleton(graph: Graph) -> onnx.ModelProto:
     """The graph without its large weights, which become inputs: all that shape inference and the checker look at.
 
     It stays small for any model, so that verifying after each pass costs milliseconds and never meets the 2 GiB limit.
+    Of the inferred shapes only those behind operators that onnx does not know stay, as nothing can infer them again.
     """
-    bare = graph.copy()
-    boundary = {tensor.name for tensor in [*bare.inputs, *bare.outputs]}
-    for name, tensor in bare.tensors().items():
-        if isinstance(tensor, gs.Constant):
-            if int(np.prod(tensor.shape)) > SMALL_CONSTANT and name not in boundary:
-                variable = tensor.to_variable(tensor.export_dtype, list(tensor.shape))
-                variable.type = "tensor_type"
-                bare.inputs.append(variable)
-        elif name not in boundary:
-            tensor.shape = None
-    with _quiet_graphsurgeon():
-        model = gs.export_onnx(bare, do_type_check=False)
+    bare, _ = _without_weights(graph)
+    model = _export(bare, graph)
+    opaque = {
+        tensor.name for node in graph.nodes if not onnx.defs.has(node.op, node.domain or "") for tensor in node.outputs
+    }
+    known = [value for value in model.graph.value_info if value.name in opaque]
     del model.graph.value_info[:]
-    model.ir_version = _ir_version(graph, model)
+    model.graph.value_info.extend(known)
     return model
 
 
 def node_proto(node: gs.Node) -> onnx.NodeProto:
     """One node as onnx writes it, for analyses that ask onnx about a single operator."""
-    return OnnxExporter.export_node(node)
+    proto: onnx.NodeProto = OnnxExporter.export_node(node)
+    return proto
 
 
 def convert_opset(graph: Graph, opset: int) -> Graph:
@@ -201,161 +208,113 @@ def convert_opset(graph: Graph, opset: int) -> Graph:
     """
     if graph.opset >= opset:
         return graph
-    model = to_proto(graph)
-    metadata = dict(graph.metadata)
+    bare, weights = _without_weights(graph)
     try:
-        converted = onnx.version_converter.convert_version(model, opset)
+        converted = onnx.version_converter.convert_version(_export(bare, graph), opset)
     except (RuntimeError, onnx.version_converter.ConvertError) as error:
         raise ModelError(
             f"The model's opset {graph.opset} cannot be raised to {opset}: {_first_line(error)}.",
             f"Export the model again with opset {opset} or newer.",
         ) from error
-    _sort_nodes(converted.graph)
-    _name_nodes(converted.graph)
+    sort_protos(converted.graph)
+    name_nodes(converted.graph)
     newer = from_proto(converted)
-    newer.metadata = metadata
-    newer.model_doc, newer.model_domain = graph.model_doc, graph.model_domain
-    newer.model_version = graph.model_version
-    refresh(newer)
+    for tensor in newer.inputs:
+        if tensor.name in weights:
+            tensor.to_constant(weights[tensor.name])
+    newer.inputs = [tensor for tensor in newer.inputs if isinstance(tensor, gs.Variable)]
+    _adopt(newer, graph)
+    _refresh_model(newer, f"The model contradicts itself after raising its opset to {opset}")
     return newer
 
 
 def weight_bytes(graph: Graph) -> int:
-    """Bytes of all constants, without reading those still on disk."""
-    return sum(
-        int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
-        for tensor in graph.tensors().values()
-        if isinstance(tensor, gs.Constant) and not isinstance(tensor.dtype, int)
-    )
+    """Bytes of all constants, those in subgraphs included, without reading those still on disk."""
+    return sum(int(constant._values.nbytes) for constant in external.constants(graph))
 
 
-def is_sorted(graph: Graph) -> bool:
-    """Whether every tensor is produced before it is read."""
-    produced: set[str] = set()
-    local = {tensor.name for node in graph.nodes for tensor in node.outputs}
-    for node in graph.nodes:
-        if any(name in local and name not in produced for name in _reads(node)):
-            return False
-        produced.update(tensor.name for tensor in node.outputs)
-    return True
-
-
-def _reads(node: gs.Node) -> Iterator[str]:
-    yield from (tensor.name for tensor in node.inputs)
-    for subgraph in node.subgraphs(recursive=True):
-        for inner in subgraph.nodes:
-            yield from (tensor.name for tensor in inner.inputs)
-
-
-def _read(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None]:
-    if isinstance(source, onnx.ModelProto):
-        copy = onnx.ModelProto()
-        copy.CopyFrom(source)
-        return copy, None
-    if isinstance(source, bytes):
-        return _parse(source, "The given bytes"), None
-    path = Path(source)
+def _refresh_model(graph: Graph, what: str) -> None:
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ModelError(f"There is no file {str(path)!r}.", "Check the path of the model.") from None
-    except IsADirectoryError:
-        raise ModelError(f"{str(path)!r} is a folder.", "Name the .onnx file inside it.") from None
-    except OSError as error:
-        raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}.", "Check its permissions.") from error
-    return _parse(data, f"{str(path)!r}"), path.resolve().parent
+        refresh(graph)
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelError(f"{what}: {_first_line(error)}.", "Export it again, or check it with onnx.checker.") from error
 
 
-def _parse(data: bytes, what: str) -> onnx.ModelProto:
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(data)
-    except DecodeError:
-        raise ModelError(f"{what} is not an ONNX model, or is truncated.", "Export or copy it again.") from None
-    if not model.graph.node or not model.graph.output:
-        raise ModelError(f"{what} holds no ONNX graph.", "Give a model exported with torch.onnx or another exporter.")
+def _export(graph: gs.Graph, origin: Graph) -> onnx.ModelProto:
+    if not is_sorted(graph):
+        raise InternalError("A pass left the graph unsorted and nothing sorted it before export.")
+    _pack_rare_types(graph)
+    with _quiet_graphsurgeon():
+        model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
+    _drop_shadows(model.graph, set())
+    # The origin's own version, raised only as far as its opsets need; 4 lets initializers not be inputs.
+    needed = onnx.helper.find_min_ir_version_for(list(model.opset_import), True)
+    model.ir_version = max(4, origin.ir_version or 0, needed)
     return model
 
 
-def _check_opset(model: onnx.ModelProto) -> None:
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
-    if opset is None:
-        raise ModelError("The model names no ONNX opset.", "Export it again with a current exporter.")
-    newest = onnx.defs.onnx_opset_version()
-    if opset > newest:
-        raise ModelError(f"The model's opset {opset} is newer than {newest}, the newest known here.", "Update onnx.")
-    if opset < OLDEST_OPSET:
-        raise ModelError(f"The model's opset {opset} is older than {OLDEST_OPSET}.", "Export it with opset 9 or newer.")
+def _pack_rare_types(graph: gs.Graph) -> None:
+    """Hold values of types numpy lacks in serialised form; graphsurgeon writes some of their arrays wrongly."""
+    for constant in external.constants(graph):
+        if isinstance(constant._values, np.ndarray) and constant.dtype.isbuiltin == 2:  # 2: registered by a package
+            constant.values = LazyValues(onnx.numpy_helper.from_array(constant._values, constant.name))
 
 
-def _sort_nodes(graph: onnx.GraphProto) -> None:
-    """Stable topological sort; graphs that are already sorted keep their order."""
-    produced_later = {name for node in graph.node for name in node.output if name}
-    ready: set[str] = set()
-    pending, ordered = list(graph.node), []
-    while pending:
-        waiting = []
-        for node in pending:
-            needs = _captured(node) & produced_later
-            if needs <= ready:
-                ordered.append(node)
-                ready.update(node.output)
-            else:
-                waiting.append(node)
-        if len(waiting) == len(pending):
-            raise ModelError("The graph has a cycle.", "Export the model again.", node=waiting[0].name)
-        pending = waiting
-    if any(a is not b for a, b in zip(ordered, graph.node, strict=True)):
-        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
-        del graph.node[:]
-        graph.node.extend(copies)
+def _drop_shadows(graph: onnx.GraphProto, outer: set[str]) -> None:
+    """Remove the copies of captured weights that graphsurgeon exports into each subgraph that reads them."""
+    own = [tensor for tensor in graph.initializer if tensor.name not in outer]
+    if len(own) < len(graph.initializer):
+        del graph.initializer[:]
+        graph.initializer.extend(own)
+    visible = outer | {tensor.name for tensor in own}
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _drop_shadows(attribute.g, visible)
 
 
-def _captured(node: onnx.NodeProto) -> set[str]:
-    """Names a node reads, those its subgraphs take from outside included."""
-    names = {name for name in node.input if name}
-    for attribute in node.attribute:
-        for subgraph in [attribute.g, *attribute.graphs]:
-            inner = set().union(*(_captured(child) for child in subgraph.node)) if subgraph.node else set()
-            own = {name for child in subgraph.node for name in child.output}
-            names |= (inner | {value.name for value in subgraph.output}) - own
-    return names
+def _without_weights(graph: Graph) -> tuple[gs.Graph, dict[str, np.ndarray[Any, Any] | LazyValues]]:
+    """A copy in which large constants are inputs, and what these constants held."""
+    bare = copy_graph(graph)
+    boundary = {tensor.name for tensor in [*bare.inputs, *bare.outputs]}
+    weights = {}
+    for name, tensor in bare.tensors().items():
+        if isinstance(tensor, gs.Constant) and math.prod(tensor.shape) > SMALL_CONSTANT and name not in boundary:
+            weights[name] = tensor._values
+            variable = tensor.to_variable(tensor.export_dtype, list(tensor.shape))
+            variable.type = "tensor_type"
+            bare.inputs.append(variable)
+    return bare, weights
 
 
-def _name_nodes(graph: onnx.GraphProto) -> None:
-    """Give every node a unique name, as notes and reports refer to nodes by name."""
-    taken = Counter(node.name for node in graph.node)
-    used = set(taken)
-    for index, node in enumerate(graph.node):
-        if node.name and taken[node.name] == 1:
-            continue
-        name = f"{node.name or node.op_type}_{index}"
-        while name in used:
-            name += "_"
-        taken[node.name] -= 1
-        used.add(name)
-        node.name = name
+def _adopt(graph: Graph, origin: Graph) -> None:
+    """Take over everything about the model that is not its graph."""
+    graph.name, graph.doc_string = origin.name, origin.doc_string
+    graph.producer_name, graph.producer_version = origin.producer_name, origin.producer_version
+    graph.metadata = dict(origin.metadata)
+    graph.model_doc, graph.model_domain = origin.model_doc, origin.model_domain
+    graph.model_version = origin.model_version
 
 
 def _constants_from_nodes(graph: Graph) -> None:
     """Turn `Constant` nodes into constants, so that passes meet weights in one form only."""
-    for node in list(graph.nodes):
-        if node.op != "Constant" or any(tensor is node.outputs[0] for tensor in graph.outputs):
-            continue
-        values = _constant_value(node.attrs)
-        if values is None:
+    others = []
+    for node in graph.nodes:
+        values = _constant_value(node.attrs) if node.op == "Constant" else None
+        if values is None or any(tensor is node.outputs[0] for tensor in graph.outputs):
+            others.append(node)
             continue
         output = node.outputs[0]
         node.outputs.clear()
         output.to_constant(values)
-        graph.nodes.remove(node)
+    graph.nodes = others
 
 
-def _constant_value(attributes: dict[str, Any]) -> np.ndarray[Any, Any] | None:
+def _constant_value(attributes: dict[str, Any]) -> np.ndarray[Any, Any] | LazyValues | None:
     if "value" in attributes:
-        values: np.ndarray[Any, Any] = attributes["value"].values
+        values: np.ndarray[Any, Any] | LazyValues = attributes["value"]._values
         return values
-    for name, dtype in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64), ("value_ints", np.int64)):
+    for name, dtype in _CONSTANT_ATTRIBUTES:
         if name in attributes:
             return np.array(attributes[name], dtype=dtype)
     return None
@@ -367,22 +326,11 @@ def _shape_and_dtype(kind: onnx.TypeProto | None, dtype: Any) -> tuple[list[int 
     tensor = kind.tensor_type
     shape: list[int | str | None] | None = None
     if tensor.HasField("shape"):
-        shape = [
-            dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim
-        ]
+        shape = [dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim]
     if not tensor.elem_type:
         return shape, dtype
-    return shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-
-
-def _ir_version(graph: Graph, model: onnx.ModelProto) -> int:
-    """The model's own IR version, raised only as far as its opsets need; 4 lets initializers not be inputs."""
-    return max(4, graph.ir_version or 0, onnx.helper.find_min_ir_version_for(list(model.opset_import), True))
-
-
-def _require_sorted(graph: Graph) -> None:
-    if not is_sorted(graph):
-        raise InternalError("A pass left the graph unsorted and nothing sorted it before export.")
+    known = get_numpy_type(tensor.elem_type)
+    return shape, tensor.elem_type if known is None else known
 
 
 def _first_line(error: Exception) -> str:
@@ -392,7 +340,7 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet_graphsurgeon() -> Iterator[None]:
-    """graphsurgeon prints about types numpy lacks; yocc reports such things itself."""
+    """Silence graphsurgeon, which prints about types numpy lacks; yocc reports such things itself."""
     severity = G_LOGGER.severity
     G_LOGGER.severity = logging.CRITICAL
     try:

@@ -60,14 +60,17 @@ class OpFacts:
 
 
 _UNARY = (
-    "Relu LeakyRelu Sigmoid Tanh HardSwish HardSigmoid Swish Mish Softplus Softsign Elu Selu Celu Gelu ThresholdedRelu Clip Exp Log "
-    "Sqrt Reciprocal Neg Abs Floor Ceil Round Sign Erf Sin Cos Not Cast Identity Dropout QuantizeLinear DequantizeLinear"
+    "Relu LeakyRelu Sigmoid Tanh HardSwish HardSigmoid Swish Mish Softplus Softsign Elu Selu Celu Gelu "
+    "ThresholdedRelu Clip Exp Log Sqrt Reciprocal Neg Abs Floor Ceil Round Sign Erf Sin Cos Not "
+    "Cast Identity Dropout QuantizeLinear DequantizeLinear"
 ).split()
 _SPATIAL = "MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool Resize Upsample".split()
 _ELEMENTWISE = (
     "Add Sub Mul Div Pow Min Max Sum Mean Mod Where Equal Greater Less GreaterOrEqual LessOrEqual And Or Xor".split()
 )
-_REDUCE = "ReduceMean ReduceSum ReduceMax ReduceMin ReduceL1 ReduceL2 ReduceProd ReduceSumSquare ReduceLogSumExp ReduceLogSum".split()
+_REDUCE = (
+    "ReduceMean ReduceSum ReduceMax ReduceMin ReduceL1 ReduceL2 ReduceProd ReduceSumSquare ReduceLogSumExp ReduceLogSum"
+).split()
 
 OPS: Mapping[str, OpFacts] = MappingProxyType(
     {

@@ -38,7 +38,9 @@ class Feeds(Protocol):
 class Progress(Protocol):
     """Shows how far a long loop is; yields the items it was given."""
 
-    def __call__(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterable[Any]: ...
+    def __call__(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterable[Any]:
+        """Yield the items one by one and show how far the loop is."""
+        ...
 
 
 def silent(items: Iterable[Any], label: str, total: int | None = None) -> Iterable[Any]:  # noqa: ARG001 # the protocol's
@@ -140,4 +142,3 @@ def require_executor(ctx: PassContext, who: str) -> Executor:
     if ctx.executor is None:
         raise InternalError(f"{who} runs the model, so its PassContext needs an executor.")
     return ctx.executor
-

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
+
+import onnx.shape_inference
 
 from yocc.compiler.graph import Graph, convert_opset, refresh
 from yocc.compiler.passes import Pass, PassContext
 from yocc.compiler.registry import discover, lookup, nearest
-from yocc.errors import OptionError
+from yocc.errors import InternalError, OptionError
 
-_PASS = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(?:\{([^{}]*)\})?\s*")
-_OPTION = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*([^\s,=]+)\s*(?:,|\s|$)")
+_QUOTED = r'"(?:\\.|[^"\\])*"'
+_PASS = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(?:\{((?:" + _QUOTED + r"|[^{}\"])*)\})?\s*")
+_OPTION = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(" + _QUOTED + r"|[^\s,=\"]+)\s*(?:,|$)")
+_BARE_WORD = re.compile(r"[\w./:+-]+")
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,9 @@ class PassRun:
 class Observer(Protocol):
     """Looks at the graph after each pass; may raise, may not change it."""
 
-    def __call__(self, run: PassRun, graph: Graph) -> None: ...
+    def __call__(self, run: PassRun, graph: Graph) -> None:
+        """Look at the graph as one pass left it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -52,9 +59,12 @@ class Pipeline:
         Raises:
             OptionError: an unknown pass or option, a value of the wrong type, or something that is no pipeline.
         """
+        if not text.strip():
+            return cls(())
         known = known_passes()
-        passes, position = [], 0
-        while position < len(text) or not passes:
+        passes: list[Pass] = []
+        position = 0
+        while position < len(text):
             match = _PASS.match(text, position)
             if match is None:
                 raise OptionError(
@@ -78,6 +88,10 @@ class Pipeline:
 
         After each pass that changed something the graph is cleaned, sorted and its shapes inferred anew; then every
         observer looks at it.
+
+        Raises:
+            YoccError: what a pass or an observer raised, or the opset a pass needs cannot be reached.
+            InternalError: a pass left a graph whose shapes contradict each other.
         """
         runs = []
         for step in self.passes:
@@ -91,7 +105,7 @@ class Pipeline:
             rewrites = step.run(graph, ctx)
             seconds = time.perf_counter() - started
             if rewrites:
-                refresh(graph)
+                _refresh_after(step, graph)
             step.ensures(graph, ctx)
             done = PassRun(print_pass(step), rewrites, seconds)
             runs.append(done)
@@ -109,10 +123,14 @@ def pass_from_options(pass_class: type[Pass], options: Mapping[str, str]) -> Pas
     """Make a pass from options in text form, each converted to its field's type.
 
     Raises:
-        OptionError: an unknown option or a value that is not of the option's type.
+        OptionError: an unknown or missing option, or a value that is not of the option's type.
     """
     hints = get_type_hints(pass_class)
     fields = {field.name: hints[field.name] for field in dataclasses.fields(pass_class)}
+    missing = [field.name for field in dataclasses.fields(pass_class) if _is_required(field)]
+    missing = [name for name in missing if name not in options]
+    if missing:
+        raise OptionError(f"The pass {pass_class.name!r} needs a value for {missing[0]!r}.")
     values = {}
     for name, text in options.items():
         if name not in fields:
@@ -126,7 +144,7 @@ def print_pass(step: Pass) -> str:
     options = [
         f"{field.name}={_print_value(getattr(step, field.name))}"
         for field in dataclasses.fields(step)
-        if getattr(step, field.name) != field.default
+        if getattr(step, field.name) != _default(field)
     ]
     return step.name + ("{" + ",".join(options) + "}" if options else "")
 
@@ -137,7 +155,9 @@ def _read_options(pass_name: str, text: str) -> dict[str, str]:
     while position < len(text.rstrip()):
         match = _OPTION.match(text, position)
         if match is None:
-            raise OptionError(f"Cannot read the options {text!r} of {pass_name!r}.", "Write them like {ratio=0.4,bits=8}.")
+            raise OptionError(
+                f"Cannot read the options {text!r} of {pass_name!r}.", "Write them like {ratio=0.4,bits=8}."
+            )
         if match[1] in options:
             raise OptionError(f"The option {match[1]!r} of {pass_name!r} is given twice.")
         options[match[1]] = match[2]
@@ -152,10 +172,13 @@ def _read_value(where: str, text: str, kind: Any) -> Any:
             return None
         kind = next(choice for choice in choices if choice is not type(None))
         choices = get_args(kind)
-    if get_origin(kind) is not None:
-        if text not in choices:
-            raise OptionError(f"{where} cannot be {text!r}.", f"Use one of {', '.join(map(str, choices))}.")
-        return text
+    if text.startswith('"'):
+        text = _unquote(where, text)
+    if get_origin(kind) is Literal:
+        named = {choice if isinstance(choice, str) else _print_value(choice): choice for choice in choices}
+        if text not in named:
+            raise OptionError(f"{where} cannot be {text!r}.", f"Use one of {', '.join(named)}.")
+        return named[text]
     if kind is bool:
         if text not in ("true", "false"):
             raise OptionError(f"{where} cannot be {text!r}.", "Use true or false.")
@@ -171,4 +194,29 @@ def _print_value(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    text = str(value)
+    if isinstance(value, str) and (text == "none" or not _BARE_WORD.fullmatch(text)):
+        return json.dumps(text)
+    return text
+
+
+def _unquote(where: str, text: str) -> str:
+    try:
+        return str(json.loads(text))
+    except json.JSONDecodeError:
+        raise OptionError(f"{where} cannot be {text}.", "Inside quotes write it as JSON does.") from None
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _refresh_after(step: Pass, graph: Graph) -> None:
+    try:
+        refresh(graph)
+    except onnx.shape_inference.InferenceError as error:
+        raise InternalError(f"After the pass {step.name!r} the graph contradicts itself: {error}") from error

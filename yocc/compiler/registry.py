@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
-from yocc.errors import OptionError, YoccError
+from yocc.errors import OptionError
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ def lookup(plugins: Mapping[str, Plugin], name: str, kind: str) -> type:
     if plugin is None:
         raise OptionError(f"There is no {kind} {name!r}.", nearest(name, plugins))
     if plugin.loaded is None:
-        raise OptionError(f"The {kind} {name!r} of {plugin.distribution} does not load: {plugin.reason}.", "Mend or remove it.")
+        raise OptionError(
+            f"The {kind} {name!r} of {plugin.distribution} does not load: {plugin.reason}.", "Mend or remove it."
+        )
     return plugin.loaded
 
 
@@ -76,8 +78,11 @@ def _load(point: EntryPoint, base: type) -> Plugin:
     distribution = point.dist.name if point.dist is not None else "an unnamed distribution"
     try:
         loaded = point.load()
-    except (ImportError, AttributeError, SyntaxError, YoccError) as error:
-        return Plugin(point.name, distribution, None, f"{type(error).__name__}: {error}")
+    except Exception as error:  # somebody else's module may raise anything while it is imported
+        return Plugin(point.name, distribution, None, f"{type(error).__name__}: {error}".rstrip("."))
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
         return Plugin(point.name, distribution, None, f"{point.value} is not a {base.__name__}")
+    declared = getattr(loaded, "name", point.name)
+    if isinstance(declared, str) and declared != point.name:
+        return Plugin(point.name, distribution, None, f"{point.value} calls itself {declared!r}")
     return Plugin(point.name, distribution, loaded)

@@ -157,7 +157,7 @@ def _evaluate(
     )
     try:
         results = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets)).run(None, known)
-    except Exception:  # noqa: BLE001 # whatever the evaluator lacks, the value is then simply not known
+    except Exception:  # whatever the evaluator lacks, the value is then simply not known
         return
     for name, value in zip(proto.output, results, strict=False):
         value = np.asarray(value)

@@ -35,12 +35,12 @@ class TensorScheme:
         """Lowest code; symmetric signed codes leave -2^(bits-1) out, so that the range is the same on both sides."""
         if not self.signed:
             return 0
-        return -(2 ** (self.bits - 1)) + (1 if self.symmetric else 0)
+        return -(1 << (self.bits - 1)) + (1 if self.symmetric else 0)
 
     @property
     def highest(self) -> int:
         """Highest code."""
-        return 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,8 @@ class Prune(Pass):
             ctx.note(f"Output channels stay: {reason.text}.", node=layer)
         if plan.allocation.multiple < multiple:
             ctx.note(
-                f"Channel counts are multiples of {plan.allocation.multiple}: the targets are not reachable in steps of {multiple}."
+                f"Channel counts are multiples of {plan.allocation.multiple}: "
+                f"the targets are not reachable in steps of {multiple}."
             )
         if plan.allocation.missed(left, left) > PROMISE:
             ctx.note(

@@ -99,7 +99,7 @@ def _allocate(
 
 def _levels(size: int, step: int) -> list[int]:
     """Counts a group may keep, descending: all of it, then multiples of the step, never nothing."""
-    return [size, *(count for count in range(size - 1, 0, -1) if count % step == 0)] or [size]
+    return [size, *(count for count in range(size - 1, 0, -1) if count % step == 0)]
 
 
 def _left(scores: Vector, counts: list[int]) -> Vector:

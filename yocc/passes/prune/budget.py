@@ -14,6 +14,7 @@ import numpy as np
 
 from yocc.compiler.cost import LayerCost, totals, weight_of
 from yocc.compiler.graph import Graph
+from yocc.errors import InternalError
 from yocc.passes.prune.channels import ChannelMap
 
 Vector = np.ndarray[Any, np.dtype[np.float64]]
@@ -76,9 +77,11 @@ def capacity(graph: Graph, channels: ChannelMap, layers: list[LayerCost]) -> Cap
         if not layer.weight_shape:
             continue
         row = _row(layer, nodes[layer.node], cuts, group_of, len(channels.groups))
-        weight = weight_of(nodes[layer.node]).name
-        rows.append((*row[:4], 0.0 if weight in seen else row[4], row[5]))
-        seen.add(weight)
+        weight = weight_of(nodes[layer.node])
+        if weight is None:
+            raise InternalError(f"The layer {layer.node!r} has costs but no weight.")
+        rows.append((*row[:4], 0.0 if weight.name in seen else row[4], row[5]))
+        seen.add(weight.name)
     out, out_fixed, into, into_fixed, parameters, macs = (np.array(column) for column in zip(*rows, strict=True))
     linear = np.zeros(len(channels.groups))
     counted = {layer.node for layer in layers if layer.parameters}

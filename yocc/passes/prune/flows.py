@@ -421,12 +421,11 @@ def _only_resizes(tensor: gs.Tensor, source: gs.Tensor, depth: int) -> bool:
     if depth == 0:
         return False
     for consumer in tensor.outputs:
-        if consumer.op == "Resize":
-            if consumer.inputs[0] is not source:
-                return False
-        elif consumer.op not in ("Gather", "Slice", "Concat", "Cast", "Mul", "Floor", "Unsqueeze", "Squeeze"):
+        if consumer.op == "Resize" and consumer.inputs[0] is source:
+            continue
+        if consumer.op not in ("Gather", "Slice", "Concat", "Cast", "Mul", "Floor", "Unsqueeze", "Squeeze"):
             return False
-        elif not all(_only_resizes(output, source, depth - 1) for output in consumer.outputs):
+        if not all(_only_resizes(output, source, depth - 1) for output in consumer.outputs):
             return False
     return bool(tensor.outputs)
 

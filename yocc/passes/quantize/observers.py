@@ -30,7 +30,8 @@ def percentile(statistics: TensorStatistics, scheme: TensorScheme, transfer: Tra
     share = np.cumsum(statistics.counts) / max(1, statistics.counts.sum())
     width = np.ldexp(1.0, statistics.exponent)
     low = statistics.centres[np.searchsorted(share, (1 - KEPT) / 2)] - width / 2
-    high = statistics.centres[min(np.searchsorted(share, 1 - (1 - KEPT) / 2), len(share) - 1)] + width / 2
+    last = min(int(np.searchsorted(share, 1 - (1 - KEPT) / 2)), len(share) - 1)
+    high = statistics.centres[last] + width / 2
     return max(low, statistics.low), min(high, statistics.high)
 
 
@@ -51,7 +52,8 @@ def mse(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) 
         if scheme.symmetric and scheme.signed:
             scale = max(high / scheme.highest, low / scheme.lowest)
         coded = np.clip(values, low, high)
-        coded = np.round((coded - low) / scale) * scale + low if not scheme.symmetric else np.round(coded / scale) * scale
+        shift = 0.0 if scheme.symmetric else low
+        coded = np.round((coded - shift) / scale) * scale + shift
         return float(weights @ np.square(transfer(coded) - wanted))
 
     shares = np.linspace(1.0, 1.0 / _CUTS, _CUTS)

@@ -71,10 +71,7 @@ def _stays_float(graph: Graph, target: Target) -> dict[str, str]:
 def _behind_weighted(graph: Graph, coded: dict[str, gs.Tensor], left_float: Mapping[str, str]) -> dict[str, gs.Tensor]:
     """Without what lies wholly behind the last layers: only tensors that are made from codes, or make them, count."""
     readers = {
-        tensor.name
-        for node in graph.nodes
-        if node.name not in left_float
-        for tensor in [*node.inputs, *node.outputs]
+        tensor.name for node in graph.nodes if node.name not in left_float for tensor in [*node.inputs, *node.outputs]
     }
     return {name: tensor for name, tensor in coded.items() if name in readers}
 

@@ -36,7 +36,8 @@ class Coding:
         """Codes of values, rounded half to even as ONNX does, outside the range cut off."""
         scale, zero_point = self._spread(self.scale, values.ndim), self._spread(self.zero_point, values.ndim)
         coded = np.rint(values.astype(np.float64) / scale.astype(np.float64)) + zero_point
-        return np.clip(coded, scheme.lowest, scheme.highest).astype(self.zero_point.dtype)
+        codes: Array = np.clip(coded, scheme.lowest, scheme.highest).astype(self.zero_point.dtype)
+        return codes
 
     def _spread(self, values: Array, rank: int) -> Array:
         if self.axis is None:
@@ -89,7 +90,8 @@ def insert_qdq(graph: Graph, tensors: Mapping[str, Coding], weights: Mapping[tup
     for (name, slot), coding in weights.items():
         node = nodes[name]
         constant = node.inputs[slot]
-        node.inputs[slot] = _pair(graph, constant, coding, f"{constant.name}_{name}_{slot}" if len(constant.outputs) > 1 else constant.name)
+        pair_name = f"{constant.name}_{name}_{slot}" if len(constant.outputs) > 1 else constant.name
+        node.inputs[slot] = _pair(graph, constant, coding, pair_name)
     return len(tensors) + len(weights)
 
 
@@ -101,9 +103,10 @@ def strip_qdq(graph: Graph) -> int:
     """
     taken = 0
     for node in list(graph.nodes):
-        if node.op != "DequantizeLinear" or not node.inputs[0].inputs or node.inputs[0].inputs[0].op != "QuantizeLinear":
+        makers = node.inputs[0].inputs if node.op == "DequantizeLinear" else []
+        if not makers or makers[0].op != "QuantizeLinear":
             continue
-        quantize = node.inputs[0].inputs[0]
+        quantize = makers[0]
         source, result = quantize.inputs[0], node.outputs[0]
         for reader in list(result.outputs):
             _replace_input(reader, result, source)
@@ -177,8 +180,12 @@ def _pair(graph: Graph, tensor: gs.Tensor, coding: Coding, name: str) -> gs.Vari
     zero_point = gs.Constant(f"{name}_zero_point", coding.zero_point)
     codes = gs.Variable(f"{name}_codes", dtype=coding.zero_point.dtype)
     result = gs.Variable(f"{name}_dequantized", dtype=np.float32)
-    graph.nodes.append(gs.Node("QuantizeLinear", f"{name}_quantize", dict(attributes), [tensor, scale, zero_point], [codes]))
-    graph.nodes.append(gs.Node("DequantizeLinear", f"{name}_dequantize", dict(attributes), [codes, scale, zero_point], [result]))
+    graph.nodes.append(
+        gs.Node("QuantizeLinear", f"{name}_quantize", dict(attributes), [tensor, scale, zero_point], [codes])
+    )
+    graph.nodes.append(
+        gs.Node("DequantizeLinear", f"{name}_dequantize", dict(attributes), [codes, scale, zero_point], [result])
+    )
     return result
 
 

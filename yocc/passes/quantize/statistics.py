@@ -59,7 +59,8 @@ class TensorStatistics:
     @property
     def centres(self) -> Array:
         """Middle of each bin, shape [2 * BINS]."""
-        return np.ldexp(np.arange(-BINS, BINS) + 0.5, self.exponent)
+        centres: Array = np.ldexp(np.arange(-BINS, BINS) + 0.5, self.exponent)
+        return centres
 
     def _widen(self, low: float, high: float) -> None:
         self.low, self.high = min(self.low, low), max(self.high, high)

@@ -1,0 +1,169 @@
+"""The documents are executed: what they show works, what they list exists."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from yocc import errors
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+_BLOCK = re.compile(r"^<!-- (test|setup): (\S+) -->\n```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+needs_cli = pytest.mark.skipif(importlib.util.find_spec("yocc.cli") is None, reason="there is no command line")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code under a marker such as `<!-- test: run -->`."""
+
+    kind: str
+    argument: str
+    language: str
+    text: str
+
+    @property
+    def commands(self) -> list[str]:
+        return [line.removeprefix("$ ") for line in self.text.splitlines() if line.startswith("$ ")]
+
+
+def _blocks(document: Path, kind: str = "test") -> list[Block]:
+    found = [Block(*match.groups()) for match in _BLOCK.finditer(document.read_text(encoding="utf-8"))]
+    return [block for block in found if block.kind == kind]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """yocc as if installed from this tree: on the path, with its entry points and its command."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    site = tmp_path / "site"
+    info = site / "yocc-0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: yocc\nVersion: 0\n")
+    (info / "entry_points.txt").write_text(
+        "\n".join(
+            line
+            for group, points in project["entry-points"].items()
+            for line in [f"[{group}]", *(f"{name} = {target}" for name, target in points.items())]
+        )
+    )
+    command = site / "yocc"
+    command.write_text(f"#!{sys.executable}\nfrom yocc.cli import main\nmain()\n")
+    command.chmod(0o755)
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(site)]),
+        "PATH": os.pathsep.join([str(site), str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+
+
+def _run(arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=540
+    )
+    assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+
+
+def _execute(block: Block, folder: Path, environment: dict[str, str]) -> None:
+    if block.argument.startswith("file="):
+        (folder / block.argument.removeprefix("file=")).write_text(block.text)
+    elif block.language == "python":
+        (folder / "block.py").write_text(block.text)
+        _run([sys.executable, "block.py"], folder, environment)
+    else:
+        for command in block.commands:
+            _run(["bash", "-euo", "pipefail", "-c", command], folder, environment)
+
+
+@pytest.mark.parametrize("name", ["docs/writing_a_pass.md", "docs/writing_a_backend.md"])
+def test_the_code_of_a_guide_runs(name: str, tmp_path: Path, environment: dict[str, str]) -> None:
+    if name == "docs/writing_a_backend.md" and importlib.util.find_spec("yocc.runtime.backend") is None:
+        pytest.skip("there are no backends")
+    blocks = _blocks(ROOT / name)
+    assert len(blocks) >= 2
+    work = tmp_path / "work"
+    work.mkdir()
+    for block in blocks:
+        _execute(block, work, environment)
+
+
+@needs_cli
+def test_the_examples_of_the_readme_run(tmp_path: Path, environment: dict[str, str]) -> None:
+    blocks = _blocks(ROOT / "README.md")
+    assert {block.language for block in blocks} == {"console", "python"}
+    work = tmp_path / "work"
+    work.mkdir()
+    for block in blocks:
+        _execute(block, work, environment)
+
+
+@needs_cli
+@pytest.mark.slow
+def test_the_main_job_of_the_readme_runs_once_installed(tmp_path: Path, environment: dict[str, str]) -> None:
+    main, _ = _blocks(ROOT / "README.md", "setup")
+    _, separator, job = main.commands[0].partition("pip install . && ")
+    assert separator
+    assert job.startswith("yocc ")
+    work = tmp_path / "work"
+    work.mkdir()
+    _run(["bash", "-euo", "pipefail", "-c", job], work, environment)
+    assert (work / "yolov5n_small" / "model.onnx").is_file()
+
+
+def test_there_is_one_line_for_each_set_up() -> None:
+    blocks = _blocks(ROOT / "README.md", "setup")
+    assert [block.argument for block in blocks] == ["main", "test"]
+    assert [len(block.commands) for block in blocks] == [1, 1]
+    assert "pip install '.[dev]'" in blocks[1].commands[0]
+    assert "setup: test" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_marker_stands_before_a_block(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    markers = re.findall(r"^<!-- (?:test|setup):.*-->$", text, re.MULTILINE)
+    assert len(_blocks(document)) + len(_blocks(document, "setup")) == len(markers)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_within_the_repository_leads_somewhere(document: Path) -> None:
+    for link in _LINK.findall(document.read_text(encoding="utf-8")):
+        if link.startswith("http"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.is_file(), link
+        headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+        assert not anchor or anchor in {heading.lower().replace(" ", "-") for heading in headings}, link
+
+
+def test_the_exit_codes_of_the_readme_are_those_of_the_errors() -> None:
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)}
+    codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
+    assert codes - {errors.YoccError.exit_code} <= listed
+
+
+def test_every_dependency_is_explained() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = (ROOT / "docs" / "dependencies.md").read_text().lower()
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    for line in [*project["dependencies"], *extras]:
+        name = re.split(r"[<>=!~\[ ;]", line)[0]
+        assert f"[{name}]" in listed, name
+
+
+def test_every_pass_of_the_package_is_in_the_readme() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    readme = (ROOT / "README.md").read_text()
+    for group in ("yocc.passes", "yocc.backends"):
+        for name in project["entry-points"][group]:
+            assert f"`{name}`" in readme, name

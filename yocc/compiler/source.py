@@ -1,0 +1,149 @@
+"""From a file, bytes or a `ModelProto` to a model that can be imported: read, checked, inlined, sorted, named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import onnx
+import onnx.inliner
+from google.protobuf.message import DecodeError
+
+from yocc.compiler import external, payload
+from yocc.compiler.order import captured, sort_protos
+from yocc.errors import ModelError
+
+OLDEST_OPSET = 9
+
+_CARRIED = frozenset({"FLOAT", "INT", "STRING", "TENSOR", "GRAPH", "FLOATS", "INTS", "STRINGS"})
+"""Kinds of attributes graphsurgeon keeps; it drops the others without a word."""
+
+
+def read(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None]:
+    """A model of one's own to change, and the folder of its external data when it came from a file.
+
+    Raises:
+        ModelError: no such file, or not a whole ONNX model.
+    """
+    if isinstance(source, onnx.ModelProto):
+        copy = onnx.ModelProto()
+        copy.CopyFrom(source)
+        _require_graph(copy, "The given model")
+        return copy, None
+    if isinstance(source, bytes):
+        return _parse(source, "The given bytes"), None
+    path = Path(source)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"There is no file {str(path)!r}.", "Check the path of the model.") from None
+    except IsADirectoryError:
+        raise ModelError(f"{str(path)!r} is a folder.", "Name the .onnx file inside it.") from None
+    except OSError as error:
+        raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}.", "Check its permissions.") from error
+    return _parse(data, f"{str(path)!r}"), path.resolve().parent
+
+
+def prepare(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
+    """Check a model and bring it into the form the importer can take; the given one may be changed.
+
+    Raises:
+        ModelError: the model is broken, unsafe, too old or too new.
+    """
+    _check_opset(model)
+    payload.check(model)
+    external.check(model, folder)
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model, convert_version=True)
+    if model.functions:
+        raise ModelError(
+            f"The function {model.functions[0].name!r} cannot be inlined.", "Export the model without functions."
+        )
+    _check_carried(model.graph)
+    _check_names(model.graph)
+    sort_protos(model.graph)
+    name_nodes(model.graph)
+    return model
+
+
+def name_nodes(graph: onnx.GraphProto) -> None:
+    """Give every node a unique name, as notes and reports refer to nodes by name."""
+    taken = Counter(node.name for node in graph.node)
+    used = set(taken)
+    for index, node in enumerate(graph.node):
+        if node.name and taken[node.name] == 1:
+            continue
+        name = f"{node.name or node.op_type}_{index}"
+        while name in used:
+            name += "_"
+        taken[node.name] -= 1
+        used.add(name)
+        node.name = name
+
+
+def _parse(data: bytes, what: str) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        raise ModelError(f"{what} is not an ONNX model, or is truncated.", "Export or copy it again.") from None
+    _require_graph(model, what)
+    return model
+
+
+def _require_graph(model: onnx.ModelProto, what: str) -> None:
+    if not model.graph.node or not model.graph.output:
+        raise ModelError(f"{what} holds no ONNX graph.", "Give a model exported with torch.onnx or another exporter.")
+
+
+def _check_opset(model: onnx.ModelProto) -> None:
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    if opset is None:
+        raise ModelError("The model names no ONNX opset.", "Export it again with a current exporter.")
+    newest = onnx.defs.onnx_opset_version()
+    if opset > newest:
+        raise ModelError(f"The model's opset {opset} is newer than {newest}, the newest known here.", "Update onnx.")
+    if opset < OLDEST_OPSET:
+        raise ModelError(f"The model's opset {opset} is older than {OLDEST_OPSET}.", "Export it with opset 9 or newer.")
+
+
+def _check_carried(graph: onnx.GraphProto) -> None:
+    """Refuse what the importer would lose: sparse weights, some kinds of attributes, inputs that are no tensors."""
+    for sparse in graph.sparse_initializer:
+        raise ModelError("The model keeps weights in a sparse form.", "Export them dense.", sparse.values.name)
+    for value in [*graph.input, *graph.output]:
+        kind = value.type.WhichOneof("value")
+        if kind not in (None, "tensor_type", "sequence_type"):
+            raise ModelError(
+                f"The model passes a {kind.removesuffix('_type')}, and only tensors and sequences can be carried.",
+                "Export it without that input or output.",
+                value.name,
+            )
+    for node in graph.node:
+        for attribute in node.attribute:
+            kind = onnx.AttributeProto.AttributeType.Name(attribute.type)
+            if kind not in _CARRIED:
+                raise ModelError(
+                    f"The attribute {attribute.name!r} of a {node.op_type} is of kind {kind}, which cannot be carried.",
+                    "Export the model without it.",
+                    node.name,
+                )
+            if attribute.HasField("g"):
+                _check_carried(attribute.g)
+
+
+def _check_names(graph: onnx.GraphProto) -> None:
+    """Refuse tensors that nothing produces or that are produced twice."""
+    known = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        for name in filter(None, node.output):
+            if name in known:
+                raise ModelError(f"The tensor {name!r} is produced twice.", "Export the model again.", node.name)
+            known.add(name)
+    for node in graph.node:
+        unknown = sorted(captured(node) - known)
+        if unknown:
+            raise ModelError(f"Nothing produces the tensor {unknown[0]!r}.", "Export the model again.", node.name)
+    for value in graph.output:
+        if value.name not in known:
+            raise ModelError(f"Nothing produces the output {value.name!r}.", "Export the model again.")
