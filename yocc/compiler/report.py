@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from yocc import __version__
 from yocc.compiler.passes import Note
 from yocc.compiler.pipeline import PassRun
 
@@ -202,8 +203,8 @@ def bytes_facts(data: bytes, shown: str) -> FileFacts:
 
 def dependency_versions() -> dict[str, str]:
     """Versions of yocc and the packages that shape its results."""
-    versions = {}
-    for name in ("yocc", *_DEPENDENCIES):
+    versions = {"yocc": __version__}
+    for name in _DEPENDENCIES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
