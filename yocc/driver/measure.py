@@ -12,10 +12,10 @@ from typing import Any
 
 import onnx
 
-from yocc.calibrate import Inputs
 from yocc.compiler.graph import load
 from yocc.compiler.passes import Progress, silent
 from yocc.compiler.target import Target
+from yocc.driver.inputs import Inputs
 from yocc.errors import BackendError, OptionError
 from yocc.models.profile import ModelProfile
 from yocc.runtime.backend import Artifact, Backend, Session

@@ -11,7 +11,6 @@ from typing import Any
 import onnx
 import onnx.checker
 
-from yocc.calibrate import Inputs, input_specs, open_inputs
 from yocc.compiler.cost import layer_costs, totals
 from yocc.compiler.finite import check_finite
 from yocc.compiler.graph import Graph, load, weight_bytes
@@ -30,10 +29,11 @@ from yocc.compiler.report import (
 )
 from yocc.compiler.shapes import concrete_shapes, default_input_shapes
 from yocc.compiler.target import Target
+from yocc.driver.inputs import Inputs, input_specs, open_inputs
+from yocc.driver.measure import Judging, Verdict, judge
+from yocc.driver.output import OutputFolder
 from yocc.errors import BackendError, BackendUnavailable, CalibrationError, InternalError, ModelError, OptionError
-from yocc.measure import Judging, Verdict, judge
 from yocc.models.profile import ModelProfile, find_profile
-from yocc.output import OutputFolder
 from yocc.runtime.backend import Artifact, Backend
 from yocc.runtime.onnxruntime import reference_executor
 from yocc.runtime.registry import find_backend

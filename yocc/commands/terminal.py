@@ -17,7 +17,6 @@ INTERNAL_EXIT = 70
 """EX_SOFTWARE of sysexits.h: the fault is ours."""
 INTERRUPTED_EXIT = 130
 """128 + SIGINT, as shells count."""
-ISSUES = "https://github.com/yocc/yocc/issues"
 
 
 @dataclass
@@ -38,7 +37,7 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc] # click reads it from the instance
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line on standard error."""
@@ -72,8 +71,8 @@ class Commands(click.Group):
         except Exception as error:
             _trace(settings)
             raise Failure(
-                f"Internal error: {type(error).__name__}: {error} This is a fault of yocc, please report it at {ISSUES} "
-                "with the output of the same command and -v.",
+                f"{type(error).__name__}: {error} This is a fault of yocc; please report it with the output of the "
+                "same command and -v.",
                 INTERNAL_EXIT,
             ) from error
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from yocc.commands.opening import examine
 from yocc.compiler.cost import Totals, layer_costs, totals
 from yocc.compiler.graph import Graph
 from yocc.compiler.shapes import concrete_shapes
-from yocc.opening import examine
+from yocc.compiler.target import Target
 from yocc.passes.prune.channels import map_channels
+from yocc.passes.quantize.placement import place
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Layer:
         output_shape: of its first output, or None.
         group: number of the coupled group its output channels belong to, None when they stay.
         stays: why its output channels stay, or empty.
+        int8: whether it can be quantized.
+        stays_float: why not, or empty.
     """
 
     node: str
@@ -35,6 +39,8 @@ class Layer:
     output_shape: tuple[int, ...] | None
     group: int | None
     stays: str
+    int8: bool
+    stays_float: str
 
 
 @dataclass(frozen=True)
@@ -79,11 +85,14 @@ class Inspection:
     groups: tuple[CoupledGroup, ...]
 
 
-def inspect_model(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Inspection:
+def inspect_model(
+    graph: Graph, target: Target, input_shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> Inspection:
     """Look at a graph without changing it.
 
     Args:
         graph: as loaded.
+        target: what would be quantized for.
         input_shapes: a shape for each input the model leaves open.
 
     Raises:
@@ -98,6 +107,8 @@ def inspect_model(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | No
         CoupledGroup(number, len(group.classes), group.producers) for number, group in enumerate(channels.groups, 1)
     )
     member = {layer: group.number for group in groups for layer in group.layers}
+    placement = place(graph, target)
+    quantized = set(placement.layers)
     costs = layer_costs(graph, shapes)
     layers = tuple(
         Layer(
@@ -109,6 +120,8 @@ def inspect_model(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | No
             cost.output_shape,
             member.get(cost.node),
             channels.reasons[cost.node].text if cost.node in channels.reasons else "",
+            cost.node in quantized,
+            placement.left_float.get(cost.node, ""),
         )
         for cost in costs
     )
