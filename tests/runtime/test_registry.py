@@ -83,7 +83,7 @@ def test_two_with_one_name_are_both_named(tmp_path: Path, monkeypatch: pytest.Mo
         write_distribution(tmp_path / name, name, {"yocc.backends": {"twin": "yocc.errors:YoccError"}})
         monkeypatch.syspath_prepend(tmp_path / name)
     importlib.invalidate_caches()
-    with pytest.raises(OptionError, match="registered in yocc.backends by both") as caught:
+    with pytest.raises(OptionError, match=r"registered in yocc\.backends by both") as caught:
         backends()
     assert "first-plugin" in str(caught.value)
     assert "second-plugin" in str(caught.value)
