@@ -104,12 +104,12 @@ def test_compiling_again_replaces(model: Path, compiled: Path) -> None:
 
 def test_inspect_counts_layers(model: Path) -> None:
     content = json.loads(_run("inspect", str(model), "--json").stdout)
-    assert content["totals"] == {"parameters": 8 * 27 + 8 + 16 + 32, "macs": (8 * 27 + 32) * 256}
+    assert content["totals"] == {"parameters": 16 * 27 + 16 + 32 + 64, "macs": (16 * 27 + 64) * 256}
     assert [layer["node"] for layer in content["layers"]] == ["first", "norm", "last"]
     assert content["layers"][0]["group"] == 1
     assert content["layers"][2]["group"] is None
     assert content["layers"][2]["stays"]
-    assert content["groups"] == [{"number": 1, "channels": 8, "layers": ["first"]}]
+    assert content["groups"] == [{"number": 1, "channels": 16, "layers": ["first"]}]
 
 
 def test_inspect_shows_tables(model: Path) -> None:

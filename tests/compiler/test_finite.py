@@ -36,7 +36,7 @@ def test_large_values_whose_sum_overflows_pass() -> None:
     model = tiny_model()
     for tensor in model.graph.initializer:
         if tensor.name == "w2":
-            array = np.full((4, 8, 1, 1), np.finfo(np.float32).max, np.float32)
+            array = np.full((4, 16, 1, 1), np.finfo(np.float32).max, np.float32)
             tensor.CopyFrom(numpy_helper.from_array(array, "w2"))
     check_finite(load(model))
 

@@ -11,11 +11,11 @@ from yocc.compiler.printer import print_graph
 def test_text_is_as_expected() -> None:
     assert print_graph(load(tiny_model())).splitlines() == [
         "graph 'tiny' opset 17 (x float32[1,3,16,16]) -> (y float32[1,4,16,16])",
-        "  first: c1 float32[1,8,16,16] = Conv(x, w1:float32[8,3,3,3], b1:float32[8]) {pads=[1,1,1,1]}",
-        "  norm: n1 float32[1,8,16,16] = BatchNormalization(c1, scale:float32[8], shift:float32[8], "
-        "mean:float32[8], var:float32[8])",
-        "  relu: r1 float32[1,8,16,16] = Relu(n1)",
-        "  last: y float32[1,4,16,16] = Conv(r1, w2:float32[4,8,1,1])",
+        "  first: c1 float32[1,16,16,16] = Conv(x, w1:float32[16,3,3,3], b1:float32[16]) {pads=[1,1,1,1]}",
+        "  norm: n1 float32[1,16,16,16] = BatchNormalization(c1, scale:float32[16], shift:float32[16], "
+        "mean:float32[16], var:float32[16])",
+        "  relu: r1 float32[1,16,16,16] = Relu(n1)",
+        "  last: y float32[1,4,16,16] = Conv(r1, w2:float32[4,16,1,1])",
     ]
 
 
