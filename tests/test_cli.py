@@ -88,7 +88,7 @@ def test_compile_prints_the_graph_when_asked(model: Path, tmp_path: Path) -> Non
     result = _run(
         "compile", str(model), "--pipeline", "negate", "--no-bench", "--print-after", "-o", str(tmp_path / "out")
     )
-    assert "BatchNormalization(c1" in result.stderr
+    assert "BatchNormalization" in result.stderr
 
 
 def test_verbose_tells_notes(model: Path, tmp_path: Path) -> None:
