@@ -22,10 +22,10 @@ def _numbers(feeds) -> list[int]:
     return [int(feed["x"].flat[0]) for feed in feeds]
 
 
-def test_every_fifth_is_held_out(tmp_path: Path) -> None:
+def test_a_fifth_is_held_out(tmp_path: Path) -> None:
     inputs = open_inputs(_npz(tmp_path, 12), [SPEC], None, count=None, seed=0)
-    assert _numbers(inputs.measuring) == [4, 9]
-    assert _numbers(inputs.calibration) == [0, 1, 2, 3, 5, 6, 7, 8, 10, 11]
+    assert _numbers(inputs.measuring) == [0, 6]
+    assert _numbers(inputs.calibration) == [1, 2, 3, 4, 5, 7, 8, 9, 10, 11]
     assert inputs.held_out
     assert inputs.calibration.description.startswith("10 of 12 samples")
 
@@ -34,6 +34,11 @@ def test_at_most_32_are_held_out(tmp_path: Path) -> None:
     inputs = open_inputs(_npz(tmp_path, 400), [SPEC], None, count=None, seed=0)
     assert len(inputs.measuring) == 32
     assert len(inputs.calibration) == 400 - 32
+
+
+def test_what_a_count_leaves_over_is_held_out(tmp_path: Path) -> None:
+    inputs = open_inputs(_npz(tmp_path, 30), [SPEC], None, count=8, seed=0)
+    assert (len(inputs.calibration), len(inputs.measuring)) == (8, 22)
 
 
 def test_count_is_the_number_calibrated_with(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from yocc.compiler.passes import Arrays
 from yocc.errors import OptionError
 from yocc.models.profile import ModelProfile
-from yocc.runtime.feeds import Feeds, InputSpec, open_feeds, spread
+from yocc.runtime.feeds import Feeds, InputSpec, open_feeds
 
 HELD_OUT_EVERY = 5
 HELD_OUT_MOST = 32
@@ -68,7 +67,7 @@ def open_inputs(
     count: int | None,
     seed: int,
 ) -> Inputs:
-    """Open calibration inputs and keep every fifth back, 32 at most; of fewer than 10 all serve for both.
+    """Open calibration inputs and keep a fifth back, 32 at most, and what a count leaves over; fewer than 10 are shared.
 
     Args:
         source: pictures or arrays, None for drawn ones.
@@ -83,14 +82,14 @@ def open_inputs(
     """
     if count is not None and count < 1:
         raise OptionError(f"Cannot calibrate with {count} samples.", "Use at least 1.")
-    wanted = None if count is None else count + min(HELD_OUT_MOST, math.ceil(count / (HELD_OUT_EVERY - 1)))
+    wanted = None if count is None else count + HELD_OUT_MOST
     preprocess = None if profile is None else profile.preprocess
     feeds = open_feeds(source, specs, preprocess, wanted, seed)
     if len(feeds) < _FEWEST_TO_SPLIT:
         kept = feeds if count is None else feeds.spread(count)
         return Inputs(WatchedFeeds(kept), kept, held_out=False)
-    back = feeds.picks[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
-    back = tuple(back[place] for place in spread(len(back), HELD_OUT_MOST))
+    spare = 0 if count is None else len(feeds) - count
+    back = feeds.spread(min(HELD_OUT_MOST, max(len(feeds) // HELD_OUT_EVERY, spare))).picks
     kept = replace(feeds, picks=tuple(pick for pick in feeds.picks if pick not in set(back)))
     if count is not None:
         kept = kept.spread(count)
