@@ -67,7 +67,7 @@ def open_inputs(
     count: int | None,
     seed: int,
 ) -> Inputs:
-    """Open calibration inputs and keep a fifth back, 32 at most, and what a count leaves over; fewer than 10 are shared.
+    """Open calibration inputs and keep some back: a fifth, or what a count leaves over, 32 at most; below 10 none.
 
     Args:
         source: pictures or arrays, None for drawn ones.
