@@ -61,7 +61,7 @@ def _read(tensor: gs.Tensor) -> str:
     """A tensor among a node's inputs; its type was printed where it was made."""
     if isinstance(tensor, gs.Constant) or not tensor.name:
         return _declared(tensor)
-    return tensor.name + _shape(tensor.shape)
+    return f"{tensor.name}{_shape(tensor.shape)}"
 
 
 def _declared(tensor: gs.Tensor) -> str:

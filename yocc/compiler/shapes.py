@@ -114,7 +114,8 @@ def _walk(
     names = [tensor.name for tensor in node.inputs if tensor.name]
     if names and all(name in values for name in names):
         known = {name: values[name] for name in names}
-        if _evaluate(proto, opsets, known, values, shapes, types, None):
+        _evaluate(proto, opsets, known, values, shapes, types, None)
+        if proto.output[0] in shapes:
             return
     if not all(name in shapes and types.get(name) is not None for name in names):
         return
@@ -144,8 +145,8 @@ def _evaluate(
     shapes: dict[str, tuple[int, ...]],
     types: dict[str, Any],
     shape_of_input: tuple[int, ...] | None,
-) -> bool:
-    """Compute a node on known values, and say whether that went; Shape needs only a stand-in of the right shape."""
+) -> None:
+    """Compute a node on known values; Shape needs only a stand-in of the right shape."""
     if shape_of_input is not None:
         known = {name: np.broadcast_to(np.float32(0), shape_of_input) for name in known}
     undefined = onnx.TensorProto.UNDEFINED
@@ -158,13 +159,12 @@ def _evaluate(
     try:
         results = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets)).run(None, known)
     except Exception:  # noqa: BLE001 # whatever the evaluator lacks, the value is then simply not known
-        return False
+        return
     for name, value in zip(proto.output, results, strict=False):
         value = np.asarray(value)
         shapes[name], types[name] = value.shape, value.dtype
         if value.size <= SMALL_CONSTANT:
             values[name] = value
-    return True
 
 
 def _type(dtype: Any, shape: tuple[int, ...]) -> onnx.TypeProto:
