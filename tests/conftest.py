@@ -32,3 +32,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no third-party models and pictures at {folder}")
     return folder
+
+
+@pytest.fixture
+def sample_passes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the passes of `tests.sample_passes` known; the folder is to be on `PYTHONPATH` of subprocesses."""
+    from tests.sample_passes import register
+
+    folder = tmp_path_factory.mktemp("passes")
+    register(folder)
+    monkeypatch.syspath_prepend(folder)
+    return folder

@@ -115,7 +115,8 @@ def _walk(
     if names and all(name in values for name in names):
         known = {name: values[name] for name in names}
         _evaluate(proto, opsets, known, values, shapes, types, None)
-        return
+        if proto.output[0] in shapes:
+            return
     if not all(name in shapes and types.get(name) is not None for name in names):
         return
     try:

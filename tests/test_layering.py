@@ -1,0 +1,102 @@
+"""Dependencies point one way: errors <- compiler <- passes <- driver <- commands, with runtime and models beside."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "yocc").rglob("*.py"))
+FORBIDDEN = {
+    "errors": {"compiler", "passes", "runtime", "models", "driver", "commands", "cli"},
+    "compiler": {"passes", "runtime", "models", "driver", "commands", "cli"},
+    "passes": {"runtime", "models", "driver", "commands", "cli"},
+    "runtime": {"passes", "driver", "commands", "cli"},
+    "models": {"passes", "driver", "commands", "cli"},
+    "driver": {"commands", "cli"},
+    "commands": {"cli"},
+}
+OPTIONAL = {
+    "torch",
+    "tensorrt",
+    "tensorrt_rtx",
+    "tvm",
+    "ncnn",
+    "openvino",
+    "onnxruntime",
+    "onnxsim",
+    "pycocotools",
+    "rich",
+}
+"""Slow to import or not always there: only within functions, so that `yocc --help` needs none of them."""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_point_one_way(path: Path) -> None:
+    room = _room(path)
+    wrong = {name for name, _ in _imports(path.read_text()) if _target_room(name) in FORBIDDEN.get(room, set())}
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_optional_packages_are_imported_within_functions(path: Path) -> None:
+    wrong = {name for name, top in _imports(path.read_text()) if top and name.partition(".")[0] in OPTIONAL}
+    assert not wrong
+
+
+def test_command_line_imports_nothing_heavy() -> None:
+    """So that `yocc --help` answers at once."""
+    code = "import sys, yocc.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert not {"numpy", "onnx", "onnx_graphsurgeon", "PIL", *OPTIONAL} & set(loaded.split())
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import torch", [("torch", True)]),
+        ("def f():\n    import torch", [("torch", False)]),
+        ("from yocc.passes import prune", [("yocc.passes.prune", True)]),
+        ("from yocc import passes", [("yocc.passes", True)]),
+        ("if TYPE_CHECKING:\n    import torch", []),
+    ],
+)
+def test_imports_are_seen(source: str, expected: list[tuple[str, bool]]) -> None:
+    assert list(_imports(source)) == expected
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(ROOT / "yocc").parts[0].removesuffix(".py")
+
+
+def _target_room(name: str) -> str:
+    parts = name.split(".")
+    return parts[1] if parts[0] == "yocc" and len(parts) > 1 else ""
+
+
+def _imports(source: str) -> Iterator[tuple[str, bool]]:
+    """Every imported name, and whether it is imported with the module; those for type checkers only are left out."""
+    yield from _walk(ast.parse(source), top=True)
+
+
+def _walk(node: ast.AST, *, top: bool) -> Iterator[tuple[str, bool]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from ((alias.name, top) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert not child.level, "imports are absolute"
+            yield from (
+                (f"{child.module}.{alias.name}" if _is_ours(child) else str(child.module), top) for alias in child.names
+            )
+        elif not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from _walk(child, top=top and not inside)
+
+
+def _is_ours(node: ast.ImportFrom) -> bool:
+    return str(node.module).partition(".")[0] == "yocc"

@@ -1,0 +1,1 @@
+"""What stands behind the command line, apart from reading options: looking at models, and showing results."""

@@ -1,0 +1,39 @@
+"""What is installed: targets and passes, broken ones with their reason."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from yocc.compiler.pipeline import known_passes
+from yocc.runtime.registry import backends
+
+
+def target_list() -> list[dict[str, Any]]:
+    """Every registered backend: name, distribution, summary, options, and why it cannot be used, if so."""
+    found = []
+    for plugin in backends().values():
+        entry: dict[str, Any] = {"name": plugin.name, "distribution": plugin.distribution}
+        if plugin.loaded is None:
+            found.append({**entry, "summary": "", "options": {}, "problem": plugin.reason})
+            continue
+        backend = plugin.loaded()
+        problem = backend.available() or ""
+        found.append({**entry, "summary": backend.summary, "options": dict(backend.options), "problem": problem})
+    return found
+
+
+def pass_list() -> list[dict[str, Any]]:
+    """Every registered pass: name, distribution, summary, options with their defaults, and why it does not load."""
+    found = []
+    for plugin in known_passes().values():
+        entry = {"name": plugin.name, "distribution": plugin.distribution, "summary": "", "options": {}, "problem": ""}
+        if plugin.loaded is None:
+            found.append(entry | {"problem": plugin.reason})
+            continue
+        options = {
+            field.name: None if field.default is dataclasses.MISSING else field.default
+            for field in dataclasses.fields(plugin.loaded)
+        }
+        found.append(entry | {"summary": plugin.loaded.summary, "options": options})
+    return found

@@ -1,0 +1,101 @@
+"""Opening a model that lies on disk, be it an ONNX file or a folder yocc wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yocc.compiler.graph import Graph, load
+from yocc.compiler.report import REPORT_FILE, written_files
+from yocc.compiler.shapes import default_input_shapes
+from yocc.errors import ModelError, OptionError
+from yocc.models.profile import ModelProfile, find_profile
+from yocc.runtime.backend import Artifact, Session
+from yocc.runtime.registry import find_backend
+
+_ONNX_TARGET = "onnxruntime"
+
+
+@dataclass(frozen=True)
+class ModelOnDisk:
+    """A model and how to run it.
+
+    Attributes:
+        artifact: its files and the backend that runs them.
+        original: the model it was compiled from, None for a plain ONNX file.
+    """
+
+    artifact: Artifact
+    original: Path | None = None
+
+    def session(self, threads: int | None = None) -> Session:
+        """Load it with its backend."""
+        return find_backend(self.artifact.backend).session(self.artifact, threads=threads)
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What a graph says about how to feed and read it.
+
+    Attributes:
+        profile: for a detector of a known layout.
+        shapes: a concrete shape for each input.
+        dtypes: the type of each input.
+    """
+
+    profile: ModelProfile | None
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, Any]
+
+
+def find_model(path: Path) -> ModelOnDisk:
+    """The model at a path.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if not path.is_dir():
+        if not path.is_file():
+            raise ModelError(f"There is no file {str(path)!r}.", "Check the path of the model.")
+        return ModelOnDisk(Artifact(_ONNX_TARGET, path.parent, path))
+    if written_files(path) is None:
+        raise ModelError(f"{str(path)!r} is a folder yocc did not write.", "Name the .onnx file inside it.")
+    report = json.loads((path / REPORT_FILE).read_text(encoding="utf-8"))
+    model, *others = [path / entry["path"] for entry in report["files"]]
+    artifact = Artifact(report["target"], path, model, tuple(others), report["options"])
+    return ModelOnDisk(artifact, Path(report["source"]["path"]))
+
+
+def original_of(model: ModelOnDisk, given: Path | None) -> ModelOnDisk:
+    """What to compare a model with: the file given, or the one a yocc folder was compiled from.
+
+    Raises:
+        OptionError: neither is known.
+        ModelError: the file is not there.
+    """
+    if given is None and model.original is None:
+        raise OptionError("There is nothing to compare with.", "Name the original with --against.")
+    return find_model(given if given is not None else model.original)  # type: ignore[arg-type] # one of them is
+
+
+def examine(graph: Graph) -> Anatomy:
+    """Profile, input shapes and types of a graph."""
+    profile = find_profile(graph)
+    own = {} if profile is None else {profile.input_name: profile.input.shape}
+    return Anatomy(
+        profile, {**default_input_shapes(graph), **own}, {tensor.name: tensor.dtype for tensor in graph.inputs}
+    )
+
+
+def examine_model(model: ModelOnDisk) -> Anatomy:
+    """Anatomy of an ONNX model on disk, or of the original where the target's own format hides it.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    path = model.artifact.model if model.artifact.model.suffix == ".onnx" else model.original
+    if path is None:
+        raise ModelError(f"{str(model.artifact.model)!r} is not ONNX.", "Name the original with --against.")
+    return examine(load(path))

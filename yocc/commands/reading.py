@@ -1,0 +1,195 @@
+"""Reports, inspections and measurements as lines and tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from yocc.commands.inspection import Inspection
+from yocc.compiler.report import Report
+from yocc.runtime.bench import Timing
+from yocc.runtime.fidelity import FidelityFacts
+from yocc.runtime.metrics import DetectionScores
+
+Table = tuple[str, list[str], list[list[str]]]
+"""Title, columns (`#` before a column of numbers), rows."""
+
+
+def summary(report: Report) -> Iterator[str]:
+    """What a compilation did, in a few lines."""
+    before, after = report.before, report.after
+    yield f"{report.source.path} -> {report.model} for {report.target}"
+    yield f"  passes      {report.pipeline}"
+    yield f"  parameters  {_change(before.parameters, after.parameters, _amount)}"
+    yield f"  MACs        {_change(before.macs, after.macs, _amount)}"
+    yield f"  file        {_change(before.bytes, after.bytes, _size)}"
+    timing = report.measured.get("latency_ms")
+    if timing is not None:
+        yield f"  latency     {_speed(timing)}"
+    if report.fidelity is not None:
+        yield from _fidelity_lines(report.fidelity)
+    if report.accuracy is not None:
+        original, compiled = report.accuracy["original"], report.accuracy["compiled"]
+        yield (
+            f"  accuracy    mAP50-95 {original.map50_95:.3f} -> {compiled.map50_95:.3f}, mAP50 {original.map50:.3f} -> "
+            f"{compiled.map50:.3f} on {original.pictures} labelled pictures of {report.accuracy['data']}"
+        )
+
+
+def inspection_tables(inspection: Inspection) -> Iterator[Table]:
+    """The model, its layers, its coupled groups."""
+    kind = f"{inspection.family}, {inspection.classes} classes" if inspection.family else "not a known detector"
+    facts = [
+        ["inputs", ", ".join(f"{name} {_shape(shape)}" for name, shape in inspection.inputs.items())],
+        ["outputs", ", ".join(f"{name} {_shape(shape)}" for name, shape in inspection.outputs.items())],
+        ["opset", str(inspection.opset)],
+        ["operators", str(inspection.nodes)],
+        ["parameters", f"{inspection.totals.parameters:,}"],
+        ["MACs", f"{inspection.totals.macs:,}"],
+        ["kind", kind],
+    ]
+    yield "Model", ["", ""], facts
+    layers = [
+        [
+            layer.node,
+            layer.op,
+            _shape(layer.weight_shape),
+            _shape(layer.output_shape),
+            f"{layer.parameters:,}",
+            f"{layer.macs:,}",
+            f"group {layer.group}" if layer.group is not None else layer.stays,
+            "yes" if layer.int8 else layer.stays_float,
+        ]
+        for layer in inspection.layers
+    ]
+    yield "Layers", ["layer", "op", "weight", "output", "#parameters", "#MACs", "prune", "int8"], layers
+    groups = [[str(group.number), str(group.channels), ", ".join(group.layers)] for group in inspection.groups]
+    yield "Coupled groups", ["#group", "#channels", "layers"], groups
+
+
+def fidelity_tables(facts: FidelityFacts) -> Iterator[Table]:
+    """Output by output, then detections."""
+    rows = [
+        [
+            f"{each.output} {each.label}".strip(),
+            f"{each.max_abs:.4g}",
+            _optional(each.relative, ".2e"),
+            _optional(each.cosine, ".6f"),
+            "equal" if each.snr_db is None else f"{each.snr_db:.1f}",
+            "yes" if each.finite else "NO",
+        ]
+        for each in facts.outputs
+    ]
+    title = f"Difference from the original on {facts.data}"
+    yield title, ["output", "#max abs", "#of range", "#cosine", "#SNR dB", "finite"], rows
+    if facts.detection is not None and facts.confident is not None:
+        before, after = facts.confident
+        rows = [
+            ["mAP50-95 against the original", f"{facts.detection.map50_95:.4f}"],
+            ["mAP50 against the original", f"{facts.detection.map50:.4f}"],
+            ["confident detections, original", str(before)],
+            ["confident detections, compiled", str(after)],
+        ]
+        yield "Detections", ["", "#"], rows
+    for remark in (facts.collapsed, facts.reason):
+        if remark:
+            yield "", [remark], []
+
+
+def score_tables(scores: DetectionScores) -> Iterator[Table]:
+    """mAP, then class by class."""
+    rows = [
+        ["mAP50-95", f"{scores.map50_95:.4f}"],
+        ["mAP50", f"{scores.map50:.4f}"],
+        ["pictures", str(scores.pictures)],
+        ["objects", str(scores.objects)],
+    ]
+    yield "Scores", ["", "#"], rows
+    yield "Classes", ["class", "#mAP50-95"], [[name, f"{value:.4f}"] for name, value in scores.per_class.items()]
+
+
+def timing_tables(timing: Timing) -> Iterator[Table]:
+    """Both latencies and their ratio."""
+    rows = [
+        [name, f"{latency.median:.2f}", f"{latency.quartiles[0]:.2f} to {latency.quartiles[1]:.2f}"]
+        for name, latency in (("original", timing.baseline), ("compiled", timing.candidate))
+    ]
+    machine = timing.machine
+    yield (
+        f"{timing.rounds} rounds on {machine.processor}, {machine.cores} cores",
+        ["", "#median ms", "#quartiles"],
+        rows,
+    )
+    yield "", ["", "#"], [["speedup", f"{timing.speedup:.2f}"], ["paired speedup", f"{timing.paired_speedup:.2f}"]]
+
+
+def target_tables(targets: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    """Targets, then their options."""
+    rows = [[str(one["name"]), one["summary"], one["distribution"], one["problem"] or "ready"] for one in targets]
+    yield "Targets", ["target", "", "from", "state"], rows
+    options = [[str(one["name"]), name, text] for one in targets for name, text in one["options"].items()]
+    yield "Options", ["target", "option", ""], options
+
+
+def pass_tables(passes: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    """Passes and their options with defaults."""
+    rows = [
+        [
+            str(one["name"]),
+            one["summary"] or one["problem"],
+            one["distribution"],
+            " ".join(f"{name}={_option(value)}" for name, value in one["options"].items()),
+        ]
+        for one in passes
+    ]
+    yield "Passes", ["pass", "", "from", "options"], rows
+
+
+def _fidelity_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    scores = facts["detection"]
+    if scores is not None:
+        before, after = facts["confident"]
+        yield (
+            f"  fidelity    mAP50-95 {scores.map50_95:.3f}, mAP50 {scores.map50:.3f} against the original; "
+            f"{after} confident detections, the original {before}; on {facts['data']}"
+        )
+        return
+    for each in facts["outputs"]:
+        noise = "equal" if each.snr_db is None else f"{each.snr_db:.1f} dB"
+        yield f"  fidelity    {each.output} {each.label}".rstrip() + f": {noise}, largest difference {each.max_abs:.3g}"
+
+
+def _speed(timing: Timing) -> str:
+    return (
+        f"{timing.baseline.median:.1f} ms -> {timing.candidate.median:.1f} ms, {timing.speedup:.2f} times as fast "
+        f"({timing.machine.processor}, {timing.machine.cores} cores)"
+    )
+
+
+def _change(before: int, after: int, form: Callable[[int], str]) -> str:
+    return f"{form(before)} -> {form(after)}" + (f" ({after / before:.1%})" if before else "")
+
+
+def _amount(count: int) -> str:
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}"
+    return str(count)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 10**5 else f"{count / 1e3:.1f} kB"
+
+
+def _shape(shape: Sequence[int | str | None] | None) -> str:
+    return "" if shape is None else "x".join("?" if size is None else str(size) for size in shape)
+
+
+def _optional(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _option(value: object) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

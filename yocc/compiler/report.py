@@ -1,0 +1,223 @@
+"""What a compilation did, as data: `report.json` is this and nothing else.
+
+Everything is the same for the same input and seed, except what stands under `measured`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yocc import __version__
+from yocc.compiler.passes import Note
+from yocc.compiler.pipeline import PassRun
+
+SCHEMA = 1
+"""Raised when a reader of the previous form would misread the new one."""
+REPORT_FILE = "report.json"
+_DEPENDENCIES = ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime", "onnxsim")
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """A file and what is in it.
+
+    Attributes:
+        path: as it was given, or relative to the output folder.
+        bytes: its size.
+        sha256: of its contents.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Size of a model.
+
+    Attributes:
+        parameters: trained values.
+        macs: multiply-accumulates for one run.
+        nodes: operators.
+        bytes: of all its files.
+        opset: version of the default operator set.
+    """
+
+    parameters: int
+    macs: int
+    nodes: int
+    bytes: int
+    opset: int
+
+
+@dataclass(frozen=True)
+class PassReport:
+    """What one pass did.
+
+    Attributes:
+        spec: the pass in text form.
+        rewrites: how many rewrites it made.
+        notes: what it had to say.
+        details: its figures.
+    """
+
+    spec: str
+    rewrites: int
+    notes: tuple[Note, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CalibrationFacts:
+    """What values were observed on.
+
+    Attributes:
+        source: where the inputs come from.
+        samples: how many.
+        stand_in: whether yocc made them up because none were given.
+        used: whether any pass looked at them.
+    """
+
+    source: str
+    samples: int
+    stand_in: bool
+    used: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """One compilation.
+
+    Attributes:
+        source: the model that came in.
+        files: what was written, relative to the output folder, the model first.
+        target: name of the backend.
+        options: target options given.
+        pipeline: the passes; `--pipeline` with this text does the same again.
+        seed: seed of everything random.
+        before: size of the model that came in.
+        after: size of the model written.
+        passes: what each pass did, in order.
+        calibration: what values were observed on, or None.
+        fidelity: how the compiled model compares with the original and on what data, or None when not measured.
+        accuracy: scores of both models against labels and on what data, or None when not asked for.
+        warnings: what the user should read.
+        measured: seconds and latencies, which differ from run to run.
+        versions: of yocc and what it builds on.
+    """
+
+    source: FileFacts
+    files: tuple[FileFacts, ...]
+    target: str
+    options: Mapping[str, str]
+    pipeline: str
+    seed: int
+    before: ModelFacts
+    after: ModelFacts
+    passes: tuple[PassReport, ...]
+    calibration: CalibrationFacts | None = None
+    fidelity: Mapping[str, Any] | None = None
+    accuracy: Mapping[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=lambda: dependency_versions())
+    folder: Path | None = None
+
+    @property
+    def model(self) -> Path:
+        """The compiled model's file."""
+        return (self.folder or Path()) / self.files[0].path
+
+    def to_json(self) -> str:
+        """The text of `report.json`."""
+        content = {"schema": SCHEMA, "tool": "yocc", **plain(self)}
+        del content["folder"]
+        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, enums, paths and numpy values as what JSON knows; NaN and infinity become text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, frozenset | set):
+        return sorted(plain(entry) for entry in value)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def pass_reports(runs: Sequence[PassRun], notes: Sequence[Note], details: Mapping[str, Any]) -> tuple[PassReport, ...]:
+    """Bring together what the pipeline and the passes said; notes of a pass that runs twice stand at its first run."""
+    reports, said = [], set()
+    for run in runs:
+        name = run.spec.partition("{")[0]
+        first = name not in said
+        said.add(name)
+        reports.append(
+            PassReport(
+                run.spec,
+                run.rewrites,
+                tuple(note for note in notes if first and note.origin == name),
+                details.get(name, {}) if first else {},
+            )
+        )
+    return tuple(reports)
+
+
+def file_facts(path: Path, shown: str) -> FileFacts:
+    """Size and hash of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return FileFacts(shown, path.stat().st_size, digest.hexdigest())
+
+
+def bytes_facts(data: bytes, shown: str) -> FileFacts:
+    """Size and hash of something in memory."""
+    return FileFacts(shown, len(data), hashlib.sha256(data).hexdigest())
+
+
+def dependency_versions() -> dict[str, str]:
+    """Versions of yocc and the packages that shape its results."""
+    versions = {"yocc": __version__}
+    for name in _DEPENDENCIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def written_files(folder: Path) -> frozenset[str] | None:
+    """Names of the files yocc wrote into a folder, the report included; None when it is not an output of yocc."""
+    try:
+        content = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        if content["tool"] != "yocc" or not isinstance(content["schema"], int):
+            return None
+        return frozenset(str(entry["path"]) for entry in content["files"]) | {REPORT_FILE}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

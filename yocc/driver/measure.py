@@ -1,0 +1,164 @@
+"""Judging a compiled model against the original: fidelity, accuracy, latency."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from yocc.compiler.graph import load
+from yocc.compiler.passes import Progress, silent
+from yocc.compiler.target import Target
+from yocc.driver.inputs import Inputs
+from yocc.errors import BackendError, OptionError
+from yocc.models.profile import ModelProfile
+from yocc.runtime.backend import Artifact, Backend, Session
+from yocc.runtime.bench import Timing, compare_speed, random_feeds
+from yocc.runtime.fidelity import FidelityFacts, measure_fidelity
+from yocc.runtime.metrics import evaluate
+
+_MACS_FOR_FIDELITY = 320_000_000_000
+"""Work spent on comparing outputs, so that a model of 100 GMACs is judged on 4 pictures and a small one on all."""
+_MACS_FOR_TIMING = 200_000_000_000
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What to measure.
+
+    Attributes:
+        inputs: what to run the models on, None when there is nothing but noise.
+        shapes: a concrete shape for each input.
+        pictures: labelled pictures to score both models on, or None.
+        labels: their labels; beside the pictures when None.
+        fidelity: whether to compare outputs.
+        bench: whether to time.
+        threads: threads of the runtime, None for all cores.
+    """
+
+    inputs: Inputs | None
+    shapes: Mapping[str, tuple[int, ...]]
+    pictures: Path | None = None
+    labels: Path | None = None
+    fidelity: bool = True
+    bench: bool = True
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was measured; None where it was not.
+
+    Attributes:
+        fidelity: against the original's outputs.
+        accuracy: both models against labels.
+        timing: both models in alternation.
+        warnings: what went wrong in a way the user should know.
+    """
+
+    fidelity: FidelityFacts | None = None
+    accuracy: Mapping[str, Any] | None = None
+    timing: Timing | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def judge(
+    source: str | Path | bytes | onnx.ModelProto,
+    artifact: Artifact,
+    backend: Backend,
+    target: Target,
+    profile: ModelProfile | None,
+    judging: Judging,
+    *,
+    macs: int,
+    progress: Progress = silent,
+) -> Verdict:
+    """Measure a compiled model against the one it was made from.
+
+    Args:
+        source: the original.
+        artifact: what the backend built.
+        backend: runs both.
+        target: what the artifact was built for.
+        profile: how to decode detections, None when it is no detector.
+        judging: what to measure.
+        macs: work of one run of the original, by which the number of samples is chosen.
+        progress: shows the long loops.
+
+    Raises:
+        BackendError: the original runs and the compiled model does not.
+        CalibrationError: labels or pictures to score with are unusable.
+    """
+    if judging.pictures is not None and profile is None:
+        raise OptionError("Only a detector of a known layout can be scored.", "Leave --eval out.")
+    with contextlib.ExitStack() as stack:
+        try:
+            original = stack.enter_context(_original_session(source, backend, target, judging.threads))
+        except BackendError as error:
+            # Kernels of its own are loaded where such a model is deployed, not here.
+            return Verdict(warnings=(f"Nothing was measured: the original does not run here. {error}",))
+        except OSError as error:
+            return Verdict(warnings=(f"Nothing was measured: no room for a copy of the original ({error.strerror}).",))
+        compiled = stack.enter_context(backend.session(artifact, threads=judging.threads))
+        facts = None
+        if judging.fidelity and judging.inputs is not None:
+            facts = _fidelity(original, compiled, profile, judging.inputs, macs, progress)
+        accuracy = None
+        if judging.pictures is not None and profile is not None:
+            accuracy = {
+                "data": str(judging.pictures),
+                "original": evaluate(original, profile, judging.pictures, judging.labels, progress),
+                "compiled": evaluate(compiled, profile, judging.pictures, judging.labels, progress),
+            }
+        timing = _timing(original, compiled, judging, macs, progress) if judging.bench else None
+    return Verdict(facts, accuracy, timing, (facts.collapsed,) if facts is not None and facts.collapsed else ())
+
+
+@contextlib.contextmanager
+def _original_session(
+    source: str | Path | bytes | onnx.ModelProto, backend: Backend, target: Target, threads: int | None
+) -> Iterator[Session]:
+    """The original, built by the same backend; loaded anew because passes have changed the graph."""
+    graph = load(source)
+    rejects = backend.validate(graph, target)
+    if rejects:
+        raise BackendError(f"{backend.name} cannot take it: {rejects[0].reason}.", node=rejects[0].node)
+    with tempfile.TemporaryDirectory(prefix="yocc-") as folder:
+        session = backend.session(backend.build(graph, target, Path(folder)), threads=threads)
+        del graph
+        with session:
+            yield session
+
+
+def _fidelity(
+    original: Session,
+    compiled: Session,
+    profile: ModelProfile | None,
+    inputs: Inputs,
+    macs: int,
+    progress: Progress,
+) -> FidelityFacts:
+    feeds = inputs.measuring.spread(min(32, max(4, _MACS_FOR_FIDELITY // max(macs, 1))))
+    return measure_fidelity(
+        original,
+        compiled,
+        feeds,
+        profile,
+        data=feeds.description,
+        held_out=inputs.held_out,
+        progress=progress,
+        total=len(feeds),
+    )
+
+
+def _timing(original: Session, compiled: Session, judging: Judging, macs: int, progress: Progress) -> Timing:
+    rounds = min(30, max(5, _MACS_FOR_TIMING // max(macs, 1)))
+    feeds = list(islice(judging.inputs.measuring, 4)) if judging.inputs is not None else []
+    feeds = feeds or random_feeds(original.inputs, judging.shapes)
+    return compare_speed(original, compiled, feeds, rounds=rounds, warm_up=min(3, rounds // 4), progress=progress)

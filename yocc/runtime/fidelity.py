@@ -1,0 +1,107 @@
+"""How well a compiled model does what the original does, measured without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from yocc.compiler.passes import Arrays, Progress, silent
+from yocc.models.profile import ModelProfile
+from yocc.runtime.backend import Session
+from yocc.runtime.compare import Comparison, Difference, parts_of
+from yocc.runtime.detection import SCORING, Detections, detect
+from yocc.runtime.letterbox import Placement
+from yocc.runtime.metrics import CONFIDENT, DetectionScores, DetectionSet, fidelity
+
+COLLAPSED = 0.1
+"""mAP50 against the original below which a compiled detector is of no use."""
+
+
+@dataclass(frozen=True)
+class FidelityFacts:
+    """A compiled model against the original.
+
+    Attributes:
+        data: what it was measured on.
+        samples: how many inputs.
+        held_out: whether calibration saw none of them.
+        outputs: how far each output is from the original's.
+        detection: mAP with the original's confident detections as truth; None when there are none or no detector.
+        confident: detections with a confidence of at least 0.25 of the original and of the compiled model.
+        collapsed: why the compiled detector is of no use, or empty.
+        reason: why there are no detection scores, or empty.
+    """
+
+    data: str
+    samples: int
+    held_out: bool
+    outputs: tuple[Difference, ...]
+    detection: DetectionScores | None = None
+    confident: tuple[int, int] | None = None
+    collapsed: str = ""
+    reason: str = ""
+
+
+def measure_fidelity(
+    original: Session,
+    compiled: Session,
+    feeds: Iterable[Arrays],
+    profile: ModelProfile | None,
+    *,
+    data: str,
+    held_out: bool,
+    progress: Progress = silent,
+    total: int | None = None,
+) -> FidelityFacts:
+    """Run both models on the same inputs, one at a time.
+
+    Raises:
+        BackendError: one of them does not run, or their outputs do not correspond.
+    """
+    comparison: Comparison | None = None
+    found: tuple[list[Detections], list[Detections]] = ([], [])
+    samples = 0
+    for feed in progress(feeds, "comparing with the original", total):
+        reference, candidate = original.run(feed), compiled.run(feed)
+        comparison = comparison or Comparison(parts_of(reference, profile))
+        comparison.add(reference, candidate)
+        samples += 1
+        if profile is None:
+            continue
+        # Detections stay in pixels of the network input: overlaps are the same there.
+        whole = Placement(profile.size, (1.0, 1.0), (0, 0))
+        for side, arrays in zip(found, (reference, candidate), strict=True):
+            side.append(detect(arrays, profile, whole, SCORING))
+    outputs = tuple(comparison.differences()) if comparison is not None else ()
+    facts = FidelityFacts(data, samples, held_out, outputs)
+    if profile is None or not samples:
+        return facts
+    return _with_detections(facts, profile, *found)
+
+
+def _with_detections(
+    facts: FidelityFacts, profile: ModelProfile, original: list[Detections], compiled: list[Detections]
+) -> FidelityFacts:
+    names = tuple(Path(str(number)) for number in range(facts.samples))
+    judged = fidelity(
+        DetectionSet(names, profile.classes, tuple(original)), DetectionSet(names, profile.classes, tuple(compiled))
+    )
+    confident = tuple(sum(len(some.above(CONFIDENT)) for some in side) for side in (original, compiled))
+    before, after = confident
+    collapsed = ""
+    if before and not after:
+        collapsed = f"The compiled model finds nothing where the original finds {before} objects."
+    elif judged.scores is not None and judged.scores.map50 < COLLAPSED:
+        agreement = f"mAP50 against it {judged.scores.map50:.3f}"
+        collapsed = f"The compiled model agrees with the original on almost nothing ({agreement})."
+    return FidelityFacts(
+        facts.data,
+        facts.samples,
+        facts.held_out,
+        facts.outputs,
+        judged.scores,
+        (before, after),
+        collapsed,
+        judged.reason,
+    )
