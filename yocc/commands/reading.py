@@ -80,7 +80,7 @@ def fidelity_tables(facts: FidelityFacts) -> Iterator[Table]:
         ]
         for each in facts.outputs
     ]
-    title = f"Difference from the original on {facts.data}"
+    title = f"Difference from the original on {facts.samples} of {facts.data}"
     yield title, ["output", "#max abs", "#of range", "#cosine", "#SNR dB", "finite"], rows
     if facts.detection is not None and facts.confident is not None:
         before, after = facts.confident
@@ -151,7 +151,7 @@ def _fidelity_lines(facts: Mapping[str, Any]) -> Iterator[str]:
         before, after = facts["confident"]
         yield (
             f"  fidelity    mAP50-95 {scores.map50_95:.3f}, mAP50 {scores.map50:.3f} against the original; "
-            f"{after} confident detections, the original {before}; on {facts['data']}"
+            f"{after} confident detections, the original {before}; on {facts['samples']} of {facts['data']}"
         )
         return
     for each in facts["outputs"]:

@@ -94,7 +94,7 @@ def open_inputs(
     if count is not None:
         kept = kept.spread(count)
     kept = replace(kept, description=f"{len(kept)} of {feeds.description}")
-    measuring = replace(feeds, picks=back, description=f"{len(back)} of {feeds.description}, not calibrated with")
+    measuring = replace(feeds, picks=back, description=f"{feeds.description}, not calibrated with")
     return Inputs(WatchedFeeds(kept), measuring, held_out=True)
 
 
