@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -105,7 +106,9 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """A line nobody should miss, on standard error."""
-    click.secho(f"Warning: {text}", err=True, fg="yellow", bold=True)
+    # https://no-color.org: set and not empty means no colour, also on a terminal.
+    color = False if os.environ.get("NO_COLOR") else None
+    click.secho(f"Warning: {text}", err=True, fg="yellow", bold=True, color=color)
 
 
 def show_json(content: Any) -> None:
