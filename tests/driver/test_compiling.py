@@ -195,10 +195,10 @@ def test_every_reason_of_the_backend_is_told() -> None:
 @pytest.mark.parametrize(
     ("prune", "int8", "fp16", "expected"),
     [
-        (None, False, False, "simplify,fuse"),
-        (0.4, False, False, "simplify,prune{ratio=0.4},fuse"),
-        (0.4, True, False, "simplify,prune{ratio=0.4},fuse,quantize"),
-        (None, True, True, "simplify,fuse,quantize,fp16"),
+        (None, False, False, "fp32,simplify,fuse"),
+        (0.4, False, False, "fp32,simplify,prune{ratio=0.4},fuse"),
+        (0.4, True, False, "fp32,simplify,prune{ratio=0.4},fuse,quantize"),
+        (None, True, True, "fp32,simplify,fuse,quantize,fp16"),
     ],
 )
 def test_short_forms_stand_for_a_pipeline(prune: float | None, int8: bool, fp16: bool, expected: str) -> None:

@@ -6,10 +6,8 @@ exporter, because both lose things yocc promises to keep (metadata, IR version) 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,9 @@ from yocc.compiler.copying import copy_graph
 from yocc.compiler.order import is_sorted, sort_nodes, sort_protos
 from yocc.compiler.source import OLDEST_OPSET, name_nodes, prepare, read
 from yocc.errors import InternalError, ModelError
+
+# Graphsurgeon prints to standard output what yocc reports itself, and would spoil machine-readable output there.
+G_LOGGER.severity = logging.CRITICAL + 1
 
 __all__ = [
     "OLDEST_OPSET",
@@ -114,8 +115,7 @@ def load(source: str | Path | bytes | onnx.ModelProto) -> Graph:
 
 def from_proto(model: onnx.ModelProto, folder: Path | None = None) -> Graph:
     """Import a model that is already sorted; `folder` is where its external data lies."""
-    with _quiet_graphsurgeon():
-        graph = Graph.wrap(gs.import_onnx(model), model)
+    graph = Graph.wrap(gs.import_onnx(model), model)
     _constants_from_nodes(graph)
     if folder is not None:
         external.make_lazy(graph, folder)
@@ -244,8 +244,7 @@ def _export(graph: gs.Graph, origin: Graph) -> onnx.ModelProto:
     if not is_sorted(graph):
         raise InternalError("A pass left the graph unsorted and nothing sorted it before export.")
     _pack_rare_types(graph)
-    with _quiet_graphsurgeon():
-        model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
+    model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
     _drop_shadows(model.graph, set())
     # The origin's own version, raised only as far as its opsets need; 4 lets initializers not be inputs.
     needed = onnx.helper.find_min_ir_version_for(list(model.opset_import), True)
@@ -336,14 +335,3 @@ def _shape_and_dtype(kind: onnx.TypeProto | None, dtype: Any) -> tuple[list[int 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__
-
-
-@contextlib.contextmanager
-def _quiet_graphsurgeon() -> Iterator[None]:
-    """Silence graphsurgeon, which prints about types numpy lacks; yocc reports such things itself."""
-    severity = G_LOGGER.severity
-    G_LOGGER.severity = logging.CRITICAL
-    try:
-        yield
-    finally:
-        G_LOGGER.severity = severity

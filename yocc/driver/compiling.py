@@ -176,7 +176,7 @@ def pipeline_spec(prune: float | None, int8: bool, fp16: bool, pipeline: str | N
         if prune is not None or int8 or fp16:
             raise OptionError("A pipeline says everything.", "Give either --pipeline or --prune, --int8 and --fp16.")
         return pipeline
-    steps = ["simplify"]
+    steps = ["fp32", "simplify"]
     if prune is not None:
         steps.append(f"prune{{ratio={prune!r}}}")
     steps.append("fuse")

@@ -59,7 +59,9 @@ def test_a_constant_that_two_operators_read_is_cut_for_each_on_its_own() -> None
     for branch in "ab":
         nodes.append(onnx.helper.make_node("Conv", ["x", f"{branch}_weight", "bias"], [branch], name=branch))
         nodes.append(onnx.helper.make_node("Relu", [branch], [f"{branch}_on"], name=f"{branch}_relu"))
-        end = onnx.helper.make_node("Conv", [f"{branch}_on", f"{branch}_end_weight"], [f"{branch}_out"], name=f"{branch}_end")
+        end = onnx.helper.make_node(
+            "Conv", [f"{branch}_on", f"{branch}_end_weight"], [f"{branch}_out"], name=f"{branch}_end"
+        )
         nodes.append(end)
     graph = onnx.helper.make_graph(
         nodes,

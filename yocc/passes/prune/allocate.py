@@ -154,6 +154,8 @@ def _polish(
             for step in (-1, 1)
             if 0 <= position[group] + step <= last[group]
         ]
+        if not moves:
+            return position
         candidates = _nearest_moves(capacity, levels, position, moves, goal, scale)
         best: tuple[float, float, Any] | None = None
         for changed in candidates:

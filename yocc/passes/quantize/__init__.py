@@ -97,14 +97,15 @@ class Quantize(Pass):
                 merged = merged.merge(statistics[name])
             low, high = self._range([tensors[name] for name in group], merged, scheme)
             if merged.low == merged.high:
-                ctx.note(f"The calibration pictures leave this tensor constant at {merged.low:g}.", node=group[0], level="warning")
+                ctx.note(
+                    f"The calibration pictures leave this tensor constant at {merged.low:g}.",
+                    node=group[0],
+                    level="warning",
+                )
             codings.update(dict.fromkeys(group, code_range(low, high, scheme)))
         return codings
 
-
-    def _range(
-        self, group: list[gs.Tensor], statistics: TensorStatistics, scheme: TensorScheme
-    ) -> tuple[float, float]:
+    def _range(self, group: list[gs.Tensor], statistics: TensorStatistics, scheme: TensorScheme) -> tuple[float, float]:
         if all(_is_sigmoid(tensor) for tensor in group):
             # Clipping at 0.98 would scale down every large activation that the gate multiplies.
             return 0.0, 1.0
@@ -185,7 +186,10 @@ def _biases(graph: Graph, weights: Mapping[tuple[str, int], Coding], activations
 
 
 def _details(
-    placement: Placement, statistics: Mapping[str, TensorStatistics], activations: Mapping[str, Coding], ctx: PassContext
+    placement: Placement,
+    statistics: Mapping[str, TensorStatistics],
+    activations: Mapping[str, Coding],
+    ctx: PassContext,
 ) -> dict[str, Any]:
     return {
         "calibration": ctx.feeds.description if ctx.feeds else "",

@@ -18,6 +18,12 @@ KEPT = 0.9999
 """Share of the values that the percentile observer keeps inside the range."""
 _CUTS = 48
 """Candidate bounds on each side for the MSE observer."""
+CLIPPING = 8.0
+"""How much worse a squared error is where a value is cut off than where it is rounded.
+
+Rounding errors are independent and average out in the sums that follow; what is cut off all points the same way and is
+often the whole signal of one channel.
+"""
 
 
 def minmax(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:  # noqa: ARG001
@@ -36,7 +42,7 @@ def percentile(statistics: TensorStatistics, scheme: TensorScheme, transfer: Tra
 
 
 def mse(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:
-    """The range with the least squared error behind the next operation, found by narrowing both ends in turn.
+    """The range with the least weighted squared error behind the next operation, found by narrowing both ends in turn.
 
     Cutting a tail costs little where what follows flattens it: SiLU turns everything below -8 into almost nothing.
     """
@@ -54,7 +60,8 @@ def mse(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) 
         coded = np.clip(values, low, high)
         shift = 0.0 if scheme.symmetric else low
         coded = np.round((coded - shift) / scale) * scale + shift
-        return float(weights @ np.square(transfer(coded) - wanted))
+        cut = np.where((values < low) | (values > high), CLIPPING, 1.0)
+        return float((weights * cut) @ np.square(transfer(coded) - wanted))
 
     shares = np.linspace(1.0, 1.0 / _CUTS, _CUTS)
     if scheme.symmetric:
