@@ -60,8 +60,8 @@ def test_the_function_stays_and_no_weight_is_half(boundary: int) -> None:
     assert_same_function(model, wide, tolerance=2e-3)
 
 
-def test_a_second_run_changes_nothing_inside(boundary: int = SINGLE) -> None:
-    wide, _, _ = widened(half_model(boundary))
+def test_a_second_run_changes_nothing() -> None:
+    wide, _, _ = widened(half_model(SINGLE))
     assert widened(wide)[1] == 0
 
 

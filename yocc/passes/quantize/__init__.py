@@ -133,9 +133,9 @@ def _transfer(tensor: gs.Tensor) -> Transfer:
     readers = list(tensor.outputs)
     sigmoids = [reader for reader in readers if reader.op == "Sigmoid"]
     products = [reader for reader in readers if reader.op == "Mul"]
-    if len(readers) == 2 and len(sigmoids) == 1 and len(products) == 1:
-        if any(operand is sigmoids[0].outputs[0] for operand in products[0].inputs):
-            return _silu
+    gates = len(readers) == 2 and len(sigmoids) == 1 and len(products) == 1
+    if gates and any(operand is sigmoids[0].outputs[0] for operand in products[0].inputs):
+        return _silu
     return _as_is
 
 
