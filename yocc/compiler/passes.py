@@ -65,6 +65,19 @@ class Note:
     level: Literal["info", "warning"] = "info"
 
 
+@dataclass(frozen=True)
+class Teacher:
+    """The network as it was before anything was taken out of it.
+
+    Attributes:
+        graph: that network; not to be changed.
+        kept: for each layer that still exists, which of its original output channels are left.
+    """
+
+    graph: Graph
+    kept: Mapping[str, np.ndarray[Any, Any]]
+
+
 @dataclass
 class PassContext:
     """Everything around the graph that a pass may use.
@@ -75,6 +88,7 @@ class PassContext:
         executor: runs models, for passes that measure; None when nothing may be run.
         protected: names of tensors whose channels and types must stay, beyond the graph's own inputs and outputs.
         input_shapes: a concrete shape for each graph input with symbolic dimensions, used for counting and analysis.
+        teacher: the network before pruning; None while nothing has been pruned.
         seed: seed of everything random.
         progress: shows long loops.
         notes: what the passes had to say.
@@ -86,6 +100,7 @@ class PassContext:
     executor: Executor | None = None
     protected: frozenset[str] = frozenset()
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    teacher: Teacher | None = None
     seed: int = 0
     progress: Progress = silent
     notes: list[Note] = field(default_factory=list)

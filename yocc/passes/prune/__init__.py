@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from yocc.compiler.cost import layer_costs, totals
-from yocc.compiler.graph import Graph
-from yocc.compiler.passes import Pass, PassContext
+from yocc.compiler.graph import Graph, clone
+from yocc.compiler.passes import Pass, PassContext, Teacher
 from yocc.compiler.shapes import concrete_shapes
 from yocc.errors import InternalError, OptionError
 from yocc.passes.prune.plan import PrunePlan, plan_pruning
@@ -23,7 +25,7 @@ class Prune(Pass):
 
     Attributes:
         ratio: share to remove, of both.
-        criterion: what says how much a channel matters.
+        criterion: what says how much a channel matters; `reconstruction` looks at pictures, all others at weights.
         multiple: kept channel counts are multiples of this where that is reachable; the target's when None.
     """
 
@@ -31,7 +33,7 @@ class Prune(Pass):
     summary: ClassVar[str] = "remove channels until parameters and MACs both meet the target"
 
     ratio: float = 0.4
-    criterion: Literal["auto", "bn_gamma", "l1", "l2"] = "auto"
+    criterion: Literal["auto", "bn_gamma", "l1", "l2", "reconstruction"] = "auto"
     multiple: int | None = None
 
     def __post_init__(self) -> None:
@@ -57,6 +59,7 @@ class Prune(Pass):
         plan = plan_pruning(graph, ctx, ratio=self.ratio, criterion=self.criterion, multiple=multiple)
         self._tell(ctx, plan, multiple)
         ctx.details[self.name] = _details(plan)
+        ctx.teacher = _teacher(graph, plan, ctx.teacher)
         return remove_channels(graph, plan.shapes, plan.channels, plan.kept)
 
     def ensures(self, graph: Graph, ctx: PassContext) -> None:
@@ -83,6 +86,14 @@ class Prune(Pass):
                 f"{plan.allocation.parameters:.1%} of the parameters and {plan.allocation.macs:.1%} of the MACs.",
                 level="warning",
             )
+
+
+def _teacher(graph: Graph, plan: PrunePlan, before: Teacher | None) -> Teacher:
+    """The original network and what is left of it, also when it is pruned in several steps."""
+    kept = {cut.node: np.flatnonzero(plan.kept[cut.atoms]) for cut in plan.channels.cuts if cut.role == "out"}
+    if before is None:
+        return Teacher(clone(graph), kept)
+    return Teacher(before.graph, {name: before.kept[name][indices] for name, indices in kept.items()})
 
 
 def _details(plan: PrunePlan) -> dict[str, Any]:

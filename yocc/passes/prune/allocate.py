@@ -43,7 +43,7 @@ class Allocation:
 
 def allocate(
     capacity: Capacity,
-    saliency: Sequence[Vector],
+    losses: Sequence[Vector],
     repeats: Sequence[int],
     *,
     parameters: float,
@@ -54,7 +54,7 @@ def allocate(
 
     Args:
         capacity: the cost equations.
-        saliency: saliency of each group's classes, descending, one array a group.
+        losses: for each group, what is lost when k of its n classes stay, k from 0 to n, shape [n + 1].
         repeats: channels of one class in its producer, for each group.
         parameters: share of the parameters to keep.
         macs: share of the MACs to keep.
@@ -65,7 +65,7 @@ def allocate(
     """
     best: Allocation | None = None
     while True:
-        found = _allocate(capacity, saliency, repeats, parameters, macs, multiple)
+        found = _allocate(capacity, losses, repeats, parameters, macs, multiple)
         if best is None or found.missed(parameters, macs) < best.missed(parameters, macs):
             best = found
         if best.missed(parameters, macs) <= TOLERANCE or multiple == 1:
@@ -75,17 +75,17 @@ def allocate(
 
 def _allocate(
     capacity: Capacity,
-    saliency: Sequence[Vector],
+    losses: Sequence[Vector],
     repeats: Sequence[int],
     parameters: float,
     macs: float,
     multiple: int,
 ) -> Allocation:
     levels = [
-        _levels(len(scores), max(1, multiple // np.gcd(multiple, times)))
-        for scores, times in zip(saliency, repeats, strict=True)
+        _levels(len(lost) - 1, max(1, multiple // np.gcd(multiple, times)))
+        for lost, times in zip(losses, repeats, strict=True)
     ]
-    left = [np.log(_left(scores, counts)) for scores, counts in zip(saliency, levels, strict=True)]
+    left = [-lost[counts] for lost, counts in zip(losses, levels, strict=True)]
     full = np.array([counts[0] for counts in levels], dtype=np.float64)
     all_parameters, all_macs = capacity.totals(full)
     goal = np.array([parameters, macs])
@@ -100,13 +100,6 @@ def _allocate(
 def _levels(size: int, step: int) -> list[int]:
     """Counts a group may keep, descending: all of it, then multiples of the step, never nothing."""
     return [size, *(count for count in range(size - 1, 0, -1) if count % step == 0)]
-
-
-def _left(scores: Vector, counts: list[int]) -> Vector:
-    """Share of a group's saliency that its best `count` classes hold; its logarithm punishes thinning a layer out."""
-    total = np.cumsum(scores.astype(np.float64) + 1e-12)
-    share: Vector = total[np.array(counts) - 1] / total[-1]
-    return share
 
 
 def _counts(levels: Sequence[list[int]], position: Any) -> Vector:

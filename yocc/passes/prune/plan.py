@@ -11,10 +11,12 @@ from yocc.compiler.cost import Totals, layer_costs, totals
 from yocc.compiler.graph import Graph
 from yocc.compiler.passes import PassContext
 from yocc.compiler.shapes import Shapes, concrete_shapes
-from yocc.errors import PassError
+from yocc.errors import CalibrationError, PassError
 from yocc.passes.prune.allocate import Allocation, allocate
 from yocc.passes.prune.budget import capacity
 from yocc.passes.prune.channels import ChannelMap, map_channels
+from yocc.passes.prune.ranking import Ranking, rank_by_score
+from yocc.passes.prune.reconstruction import rank_by_reconstruction
 from yocc.passes.prune.saliency import saliency
 
 
@@ -48,22 +50,30 @@ def plan_pruning(graph: Graph, ctx: PassContext, *, ratio: float, criterion: str
     channels = map_channels(graph, shapes, ctx.protected)
     if not channels.groups:
         raise PassError("No channel of this model can be removed.", "See `yocc inspect` for the reason at each layer.")
-    scores = saliency(graph, channels, criterion)
-    if np.isnan(np.concatenate([scores[group.classes] for group in channels.groups])).any():
-        raise PassError(
-            f"The criterion {criterion!r} needs batch normalisation, which this model has fused away.",
-            "Use criterion=auto or l2.",
-        )
-    order = [group.classes[np.argsort(-scores[group.classes], kind="stable")] for group in channels.groups]
+    rankings = _rank(graph, shapes, channels, ctx, criterion)
     allocation = allocate(
         capacity(graph, channels, layers),
-        [scores[classes] for classes in order],
+        [ranking.losses for ranking in rankings],
         [group.repeats for group in channels.groups],
         parameters=1 - ratio,
         macs=1 - ratio,
         multiple=multiple,
     )
     kept = np.ones(channels.classes, dtype=bool)
-    for classes, count in zip(order, allocation.kept, strict=True):
-        kept[classes[count:]] = False
+    for ranking, count in zip(rankings, allocation.kept, strict=True):
+        kept[ranking.classes[count:]] = False
     return PrunePlan(shapes, channels, totals(layers), allocation, kept)
+
+
+def _rank(graph: Graph, shapes: Shapes, channels: ChannelMap, ctx: PassContext, criterion: str) -> list[Ranking]:
+    if criterion == "reconstruction":
+        if ctx.feeds is None or len(ctx.feeds) == 0:
+            raise CalibrationError("The criterion 'reconstruction' needs pictures.", "Give a folder with --calib.")
+        return rank_by_reconstruction(graph, shapes, channels, ctx.feeds, ctx)
+    scores = saliency(graph, channels, criterion)
+    if np.isnan(np.concatenate([scores[group.classes] for group in channels.groups])).any():
+        raise PassError(
+            f"The criterion {criterion!r} needs batch normalisation, which this model has fused away.",
+            "Use criterion=auto or l2.",
+        )
+    return rank_by_score(channels.groups, scores)

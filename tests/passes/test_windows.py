@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+import pytest
+
+from tests.oracles import run
+from yocc.passes.windows import outputs_at, positions, windows_at
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pads", "dilation"),
+    [
+        ((1, 1), 1, [0, 0, 0, 0], 1),
+        ((3, 3), 1, [1, 1, 1, 1], 1),
+        ((6, 6), 2, [2, 2, 2, 2], 1),
+        ((3, 1), 2, [1, 0, 0, 0], 2),
+    ],
+)
+def test_windows_times_weights_are_the_outputs(
+    kernel: tuple[int, int], stride: int, pads: list[int], dilation: int
+) -> None:
+    random = np.random.default_rng(0)
+    weight = random.normal(size=(5, 4, *kernel)).astype(np.float32)
+    attributes = {"strides": [stride] * 2, "pads": pads, "dilations": [dilation] * 2}
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], **attributes)
+    graph = onnx.helper.make_graph(
+        [node],
+        "conv",
+        [onnx.helper.make_tensor_value_info("x", 1, [1, 4, 12, 10])],
+        [onnx.helper.make_tensor_value_info("y", 1, None)],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    x = random.normal(size=(1, 4, 12, 10)).astype(np.float32)
+    y = run(model, {"x": x})["y"]
+    chosen = positions(y.shape, 9, random)
+    layer = gs.Node("Conv", "conv", attributes, [gs.Variable("x"), gs.Constant("w", weight)], [gs.Variable("y")])
+    windows = windows_at(x, layer, y.shape[2:], chosen)
+    product = windows.reshape(len(chosen), -1) @ weight.reshape(5, -1).T
+    np.testing.assert_allclose(product, outputs_at(y, chosen), atol=1e-4)
+
+
+def test_positions_are_distinct_and_no_more_than_there_are() -> None:
+    chosen = positions((1, 8, 5, 5), 100, np.random.default_rng(0))
+    assert chosen.tolist() == list(range(25))

@@ -1,0 +1,42 @@
+"""In which order the classes of a group go, and what is lost with each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from yocc.passes.prune.channels import Group
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One group's classes by importance.
+
+    Attributes:
+        classes: class numbers, the most important first, shape [n].
+        losses: what is lost when only the first k classes stay, for k from 0 to n, shape [n + 1]; infinite for none.
+    """
+
+    classes: Array
+    losses: Array
+
+
+def rank_by_score(groups: Sequence[Group], scores: Array) -> list[Ranking]:
+    """Rankings from one score for each class, shape [classes].
+
+    The loss is minus the logarithm of the share of the group's score that stays: thinning a layer out costs more and
+    more, and groups of any scale compare.
+    """
+    rankings = []
+    for group in groups:
+        own = scores[group.classes].astype(np.float64)
+        order = np.argsort(-own, kind="stable")
+        total = np.cumsum(own[order] + 1e-12)
+        losses = np.concatenate([[np.inf], -np.log(total / total[-1])])
+        rankings.append(Ranking(group.classes[order], losses))
+    return rankings

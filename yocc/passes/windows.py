@@ -1,0 +1,45 @@
+"""What a convolution sees at a few positions: samples for the regression of its weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+Array = np.ndarray[Any, Any]
+
+
+def positions(shape: tuple[int, ...], count: int, random: np.random.Generator) -> Array:
+    """Up to `count` distinct positions of an output of shape [1, channels, *spatial], flattened, ascending."""
+    size = int(np.prod(shape[2:]))
+    chosen: Array = np.sort(random.choice(size, min(count, size), replace=False))
+    return chosen
+
+
+def outputs_at(values: Array, chosen: Array) -> Array:
+    """Output channels at flat positions, shape [positions, channels]."""
+    return values[0].reshape(values.shape[1], -1)[:, chosen].T
+
+
+def windows_at(values: Array, node: gs.Node, spatial: tuple[int, int], chosen: Array) -> Array:
+    """What a 2-D convolution multiplies at flat positions of its output.
+
+    Args:
+        values: its input, shape [1, channels, height, width].
+        node: the Conv; its kernel, strides, pads and dilations are read.
+        spatial: height and width of its output.
+        chosen: flat output positions, shape [positions].
+
+    Returns:
+        Shape [positions, channels, kernel height, kernel width].
+    """
+    kernel = node.inputs[1].shape[2:]
+    strides = node.attrs.get("strides", [1, 1])
+    dilations = node.attrs.get("dilations", [1, 1])
+    top, left, bottom, right = node.attrs.get("pads", [0, 0, 0, 0])
+    padded = np.pad(values[0], ((0, 0), (top, bottom), (left, right)))
+    rows, columns = np.divmod(chosen, spatial[1])
+    rows = rows[:, None] * strides[0] + np.arange(kernel[0]) * dilations[0]
+    columns = columns[:, None] * strides[1] + np.arange(kernel[1]) * dilations[1]
+    return np.moveaxis(padded[:, rows[:, :, None], columns[:, None, :]], 0, 1)
