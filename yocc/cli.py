@@ -105,6 +105,8 @@ against_option = click.option(
 @click.option("--prune", type=float, help="Share of parameters and of MACs to remove, such as 0.4.")
 @click.option("--int8", is_flag=True, help="Quantize weights and activations to 8 bits.")
 @click.option("--fp16", is_flag=True, help="Store and compute what is left in half precision.")
+@click.option("--recover", type=click.Choice(["none", "reconstruct"]),
+              help="How to give a pruned model back what it lost [default: reconstruct with --calib].")  # fmt: skip
 @click.option("--pipeline", help="The passes as text instead, such as 'simplify,prune{ratio=0.4},fuse'.")
 @target_option
 @target_options
@@ -128,6 +130,7 @@ def compile_command(
     prune: float | None,
     int8: bool,
     fp16: bool,
+    recover: Literal["none", "reconstruct"] | None,
     pipeline: str | None,
     target: str,
     options: dict[str, str],
@@ -163,6 +166,7 @@ def compile_command(
         prune=prune,
         int8=int8,
         fp16=fp16,
+        recover=recover,
         pipeline=pipeline,
         target=target,
         options=options,

@@ -211,6 +211,20 @@ def test_ratio_that_cannot_be_meant_is_refused(ratio: float) -> None:
         pipeline_spec(ratio, False, False, None)
 
 
+def test_recovery_folds_first_and_refits_before_coding() -> None:
+    spec = pipeline_spec(0.4, True, False, None, "reconstruct")
+    assert spec == "fp32,simplify,fuse,prune{ratio=0.4,criterion=reconstruction},recover,quantize"
+
+
+def test_no_recovery_is_pruning_by_weights() -> None:
+    assert pipeline_spec(0.4, False, False, None, "none") == pipeline_spec(0.4, False, False, None)
+
+
+def test_recovery_without_pruning_is_refused() -> None:
+    with pytest.raises(OptionError, match="nothing to recover"):
+        pipeline_spec(None, True, False, None, "reconstruct")
+
+
 @pytest.mark.parametrize(("prune", "int8", "fp16"), [(0.4, False, False), (None, True, False), (None, False, True)])
 def test_pipeline_and_short_forms_exclude_each_other(prune: float | None, int8: bool, fp16: bool) -> None:
     with pytest.raises(OptionError, match="either"):

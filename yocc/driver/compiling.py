@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 import onnx.checker
@@ -39,6 +39,7 @@ from yocc.runtime.onnxruntime import reference_executor
 from yocc.runtime.registry import find_backend
 
 Source = str | Path | bytes | onnx.ModelProto
+Recovery = Literal["none", "reconstruct"]
 MOST_PRUNED = 0.95
 
 
@@ -48,6 +49,7 @@ def compile_model(
     prune: float | None = None,
     int8: bool = False,
     fp16: bool = False,
+    recover: Recovery | None = None,
     pipeline: str | None = None,
     target: str = "onnxruntime",
     options: Mapping[str, str] | None = None,
@@ -71,7 +73,10 @@ def compile_model(
         prune: share of the parameters and of the MACs to remove, between 0 and 0.95.
         int8: quantize weights and activations to 8 bits.
         fp16: store and compute the rest in half precision.
-        pipeline: the passes as text, instead of `prune`, `int8` and `fp16`.
+        recover: `reconstruct` chooses and refits channels so that the pruned network gives what the original gave,
+            which needs pictures; `none` prunes by weights and leaves it at that. None reconstructs when pictures are
+            given.
+        pipeline: the passes as text, instead of `prune`, `int8`, `fp16` and `recover`.
         target: name of the backend.
         options: target options, by name.
         calibration: a folder of pictures or an .npz file; None draws pictures, which is said in a warning.
@@ -94,7 +99,9 @@ def compile_model(
         YoccError: of the kind that says whose fault it is; nothing is written then.
         InternalError: a pass broke an invariant.
     """
-    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline))
+    if recover is None and prune is not None and calibration is not None:
+        recover = "reconstruct"
+    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover))
     backend = find_backend(target)
     wanted = backend.target(options or {})
     reason = backend.available()
@@ -162,24 +169,36 @@ def compile_model(
     return replace(report, folder=output.wanted)
 
 
-def pipeline_spec(prune: float | None, int8: bool, fp16: bool, pipeline: str | None) -> str:
-    """The pipeline that options stand for: prune before fusing, as the BatchNorm scales say what matters.
+def pipeline_spec(
+    prune: float | None, int8: bool, fp16: bool, pipeline: str | None, recover: Recovery | None = None
+) -> str:
+    """The pipeline that options stand for.
+
+    Without recovery, pruning comes before fusing, as the BatchNorm scales say what matters; with it, channels are
+    ranked on pictures, and the layers that are refitted should be whole.
 
     Raises:
-        OptionError: a ratio that cannot be meant, or both a pipeline and its short forms.
+        OptionError: a ratio that cannot be meant, recovery without pruning, or both a pipeline and its short forms.
     """
     if prune is not None and not 0 < prune < MOST_PRUNED:
         raise OptionError(
             f"Cannot prune a share of {prune:g}.", f"Use a share above 0 and below {MOST_PRUNED:g}, such as 0.4."
         )
     if pipeline is not None:
-        if prune is not None or int8 or fp16:
-            raise OptionError("A pipeline says everything.", "Give either --pipeline or --prune, --int8 and --fp16.")
+        if prune is not None or int8 or fp16 or recover:
+            raise OptionError(
+                "A pipeline says everything.", "Give either --pipeline or --prune, --int8, --fp16 and --recover."
+            )
         return pipeline
+    if recover == "reconstruct" and prune is None:
+        raise OptionError("There is nothing to recover from.", "Give --prune as well, or leave --recover out.")
     steps = ["fp32", "simplify"]
-    if prune is not None:
-        steps.append(f"prune{{ratio={prune!r}}}")
-    steps.append("fuse")
+    if recover == "reconstruct":
+        steps += ["fuse", f"prune{{ratio={prune!r},criterion=reconstruction}}", "recover"]
+    elif prune is not None:
+        steps += [f"prune{{ratio={prune!r}}}", "fuse"]
+    else:
+        steps.append("fuse")
     if int8:
         steps.append("quantize")
     if fp16:

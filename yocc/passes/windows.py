@@ -19,7 +19,8 @@ def positions(shape: tuple[int, ...], count: int, random: np.random.Generator) -
 
 def outputs_at(values: Array, chosen: Array) -> Array:
     """Output channels at flat positions, shape [positions, channels]."""
-    return values[0].reshape(values.shape[1], -1)[:, chosen].T
+    flat: Array = values[0].reshape(values.shape[1], -1)
+    return flat[:, chosen].T
 
 
 def windows_at(values: Array, node: gs.Node, spatial: tuple[int, int], chosen: Array) -> Array:

@@ -20,12 +20,16 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Feeds, PassContext
 from yocc.compiler.shapes import Shapes
+from yocc.passes.prune.atoms import WeightCut
 from yocc.passes.prune.channels import ChannelMap, Group
-from yocc.passes.prune.ranking import Ranking
+from yocc.passes.prune.ranking import Ranking, rank_by_score
+from yocc.passes.prune.saliency import l2
 from yocc.passes.windows import positions, windows_at
 
 Array = np.ndarray[Any, Any]
 PICTURES = 48
+LARGEST = 2304
+"""Inputs of a layer (channels times kernel) up to which its covariance is kept; 256 channels under a 3 x 3 kernel."""
 POINTS = 256
 """Positions sampled in each layer and picture."""
 _RIDGE = 1e-3
@@ -80,10 +84,16 @@ def rank_by_reconstruction(
     """
     nodes = {node.name: node for node in graph.nodes}
     covariances = _covariances(graph, shapes, feeds, ctx)
+    by_weight = rank_by_score(channels.groups, l2(graph, channels))
     rankings = []
-    for group in ctx.progress(channels.groups, "rank channels", len(channels.groups)):
+    for group, ranking in ctx.progress(zip(channels.groups, by_weight, strict=True), "rank channels", len(by_weight)):
         readers = _readers(group, nodes, channels, covariances)
-        rankings.append(_rank(group, readers))
+        if readers is None:
+            ctx.note(
+                "Ranked by its weights: a layer that reads it is too large or not a convolution.",
+                node=group.producers[0],
+            )
+        rankings.append(ranking if readers is None else _rank(group, readers))
     return rankings
 
 
@@ -144,28 +154,35 @@ def _is_plain(node: gs.Node, shapes: Shapes) -> bool:
     """Ungrouped 2-D convolutions with constant weights; other readers have no say in the ranking."""
     if node.op != "Conv" or node.attrs.get("group", 1) != 1 or not isinstance(node.inputs[1], gs.Constant):
         return False
+    if int(np.prod(node.inputs[1].shape[1:])) > LARGEST:
+        return False
     return len(node.inputs[1].shape) == 4 and shapes.of(node.outputs[0]) is not None
 
 
 def _readers(
     group: Group, nodes: dict[str, gs.Node], channels: ChannelMap, covariances: dict[str, Array]
-) -> list[_Reader]:
+) -> list[_Reader] | None:
+    """All layers that read a group's channels; None when one of them could not be measured."""
     readers = []
     for cut in channels.cuts:
-        if cut.role != "in" or cut.node not in covariances or not np.isin(cut.atoms, group.classes).any():
+        if cut.role != "in" or not np.isin(cut.atoms, group.classes).any():
             continue
-        weight = nodes[cut.node].inputs[1].values.astype(np.float64)
-        kernel = weight[0, 0].size
-        flat = weight.reshape(len(weight), -1).T.copy()
-        covariance = covariances[cut.node]
-        variance = float(np.einsum("io,ij,jo->", flat, covariance, flat, optimize=True))
-        if variance <= 0:
-            continue
-        ridge = _RIDGE * float(np.trace(covariance)) / len(covariance)
-        inverse = np.linalg.inv(covariance + max(ridge, 1e-12) * np.eye(len(covariance)))
-        places = [np.flatnonzero(cut.atoms == number) for number in group.classes]
-        entries = np.array(
-            [np.concatenate([np.arange(p * kernel, (p + 1) * kernel) for p in where]) for where in places]
-        )
-        readers.append(_Reader(flat, inverse, entries, variance))
-    return readers
+        if cut.node not in covariances:
+            return None
+        reader = _reader(cut, group, nodes[cut.node].inputs[1].values, covariances[cut.node])
+        if reader is not None:
+            readers.append(reader)
+    return readers or None
+
+
+def _reader(cut: WeightCut, group: Group, weight: Array, covariance: Array) -> _Reader | None:
+    kernel = weight[0, 0].size
+    flat = weight.reshape(len(weight), -1).T.astype(np.float64)
+    variance = float(np.einsum("io,ij,jo->", flat, covariance, flat, optimize=True))
+    if variance <= 0:
+        return None
+    ridge = _RIDGE * float(np.trace(covariance)) / len(covariance)
+    inverse = np.linalg.inv(covariance + max(ridge, 1e-12) * np.eye(len(covariance)))
+    places = [np.flatnonzero(cut.atoms == number) for number in group.classes]
+    entries = np.array([np.concatenate([np.arange(p * kernel, (p + 1) * kernel) for p in where]) for where in places])
+    return _Reader(flat, inverse, entries, variance)

@@ -24,6 +24,8 @@ from yocc.passes.windows import outputs_at, positions, windows_at
 Array = np.ndarray[Any, Any]
 KEPT_BYTES = 2**29
 """Decoded pictures kept in memory at most."""
+LARGEST = 2304
+"""Inputs of a layer (channels times kernel) up to which it is refitted; the solve grows with their cube."""
 HELD_OUT = 5
 """Every fifth picture chooses the ridge instead of being fitted."""
 
@@ -51,7 +53,7 @@ def reconstruct(
         points: positions sampled in each layer and picture.
 
     Returns:
-        The fits by layer name.
+        The fits by layer name; layers not among them are grouped, larger than `LARGEST` or unchanged by pruning.
     """
     step = max(1, len(feeds) // pictures)
     count = min(pictures, len(range(0, len(feeds), step)))
@@ -109,7 +111,7 @@ def _waves(graph: Graph, teacher: Teacher) -> list[list[gs.Node]]:
             level += 1
             original = originals.get(node.name)
             fewer = original is not None and original.inputs[1].shape[1] != node.inputs[1].shape[1]
-            if (touched or fewer) and node.attrs.get("group", 1) == 1 and len(node.inputs[1].shape) == 4:
+            if (touched or fewer) and _can_refit(node):
                 waves.setdefault(level, []).append(node)
             touched = touched or fewer
         for tensor in node.outputs:
@@ -117,6 +119,11 @@ def _waves(graph: Graph, teacher: Teacher) -> list[list[gs.Node]]:
             if touched:
                 changed.add(tensor.name)
     return [waves[level] for level in sorted(waves)]
+
+
+def _can_refit(node: gs.Node) -> bool:
+    shape = node.inputs[1].shape
+    return node.attrs.get("group", 1) == 1 and len(shape) == 4 and int(np.prod(shape[1:])) <= LARGEST
 
 
 def _targets(
