@@ -33,7 +33,9 @@ def minmax(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfe
 
 def percentile(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:  # noqa: ARG001
     """The range that holds `KEPT` of the values, the rest cut off evenly on both sides."""
-    share = np.cumsum(statistics.counts) / max(1, statistics.counts.sum())
+    if not statistics.counts.any():
+        return statistics.low, statistics.high
+    share = np.cumsum(statistics.counts) / statistics.counts.sum()
     width = np.ldexp(1.0, statistics.exponent)
     low = statistics.centres[np.searchsorted(share, (1 - KEPT) / 2)] - width / 2
     last = min(int(np.searchsorted(share, 1 - (1 - KEPT) / 2)), len(share) - 1)
