@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from yocc.compiler.target import TensorScheme
+from yocc.passes.quantize.qdq import code_range
 from yocc.passes.quantize.statistics import TensorStatistics
 
 Array = np.ndarray[Any, Any]
@@ -56,9 +57,7 @@ def mse(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) 
     low, high = min(statistics.low, 0.0), max(statistics.high, 0.0)
 
     def error(low: float, high: float) -> float:
-        scale = (high - low) / (scheme.highest - scheme.lowest)
-        if scheme.symmetric and scheme.signed:
-            scale = max(high / scheme.highest, low / scheme.lowest)
+        scale = float(code_range(low, high, scheme).scale)
         coded = np.clip(values, low, high)
         shift = 0.0 if scheme.symmetric else low
         coded = np.round((coded - shift) / scale) * scale + shift
