@@ -150,5 +150,5 @@ def test_symmetric_schemes_measure_the_error_of_the_codes_they_get(scheme: Tenso
         return float((cut * np.square(back - values)).mean())
 
     best = min(np.linspace(reach / 48, reach, 48), key=weighted)
-    assert mse(statistics, coarse, as_is)[1] == pytest.approx(best, rel=0.03)
+    assert mse(statistics, coarse, as_is)[1] == pytest.approx(best, rel=0.05)
     assert found <= coded_error(values, -reach, reach, coarse)
