@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import weakref
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from tests.oracles import random_feeds, run
 from tests.passes.graphs import build
 from tests.passes.feeding import Pictures, context, drawn
 from yocc.compiler.graph import Graph, load, to_proto
-from yocc.compiler.passes import PassContext
+from yocc.compiler.passes import Arrays, PassContext
 from yocc.compiler.shapes import concrete_shapes
 from yocc.compiler.target import Target
 from yocc.errors import CalibrationError, InternalError
@@ -71,9 +73,7 @@ def test_many_pictures_take_no_more_memory_than_few() -> None:
     graph, alive = small(), []
 
     class Stream(Pictures):
-        def __iter__(self):  # type: ignore[no-untyped-def] # noqa: ANN204
-            import weakref
-
+        def __iter__(self) -> Iterator[Arrays]:
             for seed in range(len(self)):
                 picture = random_feeds(to_proto(graph), seed)["x"]
                 alive.append(weakref.ref(picture))
