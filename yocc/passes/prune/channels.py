@@ -15,8 +15,11 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.compiler.ops import OPS
 from yocc.compiler.shapes import Shapes
+from yocc.passes.heads import final_layers
 from yocc.passes.prune.atoms import Array, Reason, WeightCut, varying_axes
 from yocc.passes.prune.flows import RULES, Walk, frozen, give_up
+
+_LAST_LAYER = "its channels are outputs of the model: scores, coordinates or classes"
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def map_channels(graph: Graph, shapes: Shapes, protected: Iterable[str] = ()) ->
     for tensor in graph.outputs:
         if tensor.name in walk.atoms:
             walk.table.freeze(walk.atoms[tensor.name], tensor.name, "it is an output of the model")
-    return _result(walk)
+    return _result(walk, {node.name for node in final_layers(graph)})
 
 
 def _follow(walk: Walk, node: gs.Node) -> list[Array]:
@@ -88,12 +91,12 @@ def _follow(walk: Walk, node: gs.Node) -> list[Array]:
     return RULES[facts.flow](walk, node)
 
 
-def _result(walk: Walk) -> ChannelMap:
+def _result(walk: Walk, last: set[str]) -> ChannelMap:
     classes, reasons = walk.table.classes()
     cuts = tuple(WeightCut(cut.node, cut.slot, cut.axis, classes[cut.atoms], cut.role) for cut in walk.cuts)
     atoms = {name: classes[array] for name, array in walk.atoms.items()}
     whole = {
-        cut.node: reasons[int(cut.atoms[0])]
+        cut.node: Reason(cut.node, _LAST_LAYER) if cut.node in last else reasons[int(cut.atoms[0])]
         for cut, named in zip(walk.cuts, cuts, strict=True)
         if cut.role == "out" and len(cut.atoms) and not named.atoms.any()
     }
