@@ -77,8 +77,8 @@ def test_what_matters_less_goes_first() -> None:
     assert found.kept[1] < found.kept[0]
 
 
-def chain(groups: int, width: int = 32, fixed: float = 0.0) -> Capacity:
-    """Layers side by side, each of `width` output channels and one input."""
+def chain(groups: int, fixed: float = 0.0) -> Capacity:
+    """Layers side by side, each of one input channel."""
     ones = np.ones(groups)
     return Capacity(
         np.eye(groups), np.zeros(groups), np.zeros((groups, groups)), ones, ones, ones, np.zeros(groups), fixed
@@ -92,7 +92,7 @@ def test_one_group_alone() -> None:
 
 
 def test_one_level_only_leaves_everything() -> None:
-    found = allocate(chain(1, width=1), [np.ones(1)], [1], parameters=0.5, macs=0.5, multiple=8)
+    found = allocate(chain(1), [np.ones(1)], [1], parameters=0.5, macs=0.5, multiple=8)
     assert found.kept.tolist() == [1]
     assert found.missed(0.5, 0.5) == 0.5
 
