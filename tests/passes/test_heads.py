@@ -4,7 +4,8 @@ import pytest
 
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, load
-from yocc.passes.heads import decode_nodes, final_layers, is_weighted
+from yocc.compiler.layers import is_weighted
+from yocc.passes.heads import decode_nodes, final_layers
 
 
 def names(graph: Graph) -> list[str]:

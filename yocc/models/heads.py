@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+from yocc.compiler.cost import weight_of
+from yocc.compiler.layers import is_weighted
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Head:
     @property
     def pointwise(self) -> bool:
         """Whether every layer is a 1x1 convolution, as the last ones of a YOLO head are."""
-        return all(_output_channels(node) and set(_source(node.inputs[1]).shape[2:]) == {1} for node in self.layers)
+        return all(_is_pointwise(node) for node in self.layers)
 
     @property
     def squashes(self) -> bool:
@@ -58,7 +59,7 @@ def find_head(graph: gs.Graph, outputs: Sequence[gs.Variable]) -> Head:
         node = pending.pop()
         if id(node) in layers or id(node) in decode or node.op == "Shape":
             continue
-        if _is_layer(node):
+        if is_weighted(node):
             layers.add(id(node))
             continue
         decode.add(id(node))
@@ -69,33 +70,11 @@ def find_head(graph: gs.Graph, outputs: Sequence[gs.Variable]) -> Head:
     )
 
 
-def _is_layer(node: gs.Node) -> bool:
-    if node.op not in _WEIGHTED:
-        return False
-    # A product of two computed tensors has no weights.
-    if not any(isinstance(_source(tensor), gs.Constant) for tensor in node.inputs[1:]):
-        return False
-    return not _is_distribution_mean(node)
-
-
-def _is_distribution_mean(node: gs.Node) -> bool:
-    if node.op != "Conv" or _output_channels(node) != 1:
-        return False
-    producers = node.inputs[0].inputs
-    while producers and producers[0].op in {"Transpose", "Reshape"}:
-        producers = producers[0].inputs[0].inputs
-    return bool(producers) and producers[0].op == "Softmax"
-
-
 def _output_channels(node: gs.Node) -> int:
-    weights = _source(node.inputs[1])
-    if node.op != "Conv" or not isinstance(weights, gs.Constant):
-        return 0
-    return int(weights.shape[0])
+    weight = weight_of(node)
+    return int(weight.shape[0]) if node.op == "Conv" and weight is not None else 0
 
 
-def _source(tensor: gs.Tensor) -> gs.Tensor:
-    """The weights themselves behind casts and dequantization."""
-    while tensor.inputs and tensor.inputs[0].op in {"Cast", "DequantizeLinear", "QuantizeLinear", "Identity"}:
-        tensor = tensor.inputs[0].inputs[0]
-    return tensor
+def _is_pointwise(node: gs.Node) -> bool:
+    weight = weight_of(node)
+    return node.op == "Conv" and weight is not None and set(weight.shape[2:]) == {1}

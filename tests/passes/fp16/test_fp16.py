@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.oracles import assert_same_function, run
+from tests.passes import feeding
 from tests.passes.graphs import Value, build
 from yocc.compiler import verify
 from yocc.compiler.graph import Graph, load, refresh, to_proto
@@ -23,23 +23,8 @@ from yocc.runtime.letterbox import letterbox, read_picture
 HALF = np.float16
 
 
-class Pictures:
-    description = "made for a test"
-    stand_in = False
-
-    def __init__(self, arrays: list[Arrays]) -> None:
-        self.arrays = arrays
-
-    def __len__(self) -> int:
-        return len(self.arrays)
-
-    def __iter__(self) -> Iterator[Arrays]:
-        return iter(self.arrays)
-
-
 def context(arrays: list[Arrays] | None = None) -> PassContext:
-    feeds = None if arrays is None else Pictures(arrays)
-    return PassContext(target=Target("test"), feeds=feeds, executor=lambda model: lambda inputs: run(model, inputs))
+    return feeding.context(feeds=None if arrays is None else feeding.Pictures(arrays))
 
 
 def halved(graph: Graph, ctx: PassContext | None = None, *, tolerance: float = 2e-3) -> PassContext:

@@ -106,6 +106,8 @@ def _row(
 ) -> tuple[Any, ...]:
     """One layer's counts of output and input channels by group, and its cost for each pair of them."""
     shape = layer.weight_shape or ()
+    # A product with a vector is one with a matrix of one column.
+    shape = shape if len(shape) > 1 else (*shape, 1)
     slot = next(slot for slot, tensor in enumerate(node.inputs) if tensor is weight_of(node) or slot == 1)
     sides = []
     for axis in (0, 1):

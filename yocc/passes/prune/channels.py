@@ -15,8 +15,11 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.compiler.ops import OPS
 from yocc.compiler.shapes import Shapes
+from yocc.passes.heads import final_layers
 from yocc.passes.prune.atoms import Array, Reason, WeightCut, varying_axes
 from yocc.passes.prune.flows import RULES, Walk, frozen, give_up
+
+_LAST_LAYER = "its channels are outputs of the model: scores, coordinates or classes"
 
 
 @dataclass(frozen=True)
@@ -73,32 +76,40 @@ def map_channels(graph: Graph, shapes: Shapes, protected: Iterable[str] = ()) ->
     for tensor in graph.outputs:
         if tensor.name in walk.atoms:
             walk.table.freeze(walk.atoms[tensor.name], tensor.name, "it is an output of the model")
-    return _result(walk)
+    return _result(walk, {node.name for node in final_layers(graph)}, {n.name for n in graph.nodes if not _known(n)})
 
 
 def _follow(walk: Walk, node: gs.Node) -> list[Array]:
-    facts = OPS.get(node.op)
-    if facts is None or node.domain:
+    if not _known(node):
         return give_up(walk, node, f"{node.op} is an operator yocc does not know")
     if any(True for _ in node.subgraphs()):
         return give_up(walk, node, f"{node.op} holds a subgraph")
     tensors = [tensor for tensor in [*node.inputs, *node.outputs] if not tensor.is_empty()]
     if any(walk.shapes.of(tensor) is None for tensor in tensors):
         return give_up(walk, node, f"a shape at {node.op} depends on data")
-    return RULES[facts.flow](walk, node)
+    return RULES[OPS[node.op].flow](walk, node)
 
 
-def _result(walk: Walk) -> ChannelMap:
+def _known(node: gs.Node) -> bool:
+    return node.op in OPS and not node.domain
+
+
+def _result(walk: Walk, last: set[str], unknown: set[str]) -> ChannelMap:
     classes, reasons = walk.table.classes()
     cuts = tuple(WeightCut(cut.node, cut.slot, cut.axis, classes[cut.atoms], cut.role) for cut in walk.cuts)
     atoms = {name: classes[array] for name, array in walk.atoms.items()}
     whole = {
-        cut.node: reasons[int(cut.atoms[0])]
+        cut.node: _explain(cut.node, reasons[int(cut.atoms[0])], last, unknown)
         for cut, named in zip(walk.cuts, cuts, strict=True)
         if cut.role == "out" and len(cut.atoms) and not named.atoms.any()
     }
     count = int(classes.max()) + 1
     return ChannelMap(atoms, cuts, _groups(atoms, cuts, count), whole, count)
+
+
+def _explain(layer: str, reason: Reason, last: set[str], unknown: set[str]) -> Reason:
+    """A last layer is held by some step of the decoding, which says less than that it is the last."""
+    return Reason(layer, _LAST_LAYER) if layer in last and reason.node not in unknown else reason
 
 
 def _groups(atoms: Mapping[str, Array], cuts: Iterable[WeightCut], count: int) -> tuple[Group, ...]:

@@ -53,7 +53,9 @@ class Walk:
         """Atoms along one axis, shape [n]; channels that vary along any other axis are frozen first."""
         atoms, shape = self.of(tensor), self.shape(tensor)
         if any(other != axis for other in varying_axes(atoms)):
-            self.table.freeze(atoms, node.name, f"{node.op} mixes an axis along which channels differ")
+            self.table.freeze(
+                atoms, node.name, f"a reshape spreads its channels over an axis along which {node.op} mixes values"
+            )
             return np.full(shape[axis], FROZEN, dtype=np.int32)
         return along(atoms, axis, shape[axis])
 
@@ -94,7 +96,7 @@ def give_up(walk: Walk, node: gs.Node, reason: str) -> list[Array]:
 def _conv(walk: Walk, node: gs.Node) -> list[Array]:
     data, weight = node.inputs[0], node.inputs[1]
     if not isinstance(weight, gs.Constant):
-        return give_up(walk, node, "its weight is computed at run time")
+        return give_up(walk, node, f"{node.op} has a weight computed at run time")
     inputs = walk.only_axis(data, 1, node)
     count, groups = weight.shape[0], node.attrs.get("group", 1)
     rank = len(walk.shape(data))
@@ -118,7 +120,7 @@ def _conv(walk: Walk, node: gs.Node) -> list[Array]:
 def _conv_transpose(walk: Walk, node: gs.Node) -> list[Array]:
     data, weight = node.inputs[0], node.inputs[1]
     if not isinstance(weight, gs.Constant):
-        return give_up(walk, node, "its weight is computed at run time")
+        return give_up(walk, node, f"{node.op} has a weight computed at run time")
     inputs = walk.only_axis(data, 1, node)
     groups, rank = node.attrs.get("group", 1), len(walk.shape(data))
     if groups == 1:
@@ -143,7 +145,7 @@ def _tie_groups(walk: Walk, atoms: Array, groups: int) -> None:
 def _gemm(walk: Walk, node: gs.Node) -> list[Array]:
     data, weight = node.inputs[0], node.inputs[1]
     if not isinstance(weight, gs.Constant) or node.attrs.get("transA", 0):
-        return give_up(walk, node, "only a constant second matrix is handled")
+        return give_up(walk, node, f"{node.op} multiplies it by a matrix that is computed at run time")
     out_axis = 0 if node.attrs.get("transB", 0) else 1
     inputs = walk.only_axis(data, 1, node)
     outputs = walk.table.fresh(weight.shape[out_axis])
@@ -159,7 +161,7 @@ def _gemm(walk: Walk, node: gs.Node) -> list[Array]:
 def _matmul(walk: Walk, node: gs.Node) -> list[Array]:
     data, weight = node.inputs
     if not isinstance(weight, gs.Constant) or len(weight.shape) != 2:
-        return give_up(walk, node, "only a constant matrix on the right is handled")
+        return give_up(walk, node, f"{node.op} multiplies it by something else than a constant matrix")
     rank = len(walk.shape(data))
     inputs = walk.only_axis(data, rank - 1, node)
     outputs = walk.table.fresh(weight.shape[1])
@@ -170,7 +172,7 @@ def _matmul(walk: Walk, node: gs.Node) -> list[Array]:
 
 def _per_channel(walk: Walk, node: gs.Node) -> list[Array]:
     if any(not tensor.is_empty() for tensor in node.outputs[1:]):
-        return give_up(walk, node, "training outputs are not handled")
+        return give_up(walk, node, f"{node.op} in training mode is not handled")
     channels = walk.only_axis(node.inputs[0], 1, node)
     for slot in range(1, len(node.inputs)):
         walk.cut(node, slot, 0, channels)
@@ -250,7 +252,7 @@ def _concat(walk: Walk, node: gs.Node) -> list[Array]:
     varies = {index for array in arrays for index in varying_axes(array)}
     if varies - {axis}:
         if axis in varies:
-            return give_up(walk, node, "it joins channels along one axis that differ along another")
+            return give_up(walk, node, f"{node.op} joins channels along one axis that differ along another")
         for array in arrays[1:]:
             walk.table.join(arrays[0], array)
         return [np.broadcast_arrays(*arrays)[0]]
@@ -267,7 +269,7 @@ def _split(walk: Walk, node: gs.Node) -> list[Array]:
     if data.shape[axis] == 1:
         return [data for _ in node.outputs]
     if len(node.inputs) > 1 and not isinstance(node.inputs[1], gs.Constant):
-        return give_up(walk, node, "its sizes are computed at run time")
+        return give_up(walk, node, f"{node.op} has sizes computed at run time")
     bounds = np.cumsum([walk.shape(tensor)[axis] for tensor in node.outputs])[:-1]
     return [compress(part) for part in np.split(data, bounds, axis=axis)]
 
@@ -276,14 +278,14 @@ def _slice(walk: Walk, node: gs.Node) -> list[Array]:
     data, shape = walk.of(node.inputs[0]), walk.shape(node.inputs[0])
     cut_axes = slice_ranges(walk.shapes, node)
     if cut_axes is None:
-        return give_up(walk, node, "its range is computed at run time")
+        return give_up(walk, node, f"{node.op} takes a range computed at run time")
     for axis, taken in cut_axes.items():
         if data.shape[axis] == 1:
             continue
         if taken.step != 1:
-            return give_up(walk, node, "it takes every n-th channel")
+            return give_up(walk, node, f"{node.op} takes every n-th channel")
         if not all(isinstance(tensor, gs.Constant) for tensor in node.inputs[1:]):
-            return give_up(walk, node, "its range is computed at run time")
+            return give_up(walk, node, f"{node.op} takes a range computed at run time")
         data = data.take(np.arange(*taken.indices(shape[axis])), axis=axis)
     return [compress(data)]
 
@@ -316,10 +318,10 @@ def _gather(walk: Walk, node: gs.Node) -> list[Array]:
     if data.shape[axis] == 1 and indices is not None:
         return [_insert_axes(data, axis, indices.ndim)]
     if indices is None or indices.ndim > 1 or not isinstance(node.inputs[1], gs.Constant):
-        return give_up(walk, node, "its indices are computed at run time")
+        return give_up(walk, node, f"{node.op} has indices computed at run time")
     taken = data.take(indices, axis=axis)
     if indices.ndim == 0:
-        walk.table.freeze(taken, node.name, "a single channel is picked out")
+        walk.table.freeze(taken, node.name, f"{node.op} picks out a single channel")
     return [compress(taken.reshape(taken.shape if taken.ndim == rank else (1,) * rank))]
 
 
@@ -331,7 +333,7 @@ def _pad(walk: Walk, node: gs.Node) -> list[Array]:
     data, before = walk.shape(node.inputs[0]), walk.of(node.inputs[0])
     after = walk.shape(node.outputs[0])
     if any(data[axis] != after[axis] for axis in varying_axes(before)):
-        return give_up(walk, node, "it pads the channel axis")
+        return give_up(walk, node, f"{node.op} adds channels")
     return [before]
 
 
@@ -339,9 +341,9 @@ def _reshape(walk: Walk, node: gs.Node) -> list[Array]:
     before, after = walk.shape(node.inputs[0]), walk.shape(node.outputs[0])
     atoms = walk.of(node.inputs[0])
     if int(np.prod(after)) > LARGEST:
-        return give_up(walk, node, "too large to follow")
+        return give_up(walk, node, f"{node.op} makes a tensor too large to follow")
     if node.op == "Reshape" and varying_axes(atoms) and not isinstance(node.inputs[1], gs.Constant):
-        return give_up(walk, node, "its shape is computed at run time")
+        return give_up(walk, node, f"{node.op} has a shape computed at run time")
     result = compress(np.broadcast_to(atoms, before).reshape(after))
     return [_one_axis(walk, result)]
 
@@ -364,7 +366,7 @@ def _transpose(walk: Walk, node: gs.Node) -> list[Array]:
 def _expand(walk: Walk, node: gs.Node) -> list[Array]:
     atoms = walk.of(node.inputs[0])
     if varying_axes(atoms) and not isinstance(node.inputs[1], gs.Constant):
-        return give_up(walk, node, "its shape is computed at run time")
+        return give_up(walk, node, f"{node.op} has a shape computed at run time")
     return [_align(atoms, len(walk.shape(node.outputs[0])))]
 
 
@@ -374,11 +376,11 @@ def _reduce(walk: Walk, node: gs.Node) -> list[Array]:
     if axes is None and len(node.inputs) > 1 and not node.inputs[1].is_empty():
         values = walk.shapes.values.get(node.inputs[1].name)
         if values is None:
-            return give_up(walk, node, "its axes are computed at run time")
+            return give_up(walk, node, f"{node.op} has axes computed at run time")
         axes = values.tolist()
     reduced = {axis % rank for axis in (axes if axes else range(rank))}
     if any(axis in reduced for axis in varying_axes(atoms)):
-        return give_up(walk, node, "it sums over channels")
+        return give_up(walk, node, f"{node.op} reduces over channels")
     if node.attrs.get("keepdims", 1):
         return [atoms]
     return [atoms.reshape([size for axis, size in enumerate(atoms.shape) if axis not in reduced])]
@@ -413,7 +415,7 @@ def _space_to_depth(walk: Walk, node: gs.Node) -> list[Array]:
 def _shape(walk: Walk, node: gs.Node) -> list[Array]:
     """Reading a shape is harmless where it only sizes a Resize of the same tensor; elsewhere it could go stale."""
     if not _only_resizes(node.outputs[0], node.inputs[0], depth=12):
-        walk.freeze(node.inputs[0], node, "its shape is used at run time")
+        walk.freeze(node.inputs[0], node, f"{node.op} reads its channel count at run time")
     return _frozen_outputs(walk, node)
 
 

@@ -19,7 +19,15 @@ from yocc.passes.quantize.bias import correct_biases
 from yocc.passes.quantize.calibrate import collect
 from yocc.passes.quantize.observers import OBSERVERS, Transfer
 from yocc.passes.quantize.placement import Placement, place
-from yocc.passes.quantize.qdq import Coding, code_bias, code_range, code_weight, insert_qdq, store_codes
+from yocc.passes.quantize.qdq import (
+    Coding,
+    code_bias,
+    code_range,
+    code_weight,
+    has_vector_bias,
+    insert_qdq,
+    store_codes,
+)
 from yocc.passes.quantize.statistics import TensorStatistics
 
 _BIAS_CODES = 2.0**30
@@ -81,7 +89,7 @@ class Quantize(Pass):
         ctx.details[self.name] = _details(placement, statistics, activations, ctx)
         pairs = insert_qdq(graph, activations, weights)
         if ctx.target.bias == "int32":
-            _biases(graph, weights, activations)
+            _biases(graph, weights)
         store_codes(graph, ctx.target.weights)
         return pairs
 
@@ -167,22 +175,19 @@ def _channel_axis(node: gs.Node) -> int | None:
 
 def _floor(node: gs.Node, axis: int | None, activations: Mapping[str, Coding]) -> Any:
     """Least weight scales that let the bias fit into int32."""
-    if len(node.inputs) < 3 or not isinstance(node.inputs[2], gs.Constant) or node.inputs[0].name not in activations:
+    if node.inputs[0].name not in activations or not has_vector_bias(node):
         return None
     bias = np.abs(node.inputs[2].values.astype(np.float64))
-    if bias.ndim != 1:
-        return None
     floor = bias / (_BIAS_CODES * float(activations[node.inputs[0].name].scale))
     return floor if axis is not None else floor.max()
 
 
-def _biases(graph: Graph, weights: Mapping[tuple[str, int], Coding], activations: Mapping[str, Coding]) -> None:
+def _biases(graph: Graph, weights: Mapping[tuple[str, int], Coding]) -> None:
     nodes = {node.name: node for node in graph.nodes}
-    scales = {f"{name}_dequantized": coding.scale for name, coding in activations.items()}
     for (name, _), coding in weights.items():
-        node = nodes[name]
-        if node.inputs[0].name in scales:
-            code_bias(graph, node, scales[node.inputs[0].name], coding.scale)
+        makers = nodes[name].inputs[0].inputs
+        if makers and makers[0].op == "DequantizeLinear":
+            code_bias(graph, nodes[name], makers[0].inputs[1].values, coding.scale)
 
 
 def _details(

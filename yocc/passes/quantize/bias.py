@@ -15,8 +15,10 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.cost import weight_of
 from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, clone, refresh, to_proto, weight_bytes
 from yocc.compiler.passes import Feeds, PassContext, require_executor
+from yocc.errors import InternalError
 from yocc.passes.quantize.qdq import Coding, insert_qdq
 
 PICTURES = 32
@@ -36,7 +38,8 @@ def correct_biases(
 
     Args:
         graph: the float graph; changed in place.
-        layers: nodes to correct, coded or fed by codes; those that are no Conv, ConvTranspose or Gemm are passed over.
+        layers: nodes to correct, coded or fed by codes; those that are no Conv, ConvTranspose or Gemm, or whose bias is
+            computed at run time, are passed over.
         tensors: how activations are to be coded.
         weights: how weights are to be coded.
         feeds: pictures to measure on.
@@ -46,13 +49,13 @@ def correct_biases(
         The number of layers corrected.
     """
     nodes = {node.name: node for node in graph.nodes}
-    chosen = [nodes[name] for name in layers if nodes[name].op in ("Conv", "ConvTranspose", "Gemm")]
+    chosen = [nodes[name] for name in layers if _correctable(nodes[name])]
     if not chosen or 2 * weight_bytes(graph) > PROTOBUF_LIMIT:
         return 0
     coded = clone(graph)
     insert_qdq(coded, tensors, weights)
     refresh(coded)
-    outputs = [(node.outputs[0].name, len(node.inputs[1].shape)) for node in chosen]
+    outputs = [(node.outputs[0].name, _rank(node)) for node in chosen]
     run = require_executor(ctx, "Bias correction")(_side_by_side(to_proto(graph), to_proto(coded), outputs))
     step = max(1, len(feeds) // PICTURES)
     count = len(range(0, len(feeds), step))
@@ -63,7 +66,7 @@ def correct_biases(
             error = found[_mean(index, _CODED)].astype(np.float64) - found[_mean(index, "")]
             errors[index] = errors[index] + error / count
     for node, error in zip(chosen, errors, strict=True):
-        _shift(node, -error)
+        _shift(node, -error / node.attrs.get("beta", 1.0))
     return len(chosen)
 
 
@@ -87,24 +90,43 @@ def _side_by_side(exact: onnx.ModelProto, coded: onnx.ModelProto, outputs: list[
     for index, (name, rank) in enumerate(outputs):
         for prefix in ("", _CODED):
             axes = [axis for axis in range(rank) if axis != 1]
-            mean = onnx.helper.make_node("ReduceMean", [prefix + name], [_mean(index, prefix)], axes=axes, keepdims=0)
-            graph.node.append(mean)
-            graph.output.append(onnx.helper.make_tensor_value_info(mean.output[0], onnx.TensorProto.FLOAT, None))
+            graph.node.append(_reduce_mean(exact, prefix + name, _mean(index, prefix), axes))
+            graph.output.append(onnx.helper.make_tensor_value_info(_mean(index, prefix), onnx.TensorProto.FLOAT, None))
     return exact
+
+
+def _reduce_mean(model: onnx.ModelProto, name: str, result: str, axes: list[int]) -> onnx.NodeProto:
+    """The mean over some axes, which are an attribute up to opset 17 and an input after."""
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if opset < 18:
+        return onnx.helper.make_node("ReduceMean", [name], [result], axes=axes, keepdims=0)
+    listed = f"{result}/axes"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(axes, dtype=np.int64), listed))
+    return onnx.helper.make_node("ReduceMean", [name, listed], [result], keepdims=0)
+
+
+def _rank(node: gs.Node) -> int:
+    weight = weight_of(node)
+    if weight is None:
+        raise InternalError(f"{node.name} is to be corrected but has no weight.")
+    return len(weight.shape)
 
 
 def _mean(index: int, prefix: str) -> str:
     return f"yocc_mean/{prefix}{index}"
 
 
+def _correctable(node: gs.Node) -> bool:
+    """Whether a layer has a bias that can be changed, or can be given one."""
+    if node.op not in ("Conv", "ConvTranspose", "Gemm") or node.attrs.get("beta", 1.0) == 0:
+        return False
+    return len(node.inputs) < 3 or node.inputs[2].is_empty() or isinstance(node.inputs[2], gs.Constant)
+
+
 def _shift(node: gs.Node, change: Any) -> None:
     """Add to a layer's bias, giving it one if it has none."""
-    change = change.astype(np.float32)
     if len(node.inputs) > 2 and not node.inputs[2].is_empty():
-        bias = node.inputs[2]
-        if not isinstance(bias, gs.Constant):
-            return
-        change = np.broadcast_to(bias.values, change.shape) + change
+        change = node.inputs[2].values + change
     constant = gs.Constant(f"{node.name}_corrected_bias", np.ascontiguousarray(change, dtype=np.float32))
     if len(node.inputs) > 2:
         node.inputs[2] = constant

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 import onnx
@@ -34,13 +33,16 @@ def collect(
     if len(feeds) == 0:
         raise CalibrationError("There is nothing to calibrate with.", "Give at least one picture.")
     names = sorted(tensors)
+    if not names:
+        return {}
     run = require_executor(ctx, "Calibration")(_tapped(to_proto(graph), names, shapes))
     statistics = {name: TensorStatistics() for name in names}
     for arrays in ctx.progress(feeds, "calibrate", len(feeds)):
         outputs = run(arrays)
         for index, name in enumerate(names):
             low, high = float(outputs[_tap("low", index)]), float(outputs[_tap("high", index)])
-            if not (math.isfinite(low) and math.isfinite(high)):
+            # Minimum and maximum pass over a NaN; a sum does not.
+            if not (math.isfinite(low) and math.isfinite(high)) or np.isnan(outputs[_tap("sum", index)]):
                 raise CalibrationError(
                     f"A calibration picture drives the tensor {name!r} to infinity or NaN.",
                     "Check the preprocessing and that the model itself runs on these pictures.",
@@ -55,7 +57,7 @@ def _tap(kind: str, index: int) -> str:
 
 
 def _tapped(model: onnx.ModelProto, names: list[str], shapes: Shapes) -> onnx.ModelProto:
-    """The model with three small outputs for each tensor instead of its own outputs."""
+    """The model with four small outputs for each tensor instead of its own outputs."""
     make = onnx.helper.make_node
     graph = model.graph
     del graph.output[:]
@@ -68,13 +70,14 @@ def _tapped(model: onnx.ModelProto, names: list[str], shapes: Shapes) -> onnx.Mo
             [
                 make("ReduceMin", [name], [_tap("low", index)], keepdims=0),
                 make("ReduceMax", [name], [_tap("high", index)], keepdims=0),
+                make("ReduceSum", [name], [_tap("sum", index)], keepdims=0),
                 make("Reshape", [name, "yocc_flat"], [flat]),
                 make("Slice", [flat, "yocc_start", "yocc_end", "yocc_axis", step], [_tap("sample", index)]),
             ]
         )
         graph.output.extend(
             onnx.helper.make_tensor_value_info(_tap(kind, index), onnx.TensorProto.FLOAT, None)
-            for kind in ("low", "high", "sample")
+            for kind in ("low", "high", "sum", "sample")
         )
     graph.initializer.extend(
         onnx.numpy_helper.from_array(np.array(values, dtype=np.int64), name) for name, values in constants.items()
@@ -88,8 +91,3 @@ def _stride(size: int) -> int:
     while math.gcd(stride, size) > 1:
         stride += 1
     return stride
-
-
-def describe(statistics: dict[str, TensorStatistics]) -> dict[str, Any]:
-    """Ranges for the report."""
-    return {name: {"low": found.low, "high": found.high} for name, found in statistics.items()}

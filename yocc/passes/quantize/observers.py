@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from yocc.compiler.target import TensorScheme
+from yocc.passes.quantize.qdq import code_range
 from yocc.passes.quantize.statistics import TensorStatistics
 
 Array = np.ndarray[Any, Any]
@@ -33,7 +34,9 @@ def minmax(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfe
 
 def percentile(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:  # noqa: ARG001
     """The range that holds `KEPT` of the values, the rest cut off evenly on both sides."""
-    share = np.cumsum(statistics.counts) / max(1, statistics.counts.sum())
+    if not statistics.counts.any():
+        return statistics.low, statistics.high
+    share = np.cumsum(statistics.counts) / statistics.counts.sum()
     width = np.ldexp(1.0, statistics.exponent)
     low = statistics.centres[np.searchsorted(share, (1 - KEPT) / 2)] - width / 2
     last = min(int(np.searchsorted(share, 1 - (1 - KEPT) / 2)), len(share) - 1)
@@ -54,9 +57,7 @@ def mse(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) 
     low, high = min(statistics.low, 0.0), max(statistics.high, 0.0)
 
     def error(low: float, high: float) -> float:
-        scale = (high - low) / (scheme.highest - scheme.lowest)
-        if scheme.symmetric and scheme.signed:
-            scale = max(high / scheme.highest, low / scheme.lowest)
+        scale = float(code_range(low, high, scheme).scale)
         coded = np.clip(values, low, high)
         shift = 0.0 if scheme.symmetric else low
         coded = np.round((coded - shift) / scale) * scale + shift

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
-from yocc.compiler.ops import WEIGHTED
+from yocc.compiler.ops import OPS, WEIGHTED, Flow
 from yocc.compiler.target import Target
 from yocc.passes.heads import decode_nodes, final_layers
 
@@ -39,19 +39,19 @@ def place(graph: Graph, target: Target) -> Placement:
             continue
         if target.placement == "inputs" and node.op not in WEIGHTED:
             continue
-        tensors = node.inputs if target.placement == "inputs" else [*node.inputs, *node.outputs]
-        for tensor in tensors:
+        outputs = [] if target.placement == "inputs" else node.outputs
+        for tensor in [*_data(node), *outputs]:
             if isinstance(tensor, gs.Variable) and _is_float(tensor):
                 coded.setdefault(tensor.name, tensor)
     for tensor in graph.outputs:
         coded.pop(tensor.name, None)
-    coded = _behind_weighted(graph, coded, left_float)
     return Placement(_share(graph, coded, target, left_float), layers, left_float)
 
 
 def _stays_float(graph: Graph, target: Target) -> dict[str, str]:
     """Nodes that may not compute on codes, with the reason."""
     left: dict[str, str] = {}
+    codable = target.int8_ops | target.shared_scale_ops
     decode = decode_nodes(graph)
     last = {node.name for node in final_layers(graph)}
     for node in graph.nodes:
@@ -61,19 +61,13 @@ def _stays_float(graph: Graph, target: Target) -> dict[str, str]:
             left[node.name] = "decode arithmetic behind the last layers"
         elif node.op in WEIGHTED and not _constant_weight(node):
             left[node.name] = "its weight is computed at run time"
-        elif node.op in WEIGHTED and node.op not in target.int8_ops:
+        elif node.op in WEIGHTED and not _is_float(node.inputs[1]):
+            left[node.name] = f"its weight is {node.inputs[1].dtype}, not float32"
+        elif node.op not in codable and (node.op in WEIGHTED or _computes(node, target)):
             left[node.name] = f"the target has no int8 {node.op}"
         elif node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest":
             left[node.name] = "it interpolates, which makes new values"
     return left
-
-
-def _behind_weighted(graph: Graph, coded: dict[str, gs.Tensor], left_float: Mapping[str, str]) -> dict[str, gs.Tensor]:
-    """Without what lies wholly behind the last layers: only tensors that are made from codes, or make them, count."""
-    readers = {
-        tensor.name for node in graph.nodes if node.name not in left_float for tensor in [*node.inputs, *node.outputs]
-    }
-    return {name: tensor for name, tensor in coded.items() if name in readers}
 
 
 def _share(
@@ -90,7 +84,7 @@ def _share(
     for node in graph.nodes:
         if node.op not in target.shared_scale_ops or node.name in left_float:
             continue
-        names = [tensor.name for tensor in [*node.inputs, *node.outputs] if tensor.name in coded]
+        names = [tensor.name for tensor in [*_data(node), *node.outputs] if tensor.name in coded]
         for name in names[1:]:
             root[find(name)] = find(names[0])
     groups: dict[str, list[str]] = {}
@@ -99,9 +93,22 @@ def _share(
     return tuple(tuple(names) for names in groups.values())
 
 
+def _data(node: gs.Node) -> list[gs.Tensor]:
+    """The inputs that carry values to compute on, and no biases, bounds, scales or sizes."""
+    facts = OPS.get(node.op)
+    if facts is not None and facts.flow in (Flow.ELEMENTWISE, Flow.CONCAT):
+        return list(node.inputs)
+    return list(node.inputs[:1])
+
+
 def _constant_weight(node: gs.Node) -> bool:
     return len(node.inputs) > 1 and isinstance(node.inputs[1], gs.Constant)
 
 
-def _is_float(tensor: gs.Variable) -> bool:
+def _computes(node: gs.Node, target: Target) -> bool:
+    """Whether an operator interrupts the codes of a target that wants them through the whole graph."""
+    return target.placement == "whole_graph" and any(_is_float(tensor) for tensor in [*node.inputs, *node.outputs])
+
+
+def _is_float(tensor: gs.Tensor) -> bool:
     return tensor.dtype is not None and np.dtype(tensor.dtype) == np.float32

@@ -35,7 +35,9 @@ class Coding:
     def codes(self, values: Array, scheme: TensorScheme) -> Array:
         """Codes of values, rounded half to even as ONNX does, outside the range cut off."""
         scale, zero_point = self._spread(self.scale, values.ndim), self._spread(self.zero_point, values.ndim)
-        coded = np.rint(values.astype(np.float64) / scale.astype(np.float64)) + zero_point
+        # In float32 throughout, because runtimes round that quotient and not the exact one.
+        with np.errstate(over="ignore"):
+            coded = np.rint(values.astype(np.float32) / scale) + zero_point.astype(np.float32)
         codes: Array = np.clip(coded, scheme.lowest, scheme.highest).astype(self.zero_point.dtype)
         return codes
 
@@ -53,7 +55,7 @@ def code_range(low: float, high: float, scheme: TensorScheme) -> Coding:
         scale = max(high / scheme.highest, low / scheme.lowest, SMALLEST_SCALE)
         return Coding(np.array(scale, np.float32), np.array(0, dtype))
     if scheme.symmetric:
-        middle = (scheme.highest + 1) // 2
+        middle = _middle(scheme)
         scale = max(high / (scheme.highest - middle), -low / middle, SMALLEST_SCALE)
         return Coding(np.array(scale, np.float32), np.array(middle, dtype))
     scale = max((high - low) / (scheme.highest - scheme.lowest), SMALLEST_SCALE)
@@ -71,10 +73,11 @@ def code_weight(weight: Array, axis: int | None, scheme: TensorScheme, floor: Ar
         floor: least scale for each channel, shape [channels] or None.
     """
     rest = tuple(index for index in range(weight.ndim) if index != axis) if axis is not None else None
-    scale = np.abs(weight.astype(np.float64)).max(axis=rest, initial=0.0) / scheme.highest
+    middle = _middle(scheme)
+    scale = np.abs(weight.astype(np.float64)).max(axis=rest, initial=0.0) / (scheme.highest - middle)
     scale = np.maximum(scale, SMALLEST_SCALE if floor is None else np.maximum(floor, SMALLEST_SCALE))
     scale = np.asarray(scale, dtype=np.float32)
-    return Coding(scale, np.zeros(scale.shape, dtype=_dtype(scheme)), axis)
+    return Coding(scale, np.full(scale.shape, middle, dtype=_dtype(scheme)), axis)
 
 
 def insert_qdq(graph: Graph, tensors: Mapping[str, Coding], weights: Mapping[tuple[str, int], Coding]) -> int:
@@ -84,14 +87,15 @@ def insert_qdq(graph: Graph, tensors: Mapping[str, Coding], weights: Mapping[tup
         The number of pairs.
     """
     known = graph.tensors()
+    taken = set(known)
     for name, coding in tensors.items():
-        _insert_after(graph, known[name], coding)
+        _insert_after(graph, known[name], coding, taken)
     nodes = {node.name: node for node in graph.nodes}
     for (name, slot), coding in weights.items():
         node = nodes[name]
         constant = node.inputs[slot]
         pair_name = f"{constant.name}_{name}_{slot}" if len(constant.outputs) > 1 else constant.name
-        node.inputs[slot] = _pair(graph, constant, coding, pair_name)
+        node.inputs[slot] = _pair(graph, constant, coding, pair_name, taken)
     return len(tensors) + len(weights)
 
 
@@ -110,38 +114,37 @@ def strip_qdq(graph: Graph) -> int:
         source, result = quantize.inputs[0], node.outputs[0]
         for reader in list(result.outputs):
             _replace_input(reader, result, source)
-        for dead in (node, quantize):
-            dead.inputs.clear()
-            dead.outputs.clear()
-            graph.nodes.remove(dead)
+        _drop(graph, node)
+        if not any(tensor.outputs for tensor in quantize.outputs):
+            _drop(graph, quantize)
         taken += 1
     return taken
 
 
 def store_codes(graph: Graph, scheme: TensorScheme) -> int:
-    """Replace each constant in front of a QuantizeLinear by its codes.
+    """Replace each constant in front of a QuantizeLinear to the scheme's integer type by its codes.
 
     Returns:
         The number of constants.
     """
     stored = 0
     for node in list(graph.nodes):
-        if node.op != "QuantizeLinear" or not isinstance(node.inputs[0], gs.Constant):
+        if node.op != "QuantizeLinear" or not all(isinstance(tensor, gs.Constant) for tensor in node.inputs):
+            continue
+        if len(node.inputs) < 3 or node.inputs[2].dtype != _dtype(scheme):
             continue
         constant, scale, zero_point = node.inputs
-        coding = Coding(scale.values, zero_point.values, node.attrs.get("axis") if scale.values.ndim else None)
+        coding = Coding(scale.values, zero_point.values, node.attrs.get("axis", 1) if scale.values.ndim else None)
         output = node.outputs[0]
-        node.inputs.clear()
-        node.outputs.clear()
-        graph.nodes.remove(node)
+        _drop(graph, node)
         output.to_constant(coding.codes(constant.values, scheme))
         stored += 1
     return stored
 
 
 def code_bias(graph: Graph, node: gs.Node, input_scale: Array, weight_scale: Array) -> bool:
-    """Store a layer's bias as int32 with the scale of its products; True when it has a constant bias."""
-    if len(node.inputs) < 3 or not isinstance(node.inputs[2], gs.Constant) or node.inputs[2].values.ndim != 1:
+    """Store a layer's bias as int32 with the scale of its products; True when it has a constant bias a channel."""
+    if not has_vector_bias(node) or weight_scale.size not in (1, node.inputs[2].values.size):
         return False
     bias = node.inputs[2]
     scale = np.broadcast_to(input_scale * weight_scale, bias.values.shape).astype(np.float32)
@@ -167,14 +170,23 @@ def code_bias(graph: Graph, node: gs.Node, input_scale: Array, weight_scale: Arr
     return True
 
 
-def _insert_after(graph: Graph, tensor: gs.Variable, coding: Coding) -> None:
+def has_vector_bias(node: gs.Node) -> bool:
+    """Whether a layer has a constant bias of rank 1, the form that can be stored in int32."""
+    return len(node.inputs) > 2 and isinstance(node.inputs[2], gs.Constant) and node.inputs[2].values.ndim == 1
+
+
+def _insert_after(graph: Graph, tensor: gs.Variable, coding: Coding, taken: set[str]) -> None:
     readers = list(tensor.outputs)
-    result = _pair(graph, tensor, coding, tensor.name)
+    result = _pair(graph, tensor, coding, tensor.name, taken)
     for reader in readers:
         _replace_input(reader, tensor, result)
 
 
-def _pair(graph: Graph, tensor: gs.Tensor, coding: Coding, name: str) -> gs.Variable:
+def _pair(graph: Graph, tensor: gs.Tensor, coding: Coding, name: str, taken: set[str]) -> gs.Variable:
+    parts = ("scale", "zero_point", "codes", "dequantized")
+    while any(f"{name}_{part}" in taken for part in parts):
+        name += "_"
+    taken.update(f"{name}_{part}" for part in parts)
     attributes = {} if coding.axis is None else {"axis": coding.axis}
     scale = gs.Constant(f"{name}_scale", coding.scale)
     zero_point = gs.Constant(f"{name}_zero_point", coding.zero_point)
@@ -189,10 +201,21 @@ def _pair(graph: Graph, tensor: gs.Tensor, coding: Coding, name: str) -> gs.Vari
     return result
 
 
+def _drop(graph: Graph, node: gs.Node) -> None:
+    node.inputs.clear()
+    node.outputs.clear()
+    graph.nodes = [other for other in graph.nodes if other is not node]
+
+
 def _replace_input(node: gs.Node, old: gs.Tensor, new: gs.Tensor) -> None:
     for slot, tensor in enumerate(node.inputs):
         if tensor is old:
             node.inputs[slot] = new
+
+
+def _middle(scheme: TensorScheme) -> int:
+    """The code of zero in a symmetric scheme."""
+    return 0 if scheme.signed else (scheme.highest + 1) // 2
 
 
 def _dtype(scheme: TensorScheme) -> Any:

@@ -15,8 +15,8 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 BINS = 4096
 """Bins on each side of zero; at least half of the wider side is in use, so 8-bit codes span 8 bins or more."""
-_FINEST = -140
-"""Exponent of the finest bin width; below it float32 has no values."""
+_FINEST = -149
+"""Exponent of the finest bin width, the smallest number of float32."""
 
 
 @dataclass

@@ -1,0 +1,41 @@
+"""Calibration inputs and contexts for tests of passes that run the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import onnx
+
+from tests.oracles import random_feeds
+from yocc.compiler.passes import Arrays, PassContext
+from yocc.compiler.target import Target
+from yocc.runtime.onnxruntime import OnnxRuntimeBackend, reference_executor
+
+
+class Pictures:
+    description = "made for a test"
+    stand_in = False
+
+    def __init__(self, arrays: Sequence[Arrays]) -> None:
+        self.arrays = arrays
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __iter__(self) -> Iterator[Arrays]:
+        return iter(self.arrays)
+
+
+def drawn(model: onnx.ModelProto, count: int = 4) -> Pictures:
+    """Seeded pictures for a model's inputs."""
+    return Pictures([random_feeds(model, seed) for seed in range(count)])
+
+
+def context(target: Target | None = None, feeds: Pictures | None = None) -> PassContext:
+    """A context that can run models on one thread."""
+    return PassContext(target or Target("test"), feeds=feeds, executor=reference_executor(threads=1))
+
+
+def whole_graph() -> Target:
+    """What onnxruntime wants: asymmetric uint8 through the whole graph."""
+    return OnnxRuntimeBackend().target({})

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.passes.graphs import build
+from tests.passes.feeding import context
+from tests.passes.prune.planning import counted
+from yocc.compiler import verify
+from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto
+from yocc.compiler.passes import PassContext
+from yocc.errors import InternalError, OptionError, PassError
+from yocc.models.topologies import TOPOLOGIES
+from yocc.models.yolov5 import build_yolov5
+from yocc.passes.prune import PROMISE, Prune
+
+
+def prepared(model: onnx.ModelProto) -> tuple[Graph, PassContext]:
+    graph = convert_opset(load(model), 13)
+    refresh(graph)
+    ctx = context()
+    ctx.enter("prune")
+    return graph, ctx
+
+
+def pruned(model: onnx.ModelProto, prune: Prune) -> tuple[Graph, PassContext]:
+    graph, ctx = prepared(model)
+    assert prune.run(graph, ctx) > 0
+    refresh(graph)
+    prune.ensures(graph, ctx)
+    assert verify.problems(graph) == []
+    return graph, ctx
+
+
+def warnings(ctx: PassContext) -> list[str]:
+    return [note.message for note in ctx.notes if note.level == "warning"]
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.4, 0.7])
+@pytest.mark.parametrize("batch_norm", ["kept", "fused"])
+def test_parameters_and_macs_of_the_detector_meet_their_targets(batch_norm: str, ratio: float) -> None:
+    model = build_yolov5("n", size=64, batch_norm=batch_norm)  # type: ignore[arg-type]
+    before = counted(prepared(model)[0])
+    graph, ctx = pruned(model, Prune(ratio=ratio))
+    after = counted(graph)
+    assert after.parameters / before.parameters == pytest.approx(1 - ratio, abs=PROMISE)
+    assert after.macs / before.macs == pytest.approx(1 - ratio, abs=PROMISE)
+    assert warnings(ctx) == []
+
+
+def test_details_are_what_is_left() -> None:
+    model = build_yolov5("n", size=64)
+    before = counted(prepared(model)[0])
+    graph, ctx = pruned(model, Prune(ratio=0.4))
+    details = ctx.details["prune"]
+    after = counted(graph)
+    assert (details["parameters_before"], details["macs_before"]) == (before.parameters, before.macs)
+    assert details["parameters"] == pytest.approx(after.parameters / before.parameters, abs=1e-9)
+    assert details["macs"] == pytest.approx(after.macs / before.macs, abs=1e-9)
+    nodes = {node.name: node for node in graph.nodes}
+    for name, layer in details["layers"].items():
+        assert nodes[name].inputs[1].shape[0] == layer["kept"] <= layer["channels"]
+        assert layer["kept"] == layer["channels"] or layer["kept"] % details["multiple"] == 0
+    assert set(details["left_alone"]) == {f"/model.24/m.{level}/Conv" for level in range(3)}
+
+
+def test_every_layer_left_alone_is_noted_with_its_reason() -> None:
+    _, ctx = pruned(TOPOLOGIES["attention"](0), Prune(ratio=0.2))
+    noted = {note.node: note.message for note in ctx.notes if note.message.startswith("Output channels stay")}
+    assert noted == {
+        layer: f"Output channels stay: {reason}." for layer, reason in ctx.details["prune"]["left_alone"].items()
+    }
+    assert any("outputs of the model" in message for message in noted.values())
+    assert {note.origin for note in ctx.notes} == {"prune"}
+
+
+def test_a_finer_multiple_is_noted() -> None:
+    _, ctx = pruned(TOPOLOGIES["residual"](0), Prune(ratio=0.4, multiple=64))
+    assert ctx.details["prune"]["multiple"] < 64
+    assert any("not reachable in steps of 64" in note.message for note in ctx.notes)
+
+
+def test_an_unreachable_target_warns_with_the_nearest() -> None:
+    """Almost all parameters are in a last layer that must stay."""
+    lines = [
+        "c: a = Conv(x, w)",
+        "r: b = Relu(a)",
+        "p: d = GlobalAveragePool(b)",
+        "f: e = Flatten(d)",
+        "g: y = Gemm(e, v)",
+    ]
+    graph = build(lines, {"w": (2, 4, 1, 1), "v": (2, 4000)}, ["y"])
+    refresh(graph)
+    _, ctx = pruned(to_proto(graph), Prune(ratio=0.9))
+    (warning,) = warnings(ctx)
+    details = ctx.details["prune"]
+    assert "Asked to leave 10% of parameters and MACs" in warning
+    assert f"{details['parameters']:.1%} of the parameters and {details['macs']:.1%} of the MACs" in warning
+
+
+def test_gamma_decides_where_batch_normalisation_was_kept() -> None:
+    """Channels with small gamma but large weights: gone by `auto`, kept by `l2`."""
+    lines = ["c: a = Conv(x, w)", "n: b = BatchNormalization(a, g, s, m, v)", "r: d = Relu(b)", "e: y = Conv(d, u)"]
+    gamma = np.ones(16, np.float32)
+    gamma[::2] = 0.01
+    w = np.random.default_rng(0).normal(size=(16, 4, 3, 3)).astype(np.float32)
+    w[::2] *= 100
+    weights = {"w": w, "g": gamma, "s": (16,), "m": (16,), "v": np.ones(16, np.float32), "u": (3, 16, 1, 1)}
+    graph = build(lines, weights, ["y"])
+    refresh(graph)
+    left = {}
+    for criterion in ("auto", "bn_gamma", "l2"):
+        after, _ = pruned(to_proto(graph), Prune(ratio=0.5, criterion=criterion))  # type: ignore[arg-type]
+        left[criterion] = next(node for node in after.nodes if node.op == "BatchNormalization").inputs[1].values
+    assert (left["auto"] == 1).all()
+    assert (left["bn_gamma"] == 1).all()
+    assert (left["l2"] < 1).all()
+
+
+def test_gamma_is_refused_where_there_is_none() -> None:
+    graph, ctx = prepared(build_yolov5("n", size=64, batch_norm="fused"))
+    with pytest.raises(PassError, match="needs batch normalisation"):
+        Prune(criterion="bn_gamma").run(graph, ctx)
+
+
+def test_a_model_of_which_nothing_can_go_is_refused() -> None:
+    graph, ctx = prepared(TOPOLOGIES["group_norm"](0))
+    with pytest.raises(PassError, match="No channel of this model can be removed") as caught:
+        Prune().run(graph, ctx)
+    assert "yocc inspect" in caught.value.hint
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0, -0.1, 1.2, float("nan"), float("inf")])
+def test_a_ratio_that_means_nothing_is_refused(ratio: float) -> None:
+    with pytest.raises(OptionError, match="has no meaning"):
+        Prune(ratio=ratio)
+
+
+def test_other_options_are_checked() -> None:
+    with pytest.raises(OptionError, match="multiple of 0"):
+        Prune(multiple=0)
+    with pytest.raises(OptionError, match="no criterion 'taylor'"):
+        Prune(criterion="taylor")  # type: ignore[arg-type]
+
+
+def test_a_broken_promise_is_an_error_of_ours() -> None:
+    graph, ctx = pruned(TOPOLOGIES["residual"](0), Prune(ratio=0.4))
+    ctx.details["prune"]["parameters"] += 0.01
+    with pytest.raises(InternalError, match="Pruning left"):
+        Prune().ensures(graph, ctx)
+
+
+@pytest.mark.parametrize("name", ["residual", "c2f", "shuffle_split"])
+def test_the_same_model_gives_the_same_bytes(name: str) -> None:
+    written = {
+        to_proto(pruned(TOPOLOGIES[name](0), Prune(ratio=0.4))[0]).SerializeToString(deterministic=True)
+        for _ in range(2)
+    }
+    assert len(written) == 1
+
+
+def test_the_multiple_is_the_targets_unless_stated() -> None:
+    _, ctx = pruned(build_yolov5("n", size=64), Prune(ratio=0.4))
+    assert ctx.details["prune"]["multiple"] == 8
+    _, ctx = pruned(build_yolov5("n", size=64), Prune(ratio=0.4, multiple=4))
+    assert ctx.details["prune"]["multiple"] == 4

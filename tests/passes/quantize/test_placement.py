@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.passes.graphs import build
+from tests.passes.feeding import whole_graph
+from tests.strategies import RandomGraph, random_graphs
+from yocc.compiler.graph import Graph, convert_opset, load, refresh
+from yocc.compiler.ops import WEIGHTED
+from yocc.compiler.passes import PassContext
+from yocc.compiler.target import Target
+from yocc.models.topologies import TOPOLOGIES
+from yocc.models.yolov5 import Scale, build_yolov5
+from yocc.passes.fuse import Fuse
+from yocc.passes.quantize.placement import Placement, place
+
+WHOLE = whole_graph()
+INPUTS = Target("inputs")
+TARGETS = {"whole_graph": WHOLE, "inputs": INPUTS}
+DETECTORS = ("yolov5", "yolov5_raw", "yolov8")
+
+
+@cache
+def detector(name: str) -> Graph:
+    if name == "yolov8":
+        graph = load(TOPOLOGIES["yolov8"](0))
+        Fuse().run(graph, PassContext(WHOLE))
+        refresh(graph)
+        return graph
+    tiny = Scale(depth=0.33, width=0.125)
+    return load(build_yolov5(tiny, classes=3, size=64, batch_norm="fused", decoded=name == "yolov5"))
+
+
+def coded_tensors(placement: Placement) -> set[str]:
+    return {name for group in placement.groups for name in group}
+
+
+def group_of(placement: Placement, name: str) -> set[str]:
+    return next((set(group) for group in placement.groups if name in group), set())
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("name", DETECTORS)
+def test_last_layers_of_a_detector_and_its_decoding_stay_float(name: str, target: Target) -> None:
+    graph = detector(name)
+    placement = place(graph, target)
+    last = [node for node, reason in placement.left_float.items() if "a last layer" in reason]
+    assert len(last) == (3 if "yolov5" in name else 4)
+    if "yolov5" in name:
+        assert last == [f"/model.24/m.{level}/Conv" for level in range(3)]
+    nodes = {node.name: node for node in graph.nodes}
+    convolutions = {node.name for node in graph.nodes if node.op == "Conv"}
+    assert not set(placement.layers) & set(last)
+    # DFL's integral is a convolution of YOLOv8 that is no layer.
+    assert set(placement.layers) | set(placement.left_float) >= convolutions
+    decode = [node for node, reason in placement.left_float.items() if "decode" in reason]
+    if name == "yolov5_raw":
+        assert all(nodes[node].op in ("Reshape", "Transpose") for node in decode)
+    else:
+        assert {"Sigmoid", "Mul", "Concat"} <= {nodes[node].op for node in decode}
+    tail = {tensor.name for node in decode + last for tensor in nodes[node].outputs}
+    assert not coded_tensors(placement) & tail
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_the_whole_graph_is_coded_without_a_gap_before_the_last_layers(name: str) -> None:
+    graph = detector(name)
+    placement = place(graph, WHOLE)
+    expected = {tensor.name for node in graph.nodes if node.name not in placement.left_float for tensor in node.outputs}
+    assert coded_tensors(placement) == expected | {"images"}
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_only_inputs_of_layers_are_coded_where_the_target_wants_that(name: str) -> None:
+    graph = detector(name)
+    placement = place(graph, INPUTS)
+    nodes = {node.name: node for node in graph.nodes}
+    assert coded_tensors(placement) == {nodes[layer].inputs[0].name for layer in placement.layers}
+
+
+def test_concat_pooling_and_nearest_resize_share_one_scale() -> None:
+    graph = detector("yolov5")
+    placement = place(graph, WHOLE)
+    shared = [
+        node for node in graph.nodes if node.op in ("Concat", "MaxPool", "Resize") and "model.24" not in node.name
+    ]
+    assert {node.op for node in shared} == {"Concat", "MaxPool", "Resize"}
+    for node in shared:
+        data = node.inputs if node.op == "Concat" else node.inputs[:1]
+        assert {tensor.name for tensor in data} <= group_of(placement, node.outputs[0].name)
+
+
+def test_each_tensor_is_in_one_group_and_groups_are_no_larger_than_they_must_be() -> None:
+    graph = detector("yolov5")
+    placement = place(graph, WHOLE)
+    names = [name for group in placement.groups for name in group]
+    assert len(names) == len(set(names))
+    alone = [group for group in placement.groups if len(group) == 1]
+    assert len(alone) > len(placement.groups) / 2
+    assert group_of(placement, "images") == {"images"}
+
+
+def split_graph() -> Graph:
+    lines = [
+        "c: a = Conv(x, w)",
+        "s: b, d = Split<axis=1>(a, sizes)",
+        "e: f = Conv(b, v)",
+        "g: h = Conv(d, u)",
+        "j: i = Concat<axis=1>(f, h)",
+        "k: y = Conv(i, t)",
+    ]
+    weights = {"w": (4, 4, 1, 1), "v": (4, 2, 1, 1), "u": (4, 2, 1, 1), "t": (4, 8, 1, 1), "sizes": [2, 2]}
+    graph = build(lines, weights, ["y"])
+    refresh(graph)
+    return graph
+
+
+def test_split_shares_a_scale_where_the_target_moves_codes_through_it() -> None:
+    graph = split_graph()
+    assert group_of(place(graph, WHOLE), "a") == {"a", "b", "d"}
+    assert group_of(place(graph, WHOLE), "i") == {"f", "h", "i"}
+    without = dataclasses.replace(WHOLE, shared_scale_ops=WHOLE.shared_scale_ops - {"Split"})
+    assert group_of(place(graph, without), "a") == {"a"}
+
+
+def test_what_the_target_cannot_compute_stays_float_and_says_so() -> None:
+    graph = split_graph()
+    placement = place(graph, dataclasses.replace(WHOLE, int8_ops=WHOLE.int8_ops - {"Conv"}))
+    assert placement.layers == ()
+    assert placement.left_float["c"] == "the target has no int8 Conv"
+    graph = build(["c: a = Conv(x, w)", "t: b = Tanh(a)", "d: y = Conv(b, w)"], {"w": (4, 4, 1, 1)}, ["y"])
+    refresh(graph)
+    placement = place(graph, WHOLE)
+    assert placement.left_float["t"] == "the target has no int8 Tanh"
+    assert coded_tensors(placement) == {"x", "a"}
+    assert "t" not in place(graph, INPUTS).left_float
+
+
+def test_an_interpolating_resize_stays_float() -> None:
+    lines = ["c: a = Conv(x, w)", 'r: b = Resize<mode="linear">(a, , scales)', "d: e = Conv(b, w)", "f: y = Conv(e, w)"]
+    graph = build(lines, {"w": (4, 4, 1, 1), "scales": np.array([1, 1, 2, 2], np.float32)}, ["y"])
+    refresh(graph)
+    placement = place(graph, WHOLE)
+    assert placement.left_float["r"] == "it interpolates, which makes new values"
+    assert group_of(placement, "a") == {"a"}
+    assert group_of(placement, "b") == {"b"}
+
+
+def test_scales_bounds_and_biases_are_never_coded() -> None:
+    """They are float tensors that a node reads, and their values are no activations."""
+    lines = [
+        "n: bias = Neg(raw_bias)",
+        "c: a = Conv(x, w, bias)",
+        "s: scales = Abs(raw_scales)",
+        "r: b = Resize(a, , scales)",
+        "m: least = Abs(raw_least)",
+        "l: d = Clip(b, least)",
+        "e: y = Conv(d, w)",
+    ]
+    weights = {
+        "w": (4, 4, 1, 1),
+        "raw_bias": (4,),
+        "raw_scales": np.array([1, 1, 2, 2], np.float32),
+        "raw_least": np.array(0, np.float32),
+    }
+    graph = build(lines, weights, ["y"])
+    refresh(graph)
+    for target in TARGETS.values():
+        assert not coded_tensors(place(graph, target)) & {"bias", "scales", "least"}
+    assert coded_tensors(place(graph, WHOLE)) == {"x", "a", "b", "d"}
+
+
+def test_layers_that_are_not_float32_are_left_alone() -> None:
+    lines = ["h: a = Cast<to=10>(x)", "c: b = Conv(a, w)", "f: d = Cast<to=1>(b)", "e: y = Conv(d, v)"]
+    weights = {"w": np.ones((4, 4, 1, 1), np.float16), "v": (4, 4, 1, 1)}
+    graph = build(lines, weights, ["y"])
+    refresh(graph)
+    for target in TARGETS.values():
+        placement = place(graph, target)
+        assert placement.left_float["c"] == "its weight is float16, not float32"
+        assert not coded_tensors(placement) & {"a", "b"}
+
+
+def test_a_weight_computed_at_run_time_stays_float() -> None:
+    lines = ["r: v = Relu(w)", "c: a = Conv(x, v)", "d: y = Conv(a, w)"]
+    graph = build(lines, {"w": (4, 4, 1, 1)}, ["y"])
+    refresh(graph)
+    assert place(graph, WHOLE).left_float["c"] == "its weight is computed at run time"
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(spec=random_graphs())
+def test_rules_that_hold_for_every_graph(target: Target, spec: RandomGraph) -> None:
+    graph = convert_opset(load(spec.build()), 13)
+    refresh(graph)
+    placement = place(graph, target)
+    tensors, coded = graph.tensors(), coded_tensors(placement)
+    assert not coded & {tensor.name for tensor in graph.outputs}
+    assert all(tensors[name].dtype == np.float32 for name in coded)
+    for node in graph.nodes:
+        if node.name in placement.layers:
+            assert node.op in target.int8_ops & WEIGHTED
+            assert node.name not in placement.left_float
+        elif node.op in WEIGHTED:
+            assert placement.left_float[node.name]
+    touching = target.int8_ops | target.shared_scale_ops
+    for name in coded:
+        users = [*tensors[name].inputs, *tensors[name].outputs]
+        assert any(user.op in touching and user.name not in placement.left_float for user in users)
+    assert place(graph, target) == placement
