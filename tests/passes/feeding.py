@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import onnx
 
 from tests.oracles import random_feeds
@@ -29,6 +30,19 @@ class Pictures:
 def drawn(model: onnx.ModelProto, count: int = 4) -> Pictures:
     """Seeded pictures for a model's inputs."""
     return Pictures([random_feeds(model, seed) for seed in range(count)])
+
+
+def smooth(model: onnx.ModelProto, count: int) -> Pictures:
+    """Seeded pictures in which neighbouring pixels are alike, as in real ones."""
+    return Pictures(
+        [{name: _blurred(values) for name, values in random_feeds(model, seed).items()} for seed in range(count)]
+    )
+
+
+def _blurred(values: np.ndarray) -> np.ndarray:
+    for axis in range(2, values.ndim):
+        values = (values + np.roll(values, 1, axis) + np.roll(values, 2, axis)) / 3
+    return values.astype(np.float32)
 
 
 def context(target: Target | None = None, feeds: Pictures | None = None) -> PassContext:

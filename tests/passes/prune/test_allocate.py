@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from yocc.models.yolov5 import build_yolov5
 from yocc.passes.prune.allocate import TOLERANCE, Allocation, allocate
 from yocc.passes.prune.budget import Capacity
 from yocc.passes.prune.channels import ChannelMap
+from yocc.passes.prune.ranking import share_losses
 from yocc.passes.prune.saliency import saliency
 
 
@@ -24,11 +26,15 @@ def planned(name: str) -> tuple[Capacity, ChannelMap, list[np.ndarray]]:
     return equations(graph, shapes, channels), channels, [-np.sort(-scores[group.classes]) for group in channels.groups]
 
 
+def by_score(costs: Capacity, scores: list[np.ndarray], repeats: list[int], **targets: Any) -> Allocation:
+    return allocate(costs, [share_losses(group) for group in scores], repeats, **targets)
+
+
 def allocated(name: str, ratio: float, multiple: int = 8) -> tuple[Allocation, ChannelMap]:
     costs, channels, scores = planned(name)
     repeats = [group.repeats for group in channels.groups]
     left = 1 - ratio
-    return allocate(costs, scores, repeats, parameters=left, macs=left, multiple=multiple), channels
+    return by_score(costs, scores, repeats, parameters=left, macs=left, multiple=multiple), channels
 
 
 @pytest.mark.parametrize("ratio", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
@@ -64,7 +70,7 @@ def test_the_shares_are_those_of_the_kept_counts() -> None:
 def test_different_budgets_for_parameters_and_macs() -> None:
     costs, channels, scores = planned("n")
     repeats = [group.repeats for group in channels.groups]
-    found = allocate(costs, scores, repeats, parameters=0.5, macs=0.7, multiple=8)
+    found = by_score(costs, scores, repeats, parameters=0.5, macs=0.7, multiple=8)
     assert found.parameters == pytest.approx(0.5, abs=0.01)
     assert found.macs == pytest.approx(0.7, abs=0.01)
 
@@ -73,7 +79,7 @@ def test_what_matters_less_goes_first() -> None:
     """Two layers alike but for how their saliency is spread: the one with dead channels loses more."""
     costs = chain(groups=2)
     even, uneven = np.ones(32), np.concatenate([np.ones(8), np.full(24, 1e-3)])
-    found = allocate(costs, [even, uneven], [1, 1], parameters=0.6, macs=0.6, multiple=1)
+    found = by_score(costs, [even, uneven], [1, 1], parameters=0.6, macs=0.6, multiple=1)
     assert found.kept[1] < found.kept[0]
 
 
@@ -86,37 +92,37 @@ def chain(groups: int, fixed: float = 0.0) -> Capacity:
 
 
 def test_one_group_alone() -> None:
-    found = allocate(chain(1), [np.arange(32.0)[::-1]], [1], parameters=0.5, macs=0.5, multiple=8)
+    found = by_score(chain(1), [np.arange(32.0)[::-1]], [1], parameters=0.5, macs=0.5, multiple=8)
     assert found.kept.tolist() == [16]
     assert (found.parameters, found.macs, found.multiple) == (0.5, 0.5, 8)
 
 
 def test_one_level_only_leaves_everything() -> None:
-    found = allocate(chain(1), [np.ones(1)], [1], parameters=0.5, macs=0.5, multiple=8)
+    found = by_score(chain(1), [np.ones(1)], [1], parameters=0.5, macs=0.5, multiple=8)
     assert found.kept.tolist() == [1]
     assert found.missed(0.5, 0.5) == 0.5
 
 
 def test_the_multiple_is_refined_only_where_it_must_be() -> None:
     scores = [np.arange(32.0)[::-1]]
-    assert allocate(chain(1), scores, [1], parameters=0.75, macs=0.75, multiple=8).multiple == 8
-    finer = allocate(chain(1), scores, [1], parameters=0.875, macs=0.875, multiple=8)
+    assert by_score(chain(1), scores, [1], parameters=0.75, macs=0.75, multiple=8).multiple == 8
+    finer = by_score(chain(1), scores, [1], parameters=0.875, macs=0.875, multiple=8)
     assert (finer.multiple, finer.kept.tolist()) == (4, [28])
-    odd = allocate(chain(1), scores, [1], parameters=31 / 32, macs=31 / 32, multiple=8)
+    odd = by_score(chain(1), scores, [1], parameters=31 / 32, macs=31 / 32, multiple=8)
     assert (odd.multiple, odd.kept.tolist()) == (1, [31])
 
 
 def test_an_unreachable_target_gives_the_nearest() -> None:
     """Most parameters are in no group: even the thinnest network keeps them."""
-    found = allocate(chain(1, fixed=1000.0), [np.ones(32)], [1], parameters=0.5, macs=0.5, multiple=8)
+    found = by_score(chain(1, fixed=1000.0), [np.ones(32)], [1], parameters=0.5, macs=0.5, multiple=8)
     assert found.parameters > 0.97
     assert found.missed(0.5, 0.5) > 0.4
 
 
 def test_repeats_count_towards_the_multiple() -> None:
-    found = allocate(chain(1), [np.ones(32)], [4], parameters=0.5, macs=0.5, multiple=8)
+    found = by_score(chain(1), [np.ones(32)], [4], parameters=0.5, macs=0.5, multiple=8)
     assert found.kept.tolist() == [16]
-    found = allocate(chain(1), [np.ones(32)], [4], parameters=30 / 32, macs=30 / 32, multiple=8)
+    found = by_score(chain(1), [np.ones(32)], [4], parameters=30 / 32, macs=30 / 32, multiple=8)
     assert (found.kept.tolist(), found.multiple) == ([30], 8)
 
 
@@ -131,7 +137,7 @@ def test_no_group_is_ever_emptied(sizes: list[int], ratio: float, multiple: int,
     rng = np.random.default_rng(seed)
     scores = [-np.sort(-rng.exponential(size=size)) for size in sizes]
     costs = chain(len(sizes))
-    found = allocate(costs, scores, [1] * len(sizes), parameters=1 - ratio, macs=1 - ratio, multiple=multiple)
+    found = by_score(costs, scores, [1] * len(sizes), parameters=1 - ratio, macs=1 - ratio, multiple=multiple)
     assert ((found.kept >= 1) & (found.kept <= sizes)).all()
     steps = [count == size or count % found.multiple == 0 for count, size in zip(found.kept, sizes, strict=True)]
     assert all(steps)
@@ -141,7 +147,7 @@ def test_no_group_is_ever_emptied(sizes: list[int], ratio: float, multiple: int,
 
 
 def test_saliency_of_zero_everywhere_is_no_obstacle() -> None:
-    found = allocate(chain(2), [np.zeros(32), np.zeros(32)], [1, 1], parameters=0.5, macs=0.5, multiple=8)
+    found = by_score(chain(2), [np.zeros(32), np.zeros(32)], [1, 1], parameters=0.5, macs=0.5, multiple=8)
     assert found.missed(0.5, 0.5) <= TOLERANCE
 
 

@@ -4,13 +4,19 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.passes.pictures import context
+from tests.passes.feeding import context, smooth
 from yocc.compiler.graph import load
+from yocc.compiler.passes import PassContext
 from yocc.compiler.shapes import concrete_shapes
+from yocc.compiler.target import Target
 from yocc.errors import CalibrationError
 from yocc.passes.prune import Prune
 from yocc.passes.prune.channels import map_channels
 from yocc.passes.prune.reconstruction import rank_by_reconstruction
+
+
+def pictured(model: onnx.ModelProto, count: int = 32) -> PassContext:
+    return context(Target("test", channel_multiple=1), smooth(model, count))
 
 
 def two_layers(second: np.ndarray, first: np.ndarray) -> onnx.ModelProto:
@@ -33,7 +39,7 @@ def rank(model: onnx.ModelProto) -> tuple[list[int], np.ndarray]:
     graph = load(model)
     shapes = concrete_shapes(graph)
     channels = map_channels(graph, shapes)
-    ctx = context(model)
+    ctx = pictured(model)
     assert ctx.feeds is not None
     (ranking,) = rank_by_reconstruction(graph, shapes, channels, ctx.feeds, ctx)
     position = {int(number): place for place, number in enumerate(channels.atoms["hidden"].ravel())}
@@ -75,7 +81,7 @@ def test_the_loss_is_the_share_of_variance_that_refitting_leaves() -> None:
     first, second = np.eye(3).reshape(3, 3, 1, 1), random.normal(size=(2, 3, 1, 1))
     model = two_layers(second, first)
     order, losses = rank(model)
-    ctx = context(model)
+    ctx = pictured(model)
     assert ctx.feeds is not None
     x = np.concatenate([arrays["x"][0].reshape(3, -1).T for arrays in ctx.feeds]).astype(np.float64)
     x -= x.mean(axis=0)
@@ -88,7 +94,7 @@ def test_the_loss_is_the_share_of_variance_that_refitting_leaves() -> None:
 def test_without_pictures_the_criterion_says_so() -> None:
     random = np.random.default_rng(4)
     model = two_layers(random.normal(size=(4, 8, 1, 1)), random.normal(size=(8, 3, 1, 1)))
-    ctx = context(model)
+    ctx = pictured(model)
     ctx.feeds = None
     with pytest.raises(CalibrationError, match="needs pictures"):
         Prune(ratio=0.5, criterion="reconstruction").run(load(model), ctx)

@@ -5,15 +5,20 @@ import onnx
 import pytest
 
 from tests.oracles import run
-from tests.passes.pictures import Noise, context
+from tests.passes.feeding import context, smooth
 from yocc.compiler import verify
 from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto
 from yocc.compiler.passes import PassContext
+from yocc.compiler.target import Target
 from yocc.errors import CalibrationError, OptionError, PassError
 from yocc.models.topologies import TOPOLOGIES
 from yocc.passes.fuse import Fuse
 from yocc.passes.prune import Prune
 from yocc.passes.recover import Recover
+
+
+def pictured(model: onnx.ModelProto, count: int = 32) -> PassContext:
+    return context(Target("test", channel_multiple=1), smooth(model, count))
 
 
 def pruned(model: onnx.ModelProto, ctx: PassContext, ratio: float = 0.3) -> Graph:
@@ -29,7 +34,7 @@ def error(model: onnx.ModelProto, graph: Graph) -> float:
     """Mean squared difference on pictures that nothing was fitted to, over the variance of the original's outputs."""
     changed = to_proto(graph)
     wanted, found = [], []
-    for arrays in list(Noise(model, 80))[64:]:
+    for arrays in list(smooth(model, 80))[64:]:
         wanted.append(np.concatenate([value.ravel() for value in run(model, arrays).values()]))
         found.append(np.concatenate([value.ravel() for value in run(changed, arrays).values()]))
     return float(np.square(np.array(found) - np.array(wanted)).mean() / np.var(wanted))
@@ -38,7 +43,7 @@ def error(model: onnx.ModelProto, graph: Graph) -> float:
 @pytest.mark.parametrize("name", ["bottleneck", "c2f", "dense", "residual"])
 def test_refitting_brings_the_outputs_nearer_to_the_originals(name: str) -> None:
     model = TOPOLOGIES[name](seed=0)
-    ctx = context(model, 64)
+    ctx = pictured(model, 64)
     graph = pruned(model, ctx)
     before = error(model, graph)
     assert Recover(pictures=64).run(graph, ctx) > 0
@@ -49,7 +54,7 @@ def test_refitting_brings_the_outputs_nearer_to_the_originals(name: str) -> None
 
 def test_nothing_pruned_changes_nothing() -> None:
     model = TOPOLOGIES["residual"](seed=0)
-    ctx = context(model)
+    ctx = pictured(model)
     graph = pruned(model, ctx, ratio=1e-6)
     before = to_proto(graph).SerializeToString(deterministic=True)
     assert Recover().run(graph, ctx) == 0
@@ -60,7 +65,7 @@ def test_two_runs_give_the_same_bytes() -> None:
     model = TOPOLOGIES["c2f"](seed=1)
     results = []
     for _ in range(2):
-        ctx = context(model)
+        ctx = pictured(model)
         graph = pruned(model, ctx)
         Recover().run(graph, ctx)
         refresh(graph)
@@ -70,7 +75,7 @@ def test_two_runs_give_the_same_bytes() -> None:
 
 def test_the_report_has_the_error_of_each_layer() -> None:
     model = TOPOLOGIES["dense"](seed=0)
-    ctx = context(model)
+    ctx = pictured(model)
     graph = pruned(model, ctx)
     count = Recover(pictures=20).run(graph, ctx)
     details = ctx.details["recover"]
@@ -82,12 +87,12 @@ def test_the_report_has_the_error_of_each_layer() -> None:
 def test_without_pruning_before_there_is_nothing_to_recover() -> None:
     model = TOPOLOGIES["residual"](seed=0)
     with pytest.raises(PassError, match="nothing was pruned"):
-        Recover().requires(load(model), context(model))
+        Recover().requires(load(model), pictured(model))
 
 
 def test_without_pictures_recovery_says_so() -> None:
     model = TOPOLOGIES["residual"](seed=0)
-    ctx = context(model)
+    ctx = pictured(model)
     graph = pruned(model, ctx)
     ctx.feeds = None
     with pytest.raises(CalibrationError, match="needs pictures"):
@@ -96,7 +101,7 @@ def test_without_pictures_recovery_says_so() -> None:
 
 def test_few_pictures_are_warned_about() -> None:
     model = TOPOLOGIES["residual"](seed=0)
-    ctx = context(model, count=4)
+    ctx = pictured(model, 4)
     Recover().run(pruned(model, ctx), ctx)
     assert any(note.level == "warning" and "4 pictures" in note.message for note in ctx.notes)
 

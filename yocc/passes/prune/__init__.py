@@ -12,9 +12,8 @@ from yocc.compiler.graph import Graph, clone
 from yocc.compiler.passes import Pass, PassContext, Teacher
 from yocc.compiler.shapes import concrete_shapes
 from yocc.errors import InternalError, OptionError
-from yocc.passes.prune.plan import PrunePlan, plan_pruning
+from yocc.passes.prune.plan import CRITERION_NAMES, PrunePlan, plan_pruning
 from yocc.passes.prune.remove import remove_channels, split_shared
-from yocc.passes.prune.saliency import CRITERIA
 
 PROMISE = 0.01
 """How far parameters and MACs may be from the target without a warning, as a share of the original."""
@@ -42,8 +41,8 @@ class Prune(Pass):
             raise OptionError(
                 f"A pruning ratio of {self.ratio:g} has no meaning.", "Use a share between 0 and 1, such as 0.4."
             )
-        if self.criterion not in (names := ("auto", *CRITERIA)):
-            raise OptionError(f"There is no criterion {self.criterion!r}.", f"Use one of {', '.join(names)}.")
+        if self.criterion not in CRITERION_NAMES:
+            raise OptionError(f"There is no criterion {self.criterion!r}.", f"Use one of {', '.join(CRITERION_NAMES)}.")
         if self.multiple is not None and self.multiple < 1:
             raise OptionError(f"A channel multiple of {self.multiple} has no meaning.", "Use 1 or more.")
 

@@ -17,7 +17,10 @@ from yocc.passes.prune.budget import capacity
 from yocc.passes.prune.channels import ChannelMap, map_channels
 from yocc.passes.prune.ranking import Ranking, rank_by_score
 from yocc.passes.prune.reconstruction import rank_by_reconstruction
-from yocc.passes.prune.saliency import saliency
+from yocc.passes.prune.saliency import CRITERIA, saliency
+
+CRITERION_NAMES = ("auto", *CRITERIA, "reconstruction")
+"""Everything that can say how much a channel matters."""
 
 
 @dataclass(frozen=True)

@@ -27,16 +27,21 @@ class Ranking:
 
 
 def rank_by_score(groups: Sequence[Group], scores: Array) -> list[Ranking]:
-    """Rankings from one score for each class, shape [classes].
-
-    The loss is minus the logarithm of the share of the group's score that stays: thinning a layer out costs more and
-    more, and groups of any scale compare.
-    """
+    """Rankings from one score for each class, shape [classes]."""
     rankings = []
     for group in groups:
-        own = scores[group.classes].astype(np.float64)
-        order = np.argsort(-own, kind="stable")
-        total = np.cumsum(own[order] + 1e-12)
-        losses = np.concatenate([[np.inf], -np.log(total / total[-1])])
-        rankings.append(Ranking(group.classes[order], losses))
+        order = np.argsort(-scores[group.classes], kind="stable")
+        classes = group.classes[order]
+        rankings.append(Ranking(classes, share_losses(scores[classes])))
     return rankings
+
+
+def share_losses(scores: Array) -> Array:
+    """Losses of a group, shape [n + 1], from the scores of its classes in descending order, shape [n].
+
+    A loss is minus the logarithm of the share of the score that stays: thinning a layer out costs more and more, and
+    groups of any scale compare.
+    """
+    total = np.cumsum(scores.astype(np.float64) + 1e-12)
+    losses: Array = np.concatenate([[np.inf], -np.log(total / total[-1])])
+    return losses
