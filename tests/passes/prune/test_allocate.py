@@ -12,7 +12,8 @@ from yocc.models.topologies import TOPOLOGIES
 from yocc.models.yolov5 import build_yolov5
 from yocc.passes.prune.allocate import TOLERANCE, Allocation, allocate
 from yocc.passes.prune.budget import Capacity
-from yocc.passes.prune.channels import ChannelMap
+from yocc.passes.prune.channels import ChannelMap, Group
+from yocc.passes.prune.ranking import rank_by_score
 from yocc.passes.prune.saliency import saliency
 
 
@@ -21,7 +22,11 @@ def planned(name: str) -> tuple[Capacity, ChannelMap, list[np.ndarray]]:
     model = build_yolov5(name, size=64, batch_norm="fused") if len(name) == 1 else TOPOLOGIES[name](0)
     graph, shapes, channels = mapped(model)
     scores = saliency(graph, channels, "l2")
-    return equations(graph, shapes, channels), channels, [-np.sort(-scores[group.classes]) for group in channels.groups]
+    return (
+        equations(graph, shapes, channels),
+        channels,
+        [ranking.losses for ranking in rank_by_score(channels.groups, scores)],
+    )
 
 
 def allocated(name: str, ratio: float, multiple: int = 8) -> tuple[Allocation, ChannelMap]:
@@ -73,8 +78,13 @@ def test_what_matters_less_goes_first() -> None:
     """Two layers alike but for how their saliency is spread: the one with dead channels loses more."""
     costs = chain(groups=2)
     even, uneven = np.ones(32), np.concatenate([np.ones(8), np.full(24, 1e-3)])
-    found = allocate(costs, [even, uneven], [1, 1], parameters=0.6, macs=0.6, multiple=1)
+    found = allocate(costs, [losses(even), losses(uneven)], [1, 1], parameters=0.6, macs=0.6, multiple=1)
     assert found.kept[1] < found.kept[0]
+
+
+def losses(scores: np.ndarray) -> np.ndarray:
+    """What is lost of one group with these scores for each count that stays."""
+    return rank_by_score([Group(np.arange(len(scores)), (), 1)], scores)[0].losses
 
 
 def chain(groups: int, fixed: float = 0.0) -> Capacity:
@@ -86,19 +96,19 @@ def chain(groups: int, fixed: float = 0.0) -> Capacity:
 
 
 def test_one_group_alone() -> None:
-    found = allocate(chain(1), [np.arange(32.0)[::-1]], [1], parameters=0.5, macs=0.5, multiple=8)
+    found = allocate(chain(1), [losses(np.arange(32.0)[::-1])], [1], parameters=0.5, macs=0.5, multiple=8)
     assert found.kept.tolist() == [16]
     assert (found.parameters, found.macs, found.multiple) == (0.5, 0.5, 8)
 
 
 def test_one_level_only_leaves_everything() -> None:
-    found = allocate(chain(1), [np.ones(1)], [1], parameters=0.5, macs=0.5, multiple=8)
+    found = allocate(chain(1), [losses(np.ones(1))], [1], parameters=0.5, macs=0.5, multiple=8)
     assert found.kept.tolist() == [1]
     assert found.missed(0.5, 0.5) == 0.5
 
 
 def test_the_multiple_is_refined_only_where_it_must_be() -> None:
-    scores = [np.arange(32.0)[::-1]]
+    scores = [losses(np.arange(32.0)[::-1])]
     assert allocate(chain(1), scores, [1], parameters=0.75, macs=0.75, multiple=8).multiple == 8
     finer = allocate(chain(1), scores, [1], parameters=0.875, macs=0.875, multiple=8)
     assert (finer.multiple, finer.kept.tolist()) == (4, [28])
@@ -108,15 +118,16 @@ def test_the_multiple_is_refined_only_where_it_must_be() -> None:
 
 def test_an_unreachable_target_gives_the_nearest() -> None:
     """Most parameters are in no group: even the thinnest network keeps them."""
-    found = allocate(chain(1, fixed=1000.0), [np.ones(32)], [1], parameters=0.5, macs=0.5, multiple=8)
+    found = allocate(chain(1, fixed=1000.0), [losses(np.ones(32))], [1], parameters=0.5, macs=0.5, multiple=8)
     assert found.parameters > 0.97
     assert found.missed(0.5, 0.5) > 0.4
 
 
 def test_repeats_count_towards_the_multiple() -> None:
-    found = allocate(chain(1), [np.ones(32)], [4], parameters=0.5, macs=0.5, multiple=8)
+    found = allocate(chain(1), [losses(np.ones(32))], [4], parameters=0.5, macs=0.5, multiple=8)
     assert found.kept.tolist() == [16]
-    found = allocate(chain(1), [np.ones(32)], [4], parameters=30 / 32, macs=30 / 32, multiple=8)
+    alike = losses(np.ones(32))
+    found = allocate(chain(1), [alike], [4], parameters=30 / 32, macs=30 / 32, multiple=8)
     assert (found.kept.tolist(), found.multiple) == ([30], 8)
 
 
@@ -129,7 +140,7 @@ def test_repeats_count_towards_the_multiple() -> None:
 )
 def test_no_group_is_ever_emptied(sizes: list[int], ratio: float, multiple: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    scores = [-np.sort(-rng.exponential(size=size)) for size in sizes]
+    scores = [losses(rng.exponential(size=size)) for size in sizes]
     costs = chain(len(sizes))
     found = allocate(costs, scores, [1] * len(sizes), parameters=1 - ratio, macs=1 - ratio, multiple=multiple)
     assert ((found.kept >= 1) & (found.kept <= sizes)).all()
@@ -141,7 +152,9 @@ def test_no_group_is_ever_emptied(sizes: list[int], ratio: float, multiple: int,
 
 
 def test_saliency_of_zero_everywhere_is_no_obstacle() -> None:
-    found = allocate(chain(2), [np.zeros(32), np.zeros(32)], [1, 1], parameters=0.5, macs=0.5, multiple=8)
+    found = allocate(
+        chain(2), [losses(np.zeros(32)), losses(np.zeros(32))], [1, 1], parameters=0.5, macs=0.5, multiple=8
+    )
     assert found.missed(0.5, 0.5) <= TOLERANCE
 
 

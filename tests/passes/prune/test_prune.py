@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.passes.graphs import build
 from tests.passes.feeding import context
+from tests.passes.graphs import build
 from tests.passes.prune.planning import counted
 from yocc.compiler import verify
 from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto

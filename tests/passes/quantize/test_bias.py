@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.oracles import run
-from tests.passes.graphs import build
 from tests.passes.feeding import Pictures, context, drawn, whole_graph
+from tests.passes.graphs import build
 from yocc.compiler import verify
 from yocc.compiler.graph import Graph, clone, refresh, to_proto
 from yocc.compiler.target import TensorScheme

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oracles import random_feeds, run
-from tests.passes.graphs import build
 from tests.passes.feeding import Pictures, context, drawn
+from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, load, to_proto
 from yocc.compiler.passes import Arrays, PassContext
 from yocc.compiler.shapes import concrete_shapes

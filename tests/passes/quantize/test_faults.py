@@ -12,8 +12,8 @@ from onnx.shape_inference import InferenceError
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, RuntimeException
 
 from tests.oracles import run
-from tests.passes.graphs import build
 from tests.passes.feeding import context, drawn, whole_graph
+from tests.passes.graphs import build
 from yocc.compiler import verify
 from yocc.compiler.graph import clone, refresh, to_proto
 from yocc.passes import quantize

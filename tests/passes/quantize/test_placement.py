@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.passes.graphs import build
 from tests.passes.feeding import whole_graph
+from tests.passes.graphs import build
 from tests.strategies import RandomGraph, random_graphs
 from yocc.compiler.graph import Graph, convert_opset, load, refresh
 from yocc.compiler.ops import WEIGHTED

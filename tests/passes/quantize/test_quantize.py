@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.oracles import run
-from tests.passes.graphs import build
 from tests.passes.feeding import Pictures, context, drawn, whole_graph
+from tests.passes.graphs import build
 from tests.strategies import RandomGraph, random_graphs
 from yocc.compiler import verify
 from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto

@@ -42,7 +42,7 @@ class Prune(Pass):
             raise OptionError(
                 f"A pruning ratio of {self.ratio:g} has no meaning.", "Use a share between 0 and 1, such as 0.4."
             )
-        if self.criterion not in (names := ("auto", *CRITERIA)):
+        if self.criterion not in (names := ("auto", "reconstruction", *CRITERIA)):
             raise OptionError(f"There is no criterion {self.criterion!r}.", f"Use one of {', '.join(names)}.")
         if self.multiple is not None and self.multiple < 1:
             raise OptionError(f"A channel multiple of {self.multiple} has no meaning.", "Use 1 or more.")
