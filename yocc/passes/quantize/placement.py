@@ -55,7 +55,7 @@ def _stays_float(graph: Graph, target: Target) -> dict[str, str]:
     decode = decode_nodes(graph)
     last = {node.name for node in final_layers(graph)}
     for node in graph.nodes:
-        if node.name in last:
+        if node.name in last and target.last_layers == "float":
             left[node.name] = "a last layer: its outputs are scores and coordinates of different magnitude"
         elif node.name in decode:
             left[node.name] = "decode arithmetic behind the last layers"
