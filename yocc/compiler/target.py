@@ -75,6 +75,7 @@ class Target:
         shared_scale_ops: operators whose inputs and outputs must have one scale.
         last_layers: `float` leaves the last layers in front of the decoding alone; `int8` codes what enters them and
             their weights, never what leaves them, where scores and coordinates of different magnitude share a tensor.
+        grouped: whether convolutions of several groups, depthwise ones apart, compute in int8 or stay float.
         rest_is_fp16: whether what stays out of int8 becomes fp16 when both are asked for.
     """
 
@@ -88,6 +89,7 @@ class Target:
     int8_ops: frozenset[str] = frozenset({"Conv", "Gemm", "MatMul"})
     shared_scale_ops: frozenset[str] = frozenset({"Concat", "MaxPool", "Resize"})
     last_layers: Literal["float", "int8"] = "float"
+    grouped: Literal["int8", "float"] = "int8"
     rest_is_fp16: bool = False
 
     def __post_init__(self) -> None:

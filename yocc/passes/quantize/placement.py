@@ -63,6 +63,8 @@ def _stays_float(graph: Graph, target: Target) -> dict[str, str]:
             left[node.name] = "its weight is computed at run time"
         elif node.op in WEIGHTED and node.op not in target.int8_ops:
             left[node.name] = f"the target has no int8 {node.op}"
+        elif target.grouped == "float" and _is_grouped(node):
+            left[node.name] = "the target has no int8 convolution of several groups"
         elif node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest":
             left[node.name] = "it interpolates, which makes new values"
     return left
@@ -97,6 +99,12 @@ def _share(
     for name in coded:
         groups.setdefault(find(name), []).append(name)
     return tuple(tuple(names) for names in groups.values())
+
+
+def _is_grouped(node: gs.Node) -> bool:
+    """Whether a convolution has several groups; one output channel for each input channel is depthwise instead."""
+    groups = node.attrs.get("group", 1)
+    return node.op in ("Conv", "ConvTranspose") and groups > 1 and tuple(node.inputs[1].shape[:2]) != (groups, 1)
 
 
 def _constant_weight(node: gs.Node) -> bool:
