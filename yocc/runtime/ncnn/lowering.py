@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.compiler.shapes import Shapes
 from yocc.compiler.target import Reject
+from yocc.runtime.ncnn.folding import fold
 from yocc.runtime.ncnn.format import Data, Layer, Network, Parameter
 from yocc.runtime.ncnn.splitting import one_reader_each
 
@@ -48,6 +49,7 @@ class Lowering:
         scales: of tensors that come out of a Q/DQ pair, by name: value = scale * code.
         absorbed: names of nodes that an earlier node's layer computes too.
         coded: names of blobs that hold codes instead of floats.
+        folded: values of tensors that depend on constants only, too large to be in `shapes`.
     """
 
     shapes: Shapes
@@ -56,6 +58,7 @@ class Lowering:
     scales: dict[str, float] = field(default_factory=dict)
     absorbed: set[str] = field(default_factory=set)
     coded: set[str] = field(default_factory=set)
+    folded: dict[str, Array] = field(default_factory=dict)
     _sources: dict[str, str] = field(default_factory=dict)
     _counter: int = 0
 
@@ -92,7 +95,7 @@ class Lowering:
         if isinstance(tensor, gs.Constant):
             values: Array = tensor.values
             return values.astype(np.float32) if values.dtype == np.float16 else values
-        found = self.shapes.values.get(tensor.name)
+        found = self.shapes.values.get(tensor.name, self.folded.get(tensor.name))
         return found if found is not None else dequantized(tensor)
 
     def parameter(self, node: gs.Node, slot: int) -> Array | None:
@@ -188,6 +191,8 @@ def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
     for node in graph.nodes:
         if node.name in lowering.absorbed or all(tensor.name in shapes.values for tensor in node.outputs):
             continue
+        if _folds(lowering, node, graph.opset):
+            continue
         rule = rules.get(node.op) if node.domain in (None, "", "ai.onnx") else None
         if rule is None:
             hint = "Leave it out of the model, or use --target onnxruntime or openvino."
@@ -200,6 +205,22 @@ def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
     if rejects:
         return Lowered(None, tuple(rejects))
     return Lowered(Network(one_reader_each(lowering.layers, lowering.outputs)), ())
+
+
+def _folds(lowering: Lowering, node: gs.Node, opset: int) -> bool:
+    """Compute a node that reads constants only; weights behind DequantizeLinear stay codes."""
+    if not node.inputs or node.domain or node.op in ("DequantizeLinear", "QuantizeLinear"):
+        return False
+    if any(tensor.name in lowering.outputs for tensor in node.outputs) or any(True for _ in node.subgraphs()):
+        return False
+    values = [lowering.value(tensor) if tensor.name else None for tensor in node.inputs]
+    if any(value is None and tensor.name for value, tensor in zip(values, node.inputs, strict=True)):
+        return False
+    results = fold(node, values, opset)
+    if results is None:
+        return False
+    lowering.folded |= {tensor.name: result for tensor, result in zip(node.outputs, results, strict=False)}
+    return True
 
 
 def size_keys(axes: int) -> tuple[int, ...]:

@@ -62,10 +62,10 @@ class NcnnSession(Session):
         """Run once."""
         self.check_feeds(feeds)
         extractor = self._net.create_extractor()
-        # A Mat does not keep its array alive.
-        arrays = [np.ascontiguousarray(feeds[port.name][0]) for port in self._description.inputs]
-        for port, array in zip(self._description.inputs, arrays, strict=True):
-            if extractor.input(port.blob, self._mat(array)) != 0:
+        for port in self._description.inputs:
+            # A Mat neither keeps its array alive nor respects its strides, and layers may write into it: copied.
+            mat = self._mat(np.ascontiguousarray(feeds[port.name][0])).clone()
+            if extractor.input(port.blob, mat) != 0:
                 raise BackendError(f"ncnn does not take the input {port.name!r}.", "Compile the model again.")
         decode = self._description.decode
         if decode is not None:
