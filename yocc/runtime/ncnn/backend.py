@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -13,14 +14,20 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.shapes import concrete_shapes
 from yocc.compiler.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, OptionError
+from yocc.models.profile import OutputLayout, find_profile
 from yocc.runtime.backend import Artifact, Backend, Session, read_count
-from yocc.runtime.ncnn.decoding import Cut, cut_heads
+from yocc.runtime.ncnn.decoding import Cut, cut_heads, decode_facts
 from yocc.runtime.ncnn.description import Description, Port
+from yocc.runtime.ncnn.examples import write_examples
 from yocc.runtime.ncnn.format import Network, write_bin, write_param
 from yocc.runtime.ncnn.lowering import Lowered, Refusal, lower
 from yocc.runtime.ncnn.rules import RULES
 from yocc.runtime.ncnn.session import NcnnSession
+from yocc.runtime.ncnn.splitting import sound_name
 
+_LAYOUTS: Mapping[OutputLayout, Literal["rows", "columns"]] = MappingProxyType(
+    {OutputLayout.ROWS: "rows", OutputLayout.COLUMNS: "columns"}
+)
 PARAM_FILE = "model.param"
 WEIGHTS_FILE = "model.bin"
 
@@ -109,7 +116,10 @@ class NcnnBackend(Backend):
             network = _any_size(network)
         (folder / PARAM_FILE).write_text(write_param(network), encoding="utf-8")
         (folder / WEIGHTS_FILE).write_bytes(write_bin(network))
-        others = _describe(graph, target, made, network).write(folder)
+        description = _describe(graph, made, network)
+        others = description.write(folder)
+        if description.decode is not None:
+            others += write_examples(folder, description.decode, half=description.half)
         return Artifact(self.name, folder, folder / PARAM_FILE, (folder / WEIGHTS_FILE, *others))
 
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
@@ -162,20 +172,28 @@ def _any_size(network: Network) -> Network:
     return Network(tuple(replace(layer, parameters={}) if layer.type == "Input" else layer for layer in network.layers))
 
 
-def _describe(graph: Graph, target: Target, made: _Made, network: Network) -> Description:
-    del target
+def _describe(graph: Graph, made: _Made, network: Network) -> Description:
     inputs = tuple(_port(tensor.name, made.shapes[tensor.name], tensor.dtype) for tensor in graph.inputs)
     outputs = tuple(_port(tensor.name, made.shapes[tensor.name], tensor.dtype) for tensor in graph.outputs)
     half = any(data.kind == "fp16" for layer in network.layers for data in layer.data)
     if made.cut is None:
-        return Description(inputs, outputs, half)
+        return Description(inputs, outputs, half, _decoded_facts(graph, made.shapes))
     free = tuple(replace(port, shape=(1, port.shape[1], None, None)) for port in inputs)
     rows = tuple(replace(port, blob="", shape=(1, None, port.shape[2])) for port in outputs)
     return Description(free, rows, half, made.cut.decode)
 
 
+def _decoded_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, object] | None:
+    """How to read the outputs of a detector that decodes itself; None for other networks."""
+    profile = find_profile(graph)
+    if profile is None or profile.layout not in _LAYOUTS or profile.input.shape[1] != profile.input.channels:
+        return None
+    profile = replace(profile, input=replace(profile.input, shape=shapes[profile.input_name]))
+    return decode_facts(profile, _LAYOUTS[profile.layout])
+
+
 def _port(name: str, shape: tuple[int, ...], dtype: object) -> Port:
-    return Port(name, "_".join(name.split()), shape, np.dtype(dtype).name)  # type: ignore[call-overload] # a type
+    return Port(name, sound_name(name), shape, np.dtype(dtype).name)  # type: ignore[call-overload] # a type
 
 
 def _head(text: str) -> Literal["decoded", "raw"]:

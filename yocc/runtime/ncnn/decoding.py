@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from onnx.reference import ReferenceEvaluator
@@ -13,6 +13,7 @@ from yocc.compiler.graph import Graph, clone, to_proto
 from yocc.compiler.shapes import Shapes
 from yocc.models.profile import ModelProfile, OutputLayout, find_profile
 from yocc.runtime.ncnn.lowering import Refusal
+from yocc.runtime.ncnn.splitting import sound_name
 
 Array = np.ndarray[Any, Any]
 _PIXELS = 1e-2
@@ -54,7 +55,7 @@ def cut_heads(graph: Graph, shapes: Shapes) -> Cut:
         raise Refusal("its last layers are not one for each stride", "Use head=decoded.")
     own = _own_decoding(graph, names, profile.outputs[0])
     anchors = _anchors(own([np.zeros(size, np.float32) for size in sizes]), sizes, per_cell)
-    decode = _facts(profile, names, anchors)
+    decode = decode_facts(profile, "raw", _heads(profile, names, anchors))
     random = np.random.default_rng(0)
     heads = [random.normal(0, 2, size).astype(np.float32) for size in sizes]
     half = any(np.dtype(graph.tensors()[name].dtype) == np.float16 for name in names)
@@ -126,16 +127,24 @@ def _anchors(rows: Array, sizes: Sequence[tuple[int, ...]], per_cell: int) -> li
     return anchors
 
 
-def _facts(profile: ModelProfile, names: Sequence[str], anchors: list[list[list[float]]]) -> dict[str, Any]:
+def decode_facts(
+    profile: ModelProfile, layout: Literal["raw", "rows", "columns"], heads: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """What `decode.json` holds: how to feed the network and read its outputs."""
     height, width = profile.size
     return {
         "family": profile.family,
-        "input": {"name": profile.input_name, "height": height, "width": width, "order": "rgb"},
+        "layout": layout,
+        "input": {"blob": sound_name(profile.input_name), "height": height, "width": width, "order": "rgb"},
         "letterbox": {"pad_value": _PAD_VALUE, "scale": profile.preprocess.scale, "multiple_of": max(profile.strides)},
-        "output": profile.outputs[0],
-        "heads": [
-            {"blob": "_".join(name.split()), "stride": stride, "anchors": each}
-            for name, stride, each in zip(names, profile.strides, anchors, strict=True)
-        ],
+        "output": sound_name(profile.outputs[0]),
+        "heads": list(heads),
         "classes": list(profile.classes),
     }
+
+
+def _heads(profile: ModelProfile, names: Sequence[str], anchors: list[list[list[float]]]) -> list[dict[str, Any]]:
+    return [
+        {"blob": sound_name(name), "stride": stride, "anchors": each}
+        for name, stride, each in zip(names, profile.strides, anchors, strict=True)
+    ]

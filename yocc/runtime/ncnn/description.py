@@ -1,4 +1,4 @@
-"""What the artifact says about itself beside ncnn's two files: `model.json`, and `decode.json` for raw heads."""
+"""What the artifact says about itself beside ncnn's two files: `model.json`, and `decode.json` for detectors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Description:
         inputs: of the network.
         outputs: of the original model.
         half: whether weights are stored, and may be computed with, in half precision.
-        decode: how to make the output from raw heads; None when the network does it.
+        decode: how to feed a detector and read its outputs, which decode.json holds; None for other networks.
     """
 
     inputs: tuple[Port, ...]

@@ -61,6 +61,7 @@ class NcnnSession(Session):
     def run(self, feeds: Arrays) -> Arrays:
         """Run once."""
         self.check_feeds(feeds)
+        self._check_size(feeds)
         extractor = self._net.create_extractor()
         for port in self._description.inputs:
             # A Mat neither keeps its array alive nor respects its strides, and layers may write into it: copied.
@@ -68,9 +69,9 @@ class NcnnSession(Session):
             if extractor.input(port.blob, mat) != 0:
                 raise BackendError(f"ncnn does not take the input {port.name!r}.", "Compile the model again.")
         decode = self._description.decode
-        if decode is not None:
+        if decode is not None and decode["heads"]:
             heads = [self._extract(extractor, head["blob"]) for head in decode["heads"]]
-            return {decode["output"]: decode_rows(heads, decode)}
+            return {self.outputs[0].name: decode_rows(heads, decode)}
         return {port.name: self._output(extractor, port) for port in self._description.outputs}
 
     def close(self) -> None:
@@ -86,6 +87,20 @@ class NcnnSession(Session):
             "int8_layers": sum(1 for term in terms if term),
             "requantized_layers": sum(1 for term in terms if isinstance(term, int) and term > 100),
         }
+
+    def _check_size(self, feeds: Arrays) -> None:
+        """A cut network takes other sizes, but ncnn does not check that what it concatenates fits."""
+        decode = self._description.decode
+        if decode is None or not decode["heads"]:
+            return
+        multiple = int(decode["letterbox"]["multiple_of"])
+        for spec in self.inputs:
+            height, width = feeds[spec.name].shape[2:]
+            if height % multiple or width % multiple:
+                raise BackendError(
+                    f"The input {spec.name!r} of {height}x{width} does not halve evenly.",
+                    f"Use a height and width that are multiples of {multiple}.",
+                )
 
     def _output(self, extractor: Any, port: Port) -> Any:
         array = self._extract(extractor, port.blob)

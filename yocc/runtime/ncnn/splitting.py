@@ -19,7 +19,7 @@ def one_reader_each(layers: Sequence[Layer], outputs: frozenset[str]) -> tuple[L
         outputs: names of the blobs that leave the network.
     """
     layers = _sound(_alive(layers, outputs))
-    outputs = frozenset(_sound_name(name) for name in outputs)
+    outputs = frozenset(sound_name(name) for name in outputs)
     readers = Counter(name for layer in layers for name in layer.inputs)
     copies: dict[str, list[str]] = {}
     result = []
@@ -50,13 +50,14 @@ def _sound(layers: Iterable[Layer]) -> list[Layer]:
     seen: Counter[str] = Counter()
     result = []
     for layer in layers:
-        name = _sound_name(layer.name) or layer.type
+        name = sound_name(layer.name) or layer.type
         seen[name] += 1
         unique = name if seen[name] == 1 else f"{name}_{seen[name]}"
-        inputs, outputs = (tuple(map(_sound_name, names)) for names in (layer.inputs, layer.outputs))
+        inputs, outputs = (tuple(map(sound_name, names)) for names in (layer.inputs, layer.outputs))
         result.append(replace(layer, name=unique, inputs=inputs, outputs=outputs))
     return result
 
 
-def _sound_name(name: str) -> str:
+def sound_name(name: str) -> str:
+    """A name without white space, at which ncnn ends it."""
     return "_".join(name.split())
