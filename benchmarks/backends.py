@@ -52,6 +52,20 @@ RUNS = {
 }
 
 
+COLUMNS = (
+    "",
+    "mAP50-95",
+    "same graph in onnxruntime",
+    "times faster",
+    "ms",
+    "MB",
+    "in int8",
+    "box px",
+    "score",
+    "detections",
+)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
@@ -60,8 +74,8 @@ def main() -> None:
     parser.add_argument("--show", type=Path, nargs="*", default=[])
     parser.add_argument("--only", nargs="*", default=list(RUNS))
     arguments = parser.parse_args()
-    print("| | mAP50-95 | same graph in onnxruntime | times faster | ms | MB | in int8 | box px | score | same detections |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("| " + " | ".join(COLUMNS) + " |")
+    print("|---" * len(COLUMNS) + "|")
     for name in arguments.only:
         print(f"| {name} | " + " | ".join(_measure(RUNS[name], arguments)) + " |", flush=True)
 
