@@ -45,3 +45,9 @@ def test_targets_are_facts() -> None:
     assert target.weights.per_channel
     assert not target.activations.per_channel
     assert Reject("conv", "no room").hint == ""
+
+
+def test_last_layers_in_int8_need_float_outputs() -> None:
+    with pytest.raises(OptionError, match="float outputs"):
+        Target("t", placement="whole_graph", last_layers="int8")
+    assert Target("t", placement="inputs", last_layers="int8").last_layers == "int8"

@@ -95,7 +95,8 @@ def examine_model(model: ModelOnDisk) -> Anatomy:
     Raises:
         ModelError: it cannot be read.
     """
-    path = model.artifact.model if model.artifact.model.suffix == ".onnx" else model.original
+    written = (path for path in (model.artifact.model, *model.artifact.files) if path.suffix == ".onnx")
+    path = next(written, model.original)
     if path is None:
         raise ModelError(f"{str(model.artifact.model)!r} is not ONNX.", "Name the original with --against.")
     return examine(load(path))

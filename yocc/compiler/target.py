@@ -73,6 +73,9 @@ class Target:
         bias: `int32` codes the bias with the scale of input times weight, `float` leaves it.
         int8_ops: operators that compute on codes.
         shared_scale_ops: operators whose inputs and outputs must have one scale.
+        last_layers: `float` leaves the last layers in front of the decoding alone; `int8` codes what enters them and
+            their weights, never what leaves them, where scores and coordinates of different magnitude share a tensor.
+        grouped: whether convolutions of several groups, depthwise ones apart, compute in int8 or stay float.
         rest_is_fp16: whether what stays out of int8 becomes fp16 when both are asked for.
     """
 
@@ -85,8 +88,12 @@ class Target:
     bias: Literal["int32", "float"] = "float"
     int8_ops: frozenset[str] = frozenset({"Conv", "Gemm", "MatMul"})
     shared_scale_ops: frozenset[str] = frozenset({"Concat", "MaxPool", "Resize"})
+    last_layers: Literal["float", "int8"] = "float"
+    grouped: Literal["int8", "float"] = "int8"
     rest_is_fp16: bool = False
 
     def __post_init__(self) -> None:
         if self.channel_multiple < 1:
             raise OptionError(f"A channel multiple of {self.channel_multiple} has no meaning.", "Use 1 or more.")
+        if self.last_layers == "int8" and self.placement != "inputs":
+            raise OptionError("Last layers in int8 keep float outputs.", 'Use placement="inputs" with them.')

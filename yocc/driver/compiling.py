@@ -125,6 +125,7 @@ def compile_model(
         )
         graph, runs = steps.run(graph, ctx, [verify, *observers])
         require_accepted(graph, backend, wanted)
+        advice = backend.advise(graph, wanted)
         with output.writing():
             artifact = replace(backend.build(graph, wanted, output.path), options=dict(options or {}))
         _check_written(artifact)
@@ -160,7 +161,7 @@ def compile_model(
             calibration=calibrated,
             fidelity=None if verdict.fidelity is None else vars(verdict.fidelity),
             accuracy=verdict.accuracy,
-            warnings=_warnings(ctx, calibrated, verdict),
+            warnings=(*_warnings(ctx, calibrated, verdict), *advice),
             measured=_measured(runs, compiled, time.perf_counter() - started, verdict),
         )
         with output.writing():
@@ -284,10 +285,10 @@ def _output_path(source: Source, out: str | Path | None) -> Path:
 
 
 def _check_written(artifact: Artifact) -> None:
-    if artifact.model.suffix != ".onnx":
-        return
     try:
-        onnx.checker.check_model(str(artifact.model), full_check=True)
+        for path in (artifact.model, *artifact.files):
+            if path.suffix == ".onnx":
+                onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise InternalError(
             f"The written model does not pass onnx's full check: {' '.join(str(error).split())}"
@@ -315,8 +316,9 @@ def _warnings(ctx: PassContext, calibrated: CalibrationFacts | None, verdict: Ve
 
 
 def _measured(runs: Sequence[PassRun], compiled: float, total: float, verdict: Verdict) -> dict[str, Any]:
-    return {
+    measured = {
         "seconds": {"compile": round(compiled, 3), "total": round(total, 3)},
         "pass_seconds": [{"spec": run.spec, "seconds": round(run.seconds, 3)} for run in runs],
         "latency_ms": verdict.timing,
     }
+    return {**measured, "execution": verdict.execution} if verdict.execution else measured

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -60,12 +60,14 @@ class Verdict:
         accuracy: both models against labels.
         timing: both models in alternation.
         warnings: what went wrong in a way the user should know.
+        execution: what the runtime says it made of the compiled model.
     """
 
     fidelity: FidelityFacts | None = None
     accuracy: Mapping[str, Any] | None = None
     timing: Timing | None = None
     warnings: tuple[str, ...] = ()
+    execution: Mapping[str, Any] = field(default_factory=dict)
 
 
 def judge(
@@ -117,7 +119,9 @@ def judge(
                 "compiled": evaluate(compiled, profile, judging.pictures, judging.labels, progress),
             }
         timing = _timing(original, compiled, judging, macs, progress) if judging.bench else None
-    return Verdict(facts, accuracy, timing, (facts.collapsed,) if facts is not None and facts.collapsed else ())
+        execution = compiled.execution()
+    warnings = (facts.collapsed,) if facts is not None and facts.collapsed else ()
+    return Verdict(facts, accuracy, timing, warnings, execution)
 
 
 @contextlib.contextmanager

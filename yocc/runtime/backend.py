@@ -66,6 +66,10 @@ class Session(abc.ABC):
             BackendError: the feeds do not fit, or the runtime fails.
         """
 
+    def execution(self) -> Mapping[str, Any]:
+        """What the runtime made of the model, for the report; empty where the runtime does not tell."""
+        return {}
+
     def close(self) -> None:  # noqa: B027 # not every session holds something
         """Let go of what the session holds; running it afterwards is an error."""
 
@@ -121,6 +125,10 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     def validate(self, graph: Graph, target: Target) -> list[Reject]:
         """Every reason why the backend cannot take the graph; empty when it can."""
+
+    def advise(self, graph: Graph, target: Target) -> tuple[str, ...]:  # noqa: ARG002 # for backends that have something to say
+        """What the user should know about a graph this backend takes: one sentence each, for the report's warnings."""
+        return ()
 
     @abc.abstractmethod
     def build(self, graph: Graph, target: Target, folder: Path) -> Artifact:

@@ -55,7 +55,7 @@ def _stays_float(graph: Graph, target: Target) -> dict[str, str]:
     decode = decode_nodes(graph)
     last = {node.name for node in final_layers(graph)}
     for node in graph.nodes:
-        if node.name in last:
+        if node.name in last and target.last_layers == "float":
             left[node.name] = "a last layer: its outputs are scores and coordinates of different magnitude"
         elif node.name in decode:
             left[node.name] = "decode arithmetic behind the last layers"
@@ -65,6 +65,8 @@ def _stays_float(graph: Graph, target: Target) -> dict[str, str]:
             left[node.name] = f"its weight is {node.inputs[1].dtype}, not float32"
         elif node.op not in codable and (node.op in WEIGHTED or _computes(node, target)):
             left[node.name] = f"the target has no int8 {node.op}"
+        elif target.grouped == "float" and _is_grouped(node):
+            left[node.name] = "the target has no int8 convolution of several groups"
         elif node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest":
             left[node.name] = "it interpolates, which makes new values"
     return left
@@ -99,6 +101,12 @@ def _data(node: gs.Node) -> list[gs.Tensor]:
     if facts is not None and facts.flow in (Flow.ELEMENTWISE, Flow.CONCAT):
         return list(node.inputs)
     return list(node.inputs[:1])
+
+
+def _is_grouped(node: gs.Node) -> bool:
+    """Whether a convolution has several groups; one output channel for each input channel is depthwise instead."""
+    groups = node.attrs.get("group", 1)
+    return node.op in ("Conv", "ConvTranspose") and groups > 1 and tuple(node.inputs[1].shape[:2]) != (groups, 1)
 
 
 def _constant_weight(node: gs.Node) -> bool:

@@ -1,0 +1,1 @@
+"""ncnn: our graph written as its two files, without any of its tools, and run through its Python wheel."""
