@@ -16,7 +16,8 @@ from tests.passes.prune.masking import pruned_equals_masked
 from tests.strategies import RandomGraph, Step
 from yocc.compiler.ops import Flow
 from yocc.models.topologies import TOPOLOGIES
-from yocc.passes.prune import atoms, channels, flows, remove
+from yocc.passes.prune import atoms, channels, flows, moving, remove, weighted
+from yocc.passes.prune.walk import Walk
 
 Patch = pytest.MonkeyPatch
 CAUGHT = (AssertionError, IndexError, ValueError, InferenceError, Fail, InvalidArgument, InvalidGraph, RuntimeException)
@@ -29,7 +30,7 @@ def _replace_rule(patch: Patch, flow: Flow, rule: flows.Rule) -> None:
 
 
 def forget_the_union_at_add(patch: Patch) -> None:
-    def rule(walk: flows.Walk, node: object) -> list[atoms.Array]:
+    def rule(walk: Walk, node: object) -> list[atoms.Array]:
         table, walk.table = walk.table, atoms.AtomTable()
         try:
             return flows.RULES_AS_WRITTEN[Flow.ELEMENTWISE](walk, node)  # type: ignore[attr-defined]
@@ -40,7 +41,7 @@ def forget_the_union_at_add(patch: Patch) -> None:
 
 
 def swap_concat_order(patch: Patch) -> None:
-    def rule(walk: flows.Walk, node: object) -> list[atoms.Array]:
+    def rule(walk: Walk, node: object) -> list[atoms.Array]:
         (result,) = flows.RULES_AS_WRITTEN[Flow.CONCAT](walk, node)  # type: ignore[attr-defined]
         return [np.flip(result, axis=1)]
 
@@ -96,11 +97,11 @@ def forget_a_correction(op: str) -> Callable[[Patch], None]:
 
 
 def do_not_tie_groups(patch: Patch) -> None:
-    patch.setattr(flows, "_tie_groups", lambda *_: None)
+    patch.setattr(weighted, "_tie_groups", lambda *_: None)
 
 
 def do_not_tie_reshaped_axes(patch: Patch) -> None:
-    patch.setattr(flows, "_one_axis", lambda *given: given[1])
+    patch.setattr(moving, "_one_axis", lambda *given: given[1])
 
 
 SLICED = RandomGraph(4, 8, 8, 1, (Step("conv", 0, 9), Step("slice", 0, 9), Step("activation")), ("conv",))

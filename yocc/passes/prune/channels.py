@@ -17,7 +17,8 @@ from yocc.compiler.ops import OPS
 from yocc.compiler.shapes import Shapes
 from yocc.passes.heads import final_layers
 from yocc.passes.prune.atoms import Array, Reason, WeightCut, varying_axes
-from yocc.passes.prune.flows import RULES, Walk, frozen, give_up
+from yocc.passes.prune.flows import RULES
+from yocc.passes.prune.walk import Walk, frozen, give_up
 
 _LAST_LAYER = "its channels are outputs of the model: scores, coordinates or classes"
 

@@ -14,7 +14,7 @@ from yocc.compiler.ops import OPS, WEIGHTED
 from yocc.compiler.shapes import Shapes
 from yocc.passes.prune.atoms import WeightCut, along
 from yocc.passes.prune.channels import ChannelMap
-from yocc.passes.prune.flows import slice_ranges
+from yocc.passes.prune.moving import slice_ranges
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
