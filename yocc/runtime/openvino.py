@@ -12,11 +12,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import onnx
 
-from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, save, weight_bytes
+from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, clone, save, weight_bytes
 from yocc.compiler.passes import Arrays
 from yocc.compiler.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, BackendUnavailable, OptionError
 from yocc.runtime.backend import Artifact, Backend, Session, TensorSpec, read_count
+from yocc.runtime.channels_last import move_channels_last
 from yocc.runtime.onnxruntime import cores
 
 MODEL_FILE = "model.xml"
@@ -102,6 +103,9 @@ class OpenVinoBackend(Backend):
         """
         openvino = _runtime()
         path = folder / ONNX_FILE
+        graph = clone(graph)
+        # The plugin's convolutions write channels last; the usual head takes half the time of a pruned int8 detector.
+        move_channels_last(graph)
         save(graph, path)
         try:
             model = openvino.Core().read_model(str(path))
