@@ -39,6 +39,10 @@ class Refusal(Exception):  # noqa: N818 # caught where rules are applied; it bec
         self.hint = hint
 
 
+class UnknownShape(Refusal):
+    """A tensor's shape is not known; of no interest behind a node that is refused itself."""
+
+
 @dataclass
 class Lowering:
     """A network while it is made; rules read tensors and append layers.
@@ -70,7 +74,7 @@ class Lowering:
         """
         shape = self.shapes.of(tensor)
         if shape is None:
-            raise Refusal(f"the shape of {tensor.name!r} depends on data")
+            raise UnknownShape(f"the shape of {tensor.name!r} depends on data")
         if not 2 <= len(shape) <= MOST_AXES + 1:
             raise Refusal(f"{tensor.name!r} has {len(shape)} axes, and ncnn takes 2 to {MOST_AXES + 1}")
         if shape[0] != 1:
@@ -188,6 +192,7 @@ def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
             rejects.append(Reject(tensor.name, refusal.reason, refusal.hint))
             continue
         lowering.add("Input", tensor.name, [], [tensor.name], parameters)
+    refused: set[str] = set()
     for node in graph.nodes:
         if node.name in lowering.absorbed or all(tensor.name in shapes.values for tensor in node.outputs):
             continue
@@ -197,11 +202,15 @@ def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
         if rule is None:
             hint = "Leave it out of the model, or use --target onnxruntime or openvino."
             rejects.append(Reject(node.name, f"ncnn has no operator {node.op}", hint))
+            refused |= {tensor.name for tensor in node.outputs}
             continue
         try:
             rule(lowering, node)
         except Refusal as refusal:
-            rejects.append(Reject(node.name, refusal.reason, refusal.hint))
+            follows = isinstance(refusal, UnknownShape) and any(tensor.name in refused for tensor in node.inputs)
+            if not follows:
+                rejects.append(Reject(node.name, refusal.reason, refusal.hint))
+            refused |= {tensor.name for tensor in node.outputs}
     if rejects:
         return Lowered(None, tuple(rejects))
     return Lowered(Network(one_reader_each(lowering.layers, lowering.outputs)), ())

@@ -64,8 +64,9 @@ class NcnnSession(Session):
         self._check_size(feeds)
         extractor = self._net.create_extractor()
         for port in self._description.inputs:
-            # A Mat neither keeps its array alive nor respects its strides, and layers may write into it: copied.
-            mat = self._mat(np.ascontiguousarray(feeds[port.name][0])).clone()
+            # A Mat neither keeps its array alive nor respects its strides, and layers may write into it.
+            array = np.ascontiguousarray(feeds[port.name][0])
+            mat = self._mat(array).clone()
             if extractor.input(port.blob, mat) != 0:
                 raise BackendError(f"ncnn does not take the input {port.name!r}.", "Compile the model again.")
         decode = self._description.decode
