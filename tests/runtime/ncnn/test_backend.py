@@ -9,11 +9,13 @@ import onnx
 import pytest
 
 import yocc
+from tests import oracles
 from tests.backend_template import BackendContract
-from tests.runtime.ncnn.running import needs_ncnn
+from tests.runtime.ncnn.running import ncnn_outputs, needs_ncnn
 from tests.samples import strange_model, tiny_feed, tiny_model
-from yocc.compiler.graph import load
+from yocc.compiler.graph import load, to_proto
 from yocc.errors import BackendError, BackendUnavailable
+from yocc.models.yolov5 import build_yolov5
 from yocc.runtime.backend import Artifact, Backend
 from yocc.runtime.ncnn.backend import NcnnBackend
 
@@ -125,3 +127,22 @@ def test_half_precision_halves_the_weights(tmp_path: Path) -> None:
         assert json.loads((out / "model.json").read_text())["half"] is fp16
     # Biases stay float.
     assert sizes[1] < 0.6 * sizes[0]
+
+
+@needs_ncnn
+def test_pruned_detector_agrees_with_onnxruntime(tmp_path: Path) -> None:
+    graphs = []
+    report = yocc.compile(
+        build_yolov5("n", size=64),
+        prune=0.4,
+        target="ncnn",
+        out=tmp_path / "out",
+        bench=False,
+        fidelity=False,
+        observers=[lambda _, graph: graphs.append(to_proto(graph))],
+    )
+    assert report.model is not None
+    feeds = {"images": np.random.default_rng(0).random((1, 3, 64, 64), dtype=np.float32)}
+    wanted, found = oracles.run(graphs[-1], feeds)["output0"], ncnn_outputs(graphs[-1], feeds)["output0"]
+    np.testing.assert_allclose(found[..., :4], wanted[..., :4], rtol=0, atol=0.01)
+    np.testing.assert_allclose(found[..., 4:], wanted[..., 4:], rtol=0, atol=1e-4)
