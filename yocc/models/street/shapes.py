@@ -51,7 +51,9 @@ class Pose:
         x = (points[:, 0] * self.stretch + points[:, 1] * self.shear) * self.height
         y = points[:, 1] * self.height
         cosine, sine = np.cos(self.turn), np.sin(self.turn)
-        placed = np.stack([cosine * x - sine * y + self.foot[0], -sine * x - cosine * y + self.foot[1]], axis=1)
+        placed = np.empty(points.shape)
+        placed[:, 0] = cosine * x - sine * y + self.foot[0]
+        placed[:, 1] = -sine * x - cosine * y + self.foot[1]
         flat: list[float] = placed.ravel().tolist()
         return flat
 
