@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ class Recipe:
         warm_up: steps in which the rate rises.
         averaging: decay of the averaged weights.
         sparsity: weight of the L1 penalty on the scales and shifts of BatchNorm (network slimming, Liu et al. 2017,
-            equation 1). The shifts are penalised too, for a channel without scale must not leave a constant behind.
+            equation 1), times what a channel costs relative to the mean channel (as MorphNet weighs it, Gordon et al.
+            2018, equation 5): without that, the cheap channels of the coarse levels go and no MACs with them. The
+            shifts are penalised too, for a channel without scale must not leave a constant behind.
         half: whether convolutions compute in bfloat16.
         seed: of weights and of the order of the scenes.
     """
@@ -108,12 +110,13 @@ def train(
     averaged: YoloV5 = copy.deepcopy(network).eval()
     optimizer = torch.optim.AdamW(_groups(network, recipe.decay), lr=recipe.rate)
     first = _resume(folder / CHECKPOINT, recipe, network, averaged, optimizer)
+    penalties = {name: recipe.sparsity * cost for name, cost in channel_costs(network, recipe.size).items()}
     began, seen = time.monotonic(), 0
     total = torch.zeros(3)
     for step, (pictures, targets) in _batches(recipe, drawings, first):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate_at(step)
-        total += _step(network.train(), optimizer, recipe, pictures, targets)
+        total += _step(network.train(), optimizer, recipe, penalties, pictures, targets)
         _average(averaged, network, recipe.averaging * (1 - math.exp(-(step + 1) / 300)))
         seen += recipe.batch
         if (step + 1) % every == 0 or step + 1 == recipe.steps:
@@ -150,8 +153,48 @@ def scale_quantiles(network: nn.Module) -> list[float]:
     return [round(float(value), 4) for value in quantiles]
 
 
+def channel_costs(network: nn.Module, size: int) -> dict[str, float]:
+    """What one channel of each normalised convolution costs, by the BatchNorm's name.
+
+    The mean of its shares of the MACs and of the parameters, its own filter only, in units of the mean channel's.
+
+    Args:
+        network: a detector.
+        size: input pixels per side.
+    """
+    macs: dict[str, float] = {}
+    hooks = [
+        module.register_forward_hook(
+            lambda layer, _, output, name=name: macs.update({name: output[0, 0].numel() * layer.weight.numel()})
+        )
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d) and module.bias is None
+    ]
+    training = network.training
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, 3, size, size))
+    network.train(training)
+    for hook in hooks:
+        hook.remove()
+    convolutions = {name: network.get_submodule(name) for name in macs}
+    parameters = {name: layer.weight.numel() for name, layer in convolutions.items()}
+    shares = {
+        name: (macs[name] / sum(macs.values()) + parameters[name] / sum(parameters.values())) / 2 for name in macs
+    }
+    channels = sum(layer.out_channels for layer in convolutions.values())
+    return {
+        f"{name.removesuffix('conv')}bn": share * channels / convolutions[name].out_channels
+        for name, share in shares.items()
+    }
+
+
 def _step(
-    network: YoloV5, optimizer: torch.optim.Optimizer, recipe: Recipe, pictures: Tensor, targets: Tensor
+    network: YoloV5,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    penalties: Mapping[str, float],
+    pictures: Tensor,
+    targets: Tensor,
 ) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.half):
         logits = network(pictures)
@@ -160,10 +203,10 @@ def _step(
     (loss / len(pictures)).backward()
     nn.utils.clip_grad_norm_(network.parameters(), 10.0)
     if recipe.sparsity:
-        for layer in _norms(network):
-            for parameter in (layer.weight, layer.bias):
+        for name, penalty in penalties.items():
+            for parameter in network.get_submodule(name).parameters():
                 assert parameter.grad is not None
-                parameter.grad += recipe.sparsity * parameter.detach().sign()
+                parameter.grad += penalty * parameter.detach().sign()
     optimizer.step()
     return parts
 
