@@ -14,19 +14,21 @@ import click
 @click.option("--steps", type=int, default=20_000, show_default=True)
 @click.option("--scenes", type=int, default=12_000, show_default=True)
 @click.option("--rate", type=float, default=2e-3, show_default=True)
-@click.option("--sparsity", type=float, default=0.0, show_default=True, help="L1 on the scales of BatchNorm.")
+@click.option("--sparsity", type=float, default=0.0, show_default=True, help="L1 on BatchNorm's scales.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 def main(
     out: Path, drawings: Path | None, start: Path | None, steps: int, scenes: int, rate: float, sparsity: float,
     seed: int, threads: int,
 ) -> None:  # fmt: skip
-    """Train the demo detector and write detector.onnx; run again to continue an interrupted training.
+    """Train the demo detector and write detector.onnx and, with weights in half precision, detector_half.onnx.
+
+    Run again to continue an interrupted training.
 
     \b
     Examples:
       python -m yocc.models.train --out plain/
-      python -m yocc.models.train --out sparse/ --start plain/checkpoint.pt --sparsity 2e-4 --drawings plain/
+      python -m yocc.models.train --out sparse/ --start plain/checkpoint.pt --sparsity 6e-5 --drawings plain/
     """  # noqa: D301 # click reads a real backspace as "do not wrap what follows"
     import onnx
     import torch
@@ -34,11 +36,15 @@ def main(
     from yocc.models.street import CLASSES
     from yocc.models.train.loop import Recipe, train
     from yocc.models.train.network import to_graph
+    from yocc.models.train.storage import store_half
 
     torch.set_num_threads(threads)
     recipe = Recipe(steps=steps, scenes=scenes, rate=rate, sparsity=sparsity, seed=seed)
     network = train(recipe, out, drawings=drawings or out, start=start)
-    onnx.save(to_graph(network, CLASSES, size=recipe.size), out / "detector.onnx")
+    model = to_graph(network, CLASSES, size=recipe.size)
+    onnx.save(model, out / "detector.onnx")
+    onnx.save(store_half(model), out / "detector_half.onnx")
 
 
-main()
+if __name__ == "__main__":
+    main()
