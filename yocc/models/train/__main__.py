@@ -16,10 +16,11 @@ import click
 @click.option("--rate", type=float, default=2e-3, show_default=True)
 @click.option("--sparsity", type=float, default=0.0, show_default=True, help="L1 on BatchNorm's scales.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="Where to compute, such as cuda.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 def main(
     out: Path, drawings: Path | None, start: Path | None, steps: int, scenes: int, rate: float, sparsity: float,
-    seed: int, threads: int,
+    seed: int, device: str, threads: int,
 ) -> None:  # fmt: skip
     """Train the demo detector and write detector.onnx and, with weights in half precision, detector_half.onnx.
 
@@ -40,7 +41,7 @@ def main(
 
     torch.set_num_threads(threads)
     recipe = Recipe(steps=steps, scenes=scenes, rate=rate, sparsity=sparsity, seed=seed)
-    network = train(recipe, out, drawings=drawings or out, start=start)
+    network = train(recipe, out, drawings=drawings or out, start=start, device=device)
     model = to_graph(network, CLASSES, size=recipe.size)
     onnx.save(model, out / "detector.onnx")
     onnx.save(store_half(model), out / "detector_half.onnx")

@@ -83,6 +83,7 @@ def train(
     *,
     drawings: Path,
     start: Path | None = None,
+    device: str = "cpu",
     every: int = 250,
     say: Callable[[str], None] = print,
 ) -> YoloV5:
@@ -93,6 +94,7 @@ def train(
         folder: gets `checkpoint.pt` and `curve.jsonl`.
         drawings: folder that keeps the drawn scenes.
         start: a checkpoint whose averaged weights to begin with, instead of random ones.
+        device: where to compute, such as "cpu" or "cuda"; the result differs in the last digits.
         every: steps between checkpoints.
         say: shows progress.
 
@@ -104,16 +106,16 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    network: YoloV5 = YoloV5(classes=len(CLASSES)).to(memory_format=torch.channels_last)
+    network: YoloV5 = YoloV5(classes=len(CLASSES)).to(device, memory_format=torch.channels_last)
     if start is not None:
-        network.load_state_dict(torch.load(start, weights_only=True)["averaged"])
+        network.load_state_dict(torch.load(start, map_location=device, weights_only=True)["averaged"])
     averaged: YoloV5 = copy.deepcopy(network).eval()
     optimizer = torch.optim.AdamW(_groups(network, recipe.decay), lr=recipe.rate)
     first = _resume(folder / CHECKPOINT, recipe, network, averaged, optimizer)
     penalties = {name: recipe.sparsity * cost for name, cost in channel_costs(network, recipe.size).items()}
     began, seen = time.monotonic(), 0
-    total = torch.zeros(3)
-    for step, (pictures, targets) in _batches(recipe, drawings, first):
+    total = torch.zeros(3, device=device)
+    for step, (pictures, targets) in _batches(recipe, drawings, first, device):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate_at(step)
         total += _step(network.train(), optimizer, recipe, penalties, pictures, targets)
@@ -135,21 +137,21 @@ def train(
             say(json.dumps(entry))
             _save(folder / CHECKPOINT, recipe, step + 1, network, averaged, optimizer)
             began, seen = time.monotonic(), 0
-            total = torch.zeros(3)
+            total = torch.zeros(3, device=device)
     return averaged
 
 
 def load_averaged(path: Path) -> YoloV5:
     """The averaged network of a checkpoint, in evaluation mode."""
     network: YoloV5 = YoloV5(classes=len(CLASSES)).eval()
-    network.load_state_dict(torch.load(path, weights_only=True)["averaged"])
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["averaged"])
     return network
 
 
 def scale_quantiles(network: nn.Module) -> list[float]:
     """10, 25, 40, 50 and 75 % quantiles of the absolute BatchNorm scales."""
     scales = torch.cat([layer.weight.detach().abs() for layer in _norms(network)])
-    quantiles = torch.quantile(scales, torch.tensor([0.1, 0.25, 0.4, 0.5, 0.75]))
+    quantiles = torch.quantile(scales.cpu(), torch.tensor([0.1, 0.25, 0.4, 0.5, 0.75]))
     return [round(float(value), 4) for value in quantiles]
 
 
@@ -172,7 +174,7 @@ def channel_costs(network: nn.Module, size: int) -> dict[str, float]:
     ]
     training = network.training
     with torch.no_grad():
-        network.eval()(torch.zeros(1, 3, size, size))
+        network.eval()(torch.zeros(1, 3, size, size, device=next(network.parameters()).device))
     network.train(training)
     for hook in hooks:
         hook.remove()
@@ -196,7 +198,7 @@ def _step(
     pictures: Tensor,
     targets: Tensor,
 ) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.half):
+    with torch.autocast(pictures.device.type, torch.bfloat16, enabled=recipe.half):
         logits = network(pictures)
     loss, parts = detection_loss([rows.float() for rows in logits], targets, LossWeights(), recipe.size)
     optimizer.zero_grad(set_to_none=True)
@@ -211,13 +213,13 @@ def _step(
     return parts
 
 
-def _batches(recipe: Recipe, drawings: Path, first: int) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
+def _batches(recipe: Recipe, drawings: Path, first: int, device: str) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
     """Batches from step `first` on, drawn by another process."""
     steps = _Steps(recipe, drawings, first)
     loader = torch.utils.data.DataLoader(steps, batch_size=None, num_workers=1, prefetch_factor=8)
     for place, (pictures, targets) in enumerate(loader):
         # Channels-last memory is how pictures come.
-        yield first + place, (pictures.permute(0, 3, 1, 2).float() / 255, targets)
+        yield first + place, (pictures.to(device).permute(0, 3, 1, 2).float() / 255, targets.to(device))
 
 
 class _Steps(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
@@ -265,7 +267,7 @@ def _resume(
 ) -> int:
     if not path.exists():
         return 0
-    saved = torch.load(path, weights_only=True)
+    saved = torch.load(path, map_location="cpu", weights_only=True)
     if saved["recipe"] != asdict(recipe):
         raise OptionError(f"{path} belongs to another recipe, {saved['recipe']}.", "Use another folder.")
     network.load_state_dict(saved["network"])

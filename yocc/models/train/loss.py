@@ -80,7 +80,7 @@ def detection_loss(logits: list[Tensor], targets: Tensor, weights: LossWeights, 
             box = box + (1 - overlap).mean()
             present[found.images, found.anchors, found.rows, found.columns] = overlap.detach().clamp(0)
             wanted = torch.zeros_like(chosen[:, 5:])
-            wanted[torch.arange(len(wanted)), found.classes] = 1
+            wanted[torch.arange(len(wanted), device=wanted.device), found.classes] = 1
             classes = classes + cross_entropy(chosen[:, 5:], wanted)
         objectness = objectness + _BALANCE[level] * cross_entropy(rows[..., 4], present)
     count = logits[0].shape[-1] - 5
