@@ -1,0 +1,1 @@
+"""Training of the demo detector in PyTorch; needs the extra `yocc[torch]`."""
