@@ -76,7 +76,7 @@ def time_against(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Timing:
-    """Time a model against the one it was made from, both with the runtime of the first."""
+    """Time a model in its target's runtime against the one it was made from, a plain ONNX file in onnxruntime."""
     compiled = find_model(model)
     original = original_of(compiled, against)
     anatomy = examine_model(original)

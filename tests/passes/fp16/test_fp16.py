@@ -24,7 +24,9 @@ HALF = np.float16
 
 
 def context(arrays: list[Arrays] | None = None) -> PassContext:
-    return feeding.context(feeds=None if arrays is None else feeding.Pictures(arrays))
+    return feeding.context(
+        Target("test", rest_is_fp16=True), feeds=None if arrays is None else feeding.Pictures(arrays)
+    )
 
 
 def halved(graph: Graph, ctx: PassContext | None = None, *, tolerance: float = 2e-3) -> PassContext:
@@ -261,6 +263,16 @@ def test_scales_of_quantized_layers_become_half_together_with_the_data() -> None
             assert [tensor.dtype for tensor in node.inputs] == [HALF, HALF, HALF]
             assert node.inputs[2].values.dtype == HALF, "an int32 bias becomes a constant"
     assert ctx.details["fp16"]["macs"]["int8"] == 1.0
+
+
+def test_a_target_that_computes_the_rest_in_single_is_left_alone_with_a_warning() -> None:
+    graph = quantized(0.03, np.ones(W, np.int8))
+    before = ops(graph)
+    ctx = feeding.context(Target("singles"))
+    assert Fp16().run(graph, ctx) == 0
+    assert ops(graph) == before
+    assert [note.level for note in ctx.notes] == ["warning"]
+    assert "'singles'" in ctx.notes[0].message
 
 
 def test_vanishing_scale_is_raised_and_its_codes_rewritten() -> None:

@@ -53,6 +53,13 @@ class Fp16(Pass):
         Raises:
             ModelError: the graph has Q/DQ pairs and cannot be raised to opset 19.
         """
+        if _has_codes(graph) and not ctx.target.rest_is_fp16:
+            ctx.note(
+                f"The target {ctx.target.name!r} computes what is not int8 in fp32; half precision would only slow it down "
+                "and was left out.",
+                level="warning",
+            )
+            return 0
         _raise_opset(graph, ctx)
         magnitudes = measure(graph, ctx, self.pictures)
         declared = declared_types(graph)
@@ -69,9 +76,13 @@ class Fp16(Pass):
         return rewrites
 
 
+def _has_codes(graph: Graph) -> bool:
+    return any(node.op in ("QuantizeLinear", "DequantizeLinear") for node in graph.nodes)
+
+
 def _raise_opset(graph: Graph, ctx: PassContext) -> None:
     """fp16 scales need a newer opset, but only a graph that has scales does."""
-    if graph.opset >= _QDQ_OPSET or not any(node.op in ("QuantizeLinear", "DequantizeLinear") for node in graph.nodes):
+    if graph.opset >= _QDQ_OPSET or not _has_codes(graph):
         return
     ctx.note(f"Raised the opset from {graph.opset} to {_QDQ_OPSET}, which fp16 scales need.")
     newer = convert_opset(graph, _QDQ_OPSET)
