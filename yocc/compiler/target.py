@@ -76,7 +76,8 @@ class Target:
         last_layers: `float` leaves the last layers in front of the decoding alone; `int8` codes what enters them and
             their weights, never what leaves them, where scores and coordinates of different magnitude share a tensor.
         grouped: whether convolutions of several groups, depthwise ones apart, compute in int8 or stay float.
-        rest_is_fp16: whether `fp16` converts what `quantize` left out of int8; a target that computes that in fp32 says no.
+        rest_is_fp16: whether `fp16` converts what `quantize` left out of int8; a target that computes that in fp32
+            says no.
     """
 
     name: str

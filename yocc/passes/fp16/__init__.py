@@ -55,8 +55,8 @@ class Fp16(Pass):
         """
         if _has_codes(graph) and not ctx.target.rest_is_fp16:
             ctx.note(
-                f"The target {ctx.target.name!r} computes what is not int8 in fp32; half precision would only slow it down "
-                "and was left out.",
+                f"The target {ctx.target.name!r} computes what is not int8 in fp32; half precision would only slow it "
+                "down and was left out.",
                 level="warning",
             )
             return 0
