@@ -16,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,29 +42,37 @@ def main() -> None:
     models, images = options.data / "models", options.data / "images"
     calibration = ["--calib", str(images / "calib178")]
     scored = ["--eval", str(images / "val128" / "images")]
-    sections = [
-        "# The road from model to artifact",
+    names = ("yolov5n", "yolov5n_bn")
+    intro = (
         f"Made by `python {' '.join(sys.argv)}` on {os.cpu_count()} cores. The machine is shared: times are one run "
-        "each, speeds are ratios of interleaved medians.",
-        "## `--prune 0.4 --int8 --recover none --calib calib178`",
-        table([road(models / f"{name}.onnx", calibration) for name in YOLOV5N]),
-        "## Pruning with recovery, `--calib calib178`, refitted in closed form on 96 pictures without labels",
-        table([recovery(models / "yolov5n.onnx", share, [*calibration, *scored]) for share in ("0.1", "0.2", "0.4")]),
-        "## `--int8` and `--fp16`",
-        table(
-            [accuracy(models / f"{name}.onnx", ["--int8", *calibration, *scored]) for name in ("yolov5n", "yolov5n_bn")]
-            + [accuracy(models / "yolov5n.onnx", ["--int8", *scored])]
-            + [
-                accuracy(models / f"{name}.onnx", ["--fp16", *calibration, *scored])
-                for name in ("yolov5n", "yolov5n_bn")
-            ]
-        ),
-        "## Memory and the number of calibration pictures",
-        table([memory(models / "yolov5n.onnx", [*calibration, "--count", str(count)]) for count in (16, 178)]),
-        "## A large model without pictures",
-        table([large()]),
-    ]
-    options.output.write_text("\n\n".join(sections) + "\n")
+        "each, speeds are ratios of interleaved medians."
+    )
+    plan: dict[str, list[Callable[[], dict[str, str]]]] = {
+        "`--int8` and `--fp16`": [
+            *(partial(accuracy, models / f"{name}.onnx", ["--int8", *calibration, *scored]) for name in names),
+            partial(accuracy, models / "yolov5n.onnx", ["--int8", *scored]),
+            *(partial(accuracy, models / f"{name}.onnx", ["--fp16", *calibration, *scored]) for name in names),
+        ],
+        "`--prune 0.4 --int8 --recover none --calib calib178`": [
+            partial(road, models / f"{name}.onnx", calibration) for name in YOLOV5N
+        ],
+        "Memory and the number of calibration pictures, `--int8`": [
+            partial(memory, models / "yolov5n.onnx", [*calibration, "--count", str(count)]) for count in (16, 178)
+        ],
+        "A large model without pictures": [large],
+        "Pruning with recovery, `--calib calib178`: refitted in closed form on 96 pictures without labels": [
+            partial(recovery, models / "yolov5n.onnx", share, [*calibration, *scored])
+            for share in ("0.2", "0.4", "0.1")
+        ],
+    }
+    done = ["# The road from model to artifact", intro]
+    for title, runs in plan.items():
+        rows: list[dict[str, str]] = []
+        for run in runs:
+            rows.append(run())
+            # Written after each row: a long benchmark that is interrupted keeps what it has measured.
+            options.output.write_text("\n\n".join([*done, f"## {title}", table(rows)]) + "\n")
+        done += [f"## {title}", table(rows)]
     print(options.output.read_text())
 
 
