@@ -116,6 +116,12 @@ def show_json(content: Any) -> None:
     click.echo(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def show_tables(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[str]]]]) -> None:
+    """Print tables, each a title, columns and rows."""
+    for title, columns, rows in tables:
+        show_table(title, columns, rows)
+
+
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on standard output, as wide as its content where that is not a terminal.
 

@@ -1,0 +1,49 @@
+"""The command line: read options, call the library, print. The only place that ends the process."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+import click
+
+from yocc import __version__
+from yocc.cli.building import build
+from yocc.cli.compile import compile_command
+from yocc.cli.judging import bench, compare, evaluate
+from yocc.cli.looking import inspect, passes, targets
+from yocc.commands.terminal import INTERRUPTED_EXIT, Commands
+
+_TERMINATED_EXIT = 143
+"""128 + SIGTERM, as shells count."""
+
+
+def main() -> None:
+    """Entry point of the command `yocc`."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        cli(prog_name="yocc")
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED_EXIT) from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="yocc")
+def cli() -> None:
+    """Compress trained ONNX models without their training code.
+
+    \b
+    Examples:
+      yocc inspect model.onnx
+      yocc compile model.onnx --prune 0.4 --int8 --calib pictures/ -o out/
+      yocc eval out/ --data pictures/ --against model.onnx
+    """
+
+
+for command in (compile_command, inspect, evaluate, compare, bench, build, targets, passes):
+    cli.add_command(command)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 # the signature of a handler
+    """Unwind, so that what was half-written is removed."""
+    raise SystemExit(_TERMINATED_EXIT)

@@ -1,0 +1,118 @@
+"""Commands that judge a model: `yocc eval`, `yocc compare`, `yocc bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from yocc.cli.options import against_option, common, path_argument, shape_option, threads_option
+from yocc.commands.terminal import Bars, Settings, show_json, show_tables
+
+
+@click.command("eval")
+@click.argument("model", type=path_argument)
+@click.option("--data", required=True, type=path_argument, help="Folder of pictures, or a yocc array file.")
+@click.option("--labels", type=path_argument, help="COCO JSON or folder of YOLO text files [default: beside].")
+@against_option
+@threads_option
+@common
+@click.pass_obj
+def evaluate(
+    settings: Settings, model: Path, data: Path, labels: Path | None, against: Path | None, threads: int | None
+) -> None:
+    """Score the detector MODEL.
+
+    mAP against labels, or with --against how well it finds what the original finds.
+
+    \b
+    Examples:
+      yocc eval out/ --data val/images --labels val/labels
+      yocc eval out/ --data pictures/ --against model.onnx
+    """
+    from yocc.commands.judging import against_labels, against_original
+    from yocc.commands.reading import fidelity_tables, score_tables
+    from yocc.compiler.report import plain
+
+    bars = Bars()
+    if against is not None:
+        facts = against_original(model, against, data, count=None, threads=threads, progress=bars)
+        tables, content = fidelity_tables(facts), plain(facts)
+    else:
+        scores = against_labels(model, data, labels, threads=threads, progress=bars)
+        tables, content = score_tables(scores), plain(scores)
+    if settings.as_json:
+        show_json(content)
+        return
+    show_tables(tables)
+
+
+@click.command()
+@click.argument("model", type=path_argument)
+@against_option
+@click.option("--data", type=path_argument, help="Pictures or .npz to compare on [default: pictures yocc draws].")
+@click.option("--count", type=int, default=16, show_default=True, help="Samples to compare on.")
+@threads_option
+@common
+@click.pass_obj
+def compare(
+    settings: Settings, model: Path, against: Path | None, data: Path | None, count: int, threads: int | None
+) -> None:
+    """Compare outputs with the original's.
+
+    Output by output, boxes and scores of a detector apart, and the detections themselves.
+
+    \b
+    Examples:
+      yocc compare out/ --data pictures/
+      yocc compare compressed.onnx --against model.onnx --data pictures/ --count 8
+    """
+    from yocc.commands.judging import against_original
+    from yocc.commands.reading import fidelity_tables
+    from yocc.compiler.report import plain
+
+    facts = against_original(model, against, data, count=count, threads=threads, progress=Bars())
+    if settings.as_json:
+        show_json(plain(facts))
+        return
+    show_tables(fidelity_tables(facts))
+
+
+@click.command()
+@click.argument("model", type=path_argument)
+@against_option
+@click.option("--rounds", type=click.IntRange(1), default=30, show_default=True, help="How often each is timed.")
+@click.option("--data", type=path_argument, help="Pictures or .npz to run on [default: random numbers].")
+@shape_option
+@threads_option
+@common
+@click.pass_obj
+def bench(
+    settings: Settings,
+    model: Path,
+    against: Path | None,
+    rounds: int,
+    data: Path | None,
+    input_shapes: dict[str, tuple[int, ...]],
+    threads: int | None,
+) -> None:
+    """Time MODEL against the original.
+
+    Both run in alternation, so that what disturbs the machine disturbs both.
+
+    \b
+    Examples:
+      yocc bench out/
+      yocc bench compressed.onnx --against model.onnx --threads 1 --rounds 50
+    """
+    from yocc.commands.judging import time_against
+    from yocc.commands.reading import timing_tables
+    from yocc.compiler.report import plain
+
+    timing = time_against(
+        model, against, data=data, rounds=rounds, input_shapes=input_shapes, threads=threads, progress=Bars()
+    )
+    if settings.as_json:
+        show_json(plain(timing))
+        return
+    show_tables(timing_tables(timing))

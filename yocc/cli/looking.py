@@ -1,0 +1,78 @@
+"""Commands that only look: `yocc inspect`, `yocc targets`, `yocc passes`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from yocc.cli.options import common, path_argument, shape_option, target_option, target_options
+from yocc.commands.terminal import Settings, show_json, show_tables
+
+
+@click.command()
+@click.argument("model", type=path_argument)
+@target_option
+@target_options
+@shape_option
+@common
+@click.pass_obj
+def inspect(
+    settings: Settings, model: Path, target: str, options: dict[str, str], input_shapes: dict[str, tuple[int, ...]]
+) -> None:
+    """Show what MODEL is made of.
+
+    Its layers, what they cost, which are coupled, and what can be pruned or quantized and why not.
+
+    \b
+    Examples:
+      yocc inspect model.onnx
+      yocc inspect model.onnx --json
+    """
+    from yocc.commands.inspection import inspect_model
+    from yocc.commands.opening import find_model
+    from yocc.commands.reading import inspection_tables
+    from yocc.compiler.graph import load
+    from yocc.compiler.report import plain
+    from yocc.runtime.registry import find_backend
+
+    wanted = find_backend(target).target(options)
+    inspection = inspect_model(load(find_model(model).artifact.model), wanted, input_shapes)
+    if settings.as_json:
+        show_json(plain(inspection))
+        return
+    show_tables(inspection_tables(inspection))
+
+
+@click.command()
+@common
+@click.pass_obj
+def targets(settings: Settings) -> None:
+    """List targets and their options.
+
+    \b
+    Examples:
+      yocc targets
+    """
+    from yocc.commands.listing import target_list
+    from yocc.commands.reading import target_tables
+
+    found = target_list()
+    show_tables(target_tables(found)) if not settings.as_json else show_json(found)
+
+
+@click.command()
+@common
+@click.pass_obj
+def passes(settings: Settings) -> None:
+    """List passes and their options.
+
+    \b
+    Examples:
+      yocc passes
+    """
+    from yocc.commands.listing import pass_list
+    from yocc.commands.reading import pass_tables
+
+    found = pass_list()
+    show_tables(pass_tables(found)) if not settings.as_json else show_json(found)

@@ -1,0 +1,71 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from yocc.commands.terminal import Settings
+
+
+def _set(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def set_it(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        root = ctx.find_root()
+        root.obj = root.obj or Settings()
+        if value:
+            setattr(root.obj, name, True)
+
+    return set_it
+
+
+def common(command: Callable[..., None]) -> Callable[..., None]:
+    """Options every command has."""
+    for flags, name, text in (
+        (("-v", "--verbose"), "verbose", "Say more, and show where an error comes from."),
+        (("--json",), "as_json", "Print JSON on standard output and nothing else there."),
+    ):
+        command = click.option(
+            *flags, name, is_flag=True, is_eager=True, expose_value=False, callback=_set(name), help=text
+        )(command)
+    return command
+
+
+def _pairs(kind: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], dict[str, str]]:
+    def split(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+        pairs = {}
+        for value in values:
+            name, equals, text = value.partition("=")
+            if not name or not equals:
+                raise click.BadParameter(f"{value!r} is not of the form {kind}.")
+            pairs[name] = text
+        return pairs
+
+    return split
+
+
+def _shapes(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    for name, text in _pairs("NAME=1,3,640,640")(ctx, parameter, values).items():
+        sizes = text.split(",")
+        if not all(size.isascii() and size.isdigit() and int(size) > 0 for size in sizes):
+            raise click.BadParameter(f"{text!r} is not a shape such as 1,3,640,640.")
+        shapes[name] = tuple(map(int, sizes))
+    return shapes
+
+
+path_argument = click.Path(path_type=Path)
+target_option = click.option("--target", default="onnxruntime", show_default=True, help="What to compile for.")
+target_options = click.option(
+    "-O", "--target-option", "options", multiple=True, metavar="NAME=VALUE", callback=_pairs("NAME=VALUE"),
+    help="An option of the target; `yocc targets` lists them.",
+)  # fmt: skip
+shape_option = click.option(
+    "--input-shape", "input_shapes", multiple=True, metavar="NAME=1,3,640,640", callback=_shapes,
+    help="Shape of an input whose shape the model leaves open.",
+)  # fmt: skip
+threads_option = click.option("--threads", type=click.IntRange(1), help="Threads to run models with [default: all].")
+against_option = click.option(
+    "--against", type=path_argument, help="The original model [default: the one a yocc folder was compiled from]."
+)
