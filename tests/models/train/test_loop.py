@@ -8,14 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra yocc[torch] is not installed")
 
-from yocc.compiler.cost import layer_costs, totals  # noqa: E402 # after the test for torch
-from yocc.compiler.graph import load  # noqa: E402
-from yocc.compiler.shapes import concrete_shapes  # noqa: E402
-from yocc.errors import OptionError  # noqa: E402
-from yocc.models.street import CLASSES  # noqa: E402
-from yocc.models.train.loop import CHECKPOINT, CURVE, Recipe, channel_costs, load_averaged, train  # noqa: E402
-from yocc.models.train.network import YoloV5  # noqa: E402
-from yocc.models.yolov5 import build_yolov5  # noqa: E402
+from yocc.errors import OptionError  # noqa: E402 # after the test for torch
+from yocc.models.train.loop import CHECKPOINT, CURVE, DOOMED, Recipe, load_averaged, train  # noqa: E402
 
 RECIPE = Recipe(steps=6, batch=2, scenes=4, size=64, warm_up=2, half=False)
 
@@ -67,30 +61,24 @@ def test_training_learns_a_few_scenes_by_heart(tmp_path: Path) -> None:
     )
 
 
-def test_sparsity_shrinks_the_scales(tmp_path: Path) -> None:
+def test_doomed_channels_die_and_no_others(tmp_path: Path) -> None:
     train(RECIPE, tmp_path / "start", drawings=tmp_path, say=_silent)
-    start = tmp_path / "start" / CHECKPOINT
-    sums = {}
-    for sparsity in (0.0, 1.0):
-        folder = tmp_path / f"{sparsity}"
-        network = train(replace(RECIPE, sparsity=sparsity), folder, drawings=tmp_path, start=start, say=_silent)
-        sums[sparsity] = sum(float(m.weight.detach().abs().sum()) for m in network.modules() if hasattr(m, "momentum"))
-    assert sums[1.0] < sums[0.0]
+    recipe = replace(RECIPE, prune=0.3, sparsity=1e4)
+    folder, start = tmp_path / "sparse", tmp_path / "start" / CHECKPOINT
+    train(recipe, folder, drawings=tmp_path, start=start, say=_silent)
+    trained = torch.load(folder / CHECKPOINT, weights_only=True)["network"]
+    for name, doomed in torch.load(folder / DOOMED, weights_only=True).items():
+        for part in ("weight", "bias"):
+            values = trained[f"{name}.{part}"]
+            assert not values[doomed].any()
+            assert values[~doomed].any()
 
 
-def test_a_channel_costs_its_share_of_macs_and_parameters() -> None:
-    network = YoloV5(classes=len(CLASSES))
-    before = {name: values.clone() for name, values in network.state_dict().items()}
-    costs = channel_costs(network, 64)
-    norms = {name: layer.num_features for name, layer in network.named_modules() if hasattr(layer, "num_features")}
-    assert set(costs) == set(norms)
-    assert sum(costs[name] * count for name, count in norms.items()) / sum(norms.values()) == pytest.approx(1)
-    graph = load(build_yolov5("n", classes=len(CLASSES), size=64).SerializeToString())
-    assert costs["model.0.bn"] > 5 * costs["model.23.cv1.bn"] > 0
-    counted = totals(layer_costs(graph, concrete_shapes(graph, {})))
-    own = (32 * 32 * 16 * 108 / counted.macs + 16 * 108 / counted.parameters) / 2 * sum(norms.values()) / 16
-    assert costs["model.0.bn"] == pytest.approx(own, rel=0.05)
-    assert all(torch.equal(values, before[name]) for name, values in network.state_dict().items())
+def test_the_penalty_rises_to_outweigh_the_optimizer() -> None:
+    recipe = Recipe(steps=100, warm_up=0, rate=1.0, prune=0.4)
+    assert recipe.shrinkage_at(0) == 0
+    assert recipe.shrinkage_at(10) < recipe.rate_at(10)
+    assert all(recipe.shrinkage_at(step) > recipe.rate_at(step) for step in range(50, 100))
 
 
 def test_a_start_is_where_a_training_begins(tmp_path: Path) -> None:
@@ -112,7 +100,8 @@ def test_the_rate_rises_and_falls() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"steps": 0}, {"rate": 0.0}, {"size": 100}, {"sparsity": -1.0}, {"batch": 5, "scenes": 4}]
+    "change",
+    [{"steps": 0}, {"rate": 0.0}, {"size": 100}, {"sparsity": -1.0}, {"prune": 1.0}, {"batch": 5, "scenes": 4}],
 )
 def test_bad_recipes_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(OptionError):

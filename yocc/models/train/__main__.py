@@ -11,15 +11,15 @@ import click
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for checkpoints and the model.")
 @click.option("--drawings", type=click.Path(path_type=Path), help="Folder that keeps drawn scenes [default: in --out].")
 @click.option("--start", type=click.Path(path_type=Path, exists=True), help="Checkpoint to begin with.")
-@click.option("--steps", type=int, default=20_000, show_default=True)
-@click.option("--scenes", type=int, default=12_000, show_default=True)
+@click.option("--steps", type=int, default=10_000, show_default=True)
+@click.option("--scenes", type=int, default=8_000, show_default=True)
 @click.option("--rate", type=float, default=2e-3, show_default=True)
-@click.option("--sparsity", type=float, default=0.0, show_default=True, help="L1 on BatchNorm's scales.")
+@click.option("--prune", type=float, default=0.0, show_default=True, help="Share of parameters and MACs to let die.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="Where to compute, such as cuda.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 def main(
-    out: Path, drawings: Path | None, start: Path | None, steps: int, scenes: int, rate: float, sparsity: float,
+    out: Path, drawings: Path | None, start: Path | None, steps: int, scenes: int, rate: float, prune: float,
     seed: int, device: str, threads: int,
 ) -> None:  # fmt: skip
     """Train the demo detector and write detector.onnx and, with weights in half precision, detector_half.onnx.
@@ -29,7 +29,7 @@ def main(
     \b
     Examples:
       python -m yocc.models.train --out plain/
-      python -m yocc.models.train --out sparse/ --start plain/checkpoint.pt --sparsity 6e-5 --drawings plain/
+      python -m yocc.models.train --out sparse/ --start plain/checkpoint.pt --prune 0.4 --steps 6000 --drawings plain/
     """  # noqa: D301 # click reads a real backspace as "do not wrap what follows"
     import onnx
     import torch
@@ -40,7 +40,7 @@ def main(
     from yocc.models.train.storage import store_half
 
     torch.set_num_threads(threads)
-    recipe = Recipe(steps=steps, scenes=scenes, rate=rate, sparsity=sparsity, seed=seed)
+    recipe = Recipe(steps=steps, scenes=scenes, rate=rate, prune=prune, seed=seed)
     network = train(recipe, out, drawings=drawings or out, start=start, device=device)
     model = to_graph(network, CLASSES, size=recipe.size)
     onnx.save(model, out / "detector.onnx")

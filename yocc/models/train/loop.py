@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from yocc.models.street import CLASSES
 from yocc.models.train.data import SceneStore
 from yocc.models.train.loss import LossWeights, detection_loss
 from yocc.models.train.network import YoloV5
+from yocc.models.train.sparsity import doomed_channels, shrink
 
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.jsonl"
+DOOMED = "doomed.pt"
 
 
 @dataclass(frozen=True)
@@ -37,23 +39,23 @@ class Recipe:
         decay: of the convolutions' weights, decoupled.
         warm_up: steps in which the rate rises.
         averaging: decay of the averaged weights.
-        sparsity: weight of the L1 penalty on the scales and shifts of BatchNorm (network slimming, Liu et al. 2017,
-            equation 1), times what a channel costs relative to the mean channel (as MorphNet weighs it, Gordon et al.
-            2018, equation 5): without that, the cheap channels of the coarse levels go and no MACs with them. The
-            shifts are penalised too, for a channel without scale must not leave a constant behind.
+        prune: share of the parameters and MACs whose channels are to die; 0 trains plainly.
+        sparsity: weight of the L1 penalty on the scales and shifts of those channels, relative to the learning rate. It
+            rises from 0 over the first half of the training and must end above 1 to outweigh a step of the optimizer.
         half: whether convolutions compute in bfloat16.
         seed: of weights and of the order of the scenes.
     """
 
-    steps: int = 20_000
+    steps: int = 10_000
     batch: int = 16
-    scenes: int = 12_000
+    scenes: int = 8_000
     size: int = 256
     rate: float = 2e-3
     decay: float = 0.02
     warm_up: int = 200
     averaging: float = 0.998
-    sparsity: float = 0.0
+    prune: float = 0.0
+    sparsity: float = 2.0
     half: bool = True
     seed: int = 0
 
@@ -61,6 +63,8 @@ class Recipe:
         for name in ("steps", "batch", "scenes", "size", "rate"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name} is {getattr(self, name)}.", "Use a number above 0.")
+        if not 0 <= self.prune < 1:
+            raise OptionError(f"prune is {self.prune}.", "Use a share from 0 on and below 1.")
         for name in ("decay", "warm_up", "sparsity", "seed"):
             if not getattr(self, name) >= 0:
                 raise OptionError(f"{name} is {getattr(self, name)}.", "Use 0 or more.")
@@ -68,6 +72,10 @@ class Recipe:
             raise OptionError(f"size is {self.size}.", "Use a multiple of 32.")
         if self.batch > self.scenes:
             raise OptionError(f"A batch of {self.batch} of {self.scenes} scenes.", "Use more scenes.")
+
+    def shrinkage_at(self, step: int) -> float:
+        """By how much the penalty moves a scale in a step."""
+        return self.rate_at(step) * self.sparsity * min(1.0, 2 * step / self.steps)
 
     def rate_at(self, step: int) -> float:
         """Linear warm-up, then half a cosine down to a hundredth."""
@@ -91,7 +99,7 @@ def train(
 
     Args:
         recipe: what to do.
-        folder: gets `checkpoint.pt` and `curve.jsonl`.
+        folder: gets `checkpoint.pt` and `curve.jsonl`, and `doomed.pt` when channels are to die.
         drawings: folder that keeps the drawn scenes.
         start: a checkpoint whose averaged weights to begin with, instead of random ones.
         device: where to compute, such as "cpu" or "cuda"; the result differs in the last digits.
@@ -112,13 +120,14 @@ def train(
     averaged: YoloV5 = copy.deepcopy(network).eval()
     optimizer = torch.optim.AdamW(_groups(network, recipe.decay), lr=recipe.rate)
     first = _resume(folder / CHECKPOINT, recipe, network, averaged, optimizer)
-    penalties = {name: recipe.sparsity * cost for name, cost in channel_costs(network, recipe.size).items()}
+    doomed = _doomed(folder, recipe, averaged) if recipe.prune else {}
     began, seen = time.monotonic(), 0
     total = torch.zeros(3, device=device)
     for step, (pictures, targets) in _batches(recipe, drawings, first, device):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate_at(step)
-        total += _step(network.train(), optimizer, recipe, penalties, pictures, targets)
+        total += _step(network.train(), optimizer, recipe, pictures, targets)
+        shrink(network, doomed, recipe.shrinkage_at(step))
         _average(averaged, network, recipe.averaging * (1 - math.exp(-(step + 1) / 300)))
         seen += recipe.batch
         if (step + 1) % every == 0 or step + 1 == recipe.steps:
@@ -155,46 +164,10 @@ def scale_quantiles(network: nn.Module) -> list[float]:
     return [round(float(value), 4) for value in quantiles]
 
 
-def channel_costs(network: nn.Module, size: int) -> dict[str, float]:
-    """What one channel of each normalised convolution costs, by the BatchNorm's name.
-
-    The mean of its shares of the MACs and of the parameters, its own filter only, in units of the mean channel's.
-
-    Args:
-        network: a detector.
-        size: input pixels per side.
-    """
-    macs: dict[str, float] = {}
-    hooks = [
-        module.register_forward_hook(
-            lambda layer, _, output, name=name: macs.update({name: output[0, 0].numel() * layer.weight.numel()})
-        )
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d) and module.bias is None
-    ]
-    training = network.training
-    with torch.no_grad():
-        network.eval()(torch.zeros(1, 3, size, size, device=next(network.parameters()).device))
-    network.train(training)
-    for hook in hooks:
-        hook.remove()
-    convolutions = {name: network.get_submodule(name) for name in macs}
-    parameters = {name: layer.weight.numel() for name, layer in convolutions.items()}
-    shares = {
-        name: (macs[name] / sum(macs.values()) + parameters[name] / sum(parameters.values())) / 2 for name in macs
-    }
-    channels = sum(layer.out_channels for layer in convolutions.values())
-    return {
-        f"{name.removesuffix('conv')}bn": share * channels / convolutions[name].out_channels
-        for name, share in shares.items()
-    }
-
-
 def _step(
     network: YoloV5,
     optimizer: torch.optim.Optimizer,
     recipe: Recipe,
-    penalties: Mapping[str, float],
     pictures: Tensor,
     targets: Tensor,
 ) -> Tensor:
@@ -204,11 +177,6 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     (loss / len(pictures)).backward()
     nn.utils.clip_grad_norm_(network.parameters(), 10.0)
-    if recipe.sparsity:
-        for name, penalty in penalties.items():
-            for parameter in network.get_submodule(name).parameters():
-                assert parameter.grad is not None
-                parameter.grad += penalty * parameter.detach().sign()
     optimizer.step()
     return parts
 
@@ -233,6 +201,15 @@ class _Steps(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
         batch = self._store.batch(self._first + place, self._recipe.batch, self._recipe.seed)
         return torch.from_numpy(batch.pictures), torch.from_numpy(batch.targets)
+
+
+def _doomed(folder: Path, recipe: Recipe, network: YoloV5) -> dict[str, Tensor]:
+    """The channels to let die, decided once, when the training starts."""
+    path = folder / DOOMED
+    if not path.exists():
+        torch.save(doomed_channels(network, recipe.prune, recipe.size), path)
+    channels: dict[str, Tensor] = torch.load(path, weights_only=True)
+    return channels
 
 
 def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
