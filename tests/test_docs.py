@@ -116,7 +116,7 @@ def test_the_main_job_of_the_readme_runs_once_installed(tmp_path: Path, environm
     work = tmp_path / "work"
     work.mkdir()
     _run(["bash", "-euo", "pipefail", "-c", job], work, environment)
-    assert (work / "yolov5n_small" / "model.onnx").is_file()
+    assert (work / "yocc_demo" / "compiled" / "model.onnx").is_file()
 
 
 def test_there_is_one_line_for_each_set_up() -> None:

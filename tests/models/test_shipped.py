@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+import yocc.models.shipped
+from yocc.compiler.graph import load
+from yocc.errors import ModelError, OptionError
+from yocc.models.profile import find_profile
+from yocc.models.shipped import SHIPPED, shipped_detector
+from yocc.models.street import CLASSES, write
+from yocc.runtime.metrics import evaluate
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_detector_is_a_checked_yolov5_with_batch_norm(name: str) -> None:
+    path = shipped_detector(name)
+    onnx.checker.check_model(str(path), full_check=True)
+    graph = load(path)
+    profile = find_profile(graph)
+    assert profile is not None
+    assert profile.family == "yolov5"
+    assert profile.classes == CLASSES
+    assert sum(node.op == "BatchNormalization" for node in graph.nodes) == 57
+
+
+def test_together_they_are_small() -> None:
+    assert sum(shipped_detector(name).stat().st_size for name in SHIPPED) < 12e6
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_detector_finds_what_is_there(name: str, tmp_path: Path) -> None:
+    from yocc.commands.opening import examine_model, find_model
+
+    write(tmp_path, "test", 24, size=256)
+    model = find_model(shipped_detector(name))
+    profile = examine_model(model).profile
+    assert profile is not None
+    with model.session(threads=1) as session:
+        scores = evaluate(session, profile, tmp_path / "images")
+    assert 0.45 < scores.map50_95 < 0.9
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(OptionError, match="plain, sparse"):
+        shipped_detector("large")
+
+
+def test_a_missing_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yocc.models.shipped, "__file__", str(tmp_path / "shipped.py"))
+    with pytest.raises(ModelError, match=r"street_yolov5n_plain\.onnx"):
+        shipped_detector("plain")

@@ -1,0 +1,44 @@
+"""`yocc demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from yocc.cli.options import common, path_argument, threads_option
+from yocc.commands.terminal import Bars, Settings, say, show_tables, warn
+
+
+@click.command()
+@click.option(
+    "--scenes", type=click.IntRange(1), default=200, show_default=True, help="Scenes to score both models on."
+)
+@threads_option
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
+@click.option("-o", "--out", type=path_argument, default=Path("yocc_demo"), show_default=True, help="Folder to write.")
+@common
+@click.pass_obj
+def demo(settings: Settings, scenes: int, threads: int | None, seed: int, out: Path) -> None:
+    """Compress the detector that comes with yocc.
+
+    Draws street scenes, compiles a YOLOv5n trained on such scenes with --prune 0.4 --int8, scores and times the
+    original and the compressed model, and draws what both find side by side. Needs no network and takes about a minute.
+
+    \b
+    Examples:
+      yocc demo
+      yocc demo --scenes 500 --threads 1 -o demo/
+    """
+    from yocc.commands.demo import DemoPlan, closing_lines, demo_table, run_demo
+    from yocc.compiler.observers import timing
+
+    done = run_demo(out, DemoPlan(test=scenes, threads=threads, seed=seed), progress=Bars(), observers=[timing(say)])
+    for text in done.report.warnings:
+        warn(text)
+    if settings.as_json:
+        click.echo(done.report.to_json(), nl=False)
+        return
+    show_tables([demo_table(done)])
+    for line in closing_lines(done, out):
+        click.echo(line)
