@@ -213,7 +213,7 @@ def test_ratio_that_cannot_be_meant_is_refused(ratio: float) -> None:
 
 def test_recovery_folds_first_and_refits_before_coding() -> None:
     spec = pipeline_spec(0.4, True, False, None, "reconstruct")
-    assert spec == "fp32,simplify,fuse,prune{ratio=0.4,criterion=reconstruction},recover,quantize"
+    assert spec == "fp32,simplify,fuse,prune{ratio=0.4,criterion=effect},recover,quantize"
 
 
 def test_no_recovery_is_pruning_by_weights() -> None:

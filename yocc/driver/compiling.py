@@ -120,6 +120,7 @@ def compile_model(
             executor=reference_executor(threads=threads, optimize=True),
             protected=frozenset() if subject.profile is None else subject.profile.protected,
             input_shapes=subject.shapes,
+            detection=None if subject.profile is None else subject.profile.detection,
             seed=seed,
             progress=progress,
         )
@@ -195,7 +196,7 @@ def pipeline_spec(
         raise OptionError("There is nothing to recover from.", "Give --prune as well, or leave --recover out.")
     steps = ["fp32", "simplify"]
     if recover == "reconstruct":
-        steps += ["fuse", f"prune{{ratio={prune!r},criterion=reconstruction}}", "recover"]
+        steps += ["fuse", f"prune{{ratio={prune!r},criterion=effect}}", "recover"]
     elif prune is not None:
         steps += [f"prune{{ratio={prune!r}}}", "fuse"]
     else:

@@ -25,7 +25,9 @@ class Prune(Pass):
 
     Attributes:
         ratio: share to remove, of both.
-        criterion: what says how much a channel matters; `reconstruction` looks at pictures, all others at weights.
+        criterion: what says how much a channel matters. `effect` and `reconstruction` look at pictures: they rank
+            channels by what the layers that read them cannot make up for, `effect` by what that does to the network's
+            outputs, `reconstruction` with all layers alike. All others look at weights.
         multiple: kept channel counts are multiples of this where that is reachable; the target's when None.
     """
 
@@ -33,7 +35,7 @@ class Prune(Pass):
     summary: ClassVar[str] = "remove channels until parameters and MACs both meet the target"
 
     ratio: float = 0.4
-    criterion: Literal["auto", "bn_gamma", "l1", "l2", "reconstruction"] = "auto"
+    criterion: Literal["auto", "bn_gamma", "l1", "l2", "reconstruction", "effect"] = "auto"
     multiple: int | None = None
 
     def __post_init__(self) -> None:

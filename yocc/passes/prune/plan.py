@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,17 +10,18 @@ import numpy as np
 
 from yocc.compiler.cost import Totals, layer_costs, totals
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import PassContext
+from yocc.compiler.passes import Feeds, PassContext
 from yocc.compiler.shapes import Shapes, concrete_shapes
 from yocc.errors import CalibrationError, PassError
 from yocc.passes.prune.allocate import Allocation, allocate
 from yocc.passes.prune.budget import capacity
 from yocc.passes.prune.channels import ChannelMap, map_channels
+from yocc.passes.prune.effect import effects
 from yocc.passes.prune.ranking import Ranking, rank_by_score
 from yocc.passes.prune.reconstruction import rank_by_reconstruction
 from yocc.passes.prune.saliency import CRITERIA, saliency
 
-CRITERION_NAMES = ("auto", *CRITERIA, "reconstruction")
+CRITERION_NAMES = ("auto", *CRITERIA, "reconstruction", "effect")
 """Everything that can say how much a channel matters."""
 
 
@@ -69,10 +71,11 @@ def plan_pruning(graph: Graph, ctx: PassContext, *, ratio: float, criterion: str
 
 
 def _rank(graph: Graph, shapes: Shapes, channels: ChannelMap, ctx: PassContext, criterion: str) -> list[Ranking]:
-    if criterion == "reconstruction":
+    if criterion in ("reconstruction", "effect"):
         if ctx.feeds is None or len(ctx.feeds) == 0:
-            raise CalibrationError("The criterion 'reconstruction' needs pictures.", "Give a folder with --calib.")
-        return rank_by_reconstruction(graph, shapes, channels, ctx.feeds, ctx)
+            raise CalibrationError(f"The criterion {criterion!r} needs pictures.", "Give a folder with --calib.")
+        weights = _effects(graph, shapes, ctx.feeds, ctx) if criterion == "effect" else None
+        return rank_by_reconstruction(graph, shapes, channels, ctx.feeds, ctx, effects=weights)
     scores = saliency(graph, channels, criterion)
     if np.isnan(np.concatenate([scores[group.classes] for group in channels.groups])).any():
         raise PassError(
@@ -80,3 +83,13 @@ def _rank(graph: Graph, shapes: Shapes, channels: ChannelMap, ctx: PassContext, 
             "Use criterion=auto or l2.",
         )
     return rank_by_score(channels.groups, scores)
+
+
+def _effects(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassContext) -> Mapping[str, Any] | None:
+    """What an error in each convolution costs; None, and a warning, where gradients do not reach."""
+    layers = [node.name for node in graph.nodes if node.op == "Conv"]
+    try:
+        return effects(graph, shapes, layers, feeds, ctx)
+    except PassError as error:
+        ctx.note(f"Each layer counts the same when channels are chosen: {error}", level="warning")
+        return None
