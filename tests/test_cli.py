@@ -38,7 +38,7 @@ def _run(*arguments: str) -> Result:
 
 
 def test_commands_are_those_promised() -> None:
-    assert COMMANDS == ["bench", "build", "compare", "compile", "eval", "inspect", "passes", "targets"]
+    assert COMMANDS == ["bench", "build", "check", "compare", "compile", "eval", "inspect", "passes", "targets"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from yocc.cli.options import common, path_argument, shape_option, target_option, target_options, threads_option
+from yocc.cli.options import (
+    common,
+    path_argument,
+    reports,
+    shape_option,
+    target_option,
+    target_options,
+    threads_option,
+)
 from yocc.commands.terminal import Bars, Settings, say, warn
 
 
 @click.command("compile")
 @click.argument("model", type=path_argument)
 @click.option("--prune", type=float, help="Share of parameters and of MACs to remove, such as 0.4.")
-@click.option("--int8", is_flag=True, help="Quantize weights and activations to 8 bits.")
-@click.option("--fp16", is_flag=True, help="Store and compute what is left in half precision.")
+@click.option("--int8/--no-int8", default=False, help="Quantize weights and activations to 8 bits.  [default: off]")
+@click.option("--fp16/--no-fp16", default=False, help="Store and compute the rest in half precision.  [default: off]")
 @click.option("--recover", type=click.Choice(["none", "reconstruct"]),
               help="How to give a pruned model back what it lost [default: reconstruct with --calib].")  # fmt: skip
 @click.option("--pipeline", help="The passes as text instead, such as 'simplify,prune{ratio=0.4},fuse'.")
@@ -31,6 +40,7 @@ from yocc.commands.terminal import Bars, Settings, say, warn
 @click.option("--bench/--no-bench", default=True, help="Time both models.  [default: on]")
 @threads_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
+@reports
 @click.option("--print-after", is_flag=True, help="Print the graph after each pass that changed it.")
 @click.option("-o", "--out", type=path_argument, help="Folder to write [default: <model>_yocc].")
 @common
@@ -54,24 +64,31 @@ def compile_command(
     bench: bool,
     threads: int | None,
     seed: int,
+    gates: tuple[str, ...],
+    junit_file: Path | None,
+    page: Path | None,
     print_after: bool,
     out: Path | None,
 ) -> None:
     """Compress MODEL into a folder.
 
-    The folder holds the compiled model and report.json; it appears when all is done, or not at all.
+    The folder holds the compiled model and report.json; it appears when all is done, or not at all. It is there too
+    when a gate does not hold.
 
     \b
     Examples:
       yocc compile model.onnx --prune 0.4 --int8 --calib pictures/ -o out/
-      yocc compile model.onnx --int8 --calib pictures/ --eval val/images -o out/
+      yocc compile model.onnx --int8 --calib pictures/ --eval val/images --gate 'map50_95>=-0.01'
       yocc compile model.onnx --pipeline 'simplify,prune{ratio=0.4},fuse' -o out/
     """
-    from yocc.commands.reading import summary
+    from yocc.commands.concluding import conclude, show_summary
+    from yocc.commands.publishing import require_writable
     from yocc.compiler.observers import printing, timing
     from yocc.driver import compile_model
+    from yocc.gates.gate import Outcome
 
-    observers = [timing(say)] + ([printing(say)] if print_after else [])
+    require_writable((junit_file, page))
+    observers = [] if settings.quiet else [timing(say)]
     report = compile_model(
         model,
         prune=prune,
@@ -91,8 +108,9 @@ def compile_command(
         fidelity=fidelity,
         bench=bench,
         threads=threads,
-        progress=Bars(),
-        observers=observers,
+        gates=gates,
+        progress=Bars(quiet=settings.quiet),
+        observers=observers + ([printing(say)] if print_after else []),
     )
     for text in report.warnings:
         warn(text)
@@ -100,8 +118,9 @@ def compile_command(
         for step in report.passes:
             for note in step.notes:
                 say(f"{note.origin}: {note.message}" + (f" ({note.node})" if note.node else ""))
+    content = json.loads(report.to_json())
     if settings.as_json:
         click.echo(report.to_json(), nl=False)
-        return
-    for line in summary(report):
-        click.echo(line)
+    elif not settings.quiet:
+        show_summary(content, report.model)
+    conclude(settings, content, [Outcome(**each) for each in report.gates], junit_file, page)
