@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from yocc.cli.config import config_option
 from yocc.cli.options import common, pairs, path_argument, reports
-from yocc.commands.terminal import Settings, show_json
+from yocc.commands.terminal import Settings, announce_config, show_json
 
 
 @click.command()
@@ -17,6 +18,7 @@ from yocc.commands.terminal import Settings, show_json
               help="An earlier report.json, or its folder: nothing may be worse than it was.")  # fmt: skip
 @click.option("--tolerance", "tolerances", multiple=True, metavar="METRIC=NUMBER", callback=pairs("METRIC=NUMBER"),
               help="By how much a metric may be worse than in the baseline [default: 0].")  # fmt: skip
+@config_option
 @common
 @click.pass_obj
 def check(
@@ -43,6 +45,7 @@ def check(
     from yocc.gates.baseline import parse_tolerances
     from yocc.gates.gate import parse_gates
 
+    announce_config(settings)
     bounds, allowed = parse_gates(gates), parse_tolerances(tolerances)
     require_writable((junit_file, page))
     content = read_report(folder)

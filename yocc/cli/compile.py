@@ -8,6 +8,7 @@ from typing import Literal
 
 import click
 
+from yocc.cli.config import config_option, outvoted
 from yocc.cli.options import (
     common,
     path_argument,
@@ -17,7 +18,7 @@ from yocc.cli.options import (
     target_options,
     threads_option,
 )
-from yocc.commands.terminal import Bars, Settings, say, warn
+from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
 
 
 @click.command("compile")
@@ -43,6 +44,7 @@ from yocc.commands.terminal import Bars, Settings, say, warn
 @reports
 @click.option("--print-after", is_flag=True, help="Print the graph after each pass that changed it.")
 @click.option("-o", "--out", type=path_argument, help="Folder to write [default: <model>_yocc].")
+@config_option
 @common
 @click.pass_obj
 def compile_command(
@@ -87,15 +89,17 @@ def compile_command(
     from yocc.driver import compile_model
     from yocc.gates.gate import Outcome
 
+    announce_config(settings)
+    dropped = outvoted(("pipeline",), ("prune", "int8", "fp16", "recover"))
     require_writable((junit_file, page))
     observers = [] if settings.quiet else [timing(say)]
     report = compile_model(
         model,
-        prune=prune,
-        int8=int8,
-        fp16=fp16,
-        recover=recover,
-        pipeline=pipeline,
+        prune=None if "prune" in dropped else prune,
+        int8=int8 and "int8" not in dropped,
+        fp16=fp16 and "fp16" not in dropped,
+        recover=None if "recover" in dropped else recover,
+        pipeline=None if "pipeline" in dropped else pipeline,
         target=target,
         options=options,
         calibration=calibration,

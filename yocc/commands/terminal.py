@@ -33,11 +33,13 @@ class Settings:
         verbose: tracebacks and what passes note.
         as_json: print JSON and nothing else on standard output.
         quiet: warnings, errors and what was asked for only.
+        config: the file options were read from, or empty.
     """
 
     verbose: bool = False
     as_json: bool = False
     quiet: bool = False
+    config: str = ""
 
 
 class Failure(click.ClickException):
@@ -144,6 +146,12 @@ class Bars:
 def say(text: str) -> None:
     """A line about the work going on, on standard error."""
     click.echo(text, err=True)
+
+
+def announce_config(settings: Settings) -> None:
+    """Say that options were read from a file, as they change what the command does."""
+    if settings.config and not settings.quiet:
+        say(f"Options of {settings.config} are in force.")
 
 
 def warn(text: str) -> None:
