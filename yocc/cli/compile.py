@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
 import click
 
+from yocc.cli.caching import chosen_cache, place_options
 from yocc.cli.config import config_option, outvoted
 from yocc.cli.options import (
     common,
@@ -44,6 +44,8 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
 @reports
 @click.option("--print-after", is_flag=True, help="Print the graph after each pass that changed it.")
 @click.option("-o", "--out", type=path_argument, help="Folder to write [default: <model>_yocc].")
+@place_options
+@click.option("--no-cache", is_flag=True, help="Neither take the result from the cache nor keep it there.")
 @config_option
 @common
 @click.pass_obj
@@ -71,6 +73,9 @@ def compile_command(
     page: Path | None,
     print_after: bool,
     out: Path | None,
+    cache_folder: Path | None,
+    cache_limit: str,
+    no_cache: bool,
 ) -> None:
     """Compress MODEL into a folder.
 
@@ -83,48 +88,53 @@ def compile_command(
       yocc compile model.onnx --int8 --calib pictures/ --eval val/images --gate 'map50_95>=-0.01'
       yocc compile model.onnx --pipeline 'simplify,prune{ratio=0.4},fuse' -o out/
     """
+    from yocc.commands.compiling import compile_or_restore
     from yocc.commands.concluding import conclude, show_summary
     from yocc.commands.publishing import require_writable
     from yocc.compiler.observers import printing, timing
-    from yocc.driver import compile_model
-    from yocc.gates.gate import Outcome
 
     announce_config(settings)
-    dropped = outvoted(("pipeline",), ("prune", "int8", "fp16", "recover"))
     require_writable((junit_file, page))
-    observers = [] if settings.quiet else [timing(say)]
-    report = compile_model(
+    dropped = outvoted(("pipeline",), ("prune", "int8", "fp16", "recover"))
+    done = compile_or_restore(
         model,
-        prune=None if "prune" in dropped else prune,
-        int8=int8 and "int8" not in dropped,
-        fp16=fp16 and "fp16" not in dropped,
-        recover=None if "recover" in dropped else recover,
-        pipeline=None if "pipeline" in dropped else pipeline,
-        target=target,
-        options=options,
-        calibration=calibration,
-        count=count,
-        input_shapes=input_shapes,
+        {
+            "prune": None if "prune" in dropped else prune,
+            "int8": int8 and "int8" not in dropped,
+            "fp16": fp16 and "fp16" not in dropped,
+            "recover": None if "recover" in dropped else recover,
+            "pipeline": None if "pipeline" in dropped else pipeline,
+            "target": target,
+            "options": options,
+            "calibration": calibration,
+            "count": count,
+            "input_shapes": input_shapes,
+            "seed": seed,
+            "evaluate": evaluate,
+            "labels": labels,
+            "fidelity": fidelity,
+            "bench": bench,
+            "threads": threads,
+            "gates": gates,
+        },
         out=out,
-        seed=seed,
-        evaluate=evaluate,
-        labels=labels,
-        fidelity=fidelity,
-        bench=bench,
-        threads=threads,
-        gates=gates,
+        # Looking at the graph after each pass takes passes that run.
+        cache=None if print_after else chosen_cache(cache_folder, cache_limit, off=no_cache),
+        warn=warn,
         progress=Bars(quiet=settings.quiet),
-        observers=observers + ([printing(say)] if print_after else []),
+        observers=([] if settings.quiet else [timing(say)]) + ([printing(say)] if print_after else []),
     )
-    for text in report.warnings:
+    if done.restored and not settings.quiet:
+        say(f"Restored from the cache, compiled and measured {done.restored}; --no-cache compiles anew.")
+    content = done.content
+    for text in content["warnings"]:
         warn(text)
     if settings.verbose:
-        for step in report.passes:
-            for note in step.notes:
-                say(f"{note.origin}: {note.message}" + (f" ({note.node})" if note.node else ""))
-    content = json.loads(report.to_json())
+        for step in content["passes"]:
+            for note in step["notes"]:
+                say(f"{note['origin']}: {note['message']}" + (f" ({note['node']})" if note["node"] else ""))
     if settings.as_json:
-        click.echo(report.to_json(), nl=False)
+        click.echo(done.text, nl=False)
     elif not settings.quiet:
-        show_summary(content, report.model)
-    conclude(settings, content, [Outcome(**each) for each in report.gates], junit_file, page)
+        show_summary(content, done.model)
+    conclude(settings, content, done.outcomes, junit_file, page)
