@@ -38,7 +38,8 @@ def _run(*arguments: str) -> Result:
 
 
 def test_commands_are_those_promised() -> None:
-    assert COMMANDS == ["bench", "build", "compare", "compile", "eval", "inspect", "passes", "targets"]
+    promised = "bench build cache check compare compile eval inspect passes targets"
+    assert promised.split() == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,4 +1,4 @@
-"""Dependencies point one way: errors <- compiler <- passes <- driver <- commands, with runtime and models beside."""
+"""Dependencies point one way: errors <- compiler <- passes <- driver <- commands; runtime, models and gates beside."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ ROOT = Path(__file__).parents[1]
 TRAINING = ROOT / "yocc" / "models" / "train"
 SOURCES = sorted((ROOT / "yocc").rglob("*.py"))
 FORBIDDEN = {
-    "errors": {"compiler", "passes", "runtime", "models", "driver", "commands", "cli"},
-    "compiler": {"passes", "runtime", "models", "driver", "commands", "cli"},
-    "passes": {"runtime", "models", "driver", "commands", "cli"},
-    "runtime": {"passes", "driver", "commands", "cli"},
-    "models": {"passes", "driver", "commands", "cli"},
-    "driver": {"commands", "cli"},
+    "errors": {"compiler", "passes", "runtime", "models", "gates", "cache", "driver", "commands", "cli"},
+    "compiler": {"passes", "runtime", "models", "gates", "cache", "driver", "commands", "cli"},
+    "gates": {"passes", "runtime", "models", "cache", "driver", "commands", "cli"},
+    "cache": {"compiler", "passes", "runtime", "models", "gates", "driver", "commands", "cli"},
+    "passes": {"runtime", "models", "gates", "cache", "driver", "commands", "cli"},
+    "runtime": {"passes", "gates", "cache", "driver", "commands", "cli"},
+    "models": {"passes", "gates", "cache", "driver", "commands", "cli"},
+    "driver": {"cache", "commands", "cli"},
     "commands": {"cli"},
 }
 OPTIONAL = {

@@ -9,6 +9,8 @@ import click
 
 from yocc import __version__
 from yocc.cli.building import build
+from yocc.cli.caching import cache
+from yocc.cli.checking import check
 from yocc.cli.compile import compile_command
 from yocc.cli.judging import bench, compare, evaluate
 from yocc.cli.looking import inspect, passes, targets
@@ -40,7 +42,7 @@ def cli() -> None:
     """
 
 
-for command in (compile_command, inspect, evaluate, compare, bench, build, targets, passes):
+for command in (compile_command, check, inspect, evaluate, compare, bench, build, cache, targets, passes):
     cli.add_command(command)
 
 

@@ -34,7 +34,7 @@ def evaluate(
     from yocc.commands.reading import fidelity_tables, score_tables
     from yocc.compiler.report import plain
 
-    bars = Bars()
+    bars = Bars(quiet=settings.quiet)
     if against is not None:
         facts = against_original(model, against, data, count=None, threads=threads, progress=bars)
         tables, content = fidelity_tables(facts), plain(facts)
@@ -71,7 +71,7 @@ def compare(
     from yocc.commands.reading import fidelity_tables
     from yocc.compiler.report import plain
 
-    facts = against_original(model, against, data, count=count, threads=threads, progress=Bars())
+    facts = against_original(model, against, data, count=count, threads=threads, progress=Bars(quiet=settings.quiet))
     if settings.as_json:
         show_json(plain(facts))
         return
@@ -110,7 +110,13 @@ def bench(
     from yocc.compiler.report import plain
 
     timing = time_against(
-        model, against, data=data, rounds=rounds, input_shapes=input_shapes, threads=threads, progress=Bars()
+        model,
+        against,
+        data=data,
+        rounds=rounds,
+        input_shapes=input_shapes,
+        threads=threads,
+        progress=Bars(quiet=settings.quiet),
     )
     if settings.as_json:
         show_json(plain(timing))

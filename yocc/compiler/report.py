@@ -115,6 +115,7 @@ class Report:
         fidelity: how the compiled model compares with the original and on what data, or None when not measured.
         accuracy: scores of both models against labels and on what data, or None when not asked for.
         warnings: what the user should read.
+        gates: what the result was to keep to, and whether it does.
         measured: seconds and latencies, which differ from run to run.
         versions: of yocc and what it builds on.
     """
@@ -132,6 +133,7 @@ class Report:
     fidelity: Mapping[str, Any] | None = None
     accuracy: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    gates: tuple[Mapping[str, Any], ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: dependency_versions())
     folder: Path | None = None

@@ -26,13 +26,15 @@ from yocc.compiler.report import (
     bytes_facts,
     file_facts,
     pass_reports,
+    plain,
 )
 from yocc.compiler.shapes import concrete_shapes, default_input_shapes
 from yocc.compiler.target import Target
 from yocc.driver.inputs import Inputs, input_specs, open_inputs
 from yocc.driver.measure import Judging, Verdict, judge
-from yocc.driver.output import OutputFolder
+from yocc.driver.output import OutputFolder, output_path
 from yocc.errors import BackendError, BackendUnavailable, CalibrationError, InternalError, ModelError, OptionError
+from yocc.gates.gate import check_gates, parse_gates, require_detector, require_measured
 from yocc.models.profile import ModelProfile, find_profile
 from yocc.runtime.backend import Artifact, Backend
 from yocc.runtime.onnxruntime import reference_executor
@@ -63,6 +65,7 @@ def compile_model(
     fidelity: bool = True,
     bench: bool = True,
     threads: int | None = None,
+    gates: Sequence[str] = (),
     progress: Progress = silent,
     observers: Sequence[Observer] = (),
 ) -> Report:
@@ -89,6 +92,8 @@ def compile_model(
         fidelity: compare the outputs of the compiled model with the original's.
         bench: time both models.
         threads: threads to run models with, None for all cores.
+        gates: what the result is to keep to, such as `latency_ratio <= 0.6`; the report says what became of each. The
+            result is written whether they hold or not.
         progress: shows long loops.
         observers: look at the graph after each pass.
 
@@ -99,6 +104,8 @@ def compile_model(
         YoccError: of the kind that says whose fault it is; nothing is written then.
         InternalError: a pass broke an invariant.
     """
+    bounds = parse_gates(gates)
+    require_measured(bounds, {"eval": evaluate is not None, "fidelity": fidelity, "bench": bench})
     if recover is None and prune is not None and calibration is not None:
         recover = "reconstruct"
     steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover))
@@ -107,12 +114,16 @@ def compile_model(
     reason = backend.available()
     if reason is not None:
         raise BackendUnavailable(f"The target {target!r} is not available here: {reason}.")
-    folder = _output_path(source, out)
+    folder = output_path(source if isinstance(source, str | Path) else None, out)
     with OutputFolder(folder) as output:
         started = time.perf_counter()
         graph = load(source)
         check_finite(graph)
         subject = _examine(graph, source, input_shapes)
+        if subject.profile is None:
+            require_detector(bounds)
+            if evaluate is not None:
+                raise OptionError("Only a detector of a known layout can be scored.", "Leave --eval out.")
         inputs = _inputs(subject, calibration, count, seed)
         ctx = PassContext(
             target=wanted,
@@ -165,6 +176,7 @@ def compile_model(
             warnings=(*_warnings(ctx, calibrated, verdict), *advice),
             measured=_measured(runs, compiled, time.perf_counter() - started, verdict),
         )
+        report = replace(report, gates=tuple(vars(each) for each in check_gates(bounds, plain(report))))
         with output.writing():
             (output.path / REPORT_FILE).write_text(report.to_json(), encoding="utf-8")
         output.commit()
@@ -271,18 +283,6 @@ def _inputs(subject: _Subject, calibration: str | Path | None, count: int | None
         if calibration is not None:
             raise
         return None
-
-
-def _output_path(source: Source, out: str | Path | None) -> Path:
-    on_disk = isinstance(source, str | Path)
-    if out is None:
-        if not on_disk:
-            raise OptionError("A model in memory has no name to call the output folder by.", "Give out=.")
-        return Path(f"{Path(source).stem}_yocc")  # type: ignore[arg-type] # a path, as just checked
-    folder = Path(out)
-    if on_disk and Path(source).resolve().is_relative_to(folder.resolve()):  # type: ignore[arg-type] # as above
-        raise OptionError(f"The model lies in the output folder {str(folder)!r}.", "Choose another -o folder.")
-    return folder
 
 
 def _check_written(artifact: Artifact) -> None:

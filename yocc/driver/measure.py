@@ -16,7 +16,7 @@ from yocc.compiler.graph import load
 from yocc.compiler.passes import Progress, silent
 from yocc.compiler.target import Target
 from yocc.driver.inputs import Inputs
-from yocc.errors import BackendError, OptionError
+from yocc.errors import BackendError
 from yocc.models.profile import ModelProfile
 from yocc.runtime.backend import Artifact, Backend, Session
 from yocc.runtime.bench import Timing, compare_speed, random_feeds
@@ -97,8 +97,6 @@ def judge(
         BackendError: the original runs and the compiled model does not.
         CalibrationError: labels or pictures to score with are unusable.
     """
-    if judging.pictures is not None and profile is None:
-        raise OptionError("Only a detector of a known layout can be scored.", "Leave --eval out.")
     with contextlib.ExitStack() as stack:
         try:
             original = stack.enter_context(_original_session(source, backend, target, judging.threads))
