@@ -1,4 +1,4 @@
-"""Dependencies point one way: errors <- compiler <- passes <- driver <- commands, with runtime and models beside."""
+"""Dependencies point one way: errors <- compiler <- passes <- driver <- commands; runtime, models, page beside."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ ROOT = Path(__file__).parents[1]
 TRAINING = ROOT / "yocc" / "models" / "train"
 SOURCES = sorted((ROOT / "yocc").rglob("*.py"))
 FORBIDDEN = {
-    "errors": {"compiler", "passes", "runtime", "models", "driver", "commands", "cli"},
-    "compiler": {"passes", "runtime", "models", "driver", "commands", "cli"},
-    "passes": {"runtime", "models", "driver", "commands", "cli"},
-    "runtime": {"passes", "driver", "commands", "cli"},
-    "models": {"passes", "driver", "commands", "cli"},
+    "errors": {"compiler", "passes", "runtime", "models", "page", "driver", "commands", "cli"},
+    "compiler": {"passes", "runtime", "models", "page", "driver", "commands", "cli"},
+    "passes": {"runtime", "models", "page", "driver", "commands", "cli"},
+    "runtime": {"passes", "page", "driver", "commands", "cli"},
+    "models": {"passes", "page", "driver", "commands", "cli"},
+    "page": {"passes", "models", "driver", "commands", "cli"},
     "driver": {"commands", "cli"},
     "commands": {"cli"},
 }
@@ -33,6 +34,7 @@ OPTIONAL = {
     "onnxsim",
     "pycocotools",
     "rich",
+    "jinja2",
 }
 """Slow to import or not always there: only within functions, so that `yocc --help` needs none of them."""
 

@@ -34,7 +34,7 @@ def test_result_is_a_checked_model_and_a_report(model: Path, tmp_path: Path) -> 
     report = compile_model(model, pipeline="look", out=tmp_path / "out")
     assert report.model == (tmp_path / "out" / "model.onnx").resolve()
     onnx.checker.check_model(report.model, full_check=True)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json", "report.html"}
     content = _content(tmp_path / "out")
     assert content["pipeline"] == "look"
     assert content["source"]["path"] == str(model)

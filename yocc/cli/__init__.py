@@ -11,7 +11,7 @@ from yocc import __version__
 from yocc.cli.building import build
 from yocc.cli.compile import compile_command
 from yocc.cli.judging import bench, compare, evaluate
-from yocc.cli.looking import inspect, passes, targets
+from yocc.cli.looking import inspect, passes, report, targets
 from yocc.commands.terminal import INTERRUPTED_EXIT, Commands
 
 _TERMINATED_EXIT = 143
@@ -40,7 +40,7 @@ def cli() -> None:
     """
 
 
-for command in (compile_command, inspect, evaluate, compare, bench, build, targets, passes):
+for command in (compile_command, inspect, report, evaluate, compare, bench, build, targets, passes):
     cli.add_command(command)
 
 

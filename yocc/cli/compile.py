@@ -29,6 +29,8 @@ from yocc.commands.terminal import Bars, Settings, say, warn
 @click.option("--labels", type=path_argument, help="COCO JSON or folder of YOLO text files [default: beside].")
 @click.option("--fidelity/--no-fidelity", default=True, help="Compare outputs with the original's.  [default: on]")
 @click.option("--bench/--no-bench", default=True, help="Time both models.  [default: on]")
+@click.option("--html/--no-html", default=True,
+              help="Write report.html, which holds a few of the pictures compared on.  [default: on]")  # fmt: skip
 @threads_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
 @click.option("--print-after", is_flag=True, help="Print the graph after each pass that changed it.")
@@ -52,6 +54,7 @@ def compile_command(
     labels: Path | None,
     fidelity: bool,
     bench: bool,
+    html: bool,
     threads: int | None,
     seed: int,
     print_after: bool,
@@ -59,7 +62,7 @@ def compile_command(
 ) -> None:
     """Compress MODEL into a folder.
 
-    The folder holds the compiled model and report.json; it appears when all is done, or not at all.
+    The folder holds the compiled model, report.json and report.html; it appears when all is done, or not at all.
 
     \b
     Examples:
@@ -90,6 +93,7 @@ def compile_command(
         labels=labels,
         fidelity=fidelity,
         bench=bench,
+        html=html,
         threads=threads,
         progress=Bars(),
         observers=observers,

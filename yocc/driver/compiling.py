@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import onnx
 import onnx.checker
 
+from yocc.compiler.account import LayerStates, layer_reports, layer_states
 from yocc.compiler.cost import layer_costs, totals
 from yocc.compiler.finite import check_finite
 from yocc.compiler.graph import Graph, load, weight_bytes
@@ -18,6 +20,7 @@ from yocc.compiler.observers import verify
 from yocc.compiler.passes import PassContext, Progress, silent
 from yocc.compiler.pipeline import Observer, PassRun, Pipeline
 from yocc.compiler.report import (
+    PAGE_FILE,
     REPORT_FILE,
     CalibrationFacts,
     FileFacts,
@@ -34,6 +37,7 @@ from yocc.driver.measure import Judging, Verdict, judge
 from yocc.driver.output import OutputFolder
 from yocc.errors import BackendError, BackendUnavailable, CalibrationError, InternalError, ModelError, OptionError
 from yocc.models.profile import ModelProfile, find_profile
+from yocc.page.render import render_page
 from yocc.runtime.backend import Artifact, Backend
 from yocc.runtime.onnxruntime import reference_executor
 from yocc.runtime.registry import find_backend
@@ -62,6 +66,7 @@ def compile_model(
     labels: str | Path | None = None,
     fidelity: bool = True,
     bench: bool = True,
+    html: bool = True,
     threads: int | None = None,
     progress: Progress = silent,
     observers: Sequence[Observer] = (),
@@ -88,6 +93,7 @@ def compile_model(
         labels: their labels, a COCO JSON file or a folder of YOLO text files; found beside the pictures when None.
         fidelity: compare the outputs of the compiled model with the original's.
         bench: time both models.
+        html: write `report.html` as well; it holds a few of the calibration pictures where detections were compared.
         threads: threads to run models with, None for all cores.
         progress: shows long loops.
         observers: look at the graph after each pass.
@@ -133,6 +139,7 @@ def compile_model(
             file_facts(path, path.relative_to(output.path).as_posix()) for path in (artifact.model, *artifact.files)
         )
         after = _facts(graph, subject.shapes, sum(file.bytes for file in files))
+        layers = layer_states(graph, concrete_shapes(graph, subject.shapes))
         del graph
         compiled = time.perf_counter() - started
         judging = Judging(
@@ -158,6 +165,7 @@ def compile_model(
             before=subject.facts,
             after=after,
             passes=pass_reports(runs, ctx.notes, ctx.details),
+            layers=layer_reports(subject.layers, layers, ctx.details),
             calibration=calibrated,
             fidelity=None if verdict.fidelity is None else vars(verdict.fidelity),
             accuracy=verdict.accuracy,
@@ -165,7 +173,10 @@ def compile_model(
             measured=_measured(runs, compiled, time.perf_counter() - started, verdict),
         )
         with output.writing():
-            (output.path / REPORT_FILE).write_text(report.to_json(), encoding="utf-8")
+            text = report.to_json()
+            (output.path / REPORT_FILE).write_text(text, encoding="utf-8")
+            if html:
+                (output.path / PAGE_FILE).write_text(render_page(json.loads(text)), encoding="utf-8")
         output.commit()
     return replace(report, folder=output.wanted)
 
@@ -227,6 +238,7 @@ class _Subject:
 
     file: FileFacts
     facts: ModelFacts
+    layers: LayerStates
     profile: ModelProfile | None
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, Any]
@@ -242,7 +254,8 @@ def _examine(graph: Graph, source: Source, input_shapes: Mapping[str, tuple[int,
     file = _source_facts(source)
     size = file.bytes if file.bytes >= weight_bytes(graph) else file.bytes + weight_bytes(graph)
     dtypes = {tensor.name: tensor.dtype for tensor in graph.inputs}
-    return _Subject(file, _facts(graph, shapes, size), profile, shapes, dtypes)
+    layers = layer_states(graph, concrete_shapes(graph, shapes))
+    return _Subject(file, _facts(graph, shapes, size), layers, profile, shapes, dtypes)
 
 
 def _facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) -> ModelFacts:

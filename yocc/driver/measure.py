@@ -158,6 +158,7 @@ def _fidelity(
         held_out=inputs.held_out,
         progress=progress,
         total=len(feeds),
+        pictures=feeds.pictures(),
     )
 
 
@@ -165,4 +166,12 @@ def _timing(original: Session, compiled: Session, judging: Judging, macs: int, p
     rounds = min(30, max(5, _MACS_FOR_TIMING // max(macs, 1)))
     feeds = list(islice(judging.inputs.measuring, 4)) if judging.inputs is not None else []
     feeds = feeds or random_feeds(original.inputs, judging.shapes)
-    return compare_speed(original, compiled, feeds, rounds=rounds, warm_up=min(3, rounds // 4), progress=progress)
+    return compare_speed(
+        original,
+        compiled,
+        feeds,
+        rounds=rounds,
+        warm_up=min(3, rounds // 4),
+        threads=judging.threads,
+        progress=progress,
+    )

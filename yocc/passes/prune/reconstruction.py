@@ -112,7 +112,9 @@ def _rank(group: Group, readers: Sequence[_Reader]) -> Ranking:
         gone.append(int(left[cheapest]))
         left = np.delete(left, cheapest)
     order = np.array([*left, *gone[::-1]])
-    return Ranking(group.classes[order], np.array([np.inf, *losses[::-1]]))
+    lost = np.array([np.inf, *losses[::-1]])
+    # Each reader adds the share of its own variance, so that their mean is what is lost of all.
+    return Ranking(group.classes[order], lost, np.maximum(0.0, 1.0 - lost / len(readers)))
 
 
 def _covariances(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassContext) -> dict[str, Array]:
