@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.samples import tiny_model
-from yocc.compiler.account import LayerState, layer_reports, layer_states, without_layers
+from yocc.compiler.account import LayerState, layer_names, layer_reports, layer_states, without_layers
 from yocc.compiler.graph import load
 from yocc.compiler.shapes import concrete_shapes
 
@@ -104,3 +104,10 @@ def test_figures_of_layers_stand_at_the_layers_only() -> None:
     assert without_layers({"layers": {"a": {}}, "left": {}, "multiple": 8}) == {"multiple": 8}
     assert without_layers({"layers": 3}) == {"layers": 3}
     assert without_layers(7) == 7
+
+
+def test_layers_are_known_by_what_fuses_into_them() -> None:
+    assert layer_names(load(tiny_model())) == {
+        **dict.fromkeys(("first", "c1", "n1", "r1"), "first"),
+        **dict.fromkeys(("last", "y"), "last"),
+    }

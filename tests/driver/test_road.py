@@ -48,6 +48,7 @@ def test_built_detector(tmp_path: Path) -> None:
     content = json.loads((report.model.parent / "report.json").read_text())
     Draft202012Validator(json.loads(schema_text())).validate(content)
     _check_layers(content)
+    assert (report.model.parent / "report.json").stat().st_size < 400_000
 
 
 def test_same_bytes_twice(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ def test_rows_say_what_became_of_each_layer() -> None:
     assert view is not None
     stem, norm, head = view.rows
     assert (stem.channels, stem.kind, stem.noise) == ("16 → 8", "int8 on uint8", "40.2")
-    assert norm.remarks == ("folded into another layer or removed",)
+    assert norm.remarks == ("folded or removed",)
     assert (head.channels, head.remarks) == ("16", ("prune: last", "quantize: a last layer"))
 
 
@@ -20,6 +20,18 @@ def test_charts_hold_layers_with_channels_only_and_lead_to_their_rows() -> None:
     assert [bar.target for bar in view.channels.bars] == ["layer-0", "layer-2"]
     assert "8 of 16 output channels kept" in view.channels.bars[0].text
     assert [bar.marked for bar in view.channels.bars] == [False, True]
+
+
+def test_times_are_charted_where_the_runtime_told_them() -> None:
+    made = content()
+    view = layer_view(made)
+    assert view is not None
+    assert view.times is None
+    made["measured"]["layer_ms"] = {"original": {"stem": 4.0, "head": 1.0}, "compiled": {"stem": 2.0}}
+    view = layer_view(made)
+    assert view is not None
+    assert view.times is not None
+    assert [round(bar.after / bar.before, 3) for bar in view.times.bars] == [0.5, 0.0]
 
 
 def test_reasons_are_gathered() -> None:

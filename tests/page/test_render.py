@@ -116,6 +116,35 @@ def test_a_model_that_no_longer_detects_is_loud() -> None:
     assert page.words.count("It finds nothing.") == 1
 
 
+def test_gates_are_shown_with_their_verdict() -> None:
+    gate = {"gate": "size_mb <= 1", "metric": "size_mb", "wanted": "<= 1", "got": 2.5, "holds": False, "remark": ""}
+    unmeasured = {**gate, "got": None, "remark": "not timed"}
+    words = _Page(render_page({**content(), "gates": [gate, {**gate, "holds": True}, unmeasured]})).words
+    assert words.count("does not hold") == 2
+    assert "2.5" in words
+    assert "does not hold: not timed" in words
+    assert "Gates" not in _Page(render_page(content())).words
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        7,
+        ["a"],
+        {"tensors": ["a"]},
+        {"tensors": {"a": 3}},
+        {"tensors": {}},
+        {"sensitivity": 3},
+        {"sensitivity": [3, {}]},
+    ],
+)
+def test_figures_of_any_form_are_taken(details: object) -> None:
+    made = content()
+    made["passes"][1]["details"] = details
+    ids = {attributes.get("id") for _, attributes in _Page(render_page(made)).elements}
+    assert not {"quantization", "sensitivity"} & ids
+
+
 def test_a_bare_report_is_a_page() -> None:
     made = content(passes=(), layers=(), calibration=None, fidelity=None, accuracy=None, warnings=(), measured={})
     page = _Page(render_page(made))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from tests.page.contents import content
-from yocc.page.steps import replay, steps
+from yocc.page.steps import operators, replay, steps
 
 
 def test_notes_of_one_wording_are_one_remark() -> None:
@@ -29,3 +29,15 @@ def test_the_command_is_quoted() -> None:
     made = content()
     made["source"]["path"] = "my models/a.onnx; rm -rf ~"
     assert "'my models/a.onnx; rm -rf ~'" in replay(made)
+
+
+def test_operators_of_both_models_stand_side_by_side() -> None:
+    made = content()
+    assert operators(made) == ()
+    made["measured"]["operator_ms"] = {
+        "original": {"Conv": 8.0, "Mul": 1.0},
+        "compiled": {"QLinearConv": 4.0, "Mul": 2.0},
+    }
+    first, second, third = operators(made)
+    assert [row.name for row in (first, second, third)] == ["Conv", "QLinearConv", "Mul"]
+    assert (first.before_bar, first.after, second.after_bar) == (1.0, "", 0.5)

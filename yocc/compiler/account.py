@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.cost import LayerCost, constant_behind, layer_costs
+from yocc.compiler.cost import LayerCost, constant_behind, layer_costs, weight_of
 from yocc.compiler.graph import Graph
 from yocc.compiler.shapes import Shapes
 
+_FUSED = frozenset({"BatchNormalization", "Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Tanh"})
+"""Operators that runtimes compute together with the layer before."""
 FIGURES = "layers"
 REASONS = "left"
 
@@ -71,6 +73,27 @@ def layer_states(graph: Graph, shapes: Shapes) -> LayerStates:
     """The state of every operator that has parameters."""
     nodes = {node.name: node for node in graph.nodes}
     return {(cost.node, cost.op): _state(nodes[cost.node], cost) for cost in layer_costs(graph, shapes)}
+
+
+def layer_names(graph: Graph) -> dict[str, str]:
+    """Layers by every name a runtime may know them by.
+
+    These are the node's and those of the tensors that it writes, or that its only reader writes where runtimes compute
+    both together.
+    """
+    names = {}
+    for node in graph.nodes:
+        if weight_of(node) is None:
+            continue
+        names[node.name] = node.name
+        maker = node
+        while maker.outputs:
+            tensor = maker.outputs[0]
+            names[tensor.name] = node.name
+            if len(tensor.outputs) != 1 or tensor.outputs[0].op not in _FUSED:
+                break
+            maker = tensor.outputs[0]
+    return names
 
 
 def layer_reports(before: LayerStates, after: LayerStates, details: Mapping[str, Any]) -> tuple[LayerReport, ...]:

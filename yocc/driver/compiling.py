@@ -12,7 +12,7 @@ from typing import Any, Literal
 import onnx
 import onnx.checker
 
-from yocc.compiler.account import LayerStates, layer_reports, layer_states
+from yocc.compiler.account import LayerStates, layer_names, layer_reports, layer_states
 from yocc.compiler.cost import layer_costs, totals
 from yocc.compiler.finite import check_finite
 from yocc.compiler.graph import Graph, load, weight_bytes
@@ -39,6 +39,7 @@ from yocc.errors import BackendError, BackendUnavailable, CalibrationError, Inte
 from yocc.models.profile import ModelProfile, find_profile
 from yocc.page.render import render_page
 from yocc.runtime.backend import Artifact, Backend
+from yocc.runtime.kernels import by_layer, by_operator
 from yocc.runtime.onnxruntime import reference_executor
 from yocc.runtime.registry import find_backend
 
@@ -139,7 +140,7 @@ def compile_model(
             file_facts(path, path.relative_to(output.path).as_posix()) for path in (artifact.model, *artifact.files)
         )
         after = _facts(graph, subject.shapes, sum(file.bytes for file in files))
-        layers = layer_states(graph, concrete_shapes(graph, subject.shapes))
+        layers, names = layer_states(graph, concrete_shapes(graph, subject.shapes)), layer_names(graph)
         del graph
         compiled = time.perf_counter() - started
         judging = Judging(
@@ -170,7 +171,7 @@ def compile_model(
             fidelity=None if verdict.fidelity is None else vars(verdict.fidelity),
             accuracy=verdict.accuracy,
             warnings=(*_warnings(ctx, calibrated, verdict), *advice),
-            measured=_measured(runs, compiled, time.perf_counter() - started, verdict),
+            measured=_measured(runs, compiled, time.perf_counter() - started, verdict, (subject.names, names)),
         )
         with output.writing():
             text = report.to_json()
@@ -239,6 +240,7 @@ class _Subject:
     file: FileFacts
     facts: ModelFacts
     layers: LayerStates
+    names: Mapping[str, str]
     profile: ModelProfile | None
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, Any]
@@ -255,7 +257,7 @@ def _examine(graph: Graph, source: Source, input_shapes: Mapping[str, tuple[int,
     size = file.bytes if file.bytes >= weight_bytes(graph) else file.bytes + weight_bytes(graph)
     dtypes = {tensor.name: tensor.dtype for tensor in graph.inputs}
     layers = layer_states(graph, concrete_shapes(graph, shapes))
-    return _Subject(file, _facts(graph, shapes, size), layers, profile, shapes, dtypes)
+    return _Subject(file, _facts(graph, shapes, size), layers, layer_names(graph), profile, shapes, dtypes)
 
 
 def _facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) -> ModelFacts:
@@ -328,10 +330,16 @@ def _warnings(ctx: PassContext, calibrated: CalibrationFacts | None, verdict: Ve
     return (*verdict.warnings, *warnings)
 
 
-def _measured(runs: Sequence[PassRun], compiled: float, total: float, verdict: Verdict) -> dict[str, Any]:
-    measured = {
+def _measured(
+    runs: Sequence[PassRun], compiled: float, total: float, verdict: Verdict, names: tuple[Mapping[str, str], ...]
+) -> dict[str, Any]:
+    measured: dict[str, Any] = {
         "seconds": {"compile": round(compiled, 3), "total": round(total, 3)},
         "pass_seconds": [{"spec": run.spec, "seconds": round(run.seconds, 3)} for run in runs],
         "latency_ms": verdict.timing,
     }
+    if all(verdict.kernels):
+        sides = list(zip(("original", "compiled"), verdict.kernels, names, strict=True))
+        measured["operator_ms"] = {side: by_operator(kernels) for side, kernels, _ in sides}
+        measured["layer_ms"] = {side: by_layer(kernels, own) for side, kernels, own in sides}
     return {**measured, "execution": verdict.execution} if verdict.execution else measured

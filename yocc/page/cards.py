@@ -107,7 +107,7 @@ def _fidelity(content: Mapping[str, Any]) -> Iterator[Card]:
         yield Card(
             "Agreement, mAP50-95",
             f"{scores['map50_95']:.3f}",
-            "of 1.000 for equal detections",
+            "of 1.000",
             "",
             mood,
             found,

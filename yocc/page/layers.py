@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from yocc.page.charts import Chart, Place, bar_chart
-from yocc.page.numbers import MINUS, amount, plain_number, share
+from yocc.page.details import all_details, has
+from yocc.page.numbers import MINUS, amount, milliseconds, plain_number, share
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class LayerView:
     rows: tuple[LayerRow, ...]
     channels: Chart | None
     macs: Chart | None
+    times: Chart | None
     reasons: tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
@@ -57,7 +59,7 @@ def layer_view(content: Mapping[str, Any]) -> LayerView | None:
     if not layers:
         return None
     rows = tuple(_row(number, layer) for number, layer in enumerate(layers))
-    return LayerView(rows, _channel_chart(layers), _mac_chart(layers), _reasons(layers))
+    return LayerView(rows, _channel_chart(layers), _mac_chart(layers), _time_chart(layers, content), _reasons(layers))
 
 
 def anchor(number: int) -> str:
@@ -86,7 +88,7 @@ def _row(number: int, layer: Mapping[str, Any]) -> LayerRow:
 def _remarks(layer: Mapping[str, Any]) -> tuple[str, ...]:
     left = tuple(f"{origin}: {reason}" for origin, reason in layer["left"].items())
     if layer["after"] is None:
-        return ("folded into another layer or removed", *left)
+        return ("folded or removed", *left)
     return ("made by a pass", *left) if layer["before"] is None else left
 
 
@@ -143,6 +145,18 @@ def _mac_chart(layers: Sequence[Mapping[str, Any]]) -> Chart | None:
     return bar_chart("macs", "Multiply-accumulates of each layer before and after, in millions", places)
 
 
+def _time_chart(layers: Sequence[Mapping[str, Any]], content: Mapping[str, Any]) -> Chart | None:
+    times = content["measured"].get("layer_ms") or {}
+    places = []
+    for number, layer in _multiplies(layers):
+        before, after = (times.get(side, {}).get(layer["name"], 0.0) for side in ("original", "compiled"))
+        text = f"{layer['name']}: {milliseconds(before)} → {milliseconds(after)}"
+        places.append(Place(before, after, anchor(number), text))
+    if not any(place.before for place in places):
+        return None
+    return bar_chart("times", "Time of each layer before and after, in milliseconds", places)
+
+
 def _value(state: Mapping[str, Any] | None, key: str) -> float:
     return float(state[key] or 0) if state else 0.0
 
@@ -169,7 +183,8 @@ class SensitivityRow:
 
 def sensitivity(content: Mapping[str, Any]) -> tuple[SensitivityRow, ...]:
     """The layers that hurt most first; empty when no pass measured it."""
-    entries = [entry for step in content["passes"] for entry in step["details"].get("sensitivity") or ()]
+    found = (details.get("sensitivity") for details in all_details(content))
+    entries = [entry for listed in found if isinstance(listed, list) for entry in listed if has(entry, ("layer",))]
     worst = {key: max((entry.get(key) or 0.0 for entry in entries), default=0.0) for key in _ERRORS}
     entries.sort(key=lambda entry: -max((entry.get(key) or 0.0) / (worst[key] or 1.0) for key in _ERRORS))
     rows = []

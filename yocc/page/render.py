@@ -8,9 +8,9 @@ from typing import Any
 
 from yocc.page.cards import cards, collapsed
 from yocc.page.layers import layer_view, sensitivity
-from yocc.page.numbers import seconds, share, size
+from yocc.page.numbers import plain_number, seconds, share, size
 from yocc.page.pictures import shown_pictures
-from yocc.page.steps import replay, steps
+from yocc.page.steps import operators, replay, steps
 from yocc.page.tensors import tensor_view
 
 _FIRST = 12
@@ -37,7 +37,7 @@ def render_page(content: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(size=size, share=share, seconds=seconds)
+    environment.filters.update(size=size, share=share, seconds=seconds, figure=plain_number)
     template = environment.get_template("report.html")
     try:
         return template.render(**_view(content))
@@ -59,6 +59,8 @@ def _view(content: Mapping[str, Any]) -> dict[str, Any]:
         "sensitivity": sensitivity(content),
         "tensors": tensor_view(content),
         "steps": steps(content),
+        "operators": operators(content),
+        "gates": content.get("gates") or [],
         "replay": replay(content),
         "first": _FIRST,
     }

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from yocc.page.numbers import seconds
+from yocc.page.details import details_of
+from yocc.page.numbers import milliseconds, seconds
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,39 @@ def steps(content: Mapping[str, Any]) -> tuple[StepRow, ...]:
                 "" if taken is None else seconds(taken),
                 0.0 if taken is None else taken / longest,
                 _remarks(step["notes"]),
-                _figures(step["details"]),
+                _figures(details_of(step)),
             )
         )
     return tuple(rows)
+
+
+@dataclass(frozen=True)
+class OperatorRow:
+    """Time of one operator in both models, with bars relative to the longest."""
+
+    name: str
+    before: str
+    after: str
+    before_bar: float
+    after_bar: float
+
+
+def operators(content: Mapping[str, Any]) -> tuple[OperatorRow, ...]:
+    """Where the time of a run goes, the operator that takes longest first; empty where the runtime does not tell."""
+    times = content["measured"].get("operator_ms") or {"original": {}, "compiled": {}}
+    before, after = times["original"], times["compiled"]
+    names = sorted({*before, *after}, key=lambda name: (-max(before.get(name, 0.0), after.get(name, 0.0)), name))
+    longest = max([*before.values(), *after.values()], default=0.0) or 1.0
+    return tuple(
+        OperatorRow(
+            name,
+            milliseconds(before[name]) if name in before else "",
+            milliseconds(after[name]) if name in after else "",
+            before.get(name, 0.0) / longest,
+            after.get(name, 0.0) / longest,
+        )
+        for name in names
+    )
 
 
 def replay(content: Mapping[str, Any]) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from yocc.page.charts import Chart, Histogram, Place, bar_chart, histogram
+from yocc.page.details import all_details, has
 from yocc.page.numbers import plain_number, share
 
+_KEYS = ("low", "high", "coded", "scale", "zero_point", "clipped", "sqnr_db", "behind", "histogram")
 _LOUD = 25.0
 """Decibels below which a tensor stands out; 8 bits over a range that fits give 35 to 45."""
 
@@ -42,9 +44,9 @@ class TensorView:
 
 def tensor_view(content: Mapping[str, Any]) -> TensorView | None:
     """Rows and a chart; None when nothing was coded, or the report does not say how."""
-    for step in content["passes"]:
-        tensors = step["details"].get("tensors") or {}
-        if tensors and all("histogram" in tensor for tensor in tensors.values()):
+    for details in all_details(content):
+        tensors = details.get("tensors")
+        if isinstance(tensors, Mapping) and tensors and all(has(tensor, _KEYS) for tensor in tensors.values()):
             rows = [_row(number, name, tensor) for number, (name, tensor) in enumerate(tensors.items())]
             order = sorted(range(len(rows)), key=lambda number: _decibels(list(tensors.values())[number]))
             places = [
@@ -52,7 +54,7 @@ def tensor_view(content: Mapping[str, Any]) -> TensorView | None:
                 for row, tensor in zip(rows, tensors.values(), strict=True)
             ]
             chart = bar_chart("noise", "Signal to quantization noise of each coded activation, in decibels", places)
-            return TensorView(tuple(rows[number] for number in order), chart, step["details"].get("calibration", ""))
+            return TensorView(tuple(rows[number] for number in order), chart, str(details.get("calibration", "")))
     return None
 
 
