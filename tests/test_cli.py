@@ -38,7 +38,7 @@ def _run(*arguments: str) -> Result:
 
 
 def test_commands_are_those_promised() -> None:
-    promised = "bench build cache check compare compile eval inspect passes targets"
+    promised = "bench build cache check compare compile eval inspect passes report targets"
     assert promised.split() == COMMANDS
 
 
@@ -162,6 +162,27 @@ def test_eval_needs_a_detector(model: Path, tmp_path: Path) -> None:
     result = _run("eval", str(model), "--data", str(tmp_path))
     assert result.exit_code == 2
     assert "detector" in result.stderr
+
+
+def test_report_is_written_as_a_page(compiled: Path, tmp_path: Path) -> None:
+    first = (compiled / "report.html").read_bytes()
+    result = _run("report", str(compiled), "-o", str(tmp_path / "page.html"))
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "page.html").read_bytes() == first
+    content = json.loads(_run("report", str(compiled), "--json").stdout)
+    assert content == {"page": str(compiled / "report.html"), "bytes": len(first)}
+
+
+def test_report_of_another_folder_is_refused(tmp_path: Path) -> None:
+    result = _run("report", str(tmp_path))
+    assert result.exit_code == 3
+    assert result.stderr.startswith("Error: There is no report")
+
+
+def test_no_page_is_written_where_none_is_wanted(model: Path, tmp_path: Path) -> None:
+    result = _run("compile", str(model), "--pipeline", "negate", "--no-bench", "--no-html", "-o", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json"}
 
 
 def test_targets_are_listed() -> None:

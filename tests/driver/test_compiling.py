@@ -34,7 +34,7 @@ def test_result_is_a_checked_model_and_a_report(model: Path, tmp_path: Path) -> 
     report = compile_model(model, pipeline="look", out=tmp_path / "out")
     assert report.model == (tmp_path / "out" / "model.onnx").resolve()
     onnx.checker.check_model(report.model, full_check=True)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json", "report.html"}
     content = _content(tmp_path / "out")
     assert content["pipeline"] == "look"
     assert content["source"]["path"] == str(model)
@@ -245,3 +245,15 @@ def test_options_that_cannot_be_meant_are_refused(model: Path, tmp_path: Path, a
     with pytest.raises(OptionError, match=word):
         compile_model(model, **{"pipeline": "look", "out": tmp_path / "out", **arguments})
     assert not (tmp_path / "out").exists()
+
+
+def test_time_is_told_by_operator_and_layer_when_timed(model: Path, tmp_path: Path) -> None:
+    measured = compile_model(model, pipeline="negate", out=tmp_path / "out").measured
+    assert set(measured["layer_ms"]["original"]) == set(measured["layer_ms"]["compiled"]) == {"first", "last"}
+    assert "Conv" in " ".join(measured["operator_ms"]["compiled"])
+    assert "layer_ms" not in compile_model(model, pipeline="negate", out=tmp_path / "b", bench=False).measured
+
+
+def test_page_can_be_left_out(model: Path, tmp_path: Path) -> None:
+    compile_model(model, pipeline="negate", out=tmp_path / "out", html=False, bench=False)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json"}

@@ -13,7 +13,7 @@ from yocc.cli.caching import cache
 from yocc.cli.checking import check
 from yocc.cli.compile import compile_command
 from yocc.cli.judging import bench, compare, evaluate
-from yocc.cli.looking import inspect, passes, targets
+from yocc.cli.looking import inspect, passes, report, targets
 from yocc.commands.terminal import INTERRUPTED_EXIT, Commands
 
 _TERMINATED_EXIT = 143
@@ -42,7 +42,7 @@ def cli() -> None:
     """
 
 
-for command in (compile_command, check, inspect, evaluate, compare, bench, build, cache, targets, passes):
+for command in (compile_command, check, inspect, report, evaluate, compare, bench, build, cache, targets, passes):
     cli.add_command(command)
 
 

@@ -39,6 +39,8 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
 @click.option("--labels", type=path_argument, help="COCO JSON or folder of YOLO text files [default: beside].")
 @click.option("--fidelity/--no-fidelity", default=True, help="Compare outputs with the original's.  [default: on]")
 @click.option("--bench/--no-bench", default=True, help="Time both models.  [default: on]")
+@click.option("--html/--no-html", default=True,
+              help="Write report.html, which holds a few of the pictures compared on.  [default: on]")  # fmt: skip
 @threads_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
 @reports
@@ -66,6 +68,7 @@ def compile_command(
     labels: Path | None,
     fidelity: bool,
     bench: bool,
+    html: bool,
     threads: int | None,
     seed: int,
     gates: tuple[str, ...],
@@ -79,8 +82,8 @@ def compile_command(
 ) -> None:
     """Compress MODEL into a folder.
 
-    The folder holds the compiled model and report.json; it appears when all is done, or not at all. It is there too
-    when a gate does not hold.
+    The folder holds the compiled model, report.json and report.html; it appears when all is done, or not at all. It is
+    there too when a gate does not hold.
 
     \b
     Examples:
@@ -114,6 +117,7 @@ def compile_command(
             "labels": labels,
             "fidelity": fidelity,
             "bench": bench,
+            "html": html,
             "threads": threads,
             "gates": gates,
         },

@@ -37,6 +37,7 @@ class Arguments(TypedDict):
     labels: Path | None
     fidelity: bool
     bench: bool
+    html: bool
     threads: int | None
     gates: tuple[str, ...]
 

@@ -86,7 +86,7 @@ def time_against(
             feeds = list(islice(_feeds(anatomy, data, _TIMED_SAMPLES), _TIMED_SAMPLES))
         else:
             feeds = random_feeds(first.inputs, {**anatomy.shapes, **(input_shapes or {})})
-        return compare_speed(first, second, feeds, rounds=rounds, progress=progress)
+        return compare_speed(first, second, feeds, rounds=rounds, threads=threads, progress=progress)
 
 
 def _feeds(anatomy: Anatomy, data: Path | None, count: int | None) -> Feeds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import onnx
 import onnx.checker
 
+from yocc.compiler.account import LayerStates, layer_names, layer_reports, layer_states
 from yocc.compiler.cost import layer_costs, totals
 from yocc.compiler.finite import check_finite
 from yocc.compiler.graph import Graph, load, weight_bytes
@@ -18,6 +20,7 @@ from yocc.compiler.observers import verify
 from yocc.compiler.passes import PassContext, Progress, silent
 from yocc.compiler.pipeline import Observer, PassRun, Pipeline
 from yocc.compiler.report import (
+    PAGE_FILE,
     REPORT_FILE,
     CalibrationFacts,
     FileFacts,
@@ -36,7 +39,9 @@ from yocc.driver.output import OutputFolder, output_path
 from yocc.errors import BackendError, BackendUnavailable, CalibrationError, InternalError, ModelError, OptionError
 from yocc.gates.gate import check_gates, parse_gates, require_detector, require_measured
 from yocc.models.profile import ModelProfile, find_profile
+from yocc.page.render import render_page
 from yocc.runtime.backend import Artifact, Backend
+from yocc.runtime.kernels import by_layer, by_operator
 from yocc.runtime.onnxruntime import reference_executor
 from yocc.runtime.registry import find_backend
 
@@ -64,6 +69,7 @@ def compile_model(
     labels: str | Path | None = None,
     fidelity: bool = True,
     bench: bool = True,
+    html: bool = True,
     threads: int | None = None,
     gates: Sequence[str] = (),
     progress: Progress = silent,
@@ -91,6 +97,7 @@ def compile_model(
         labels: their labels, a COCO JSON file or a folder of YOLO text files; found beside the pictures when None.
         fidelity: compare the outputs of the compiled model with the original's.
         bench: time both models.
+        html: write `report.html` as well; it holds a few of the calibration pictures where detections were compared.
         threads: threads to run models with, None for all cores.
         gates: what the result is to keep to, such as `latency_ratio <= 0.6`; the report says what became of each. The
             result is written whether they hold or not.
@@ -145,6 +152,7 @@ def compile_model(
             file_facts(path, path.relative_to(output.path).as_posix()) for path in (artifact.model, *artifact.files)
         )
         after = _facts(graph, subject.shapes, sum(file.bytes for file in files))
+        layers, names = layer_states(graph, concrete_shapes(graph, subject.shapes)), layer_names(graph)
         del graph
         compiled = time.perf_counter() - started
         judging = Judging(
@@ -170,15 +178,19 @@ def compile_model(
             before=subject.facts,
             after=after,
             passes=pass_reports(runs, ctx.notes, ctx.details),
+            layers=layer_reports(subject.layers, layers, ctx.details),
             calibration=calibrated,
             fidelity=None if verdict.fidelity is None else vars(verdict.fidelity),
             accuracy=verdict.accuracy,
             warnings=(*_warnings(ctx, calibrated, verdict), *advice),
-            measured=_measured(runs, compiled, time.perf_counter() - started, verdict),
+            measured=_measured(runs, compiled, time.perf_counter() - started, verdict, (subject.names, names)),
         )
         report = replace(report, gates=tuple(vars(each) for each in check_gates(bounds, plain(report))))
         with output.writing():
-            (output.path / REPORT_FILE).write_text(report.to_json(), encoding="utf-8")
+            text = report.to_json()
+            (output.path / REPORT_FILE).write_text(text, encoding="utf-8")
+            if html:
+                (output.path / PAGE_FILE).write_text(render_page(json.loads(text)), encoding="utf-8")
         output.commit()
     return replace(report, folder=output.wanted)
 
@@ -240,6 +252,8 @@ class _Subject:
 
     file: FileFacts
     facts: ModelFacts
+    layers: LayerStates
+    names: Mapping[str, str]
     profile: ModelProfile | None
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, Any]
@@ -255,7 +269,8 @@ def _examine(graph: Graph, source: Source, input_shapes: Mapping[str, tuple[int,
     file = _source_facts(source)
     size = file.bytes if file.bytes >= weight_bytes(graph) else file.bytes + weight_bytes(graph)
     dtypes = {tensor.name: tensor.dtype for tensor in graph.inputs}
-    return _Subject(file, _facts(graph, shapes, size), profile, shapes, dtypes)
+    layers = layer_states(graph, concrete_shapes(graph, shapes))
+    return _Subject(file, _facts(graph, shapes, size), layers, layer_names(graph), profile, shapes, dtypes)
 
 
 def _facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) -> ModelFacts:
@@ -316,10 +331,16 @@ def _warnings(ctx: PassContext, calibrated: CalibrationFacts | None, verdict: Ve
     return (*verdict.warnings, *warnings)
 
 
-def _measured(runs: Sequence[PassRun], compiled: float, total: float, verdict: Verdict) -> dict[str, Any]:
-    measured = {
+def _measured(
+    runs: Sequence[PassRun], compiled: float, total: float, verdict: Verdict, names: tuple[Mapping[str, str], ...]
+) -> dict[str, Any]:
+    measured: dict[str, Any] = {
         "seconds": {"compile": round(compiled, 3), "total": round(total, 3)},
         "pass_seconds": [{"spec": run.spec, "seconds": round(run.seconds, 3)} for run in runs],
         "latency_ms": verdict.timing,
     }
+    if all(verdict.kernels):
+        sides = list(zip(("original", "compiled"), verdict.kernels, names, strict=True))
+        measured["operator_ms"] = {side: by_operator(kernels) for side, kernels, _ in sides}
+        measured["layer_ms"] = {side: by_layer(kernels, own) for side, kernels, own in sides}
     return {**measured, "execution": verdict.execution} if verdict.execution else measured

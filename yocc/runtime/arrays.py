@@ -58,6 +58,9 @@ class ArrayFile:
                     for member, spec in self.specs.items()
                 }
 
+    def picture(self, pick: int) -> None:
+        """Arrays are no pictures."""
+
     def _samples(self, member: str, picks: Sequence[int], stack: ExitStack) -> Iterator[np.ndarray[Any, Any]]:
         file = stack.enter_context(_open_member(self.path, member))
         header = _read_header(file, self.path, member)

@@ -16,6 +16,7 @@ from yocc.compiler.passes import Arrays
 from yocc.compiler.registry import nearest
 from yocc.compiler.target import Reject, Target
 from yocc.errors import BackendError, OptionError
+from yocc.runtime.kernels import KernelTime
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,15 @@ class Session(abc.ABC):
     def execution(self) -> Mapping[str, Any]:
         """What the runtime made of the model, for the report; empty where the runtime does not tell."""
         return {}
+
+    def kernels(self, feeds: Arrays, rounds: int) -> tuple[KernelTime, ...]:  # noqa: ARG002 # for runtimes that tell
+        """Where the time of a run goes; empty where the runtime does not tell.
+
+        Args:
+            feeds: what to run on.
+            rounds: how often to run.
+        """
+        return ()
 
     def close(self) -> None:  # noqa: B027 # not every session holds something
         """Let go of what the session holds; running it afterwards is an error."""

@@ -70,7 +70,7 @@ class Fp16(Pass):
         rewrites = prepare_scales(graph, choice.half, ctx)
         rewrites += retype(graph, choice.half, declared)
         census = take_census(graph, ctx)
-        ctx.details[self.name] = {**census, "kept": dict(choice.kept), "decode": len(choice.decode)}
+        ctx.details[self.name] = {**census, "left": dict(choice.kept), "decode": len(choice.decode)}
         if not choice.half:
             ctx.note("Nothing in this model became fp16.", level="warning")
         return rewrites

@@ -12,6 +12,7 @@ from yocc.compiler.graph import Graph, clone
 from yocc.compiler.passes import Pass, PassContext, Teacher
 from yocc.compiler.shapes import concrete_shapes
 from yocc.errors import InternalError, OptionError
+from yocc.passes.prune.atoms import WeightCut
 from yocc.passes.prune.plan import CRITERION_NAMES, PrunePlan, plan_pruning
 from yocc.passes.prune.remove import remove_channels, split_shared
 
@@ -100,6 +101,12 @@ def _teacher(graph: Graph, plan: PrunePlan, before: Teacher | None) -> Teacher:
     return Teacher(before.graph, {name: before.kept[name][indices] for name, indices in kept.items()})
 
 
+def _layer(plan: PrunePlan, cut: WeightCut) -> dict[str, Any]:
+    figures = {"channels": len(cut.atoms), "kept": int(plan.kept[cut.atoms].sum())}
+    left = plan.saliency.get(cut.node)
+    return figures if left is None else {**figures, "saliency_kept": round(left, 4)}
+
+
 def _details(plan: PrunePlan) -> dict[str, Any]:
     cuts = [cut for cut in plan.channels.cuts if cut.role == "out"]
     return {
@@ -108,6 +115,6 @@ def _details(plan: PrunePlan) -> dict[str, Any]:
         "parameters_before": plan.before.parameters,
         "macs_before": plan.before.macs,
         "multiple": plan.allocation.multiple,
-        "layers": {cut.node: {"channels": len(cut.atoms), "kept": int(plan.kept[cut.atoms].sum())} for cut in cuts},
-        "left_alone": {layer: reason.text for layer, reason in plan.channels.reasons.items()},
+        "layers": {cut.node: _layer(plan, cut) for cut in cuts},
+        "left": {layer: reason.text for layer, reason in plan.channels.reasons.items()},
     }

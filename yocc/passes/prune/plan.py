@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ class PrunePlan:
         before: parameters and MACs before pruning.
         allocation: how many classes each group keeps.
         kept: whether each class stays, shape [classes].
+        saliency: share of the saliency of a layer's channels that is left, by layer; for the criterion
+            `reconstruction` the share of the variance of its readers' outputs that refitting can keep.
     """
 
     shapes: Shapes
@@ -42,6 +44,7 @@ class PrunePlan:
     before: Totals
     allocation: Allocation
     kept: Any
+    saliency: Mapping[str, float]
 
 
 def plan_pruning(graph: Graph, ctx: PassContext, *, ratio: float, criterion: str, multiple: int) -> PrunePlan:
@@ -67,7 +70,19 @@ def plan_pruning(graph: Graph, ctx: PassContext, *, ratio: float, criterion: str
     kept = np.ones(channels.classes, dtype=bool)
     for ranking, count in zip(rankings, allocation.kept, strict=True):
         kept[ranking.classes[count:]] = False
-    return PrunePlan(shapes, channels, totals(layers), allocation, kept)
+    return PrunePlan(shapes, channels, totals(layers), allocation, kept, _saliency_left(channels, rankings, allocation))
+
+
+def _saliency_left(channels: ChannelMap, rankings: Sequence[Ranking], allocation: Allocation) -> dict[str, float]:
+    """The mean over the groups a layer makes channels of, weighted by their sizes."""
+    parts: dict[str, list[tuple[int, float]]] = {}
+    for group, ranking, count in zip(channels.groups, rankings, allocation.kept, strict=True):
+        for layer in group.producers:
+            parts.setdefault(layer, []).append((len(group.classes), float(ranking.left[count])))
+    return {
+        layer: sum(size * left for size, left in found) / sum(size for size, _ in found)
+        for layer, found in parts.items()
+    }
 
 
 def _rank(graph: Graph, shapes: Shapes, channels: ChannelMap, ctx: PassContext, criterion: str) -> list[Ranking]:

@@ -80,4 +80,5 @@ def _rank(group: Group, readers: Sequence[Reader]) -> Ranking:
         gone.append(int(left[cheapest]))
         left = np.delete(left, cheapest)
     order = np.array([*left, *gone[::-1]])
-    return Ranking(group.classes[order], np.array([np.inf, *losses[::-1]]))
+    lost = np.array([np.inf, *losses[::-1]])
+    return Ranking(group.classes[order], lost, np.maximum(0.0, 1.0 - lost / max(lost[1], 1e-300)))
