@@ -10,7 +10,7 @@ import click
 from yocc import __version__
 from yocc.cli.building import build
 from yocc.cli.compile import compile_command
-from yocc.cli.judging import bench, compare, evaluate
+from yocc.cli.judging import bench, compare, evaluate, verify
 from yocc.cli.looking import inspect, passes, targets
 from yocc.commands.terminal import INTERRUPTED_EXIT, Commands
 
@@ -40,7 +40,7 @@ def cli() -> None:
     """
 
 
-for command in (compile_command, inspect, evaluate, compare, bench, build, targets, passes):
+for command in (compile_command, inspect, evaluate, compare, bench, verify, build, targets, passes):
     cli.add_command(command)
 
 

@@ -18,6 +18,9 @@ from yocc.commands.terminal import Bars, Settings, say, warn
 @click.option("--fp16", is_flag=True, help="Store and compute what is left in half precision.")
 @click.option("--recover", type=click.Choice(["none", "reconstruct"]),
               help="How to give a pruned model back what it lost [default: reconstruct with --calib].")  # fmt: skip
+@click.option(
+    "--sparsity", type=click.Choice(["2:4"]), help="Set two of each four weights to zero, for sparse tensor cores."
+)
 @click.option("--pipeline", help="The passes as text instead, such as 'simplify,prune{ratio=0.4},fuse'.")
 @target_option
 @target_options
@@ -42,6 +45,7 @@ def compile_command(
     int8: bool,
     fp16: bool,
     recover: Literal["none", "reconstruct"] | None,
+    sparsity: Literal["2:4"] | None,
     pipeline: str | None,
     target: str,
     options: dict[str, str],
@@ -78,6 +82,7 @@ def compile_command(
         int8=int8,
         fp16=fp16,
         recover=recover,
+        sparsity=sparsity,
         pipeline=pipeline,
         target=target,
         options=options,

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from yocc.commands.inspection import Inspection
+from yocc.compiler.census import Census
 from yocc.compiler.report import Report
+from yocc.runtime.backend import Check
 from yocc.runtime.bench import Timing
 from yocc.runtime.fidelity import FidelityFacts
 from yocc.runtime.metrics import DetectionScores
@@ -23,6 +25,8 @@ def summary(report: Report) -> Iterator[str]:
     yield f"  parameters  {_change(before.parameters, after.parameters, _amount)}"
     yield f"  MACs        {_change(before.macs, after.macs, _amount)}"
     yield f"  file        {_change(before.bytes, after.bytes, _size)}"
+    if report.types is not None and report.types.macs_shares["fp32"] < 1:
+        yield f"  types       {_types(report.types)}"
     timing = report.measured.get("latency_ms")
     if timing is not None:
         yield f"  latency     {_speed(timing)}"
@@ -34,6 +38,11 @@ def summary(report: Report) -> Iterator[str]:
             f"  accuracy    mAP50-95 {original.map50_95:.3f} -> {compiled.map50_95:.3f}, mAP50 {original.map50:.3f} -> "
             f"{compiled.map50:.3f} on {original.pictures} labelled pictures of {report.accuracy['data']}"
         )
+
+
+def _types(census: Census) -> str:
+    shares = [f"{100 * share:.1f} % {kind}" for kind, share in census.macs_shares.items() if share]
+    return f"{', '.join(shares)} of the convolutions' MACs"
 
 
 def inspection_tables(inspection: Inspection) -> Iterator[Table]:
@@ -65,6 +74,13 @@ def inspection_tables(inspection: Inspection) -> Iterator[Table]:
     yield "Layers", ["layer", "op", "weight", "output", "#parameters", "#MACs", "prune", "int8"], layers
     groups = [[str(group.number), str(group.channels), ", ".join(group.layers)] for group in inspection.groups]
     yield "Coupled groups", ["#group", "#channels", "layers"], groups
+
+
+def check_tables(checks: Sequence[Check]) -> Iterator[Table]:
+    """What a backend made sure of."""
+    words = {True: "passed", False: "FAILED", None: "not run"}
+    rows = [[check.name, words[check.passed], check.message] for check in checks]
+    yield "Checks", ["check", "result", "found"], rows or [["", "", "this target has no checks of its own"]]
 
 
 def fidelity_tables(facts: FidelityFacts) -> Iterator[Table]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from yocc import __version__
+from yocc.compiler.census import Census
 from yocc.compiler.passes import Note
 from yocc.compiler.pipeline import PassRun
 
@@ -111,6 +112,7 @@ class Report:
         before: size of the model that came in.
         after: size of the model written.
         passes: what each pass did, in order.
+        types: share of the convolutions' MACs in each type, and why each that is not int8 is not.
         calibration: what values were observed on, or None.
         fidelity: how the compiled model compares with the original and on what data, or None when not measured.
         accuracy: scores of both models against labels and on what data, or None when not asked for.
@@ -128,6 +130,7 @@ class Report:
     before: ModelFacts
     after: ModelFacts
     passes: tuple[PassReport, ...]
+    types: Census | None = None
     calibration: CalibrationFacts | None = None
     fidelity: Mapping[str, Any] | None = None
     accuracy: Mapping[str, Any] | None = None

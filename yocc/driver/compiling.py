@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import onnx
 import onnx.checker
 
+from yocc.compiler.census import Census, take_census
 from yocc.compiler.cost import layer_costs, totals
 from yocc.compiler.finite import check_finite
 from yocc.compiler.graph import Graph, load, weight_bytes
@@ -34,12 +35,13 @@ from yocc.driver.measure import Judging, Verdict, judge
 from yocc.driver.output import OutputFolder
 from yocc.errors import BackendError, BackendUnavailable, CalibrationError, InternalError, ModelError, OptionError
 from yocc.models.profile import ModelProfile, find_profile
-from yocc.runtime.backend import Artifact, Backend
+from yocc.runtime.backend import Artifact, Backend, Check
 from yocc.runtime.onnxruntime import reference_executor
 from yocc.runtime.registry import find_backend
 
 Source = str | Path | bytes | onnx.ModelProto
 Recovery = Literal["none", "reconstruct"]
+Sparsity = Literal["2:4"]
 MOST_PRUNED = 0.95
 
 
@@ -50,6 +52,7 @@ def compile_model(
     int8: bool = False,
     fp16: bool = False,
     recover: Recovery | None = None,
+    sparsity: Sparsity | None = None,
     pipeline: str | None = None,
     target: str = "onnxruntime",
     options: Mapping[str, str] | None = None,
@@ -76,7 +79,9 @@ def compile_model(
         recover: `reconstruct` chooses and refits channels so that the pruned network gives what the original gave,
             which needs pictures; `none` prunes by weights and leaves it at that. None reconstructs when pictures are
             given.
-        pipeline: the passes as text, instead of `prune`, `int8`, `fp16` and `recover`.
+        sparsity: `2:4` sets the smaller two of each four weights along the input channels to zero, which sparse tensor
+            cores skip.
+        pipeline: the passes as text, instead of `prune`, `int8`, `fp16`, `recover` and `sparsity`.
         target: name of the backend.
         options: target options, by name.
         calibration: a folder of pictures or an .npz file; None draws pictures, which is said in a warning.
@@ -101,7 +106,7 @@ def compile_model(
     """
     if recover is None and prune is not None and calibration is not None:
         recover = "reconstruct"
-    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover))
+    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity))
     backend = find_backend(target)
     wanted = backend.target(options or {})
     reason = backend.available()
@@ -129,9 +134,12 @@ def compile_model(
         with output.writing():
             artifact = replace(backend.build(graph, wanted, output.path), options=dict(options or {}))
         _check_written(artifact)
+        checks = backend.verify(artifact, thorough=False)
+        require_passed(checks, target)
         files = tuple(
             file_facts(path, path.relative_to(output.path).as_posix()) for path in (artifact.model, *artifact.files)
         )
+        types = _census(graph, subject.shapes, ctx)
         after = _facts(graph, subject.shapes, sum(file.bytes for file in files))
         del graph
         compiled = time.perf_counter() - started
@@ -158,11 +166,12 @@ def compile_model(
             before=subject.facts,
             after=after,
             passes=pass_reports(runs, ctx.notes, ctx.details),
+            types=types,
             calibration=calibrated,
             fidelity=None if verdict.fidelity is None else vars(verdict.fidelity),
             accuracy=verdict.accuracy,
             warnings=(*_warnings(ctx, calibrated, verdict), *advice),
-            measured=_measured(runs, compiled, time.perf_counter() - started, verdict),
+            measured=_measured(runs, compiled, time.perf_counter() - started, verdict, checks),
         )
         with output.writing():
             (output.path / REPORT_FILE).write_text(report.to_json(), encoding="utf-8")
@@ -171,7 +180,12 @@ def compile_model(
 
 
 def pipeline_spec(
-    prune: float | None, int8: bool, fp16: bool, pipeline: str | None, recover: Recovery | None = None
+    prune: float | None,
+    int8: bool,
+    fp16: bool,
+    pipeline: str | None,
+    recover: Recovery | None = None,
+    sparsity: Sparsity | None = None,
 ) -> str:
     """The pipeline that options stand for.
 
@@ -186,9 +200,10 @@ def pipeline_spec(
             f"Cannot prune a share of {prune:g}.", f"Use a share above 0 and below {MOST_PRUNED:g}, such as 0.4."
         )
     if pipeline is not None:
-        if prune is not None or int8 or fp16 or recover:
+        if prune is not None or int8 or fp16 or recover or sparsity:
             raise OptionError(
-                "A pipeline says everything.", "Give either --pipeline or --prune, --int8, --fp16 and --recover."
+                "A pipeline says everything.",
+                "Give either --pipeline or --prune, --int8, --fp16, --recover and --sparsity.",
             )
         return pipeline
     if recover == "reconstruct" and prune is None:
@@ -200,6 +215,8 @@ def pipeline_spec(
         steps += [f"prune{{ratio={prune!r}}}", "fuse"]
     else:
         steps.append("fuse")
+    if sparsity is not None:
+        steps.append(f"sparsify{{pattern={sparsity}}}")
     if int8:
         steps.append("quantize")
     if fp16:
@@ -219,6 +236,17 @@ def require_accepted(graph: Graph, backend: Backend, target: Target) -> None:
     reasons = "; ".join(f"{reject.node!r}: {reject.reason}" for reject in rejects)
     hints = dict.fromkeys(reject.hint for reject in rejects if reject.hint)
     raise BackendError(f"The target {backend.name!r} cannot take the model: {reasons}.", " ".join(hints))
+
+
+def require_passed(checks: Sequence[Check], target: str) -> None:
+    """Refuse what failed a check.
+
+    Raises:
+        BackendError: with everything that failed.
+    """
+    failed = [f"{check.name}: {check.message}" for check in checks if check.passed is False]
+    if failed:
+        raise BackendError(f"What was built for {target!r} does not pass: {'; '.join(failed)}.")
 
 
 @dataclass(frozen=True)
@@ -248,6 +276,16 @@ def _examine(graph: Graph, source: Source, input_shapes: Mapping[str, tuple[int,
 def _facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) -> ModelFacts:
     cost = totals(layer_costs(graph, concrete_shapes(graph, shapes)))
     return ModelFacts(cost.parameters, cost.macs, len(graph.nodes), size, graph.opset)
+
+
+def _census(graph: Graph, shapes: Mapping[str, tuple[int, ...]], ctx: PassContext) -> Census:
+    """Types of the convolutions, with the reasons the passes gave."""
+    reasons = {name: reason for step in ("quantize", "fp16") for name, reason in _left(ctx.details.get(step, {}))}
+    return take_census(graph, concrete_shapes(graph, shapes), reasons)
+
+
+def _left(details: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    return (*details.get("left_float", {}).items(), *details.get("kept", {}).items())
 
 
 def _source_facts(source: Source) -> FileFacts:
@@ -315,10 +353,16 @@ def _warnings(ctx: PassContext, calibrated: CalibrationFacts | None, verdict: Ve
     return (*verdict.warnings, *warnings)
 
 
-def _measured(runs: Sequence[PassRun], compiled: float, total: float, verdict: Verdict) -> dict[str, Any]:
-    measured = {
+def _measured(
+    runs: Sequence[PassRun], compiled: float, total: float, verdict: Verdict, checks: Sequence[Check]
+) -> dict[str, Any]:
+    measured: dict[str, Any] = {
         "seconds": {"compile": round(compiled, 3), "total": round(total, 3)},
         "pass_seconds": [{"spec": run.spec, "seconds": round(run.seconds, 3)} for run in runs],
         "latency_ms": verdict.timing,
     }
-    return {**measured, "execution": verdict.execution} if verdict.execution else measured
+    if verdict.execution:
+        measured["execution"] = verdict.execution
+    if checks:
+        measured["checks"] = checks
+    return measured
