@@ -12,7 +12,7 @@ from yocc.cli.building import build
 from yocc.cli.caching import cache
 from yocc.cli.checking import check
 from yocc.cli.compile import compile_command
-from yocc.cli.judging import bench, compare, evaluate
+from yocc.cli.judging import bench, compare, evaluate, verify
 from yocc.cli.looking import inspect, passes, report, targets
 from yocc.commands.terminal import INTERRUPTED_EXIT, Commands
 
@@ -42,7 +42,21 @@ def cli() -> None:
     """
 
 
-for command in (compile_command, check, inspect, report, evaluate, compare, bench, build, cache, targets, passes):
+COMMANDS = (
+    compile_command,
+    check,
+    inspect,
+    report,
+    evaluate,
+    compare,
+    bench,
+    verify,
+    build,
+    cache,
+    targets,
+    passes,
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

@@ -28,6 +28,9 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
 @click.option("--fp16/--no-fp16", default=False, help="Store and compute the rest in half precision.  [default: off]")
 @click.option("--recover", type=click.Choice(["none", "reconstruct"]),
               help="How to give a pruned model back what it lost [default: reconstruct with --calib].")  # fmt: skip
+@click.option(
+    "--sparsity", type=click.Choice(["2:4"]), help="Set two of each four weights to zero, for sparse tensor cores."
+)
 @click.option("--pipeline", help="The passes as text instead, such as 'simplify,prune{ratio=0.4},fuse'.")
 @target_option
 @target_options
@@ -58,6 +61,7 @@ def compile_command(
     int8: bool,
     fp16: bool,
     recover: Literal["none", "reconstruct"] | None,
+    sparsity: Literal["2:4"] | None,
     pipeline: str | None,
     target: str,
     options: dict[str, str],
@@ -98,7 +102,7 @@ def compile_command(
 
     announce_config(settings)
     require_writable((junit_file, page))
-    dropped = outvoted(("pipeline",), ("prune", "int8", "fp16", "recover"))
+    dropped = outvoted(("pipeline",), ("prune", "int8", "fp16", "recover", "sparsity"))
     done = compile_or_restore(
         model,
         {
@@ -106,6 +110,7 @@ def compile_command(
             "int8": int8 and "int8" not in dropped,
             "fp16": fp16 and "fp16" not in dropped,
             "recover": None if "recover" in dropped else recover,
+            "sparsity": None if "sparsity" in dropped else sparsity,
             "pipeline": None if "pipeline" in dropped else pipeline,
             "target": target,
             "options": options,

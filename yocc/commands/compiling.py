@@ -26,6 +26,7 @@ class Arguments(TypedDict):
     int8: bool
     fp16: bool
     recover: Literal["none", "reconstruct"] | None
+    sparsity: Literal["2:4"] | None
     pipeline: str | None
     target: str
     options: dict[str, str]

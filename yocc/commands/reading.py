@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from yocc.commands.inspection import Inspection
+from yocc.runtime.backend import Check
 from yocc.runtime.bench import Timing
 from yocc.runtime.fidelity import FidelityFacts
 from yocc.runtime.metrics import DetectionScores
@@ -43,6 +44,13 @@ def inspection_tables(inspection: Inspection) -> Iterator[Table]:
     yield "Layers", ["layer", "op", "weight", "output", "#parameters", "#MACs", "prune", "int8"], layers
     groups = [[str(group.number), str(group.channels), ", ".join(group.layers)] for group in inspection.groups]
     yield "Coupled groups", ["#group", "#channels", "layers"], groups
+
+
+def check_tables(checks: Sequence[Check]) -> Iterator[Table]:
+    """What a backend made sure of."""
+    words = {True: "passed", False: "FAILED", None: "not run"}
+    rows = [[check.name, words[check.passed], check.message] for check in checks]
+    yield "Checks", ["check", "result", "found"], rows or [["", "", "this target has no checks of its own"]]
 
 
 def fidelity_tables(facts: FidelityFacts) -> Iterator[Table]:

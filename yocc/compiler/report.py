@@ -25,6 +25,7 @@ import numpy as np
 
 from yocc import __version__
 from yocc.compiler.account import LayerReport, without_layers
+from yocc.compiler.census import Census
 from yocc.compiler.passes import Note
 from yocc.compiler.pipeline import PassRun
 
@@ -122,6 +123,7 @@ class Report:
         after: size of the model written.
         passes: what each pass did, in order.
         layers: what became of each layer, in the order of the model that came in.
+        types: share of the convolutions' MACs in each type, and why each that is not int8 is not.
         calibration: what values were observed on, or None.
         fidelity: how the compiled model compares with the original and on what data, or None when not measured.
         accuracy: scores of both models against labels and on what data, or None when not asked for.
@@ -143,6 +145,7 @@ class Report:
     after: ModelFacts
     passes: tuple[PassReport, ...]
     layers: tuple[LayerReport, ...] = ()
+    types: Census | None = None
     calibration: CalibrationFacts | None = None
     fidelity: Mapping[str, Any] | None = None
     accuracy: Mapping[str, Any] | None = None

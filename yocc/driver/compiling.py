@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ import onnx
 import onnx.checker
 
 from yocc.compiler.account import LayerStates, layer_names, layer_reports, layer_states
+from yocc.compiler.census import Census, take_census
 from yocc.compiler.cost import layer_costs, totals
 from yocc.compiler.finite import check_finite
 from yocc.compiler.graph import Graph, load, weight_bytes
@@ -40,13 +41,14 @@ from yocc.errors import BackendError, BackendUnavailable, CalibrationError, Inte
 from yocc.gates.gate import check_gates, parse_gates, require_detector, require_measured
 from yocc.models.profile import ModelProfile, find_profile
 from yocc.page.render import render_page
-from yocc.runtime.backend import Artifact, Backend
+from yocc.runtime.backend import Artifact, Backend, Check
 from yocc.runtime.kernels import by_layer, by_operator
 from yocc.runtime.onnxruntime import reference_executor
 from yocc.runtime.registry import find_backend
 
 Source = str | Path | bytes | onnx.ModelProto
 Recovery = Literal["none", "reconstruct"]
+Sparsity = Literal["2:4"]
 MOST_PRUNED = 0.95
 
 
@@ -57,6 +59,7 @@ def compile_model(
     int8: bool = False,
     fp16: bool = False,
     recover: Recovery | None = None,
+    sparsity: Sparsity | None = None,
     pipeline: str | None = None,
     target: str = "onnxruntime",
     options: Mapping[str, str] | None = None,
@@ -85,7 +88,9 @@ def compile_model(
         recover: `reconstruct` chooses and refits channels so that the pruned network gives what the original gave,
             which needs pictures; `none` prunes by weights and leaves it at that. None reconstructs when pictures are
             given.
-        pipeline: the passes as text, instead of `prune`, `int8`, `fp16` and `recover`.
+        sparsity: `2:4` sets the smaller two of each four weights along the input channels to zero, which sparse tensor
+            cores skip.
+        pipeline: the passes as text, instead of `prune`, `int8`, `fp16`, `recover` and `sparsity`.
         target: name of the backend.
         options: target options, by name.
         calibration: a folder of pictures or an .npz file; None draws pictures, which is said in a warning.
@@ -115,7 +120,7 @@ def compile_model(
     require_measured(bounds, {"eval": evaluate is not None, "fidelity": fidelity, "bench": bench})
     if recover is None and prune is not None and calibration is not None:
         recover = "reconstruct"
-    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover))
+    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity))
     backend = find_backend(target)
     wanted = backend.target(options or {})
     reason = backend.available()
@@ -148,9 +153,12 @@ def compile_model(
         with output.writing():
             artifact = replace(backend.build(graph, wanted, output.path), options=dict(options or {}))
         _check_written(artifact)
+        checks = backend.verify(artifact, thorough=False)
+        require_passed(checks, target)
         files = tuple(
             file_facts(path, path.relative_to(output.path).as_posix()) for path in (artifact.model, *artifact.files)
         )
+        types = _census(graph, subject.shapes, ctx)
         after = _facts(graph, subject.shapes, sum(file.bytes for file in files))
         layers, names = layer_states(graph, concrete_shapes(graph, subject.shapes)), layer_names(graph)
         del graph
@@ -179,11 +187,12 @@ def compile_model(
             after=after,
             passes=pass_reports(runs, ctx.notes, ctx.details),
             layers=layer_reports(subject.layers, layers, ctx.details),
+            types=types,
             calibration=calibrated,
             fidelity=None if verdict.fidelity is None else vars(verdict.fidelity),
             accuracy=verdict.accuracy,
             warnings=(*_warnings(ctx, calibrated, verdict), *advice),
-            measured=_measured(runs, compiled, time.perf_counter() - started, verdict, (subject.names, names)),
+            measured=_measured(runs, compiled, time.perf_counter() - started, verdict, (subject.names, names), checks),
         )
         report = replace(report, gates=tuple(vars(each) for each in check_gates(bounds, plain(report))))
         with output.writing():
@@ -196,7 +205,12 @@ def compile_model(
 
 
 def pipeline_spec(
-    prune: float | None, int8: bool, fp16: bool, pipeline: str | None, recover: Recovery | None = None
+    prune: float | None,
+    int8: bool,
+    fp16: bool,
+    pipeline: str | None,
+    recover: Recovery | None = None,
+    sparsity: Sparsity | None = None,
 ) -> str:
     """The pipeline that options stand for.
 
@@ -211,9 +225,10 @@ def pipeline_spec(
             f"Cannot prune a share of {prune:g}.", f"Use a share above 0 and below {MOST_PRUNED:g}, such as 0.4."
         )
     if pipeline is not None:
-        if prune is not None or int8 or fp16 or recover:
+        if prune is not None or int8 or fp16 or recover or sparsity:
             raise OptionError(
-                "A pipeline says everything.", "Give either --pipeline or --prune, --int8, --fp16 and --recover."
+                "A pipeline says everything.",
+                "Give either --pipeline or --prune, --int8, --fp16, --recover and --sparsity.",
             )
         return pipeline
     if recover == "reconstruct" and prune is None:
@@ -225,6 +240,8 @@ def pipeline_spec(
         steps += [f"prune{{ratio={prune!r}}}", "fuse"]
     else:
         steps.append("fuse")
+    if sparsity is not None:
+        steps.append(f"sparsify{{pattern={sparsity}}}")
     if int8:
         steps.append("quantize")
     if fp16:
@@ -244,6 +261,17 @@ def require_accepted(graph: Graph, backend: Backend, target: Target) -> None:
     reasons = "; ".join(f"{reject.node!r}: {reject.reason}" for reject in rejects)
     hints = dict.fromkeys(reject.hint for reject in rejects if reject.hint)
     raise BackendError(f"The target {backend.name!r} cannot take the model: {reasons}.", " ".join(hints))
+
+
+def require_passed(checks: Sequence[Check], target: str) -> None:
+    """Refuse what failed a check.
+
+    Raises:
+        BackendError: with everything that failed.
+    """
+    failed = [f"{check.name}: {check.message}" for check in checks if check.passed is False]
+    if failed:
+        raise BackendError(f"What was built for {target!r} does not pass: {'; '.join(failed)}.")
 
 
 @dataclass(frozen=True)
@@ -276,6 +304,16 @@ def _examine(graph: Graph, source: Source, input_shapes: Mapping[str, tuple[int,
 def _facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) -> ModelFacts:
     cost = totals(layer_costs(graph, concrete_shapes(graph, shapes)))
     return ModelFacts(cost.parameters, cost.macs, len(graph.nodes), size, graph.opset)
+
+
+def _census(graph: Graph, shapes: Mapping[str, tuple[int, ...]], ctx: PassContext) -> Census:
+    """Types of the convolutions, with the reasons the passes gave."""
+    reasons = {name: reason for step in ("quantize", "fp16") for name, reason in _left(ctx.details.get(step, {}))}
+    return take_census(graph, concrete_shapes(graph, shapes), reasons)
+
+
+def _left(details: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    return (*details.get("left_float", {}).items(), *details.get("kept", {}).items())
 
 
 def _source_facts(source: Source) -> FileFacts:
@@ -332,7 +370,12 @@ def _warnings(ctx: PassContext, calibrated: CalibrationFacts | None, verdict: Ve
 
 
 def _measured(
-    runs: Sequence[PassRun], compiled: float, total: float, verdict: Verdict, names: tuple[Mapping[str, str], ...]
+    runs: Sequence[PassRun],
+    compiled: float,
+    total: float,
+    verdict: Verdict,
+    names: tuple[Mapping[str, str], ...],
+    checks: Sequence[Check],
 ) -> dict[str, Any]:
     measured: dict[str, Any] = {
         "seconds": {"compile": round(compiled, 3), "total": round(total, 3)},
@@ -343,4 +386,8 @@ def _measured(
         sides = list(zip(("original", "compiled"), verdict.kernels, names, strict=True))
         measured["operator_ms"] = {side: by_operator(kernels) for side, kernels, _ in sides}
         measured["layer_ms"] = {side: by_layer(kernels, own) for side, kernels, own in sides}
-    return {**measured, "execution": verdict.execution} if verdict.execution else measured
+    if verdict.execution:
+        measured["execution"] = verdict.execution
+    if checks:
+        measured["checks"] = checks
+    return measured
