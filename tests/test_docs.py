@@ -64,7 +64,10 @@ def _execute(block: Block, folder: Path, environment: dict[str, str]) -> None:
             _run(["bash", "-euo", "pipefail", "-c", command], folder, environment)
 
 
-@pytest.mark.parametrize("name", ["docs/writing_a_pass.md", "docs/writing_a_backend.md", "docs/ci.md"])
+GUIDES = ["writing_a_pass", "writing_a_backend", "ci", "quick_start", "accuracy"]
+
+
+@pytest.mark.parametrize("name", [f"docs/{guide}.md" for guide in GUIDES])
 def test_the_code_of_a_guide_runs(name: str, tmp_path: Path, environment: dict[str, str]) -> None:
     if name == "docs/writing_a_backend.md" and importlib.util.find_spec("yocc.runtime.backend") is None:
         pytest.skip("there are no backends")

@@ -33,7 +33,7 @@ def test_page_is_written_where_asked_and_from_a_report_file(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("{", "no report"),
+        ("{", "not JSON"),
         ("[]", "not a report"),
         ('{"tool": "other", "schema": 2}', "not a report"),
         ('{"tool": "yocc", "schema": 3}', "schema 3"),

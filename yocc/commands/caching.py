@@ -94,13 +94,15 @@ def _labels(arguments: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _machine(arguments: Mapping[str, Any]) -> list[Any]:
-    """A latency without its machine means nothing, so that one that was measured elsewhere is not taken over."""
+    """What of the machine a result depends on.
+
+    A latency without its machine means nothing, so that one that was measured elsewhere is not taken over. The number
+    of threads, which is that of cores where none is given, shows in the last bits of what networks compute.
+    """
     from yocc.runtime.bench import describe_machine
 
-    if not arguments["bench"]:
-        return []
     machine = describe_machine()
-    return [machine.processor, machine.cores]
+    return [arguments["threads"] or machine.cores, machine.processor if arguments["bench"] else ""]
 
 
 def _default_folder() -> Path:

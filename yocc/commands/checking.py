@@ -31,7 +31,9 @@ def read_report(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("tool") != "yocc" or not isinstance(content.get("schema"), int):
         raise ModelError(f"{str(file)!r} is not a report of yocc.", "Name one that `yocc compile` wrote.")
     if content["schema"] > SCHEMA:
-        raise ModelError(f"{str(file)!r} was written by a newer yocc.", "Update yocc.")
+        raise ModelError(
+            f"{str(file)!r} is of schema {content['schema']}, and this yocc reads up to {SCHEMA}.", "Update yocc."
+        )
     return content
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from yocc.commands.building import write_whole
-from yocc.compiler.report import PAGE_FILE, REPORT_FILE, SCHEMA
+from yocc.commands.checking import read_report
+from yocc.compiler.report import PAGE_FILE, REPORT_FILE
 from yocc.errors import ModelError, OptionError
 
 
@@ -35,22 +34,3 @@ def write_page(source: Path, out: Path | None) -> Path:
         raise OptionError(f"The page would replace the report {str(path)!r}.", "Choose another -o file.")
     write_whole(wanted, page.encode("utf-8"))
     return wanted
-
-
-def read_report(path: Path) -> dict[str, Any]:
-    """The content of a report file.
-
-    Raises:
-        ModelError: as `write_page`.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"There is no report to read at {str(path)!r}.", "Name a folder yocc wrote.") from error
-    if not isinstance(content, dict) or content.get("tool") != "yocc" or not isinstance(content.get("schema"), int):
-        raise ModelError(f"{str(path)!r} is not a report of yocc.", "Name a folder yocc wrote.")
-    if content["schema"] > SCHEMA:
-        raise ModelError(
-            f"{str(path)!r} is of schema {content['schema']}, and this yocc reads up to {SCHEMA}.", "Update yocc."
-        )
-    return content
