@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from yocc.compiler.account import LayerReport, LayerState
+from yocc.compiler.census import Census, Left
 from yocc.compiler.passes import Note
 from yocc.compiler.report import (
     CalibrationFacts,
@@ -18,6 +19,7 @@ from yocc.compiler.report import (
     Report,
     plain,
 )
+from yocc.runtime.backend import Check
 from yocc.runtime.bench import Latency, Machine, Timing
 from yocc.runtime.compare import Difference
 from yocc.runtime.examples import Example, Found
@@ -77,6 +79,12 @@ def report(**changes: Any) -> Report:
             LayerReport("norm", "BatchNormalization", LayerState(None, None, 32, 0, "float32", "float32"), None),
             LayerReport("head", "Conv", float_layer, float_layer, {}, {"prune": "last", "quantize": "a last layer"}),
         ),
+        "types": Census(
+            {"int8": 0.5, "fp16": 0.0, "fp32": 0.5}, {"int8": 1, "fp16": 0, "fp32": 1},
+            {"head": Left("fp32", 0.5, "a last layer")},
+        ),
+        "gates": ({"gate": "macs_ratio <= 0.5", "metric": "macs_ratio", "wanted": "<= 0.5", "got": 0.45, "holds": True,
+                   "remark": ""},),
         "calibration": CalibrationFacts("4 pictures", 4, stand_in=False, used=True),
         "fidelity": vars(
             FidelityFacts(
@@ -91,6 +99,7 @@ def report(**changes: Any) -> Report:
         "measured": {
             "seconds": {"compile": 65.0, "total": 70.5},
             "pass_seconds": [{"spec": "prune{ratio=0.5}", "seconds": 0.02}, {"spec": "quantize", "seconds": 60.0}],
+            "checks": [Check("parses", True, "12 operators"), Check("runs", None, "no device")],
             "latency_ms": Timing(
                 Latency(50.0, (49.0, 52.0)), Latency(25.0, (24.0, 26.0)), 2.0, 2.01, 30, 2,
                 Machine("A processor", 4, 8.0, "Linux", "3.11"),

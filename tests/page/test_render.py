@@ -58,7 +58,8 @@ def test_figures_of_the_report_are_on_the_page() -> None:
     for figure in (
         "2.00 MB", "from 8.00 MB", "\N{MINUS SIGN}75.0 %", "25.0 ms", "2 threads", "0.330", "\N{MINUS SIGN}0.010",
         "0.910", "16 → 8", "int8 on uint8", "21.5 dB", "lossless", "3.0 %", "40.2", "25.0 %", "1 min 0 s",
-        "--seed 3", "--pipeline 'prune{ratio=0.5},quantize'", "-O channel_multiple=4", "a last layer", "Few pictures.",
+        "--seed 3", "--pipeline 'prune{ratio=0.5},quantize'", "-O channel_multiple=4", "a last layer",
+        "50.0 % int8", "could not be checked", "no device", "Few pictures.",
     ):  # fmt: skip
         assert figure in words, figure
 
@@ -123,7 +124,7 @@ def test_gates_are_shown_with_their_verdict() -> None:
     assert words.count("does not hold") == 2
     assert "2.5" in words
     assert "does not hold: not timed" in words
-    assert "Gates" not in _Page(render_page(content())).words
+    assert "Gates" not in _Page(render_page(content(gates=()))).words
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,9 @@ def test_figures_of_any_form_are_taken(details: object) -> None:
 
 
 def test_a_bare_report_is_a_page() -> None:
-    made = content(passes=(), layers=(), calibration=None, fidelity=None, accuracy=None, warnings=(), measured={})
+    made = content(
+        passes=(), layers=(), types=None, calibration=None, fidelity=None, accuracy=None, warnings=(), measured={}
+    )
     page = _Page(render_page(made))
     ids = {attributes.get("id") for _, attributes in page.elements}
     assert {"headline", "passes", "again"} <= ids
@@ -155,7 +158,7 @@ def test_a_bare_report_is_a_page() -> None:
 
 def test_a_report_of_the_first_schema_is_a_page() -> None:
     made = content()
-    for key in ("layers", "platform"):
+    for key in ("layers", "types", "gates", "platform"):
         del made[key]
     made["schema"] = 1
     made["passes"][1]["details"] = {"layers": ["stem"], "tensors": {"images": {"low": 0.0, "high": 1.0}}}

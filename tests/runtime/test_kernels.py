@@ -38,6 +38,7 @@ def test_operators_are_summed_the_slowest_first() -> None:
         ("/m/Conv_relu", "Relu", None),
         ("/m/Convolution", "Conv", None),
         ("out_nchwc", "Conv", "/m/Conv"),
+        ("InsertedPrecisionFreeCast_out_nchwc", "Conv", "/m/Conv"),
         ("fused 3", "Gemm", None),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Any
 import yocc
 
 PACKAGES = (
+    "jinja2",
     "ml_dtypes",
     "ncnn",
     "numpy",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import onnx
 import onnx.checker
 
-from yocc.compiler.account import LayerStates, layer_names, layer_reports, layer_states
+from yocc.compiler.account import REASONS, LayerStates, layer_names, layer_reports, layer_states
 from yocc.compiler.census import Census, take_census
 from yocc.compiler.cost import layer_costs, totals
 from yocc.compiler.finite import check_finite
@@ -308,12 +308,9 @@ def _facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) -> Mo
 
 def _census(graph: Graph, shapes: Mapping[str, tuple[int, ...]], ctx: PassContext) -> Census:
     """Types of the convolutions, with the reasons the passes gave."""
-    reasons = {name: reason for step in ("quantize", "fp16") for name, reason in _left(ctx.details.get(step, {}))}
+    said = (ctx.details.get(step, {}).get(REASONS, {}) for step in ("quantize", "fp16"))
+    reasons = {name: reason for left in said for name, reason in left.items()}
     return take_census(graph, concrete_shapes(graph, shapes), reasons)
-
-
-def _left(details: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    return (*details.get("left_float", {}).items(), *details.get("kept", {}).items())
 
 
 def _source_facts(source: Source) -> FileFacts:

@@ -60,6 +60,10 @@ def _view(content: Mapping[str, Any]) -> dict[str, Any]:
         "tensors": tensor_view(content),
         "steps": steps(content),
         "operators": operators(content),
+        "types": [
+            (kind, part) for kind, part in ((content.get("types") or {}).get("macs_shares") or {}).items() if part
+        ],
+        "checks": content["measured"].get("checks") or [],
         "gates": content.get("gates") or [],
         "replay": replay(content),
         "first": _FIRST,

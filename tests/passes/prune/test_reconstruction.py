@@ -72,10 +72,10 @@ def test_of_two_channels_that_replace_each_other_one_goes_for_nothing_and_the_ot
     assert losses[1] > 10 * losses[2]
 
 
-def test_what_is_left_is_the_variance_the_readers_keep() -> None:
+def test_what_is_left_is_a_share_of_what_could_be_lost() -> None:
     random = np.random.default_rng(4)
     ranking, _ = ranking_of(two_layers(random.normal(size=(4, 8, 1, 1)), random.normal(size=(8, 3, 1, 1))))
-    np.testing.assert_allclose(ranking.left[1:], 1 - ranking.losses[1:].clip(max=1), atol=1e-12)
+    np.testing.assert_allclose(ranking.left[1:], 1 - ranking.losses[1:] / ranking.losses[1], atol=1e-12)
     assert (ranking.left[0], ranking.left[-1]) == (0, 1)
 
 

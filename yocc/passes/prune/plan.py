@@ -35,8 +35,8 @@ class PrunePlan:
         before: parameters and MACs before pruning.
         allocation: how many classes each group keeps.
         kept: whether each class stays, shape [classes].
-        saliency: share of the saliency of a layer's channels that is left, by layer; for the criterion
-            `reconstruction` the share of the variance of its readers' outputs that refitting can keep.
+        saliency: share of the saliency of a layer's channels that is left, by layer; for the criteria `reconstruction`
+            and `effect` of what would be lost with all channels but one.
     """
 
     shapes: Shapes
