@@ -1,8 +1,11 @@
-"""Running a graph only as far as some of its tensors."""
+"""Running a part of a graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+
+import onnx
+import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, clone, to_proto
 from yocc.compiler.passes import Arrays, PassContext, require_executor
@@ -26,3 +29,64 @@ def run_until(graph: Graph, names: Iterable[str], ctx: PassContext) -> Callable[
     part.cleanup(remove_unused_graph_inputs=False)
     run = require_executor(ctx, "Measuring")(to_proto(part))
     return lambda arrays: {**arrays, **run(arrays)}
+
+
+def extract(graph: Graph, nodes: Collection[gs.Node], outputs: Iterable[str]) -> Graph:
+    """A graph of some nodes, whose inputs are what they read and do not make; weights are shared.
+
+    Args:
+        graph: where the nodes are; not changed.
+        nodes: in their order there.
+        outputs: names of tensors that the nodes make.
+    """
+    if any(node.attrs and any(node.subgraphs()) for node in nodes):
+        return _extract_with_subgraphs(graph, {node.name for node in nodes}, outputs)
+    copies: dict[str, gs.Tensor] = {}
+
+    def copied(tensor: gs.Tensor) -> gs.Tensor:
+        if not tensor.name:
+            return gs.Variable.empty()
+        if tensor.name not in copies:
+            copies[tensor.name] = (
+                gs.Constant(tensor.name, tensor._values, export_dtype=tensor._export_dtype)
+                if isinstance(tensor, gs.Constant)
+                else gs.Variable(tensor.name, tensor.dtype, tensor.shape)
+            )
+        return copies[tensor.name]
+
+    chosen = [
+        gs.Node(
+            node.op,
+            node.name,
+            dict(node.attrs),
+            [copied(tensor) for tensor in node.inputs],
+            [copied(tensor) for tensor in node.outputs],
+            node.domain,
+        )
+        for node in nodes
+    ]
+    inputs = [tensor for tensor in copies.values() if isinstance(tensor, gs.Variable) and not tensor.inputs]
+    part = gs.Graph(
+        chosen,
+        inputs,
+        [copies[name] for name in outputs],
+        name=graph.name,
+        opset=graph.opset,
+        import_domains=graph.import_domains,
+        ir_version=graph.ir_version,
+    )
+    return Graph.wrap(part, onnx.ModelProto())
+
+
+def _extract_with_subgraphs(graph: Graph, names: set[str], outputs: Iterable[str]) -> Graph:
+    """The same by cutting a copy of the whole graph, where tensors captured by subgraphs stay what they are."""
+    part = clone(graph)
+    tensors = part.tensors()
+    part.nodes = [node for node in part.nodes if node.name in names]
+    made = {tensor.name for node in part.nodes for tensor in node.outputs}
+    part.inputs = [tensor for tensor in tensors.values() if isinstance(tensor, gs.Variable) and tensor.name not in made]
+    for tensor in part.inputs:
+        tensor.inputs.clear()
+    part.outputs = [tensors[name] for name in outputs]
+    part.cleanup(recurse_subgraphs=False)
+    return part
