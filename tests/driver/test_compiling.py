@@ -257,3 +257,14 @@ def test_time_is_told_by_operator_and_layer_when_timed(model: Path, tmp_path: Pa
 def test_page_can_be_left_out(model: Path, tmp_path: Path) -> None:
     compile_model(model, pipeline="negate", out=tmp_path / "out", html=False, bench=False)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json"}
+
+
+def test_weight_codes_come_last_and_exclude_half_precision() -> None:
+    assert pipeline_spec(None, True, False, None, weights="uniform:4").endswith(
+        "fuse,quantize,encode{code=uniform,bits=4}"
+    )
+    assert pipeline_spec(None, False, False, None, weights="log2:0.2").endswith("fuse,encode{code=log2,size=0.2}")
+    with pytest.raises(OptionError, match="float32"):
+        pipeline_spec(None, False, True, None, weights="log2:4")
+    with pytest.raises(OptionError):
+        pipeline_spec(None, False, False, "look", weights="log2:4")

@@ -25,6 +25,9 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
 @click.argument("model", type=path_argument)
 @click.option("--prune", type=float, help="Share of parameters and of MACs to remove, such as 0.4.")
 @click.option("--int8/--no-int8", default=False, help="Quantize weights and activations to 8 bits.  [default: off]")
+@click.option("--weights", metavar="CODE:BITS",
+              help="Weights in codes of 2 to 8 bits, packed: log2:4, apot:4, uniform:4; log2:0.2 chooses the bits of "
+              "each layer for a file of that share of its size.")  # fmt: skip
 @click.option("--fp16/--no-fp16", default=False, help="Store and compute the rest in half precision.  [default: off]")
 @click.option("--recover", type=click.Choice(["none", "reconstruct"]),
               help="How to give a pruned model back what it lost [default: reconstruct with --calib].")  # fmt: skip
@@ -59,6 +62,7 @@ def compile_command(
     model: Path,
     prune: float | None,
     int8: bool,
+    weights: str | None,
     fp16: bool,
     recover: Literal["none", "reconstruct"] | None,
     sparsity: Literal["2:4"] | None,
@@ -93,6 +97,7 @@ def compile_command(
     Examples:
       yocc compile model.onnx --prune 0.4 --int8 --calib pictures/ -o out/
       yocc compile model.onnx --int8 --calib pictures/ --eval val/images --gate 'map50_95>=-0.01'
+      yocc compile model.onnx --weights log2:0.2 --calib pictures/ -o out/
       yocc compile model.onnx --pipeline 'simplify,prune{ratio=0.4},fuse' -o out/
     """
     from yocc.commands.compiling import compile_or_restore
@@ -102,12 +107,13 @@ def compile_command(
 
     announce_config(settings)
     require_writable((junit_file, page))
-    dropped = outvoted(("pipeline",), ("prune", "int8", "fp16", "recover", "sparsity"))
+    dropped = outvoted(("pipeline",), ("prune", "int8", "weights", "fp16", "recover", "sparsity"))
     done = compile_or_restore(
         model,
         {
             "prune": None if "prune" in dropped else prune,
             "int8": int8 and "int8" not in dropped,
+            "weights": None if "weights" in dropped else weights,
             "fp16": fp16 and "fp16" not in dropped,
             "recover": None if "recover" in dropped else recover,
             "sparsity": None if "sparsity" in dropped else sparsity,

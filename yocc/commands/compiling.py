@@ -27,6 +27,7 @@ class Arguments(TypedDict):
     fp16: bool
     recover: Literal["none", "reconstruct"] | None
     sparsity: Literal["2:4"] | None
+    weights: str | None
     pipeline: str | None
     target: str
     options: dict[str, str]

@@ -41,6 +41,7 @@ from yocc.errors import BackendError, BackendUnavailable, CalibrationError, Inte
 from yocc.gates.gate import check_gates, parse_gates, require_detector, require_measured
 from yocc.models.profile import ModelProfile, find_profile
 from yocc.page.render import render_page
+from yocc.passes.encode import encode_spec
 from yocc.runtime.backend import Artifact, Backend, Check
 from yocc.runtime.kernels import by_layer, by_operator
 from yocc.runtime.onnxruntime import reference_executor
@@ -57,6 +58,7 @@ def compile_model(
     *,
     prune: float | None = None,
     int8: bool = False,
+    weights: str | None = None,
     fp16: bool = False,
     recover: Recovery | None = None,
     sparsity: Sparsity | None = None,
@@ -84,13 +86,15 @@ def compile_model(
         source: an ONNX file, its bytes, or a model in memory.
         prune: share of the parameters and of the MACs to remove, between 0 and 0.95.
         int8: quantize weights and activations to 8 bits.
+        weights: code of the weights, such as `log2:4`, or `log2:0.2` for a file of a fifth of its size.
         fp16: store and compute the rest in half precision.
         recover: `reconstruct` chooses and refits channels so that the pruned network gives what the original gave,
             which needs pictures; `none` prunes by weights and leaves it at that. None reconstructs when pictures are
             given.
         sparsity: `2:4` sets the smaller two of each four weights along the input channels to zero, which sparse tensor
             cores skip.
-        pipeline: the passes as text, instead of `prune`, `int8`, `fp16`, `recover` and `sparsity`.
+        pipeline: the passes as text, instead of `prune`, `int8`, `weights`, `fp16`, `recover` and
+            `sparsity`.
         target: name of the backend.
         options: target options, by name.
         calibration: a folder of pictures or an .npz file; None draws pictures, which is said in a warning.
@@ -120,7 +124,7 @@ def compile_model(
     require_measured(bounds, {"eval": evaluate is not None, "fidelity": fidelity, "bench": bench})
     if recover is None and prune is not None and calibration is not None:
         recover = "reconstruct"
-    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity))
+    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity, weights))
     backend = find_backend(target)
     wanted = backend.target(options or {})
     reason = backend.available()
@@ -211,6 +215,7 @@ def pipeline_spec(
     pipeline: str | None,
     recover: Recovery | None = None,
     sparsity: Sparsity | None = None,
+    weights: str | None = None,
 ) -> str:
     """The pipeline that options stand for.
 
@@ -225,10 +230,10 @@ def pipeline_spec(
             f"Cannot prune a share of {prune:g}.", f"Use a share above 0 and below {MOST_PRUNED:g}, such as 0.4."
         )
     if pipeline is not None:
-        if prune is not None or int8 or fp16 or recover or sparsity:
+        if prune is not None or int8 or weights or fp16 or recover or sparsity:
             raise OptionError(
                 "A pipeline says everything.",
-                "Give either --pipeline or --prune, --int8, --fp16, --recover and --sparsity.",
+                "Give either --pipeline or --prune, --int8, --weights, --fp16, --recover and --sparsity.",
             )
         return pipeline
     if recover == "reconstruct" and prune is None:
@@ -244,6 +249,12 @@ def pipeline_spec(
         steps.append(f"sparsify{{pattern={sparsity}}}")
     if int8:
         steps.append("quantize")
+    if weights is not None:
+        if fp16:
+            raise OptionError("Weights in codes are decoded to float32.", "Give either --weights or --fp16.")
+        if sparsity is not None:
+            raise OptionError("Rounding on pictures moves the zeros.", "Give either --weights or --sparsity.")
+        steps.append(encode_spec(weights))
     if fp16:
         steps.append("fp16")
     return ",".join(steps)
