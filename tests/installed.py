@@ -26,8 +26,9 @@ def as_if_installed(site: Path) -> dict[str, str]:
     command = site / "yocc"
     command.write_text(f"#!{sys.executable}\nfrom yocc.cli import main\nmain()\n")
     command.chmod(0o755)
+    inherited = [path for path in [os.environ.get("PYTHONPATH")] if path]
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(site)]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(site), *inherited]),
         "PATH": os.pathsep.join([str(site), str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
