@@ -14,7 +14,7 @@ from yocc.compiler.passes import PassContext
 from yocc.compiler.pipeline import Pipeline
 from yocc.compiler.sparsity import sparse_layers
 from yocc.compiler.target import Target
-from yocc.driver.compiling import pipeline_spec
+from yocc.driver.spec import pipeline_spec
 from yocc.errors import InternalError, OptionError
 from yocc.models.yolov5 import build_yolov5
 from yocc.passes.sparsify import Sparsify, mask
