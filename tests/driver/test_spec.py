@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from yocc.driver.spec import pipeline_spec
+from yocc.compiler.pipeline import Pipeline
+from yocc.driver.spec import ROUND, pipeline_spec
 from yocc.errors import OptionError
+from yocc.passes.prune import Prune
 
 
 @pytest.mark.parametrize(
@@ -26,8 +28,18 @@ def test_ratio_that_cannot_be_meant_is_refused(ratio: float) -> None:
 
 
 def test_recovery_folds_first_and_refits_before_coding() -> None:
-    spec = pipeline_spec(0.4, True, False, None, "reconstruct")
-    assert spec == "fp32,simplify,fuse,prune{ratio=0.4,criterion=effect},recover,quantize"
+    spec = pipeline_spec(0.2, True, False, None, "reconstruct")
+    assert spec == "fp32,simplify,fuse,prune{ratio=0.2,criterion=effect},recover,quantize"
+
+
+@pytest.mark.parametrize(("prune", "rounds"), [(0.05, 1), (0.25, 1), (0.26, 2), (0.4, 2), (0.7, 5)])
+def test_recovery_goes_in_rounds_of_equal_shares_that_add_up(prune: float, rounds: int) -> None:
+    passes = Pipeline.parse(pipeline_spec(prune, False, False, None, "reconstruct")).passes
+    ratios = [step.ratio for step in passes if isinstance(step, Prune)]
+    assert [step.name for step in passes[3:]] == ["prune", "recover"] * rounds
+    assert len(set(ratios)) == 1
+    assert ratios[0] <= ROUND + 1e-9
+    assert (1 - ratios[0]) ** rounds == pytest.approx(1 - prune, abs=1e-3)
 
 
 def test_no_recovery_is_pruning_by_weights() -> None:

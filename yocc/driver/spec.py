@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from yocc.errors import OptionError
@@ -10,6 +11,8 @@ from yocc.passes.encode import encode_spec
 Recovery = Literal["none", "reconstruct"]
 Sparsity = Literal["2:4"]
 MOST_PRUNED = 0.95
+ROUND = 0.25
+"""Share removed at most before what is left is refitted: what matters changes as the network shrinks."""
 
 
 def pipeline_spec(
@@ -43,8 +46,8 @@ def pipeline_spec(
     if recover == "reconstruct" and prune is None:
         raise OptionError("There is nothing to recover from.", "Give --prune as well, or leave --recover out.")
     steps = ["fp32", "simplify"]
-    if recover == "reconstruct":
-        steps += ["fuse", f"prune{{ratio={prune!r},criterion=effect}}", "recover"]
+    if recover == "reconstruct" and prune is not None:
+        steps += ["fuse", *_rounds(prune)]
     elif prune is not None:
         steps += [f"prune{{ratio={prune!r}}}", "fuse"]
     else:
@@ -62,3 +65,10 @@ def pipeline_spec(
     if fp16:
         steps.append("fp16")
     return ",".join(steps)
+
+
+def _rounds(prune: float) -> list[str]:
+    """Pruning and refitting in rounds that remove the same share of what is left each."""
+    count = math.ceil(math.log(1 - prune) / math.log(1 - ROUND))
+    ratio = round(1 - (1 - prune) ** (1 / count), 4)
+    return [f"prune{{ratio={ratio!r},criterion=effect}}", "recover"] * count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -63,7 +64,7 @@ class Prune(Pass):
         split_shared(graph)
         plan = plan_pruning(graph, ctx, ratio=self.ratio, criterion=self.criterion, multiple=multiple)
         self._tell(ctx, plan, multiple)
-        ctx.details[self.name] = _details(plan)
+        ctx.details[self.name] = _details(plan, ctx.details.get(self.name, {}).get("layers", {}))
         ctx.teacher = _teacher(graph, plan, ctx.teacher)
         return remove_channels(graph, plan.shapes, plan.channels, plan.kept)
 
@@ -101,13 +102,16 @@ def _teacher(graph: Graph, plan: PrunePlan, before: Teacher | None) -> Teacher:
     return Teacher(before.graph, {name: before.kept[name][indices] for name, indices in kept.items()})
 
 
-def _layer(plan: PrunePlan, cut: WeightCut) -> dict[str, Any]:
-    figures = {"channels": len(cut.atoms), "kept": int(plan.kept[cut.atoms].sum())}
+def _layer(plan: PrunePlan, cut: WeightCut, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of a layer since the first round of pruning; `before` is what the last round said."""
+    figures = {"channels": before.get("channels", len(cut.atoms)), "kept": int(plan.kept[cut.atoms].sum())}
     left = plan.saliency.get(cut.node)
-    return figures if left is None else {**figures, "saliency_kept": round(left, 4)}
+    if left is None:
+        return figures
+    return {**figures, "saliency_kept": round(left * before.get("saliency_kept", 1.0), 4)}
 
 
-def _details(plan: PrunePlan) -> dict[str, Any]:
+def _details(plan: PrunePlan, before: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     cuts = [cut for cut in plan.channels.cuts if cut.role == "out"]
     return {
         "parameters": plan.allocation.parameters,
@@ -115,6 +119,6 @@ def _details(plan: PrunePlan) -> dict[str, Any]:
         "parameters_before": plan.before.parameters,
         "macs_before": plan.before.macs,
         "multiple": plan.allocation.multiple,
-        "layers": {cut.node: _layer(plan, cut) for cut in cuts},
+        "layers": {cut.node: _layer(plan, cut, before.get(cut.node, {})) for cut in cuts},
         "left": {layer: reason.text for layer, reason in plan.channels.reasons.items()},
     }
