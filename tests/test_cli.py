@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from tests.samples import tiny_model
 from yocc import __version__
 from yocc.cli import cli
+from yocc.runtime.backend import Check
 
 pytestmark = pytest.mark.usefixtures("sample_passes")
 COMMANDS = sorted(cli.commands)
@@ -38,7 +39,8 @@ def _run(*arguments: str) -> Result:
 
 
 def test_commands_are_those_promised() -> None:
-    assert COMMANDS == ["bench", "build", "compare", "compile", "demo", "eval", "inspect", "passes", "targets"]
+    promised = "bench build cache check compare compile demo eval inspect passes report targets verify"
+    assert promised.split() == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -157,10 +159,57 @@ def test_bench_shows_a_table(compiled: Path) -> None:
     assert "paired speedup" in _run("bench", str(compiled), "--rounds", "3").stdout
 
 
+def test_verify_shows_what_was_checked(model: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    assert _run("compile", str(model), "--target", "tensorrt", "--no-bench", "-o", out).exit_code == 0
+    result = _run("verify", out)
+    assert result.exit_code == 0
+    assert "rules" in result.stdout
+    checks = json.loads(_run("verify", out, "--json").stdout)["checks"]
+    assert [check["passed"] for check in checks if check["name"] == "rules"] == [True]
+
+
+def test_verify_ends_with_an_error_when_a_check_fails(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = str(tmp_path / "out")
+    assert _run("compile", str(model), "--target", "tensorrt", "--no-bench", "-o", out).exit_code == 0
+    failed = Check("rules", False, "a zero point is 3")
+    monkeypatch.setattr("yocc.runtime.tensorrt.backend.verify", lambda *_, **__: (failed,))
+    result = _run("verify", out)
+    assert result.exit_code == 6
+    assert "a zero point is 3" in result.stderr
+
+
+def test_verify_of_a_target_without_checks_says_so(compiled: Path) -> None:
+    assert "no checks of its own" in _run("verify", str(compiled)).stdout
+
+
 def test_eval_needs_a_detector(model: Path, tmp_path: Path) -> None:
     result = _run("eval", str(model), "--data", str(tmp_path))
     assert result.exit_code == 2
     assert "detector" in result.stderr
+
+
+def test_report_is_written_as_a_page(compiled: Path, tmp_path: Path) -> None:
+    first = (compiled / "report.html").read_bytes()
+    result = _run("report", str(compiled), "-o", str(tmp_path / "page.html"))
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "page.html").read_bytes() == first
+    content = json.loads(_run("report", str(compiled), "--json").stdout)
+    assert content == {"page": str(compiled / "report.html"), "bytes": len(first)}
+
+
+def test_report_of_another_folder_is_refused(tmp_path: Path) -> None:
+    result = _run("report", str(tmp_path))
+    assert result.exit_code == 3
+    assert result.stderr.startswith("Error: There is no report")
+
+
+def test_no_page_is_written_where_none_is_wanted(model: Path, tmp_path: Path) -> None:
+    result = _run("compile", str(model), "--pipeline", "negate", "--no-bench", "--no-html", "-o", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json"}
 
 
 def test_targets_are_listed() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.installed import as_if_installed
 from yocc import errors
 
 ROOT = Path(__file__).parents[1]
@@ -43,27 +43,7 @@ def _blocks(document: Path, kind: str = "test") -> list[Block]:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """yocc as if installed from this tree: on the path, with its entry points and its command."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    site = tmp_path / "site"
-    info = site / "yocc-0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: yocc\nVersion: 0\n")
-    (info / "entry_points.txt").write_text(
-        "\n".join(
-            line
-            for group, points in project["entry-points"].items()
-            for line in [f"[{group}]", *(f"{name} = {target}" for name, target in points.items())]
-        )
-    )
-    command = site / "yocc"
-    command.write_text(f"#!{sys.executable}\nfrom yocc.cli import main\nmain()\n")
-    command.chmod(0o755)
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(site)]),
-        "PATH": os.pathsep.join([str(site), str(Path(sys.executable).parent), os.environ["PATH"]]),
-    }
+    return as_if_installed(tmp_path / "site")
 
 
 def _run(arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
@@ -84,7 +64,10 @@ def _execute(block: Block, folder: Path, environment: dict[str, str]) -> None:
             _run(["bash", "-euo", "pipefail", "-c", command], folder, environment)
 
 
-@pytest.mark.parametrize("name", ["docs/writing_a_pass.md", "docs/writing_a_backend.md"])
+GUIDES = ["writing_a_pass", "writing_a_backend", "ci", "quick_start", "accuracy"]
+
+
+@pytest.mark.parametrize("name", [f"docs/{guide}.md" for guide in GUIDES])
 def test_the_code_of_a_guide_runs(name: str, tmp_path: Path, environment: dict[str, str]) -> None:
     if name == "docs/writing_a_backend.md" and importlib.util.find_spec("yocc.runtime.backend") is None:
         pytest.skip("there are no backends")

@@ -1,4 +1,4 @@
-"""Dependencies point one way: errors <- compiler <- passes <- driver <- commands, with runtime and models beside."""
+"""Dependencies point one way: errors <- compiler <- passes <- driver <- commands; others stand beside the passes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ ROOT = Path(__file__).parents[1]
 TRAINING = ROOT / "yocc" / "models" / "train"
 SOURCES = sorted((ROOT / "yocc").rglob("*.py"))
 FORBIDDEN = {
-    "errors": {"compiler", "passes", "runtime", "models", "driver", "commands", "cli"},
-    "compiler": {"passes", "runtime", "models", "driver", "commands", "cli"},
-    "passes": {"runtime", "models", "driver", "commands", "cli"},
-    "runtime": {"passes", "driver", "commands", "cli"},
-    "models": {"passes", "driver", "commands", "cli"},
-    "driver": {"commands", "cli"},
+    "errors": {"compiler", "passes", "runtime", "models", "gates", "cache", "page", "driver", "commands", "cli"},
+    "compiler": {"passes", "runtime", "models", "gates", "cache", "page", "driver", "commands", "cli"},
+    "gates": {"passes", "runtime", "models", "cache", "page", "driver", "commands", "cli"},
+    "cache": {"compiler", "passes", "runtime", "models", "gates", "page", "driver", "commands", "cli"},
+    "passes": {"runtime", "models", "gates", "cache", "page", "driver", "commands", "cli"},
+    "runtime": {"passes", "gates", "cache", "page", "driver", "commands", "cli"},
+    "models": {"passes", "gates", "cache", "page", "driver", "commands", "cli"},
+    "page": {"passes", "models", "gates", "cache", "driver", "commands", "cli"},
+    "driver": {"cache", "commands", "cli"},
     "commands": {"cli"},
 }
 OPTIONAL = {
@@ -33,6 +36,7 @@ OPTIONAL = {
     "onnxsim",
     "pycocotools",
     "rich",
+    "jinja2",
 }
 """Slow to import or not always there: only within functions, so that `yocc --help` needs none of them."""
 

@@ -66,5 +66,11 @@ class OutputError(YoccError):
     exit_code = 7
 
 
+class GateError(YoccError):
+    """The result is written and sound, and does not keep to what was asked of it."""
+
+    exit_code = 8
+
+
 class InternalError(Exception):
     """An invariant of ours is broken. Deliberately not a `YoccError`: it is a bug to report, not a thing to mend."""

@@ -3,23 +3,29 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator, ValidationError
 
+from tests.page.contents import report as full_report
 from yocc.compiler.passes import Note
 from yocc.compiler.pipeline import PassRun
 from yocc.compiler.report import (
     SCHEMA,
     FileFacts,
     ModelFacts,
+    PassReport,
     Report,
     dependency_versions,
+    describe_platform,
     file_facts,
     pass_reports,
     plain,
+    schema_text,
     written_files,
 )
 
@@ -86,6 +92,50 @@ def test_notes_and_details_stand_at_the_first_run_of_their_pass() -> None:
     assert third.rewrites == 0
 
 
+def test_figures_of_layers_stand_at_the_layers_only() -> None:
+    (only,) = pass_reports([PassRun("prune", 1, 0.1)], [], {"prune": {"layers": {"a": {"kept": 3}}, "multiple": 8}})
+    assert only.details == {"multiple": 8}
+
+
+def test_lists_of_numbers_stand_on_one_line() -> None:
+    details = {"numbers": [1, -2.5, 1e-9], "text": ["1", "[\n  1\n]"], "empty": [], "nested": [[1], [2]]}
+    report = _report(passes=(PassReport("a", 1, (), details),))
+    assert '"numbers": [1, -2.5, 1e-09]' in report.to_json()
+    assert json.loads(report.to_json())["passes"][0]["details"] == details
+
+
+def test_schema_is_valid_and_holds_for_what_is_written() -> None:
+    schema = json.loads(schema_text())
+    Draft202012Validator.check_schema(schema)
+    written = json.loads(full_report().to_json())
+    Draft202012Validator(schema).validate(written)
+    assert set(written) == set(schema["properties"]), "the schema describes every field"
+    assert schema["properties"]["schema"]["const"] == SCHEMA
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content.pop("layers"),
+        lambda content: content.update(schema=1),
+        lambda content: content["source"].update(sha256="abc"),
+        lambda content: content["layers"][0]["figures"]["prune"].update(saliency_kept=1.2),
+        lambda content: content["passes"][1]["details"]["tensors"]["features"].pop("histogram"),
+        lambda content: content["measured"]["latency_ms"].pop("threads"),
+    ],
+)
+def test_schema_refuses_what_is_not_so(spoil: Callable[[dict], object]) -> None:
+    written = json.loads(full_report().to_json())
+    spoil(written)
+    with pytest.raises(ValidationError):
+        Draft202012Validator(json.loads(schema_text())).validate(written)
+
+
+def test_platform_is_told() -> None:
+    assert describe_platform()["python"].startswith("3.")
+    assert json.loads(_report().to_json())["platform"]["machine"]
+
+
 def test_file_is_hashed(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"abc" * 700_000)
@@ -100,7 +150,7 @@ def test_versions_are_told() -> None:
 
 def test_output_of_yocc_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text(_report().to_json())
-    assert written_files(tmp_path) == {"model.onnx", "model.onnx.data", "report.json"}
+    assert written_files(tmp_path) == {"model.onnx", "model.onnx.data", "report.json", "report.html"}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"tool": "other", "schema": 1, "files": []}', '{"tool": "yocc"}'])

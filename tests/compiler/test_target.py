@@ -51,3 +51,14 @@ def test_last_layers_in_int8_need_float_outputs() -> None:
     with pytest.raises(OptionError, match="float outputs"):
         Target("t", placement="whole_graph", last_layers="int8")
     assert Target("t", placement="inputs", last_layers="int8").last_layers == "int8"
+
+
+def test_additions_can_only_be_coded_where_inputs_are() -> None:
+    with pytest.raises(OptionError, match="additions anyway"):
+        Target("t", placement="whole_graph", added_inputs="code")
+
+
+@pytest.mark.parametrize("count", [0, -16])
+def test_an_impossible_least_count_of_channels_is_refused(count: int) -> None:
+    with pytest.raises(OptionError, match=f"{count} channels"):
+        Target("t", least_channels=count)

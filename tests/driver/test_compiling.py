@@ -11,7 +11,8 @@ import yocc
 from tests.samples import strange_model, tiny_feed, tiny_model
 from yocc.compiler.graph import Graph, load
 from yocc.compiler.pipeline import PassRun
-from yocc.driver.compiling import compile_model, pipeline_spec, require_accepted
+from yocc.driver.acceptance import require_accepted
+from yocc.driver.compiling import compile_model
 from yocc.errors import BackendError, CalibrationError, InternalError, ModelError, OptionError
 from yocc.runtime.backend import Backend
 from yocc.runtime.onnxruntime import OnnxRuntimeBackend, reference_executor
@@ -34,7 +35,7 @@ def test_result_is_a_checked_model_and_a_report(model: Path, tmp_path: Path) -> 
     report = compile_model(model, pipeline="look", out=tmp_path / "out")
     assert report.model == (tmp_path / "out" / "model.onnx").resolve()
     onnx.checker.check_model(report.model, full_check=True)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json", "report.html"}
     content = _content(tmp_path / "out")
     assert content["pipeline"] == "look"
     assert content["source"]["path"] == str(model)
@@ -193,45 +194,6 @@ def test_every_reason_of_the_backend_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prune", "int8", "fp16", "expected"),
-    [
-        (None, False, False, "fp32,simplify,fuse"),
-        (0.4, False, False, "fp32,simplify,prune{ratio=0.4},fuse"),
-        (0.4, True, False, "fp32,simplify,prune{ratio=0.4},fuse,quantize"),
-        (None, True, True, "fp32,simplify,fuse,quantize,fp16"),
-    ],
-)
-def test_short_forms_stand_for_a_pipeline(prune: float | None, int8: bool, fp16: bool, expected: str) -> None:
-    assert pipeline_spec(prune, int8, fp16, None) == expected
-
-
-@pytest.mark.parametrize("ratio", [0.0, -0.1, 0.95, 1.0, 1.2, float("nan"), float("inf")])
-def test_ratio_that_cannot_be_meant_is_refused(ratio: float) -> None:
-    with pytest.raises(OptionError, match=r"above 0 and below 0\.95"):
-        pipeline_spec(ratio, False, False, None)
-
-
-def test_recovery_folds_first_and_refits_before_coding() -> None:
-    spec = pipeline_spec(0.4, True, False, None, "reconstruct")
-    assert spec == "fp32,simplify,fuse,prune{ratio=0.4,criterion=reconstruction},recover,quantize"
-
-
-def test_no_recovery_is_pruning_by_weights() -> None:
-    assert pipeline_spec(0.4, False, False, None, "none") == pipeline_spec(0.4, False, False, None)
-
-
-def test_recovery_without_pruning_is_refused() -> None:
-    with pytest.raises(OptionError, match="nothing to recover"):
-        pipeline_spec(None, True, False, None, "reconstruct")
-
-
-@pytest.mark.parametrize(("prune", "int8", "fp16"), [(0.4, False, False), (None, True, False), (None, False, True)])
-def test_pipeline_and_short_forms_exclude_each_other(prune: float | None, int8: bool, fp16: bool) -> None:
-    with pytest.raises(OptionError, match="either"):
-        pipeline_spec(prune, int8, fp16, "look")
-
-
-@pytest.mark.parametrize(
     ("arguments", "word"),
     [
         ({"target": "nowhere"}, "nowhere"),
@@ -245,3 +207,15 @@ def test_options_that_cannot_be_meant_are_refused(model: Path, tmp_path: Path, a
     with pytest.raises(OptionError, match=word):
         compile_model(model, **{"pipeline": "look", "out": tmp_path / "out", **arguments})
     assert not (tmp_path / "out").exists()
+
+
+def test_time_is_told_by_operator_and_layer_when_timed(model: Path, tmp_path: Path) -> None:
+    measured = compile_model(model, pipeline="negate", out=tmp_path / "out").measured
+    assert set(measured["layer_ms"]["original"]) == set(measured["layer_ms"]["compiled"]) == {"first", "last"}
+    assert "Conv" in " ".join(measured["operator_ms"]["compiled"])
+    assert "layer_ms" not in compile_model(model, pipeline="negate", out=tmp_path / "b", bench=False).measured
+
+
+def test_page_can_be_left_out(model: Path, tmp_path: Path) -> None:
+    compile_model(model, pipeline="negate", out=tmp_path / "out", html=False, bench=False)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json"}

@@ -63,7 +63,8 @@ def test_pairing_takes_out_a_machine_that_slows_down(clock: Clock) -> None:
 
 def test_real_sessions_are_timed() -> None:
     with session_of(tiny_model()) as first, session_of(tiny_model()) as second:
-        timing = compare_speed(first, second, [tiny_feed()], rounds=3, warm_up=1)
+        timing = compare_speed(first, second, [tiny_feed()], rounds=3, warm_up=1, threads=1)
+    assert timing.threads == 1
     assert timing.baseline.median > 0
     assert timing.speedup > 0
 

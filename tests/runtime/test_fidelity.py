@@ -10,6 +10,7 @@ from yocc.models.profile import ModelProfile, OutputLayout, Preprocess
 from yocc.runtime.backend import Session
 from yocc.runtime.feeds import InputSpec
 from yocc.runtime.fidelity import measure_fidelity
+from yocc.runtime.pictures import PictureRef
 
 SIDE, CLASSES = 64, 2
 FEEDS = [{"images": np.full((1, 3, SIDE, SIDE), number, np.float32)} for number in range(3)]
@@ -103,3 +104,14 @@ def test_without_a_profile_outputs_are_compared_alone() -> None:
 def test_nothing_measured_is_nothing_said() -> None:
     facts = measure_fidelity(Detector(), Detector(), [], PROFILE, data="none", held_out=False)
     assert (facts.samples, facts.outputs, facts.detection) == (0, (), None)
+
+
+def test_examples_are_of_the_pictures_named() -> None:
+    pictures = [PictureRef(f"{number}.jpg") for number in range(len(FEEDS))]
+    facts = measure_fidelity(
+        Detector(), Detector(), FEEDS, PROFILE, data="three", held_out=True, pictures=[None, *pictures[1:]]
+    )
+    assert [example.picture.file for example in facts.examples] == ["1.jpg", "2.jpg"]
+    assert facts.examples[0].original == facts.examples[0].compiled
+    assert facts.examples[0].original[0].box == (15.0, 20.0, 35.0, 40.0)
+    assert _measure(_keep).examples == ()

@@ -9,10 +9,12 @@ import click
 
 from yocc import __version__
 from yocc.cli.building import build
+from yocc.cli.caching import cache
+from yocc.cli.checking import check
 from yocc.cli.compile import compile_command
 from yocc.cli.demo import demo
-from yocc.cli.judging import bench, compare, evaluate
-from yocc.cli.looking import inspect, passes, targets
+from yocc.cli.judging import bench, compare, evaluate, verify
+from yocc.cli.looking import inspect, passes, report, targets
 from yocc.commands.terminal import INTERRUPTED_EXIT, Commands
 
 _TERMINATED_EXIT = 143
@@ -41,7 +43,22 @@ def cli() -> None:
     """
 
 
-for command in (compile_command, inspect, evaluate, compare, bench, build, demo, targets, passes):
+COMMANDS = (
+    compile_command,
+    check,
+    inspect,
+    report,
+    evaluate,
+    compare,
+    bench,
+    verify,
+    build,
+    demo,
+    cache,
+    targets,
+    passes,
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

@@ -7,17 +7,33 @@ from typing import Literal
 
 import click
 
-from yocc.cli.options import common, path_argument, shape_option, target_option, target_options, threads_option
-from yocc.commands.terminal import Bars, Settings, say, warn
+from yocc.cli.caching import chosen_cache, place_options
+from yocc.cli.config import config_option, outvoted
+from yocc.cli.options import (
+    common,
+    path_argument,
+    reports,
+    shape_option,
+    target_option,
+    target_options,
+    threads_option,
+)
+from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
 
 
 @click.command("compile")
 @click.argument("model", type=path_argument)
 @click.option("--prune", type=float, help="Share of parameters and of MACs to remove, such as 0.4.")
-@click.option("--int8", is_flag=True, help="Quantize weights and activations to 8 bits.")
-@click.option("--fp16", is_flag=True, help="Store and compute what is left in half precision.")
+@click.option("--int8/--no-int8", default=False, help="Quantize weights and activations to 8 bits.  [default: off]")
+@click.option("--weights", metavar="CODE:BITS",
+              help="Weights in codes of 2 to 8 bits, packed: log2:4, apot:4, uniform:4; log2:0.2 chooses the bits of "
+              "each layer for a file of that share of its size.")  # fmt: skip
+@click.option("--fp16/--no-fp16", default=False, help="Store and compute the rest in half precision.  [default: off]")
 @click.option("--recover", type=click.Choice(["none", "reconstruct"]),
               help="How to give a pruned model back what it lost [default: reconstruct with --calib].")  # fmt: skip
+@click.option(
+    "--sparsity", type=click.Choice(["2:4"]), help="Set two of each four weights to zero, for sparse tensor cores."
+)
 @click.option("--pipeline", help="The passes as text instead, such as 'simplify,prune{ratio=0.4},fuse'.")
 @target_option
 @target_options
@@ -29,10 +45,16 @@ from yocc.commands.terminal import Bars, Settings, say, warn
 @click.option("--labels", type=path_argument, help="COCO JSON or folder of YOLO text files [default: beside].")
 @click.option("--fidelity/--no-fidelity", default=True, help="Compare outputs with the original's.  [default: on]")
 @click.option("--bench/--no-bench", default=True, help="Time both models.  [default: on]")
+@click.option("--html/--no-html", default=True,
+              help="Write report.html, which holds a few of the pictures compared on.  [default: on]")  # fmt: skip
 @threads_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of everything random.")
+@reports
 @click.option("--print-after", is_flag=True, help="Print the graph after each pass that changed it.")
 @click.option("-o", "--out", type=path_argument, help="Folder to write [default: <model>_yocc].")
+@place_options
+@click.option("--no-cache", is_flag=True, help="Neither take the result from the cache nor keep it there.")
+@config_option
 @common
 @click.pass_obj
 def compile_command(
@@ -40,8 +62,10 @@ def compile_command(
     model: Path,
     prune: float | None,
     int8: bool,
+    weights: str | None,
     fp16: bool,
     recover: Literal["none", "reconstruct"] | None,
+    sparsity: Literal["2:4"] | None,
     pipeline: str | None,
     target: str,
     options: dict[str, str],
@@ -52,56 +76,80 @@ def compile_command(
     labels: Path | None,
     fidelity: bool,
     bench: bool,
+    html: bool,
     threads: int | None,
     seed: int,
+    gates: tuple[str, ...],
+    junit_file: Path | None,
+    page: Path | None,
     print_after: bool,
     out: Path | None,
+    cache_folder: Path | None,
+    cache_limit: str,
+    no_cache: bool,
 ) -> None:
     """Compress MODEL into a folder.
 
-    The folder holds the compiled model and report.json; it appears when all is done, or not at all.
+    The folder holds the compiled model, report.json and report.html; it appears when all is done, or not at all. It is
+    there too when a gate does not hold.
 
     \b
     Examples:
       yocc compile model.onnx --prune 0.4 --int8 --calib pictures/ -o out/
-      yocc compile model.onnx --int8 --calib pictures/ --eval val/images -o out/
+      yocc compile model.onnx --int8 --calib pictures/ --eval val/images --gate 'map50_95>=-0.01'
+      yocc compile model.onnx --weights log2:0.2 --calib pictures/ -o out/
       yocc compile model.onnx --pipeline 'simplify,prune{ratio=0.4},fuse' -o out/
     """
-    from yocc.commands.reading import summary
+    from yocc.commands.compiling import compile_or_restore
+    from yocc.commands.concluding import conclude, show_summary
+    from yocc.commands.publishing import require_writable
     from yocc.compiler.observers import printing, timing
-    from yocc.driver import compile_model
 
-    observers = [timing(say)] + ([printing(say)] if print_after else [])
-    report = compile_model(
+    announce_config(settings)
+    require_writable((junit_file, page))
+    dropped = outvoted(("pipeline",), ("prune", "int8", "weights", "fp16", "recover", "sparsity"))
+    done = compile_or_restore(
         model,
-        prune=prune,
-        int8=int8,
-        fp16=fp16,
-        recover=recover,
-        pipeline=pipeline,
-        target=target,
-        options=options,
-        calibration=calibration,
-        count=count,
-        input_shapes=input_shapes,
+        {
+            "prune": None if "prune" in dropped else prune,
+            "int8": int8 and "int8" not in dropped,
+            "weights": None if "weights" in dropped else weights,
+            "fp16": fp16 and "fp16" not in dropped,
+            "recover": None if "recover" in dropped else recover,
+            "sparsity": None if "sparsity" in dropped else sparsity,
+            "pipeline": None if "pipeline" in dropped else pipeline,
+            "target": target,
+            "options": options,
+            "calibration": calibration,
+            "count": count,
+            "input_shapes": input_shapes,
+            "seed": seed,
+            "evaluate": evaluate,
+            "labels": labels,
+            "fidelity": fidelity,
+            "bench": bench,
+            "html": html,
+            "threads": threads,
+            "gates": gates,
+        },
         out=out,
-        seed=seed,
-        evaluate=evaluate,
-        labels=labels,
-        fidelity=fidelity,
-        bench=bench,
-        threads=threads,
-        progress=Bars(),
-        observers=observers,
+        # Looking at the graph after each pass takes passes that run.
+        cache=None if print_after else chosen_cache(cache_folder, cache_limit, off=no_cache),
+        warn=warn,
+        progress=Bars(quiet=settings.quiet),
+        observers=([] if settings.quiet else [timing(say)]) + ([printing(say)] if print_after else []),
     )
-    for text in report.warnings:
+    if done.restored and not settings.quiet:
+        say(f"Restored from the cache, compiled and measured {done.restored}; --no-cache compiles anew.")
+    content = done.content
+    for text in content["warnings"]:
         warn(text)
     if settings.verbose:
-        for step in report.passes:
-            for note in step.notes:
-                say(f"{note.origin}: {note.message}" + (f" ({note.node})" if note.node else ""))
+        for step in content["passes"]:
+            for note in step["notes"]:
+                say(f"{note['origin']}: {note['message']}" + (f" ({note['node']})" if note["node"] else ""))
     if settings.as_json:
-        click.echo(report.to_json(), nl=False)
-        return
-    for line in summary(report):
-        click.echo(line)
+        click.echo(done.text, nl=False)
+    elif not settings.quiet:
+        show_summary(content, done.model)
+    conclude(settings, content, done.outcomes, junit_file, page)

@@ -33,11 +33,15 @@ def demo(settings: Settings, scenes: int, threads: int | None, seed: int, out: P
     from yocc.commands.demo import DemoPlan, closing_lines, demo_table, run_demo
     from yocc.compiler.observers import timing
 
-    done = run_demo(out, DemoPlan(test=scenes, threads=threads, seed=seed), progress=Bars(), observers=[timing(say)])
+    plan = DemoPlan(test=scenes, threads=threads, seed=seed)
+    observers = [] if settings.quiet else [timing(say)]
+    done = run_demo(out, plan, progress=Bars(quiet=settings.quiet), observers=observers)
     for text in done.report.warnings:
         warn(text)
     if settings.as_json:
         click.echo(done.report.to_json(), nl=False)
+        return
+    if settings.quiet:
         return
     show_tables([demo_table(done)])
     for line in closing_lines(done, out):

@@ -1,4 +1,4 @@
-"""Commands that judge a model: `yocc eval`, `yocc compare`, `yocc bench`."""
+"""Commands that judge a model: `yocc eval`, `yocc compare`, `yocc bench`, `yocc verify`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def evaluate(
     from yocc.commands.reading import fidelity_tables, score_tables
     from yocc.compiler.report import plain
 
-    bars = Bars()
+    bars = Bars(quiet=settings.quiet)
     if against is not None:
         facts = against_original(model, against, data, count=None, threads=threads, progress=bars)
         tables, content = fidelity_tables(facts), plain(facts)
@@ -71,11 +71,40 @@ def compare(
     from yocc.commands.reading import fidelity_tables
     from yocc.compiler.report import plain
 
-    facts = against_original(model, against, data, count=count, threads=threads, progress=Bars())
+    facts = against_original(model, against, data, count=count, threads=threads, progress=Bars(quiet=settings.quiet))
     if settings.as_json:
         show_json(plain(facts))
         return
     show_tables(fidelity_tables(facts))
+
+
+@click.command()
+@click.argument("model", type=path_argument)
+@common
+@click.pass_obj
+def verify(settings: Settings, model: Path) -> None:
+    """Make sure that MODEL works on its target.
+
+    MODEL is a folder yocc wrote. What can be checked depends on the target and on what is installed here; what was
+    left out is said with what to install. Ends with 6 when a check fails.
+
+    \b
+    Examples:
+      yocc verify out/
+    """
+    from yocc.commands.judging import check_model
+    from yocc.commands.reading import check_tables
+    from yocc.compiler.report import plain
+    from yocc.errors import BackendError
+
+    checks = check_model(model)
+    if settings.as_json:
+        show_json({"checks": plain(checks)})
+    else:
+        show_tables(check_tables(checks))
+    failed = [check for check in checks if check.passed is False]
+    if failed:
+        raise BackendError(f"{str(model)!r} does not pass: {failed[0].name}.", failed[0].message)
 
 
 @click.command()
@@ -110,7 +139,13 @@ def bench(
     from yocc.compiler.report import plain
 
     timing = time_against(
-        model, against, data=data, rounds=rounds, input_shapes=input_shapes, threads=threads, progress=Bars()
+        model,
+        against,
+        data=data,
+        rounds=rounds,
+        input_shapes=input_shapes,
+        threads=threads,
+        progress=Bars(quiet=settings.quiet),
     )
     if settings.as_json:
         show_json(plain(timing))

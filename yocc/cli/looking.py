@@ -76,3 +76,27 @@ def passes(settings: Settings) -> None:
 
     found = pass_list()
     show_tables(pass_tables(found)) if not settings.as_json else show_json(found)
+
+
+@click.command()
+@click.argument("source", type=path_argument, metavar="FOLDER")
+@click.option("-o", "--out", type=path_argument, help="File to write [default: report.html in the folder].")
+@common
+@click.pass_obj
+def report(settings: Settings, source: Path, out: Path | None) -> None:
+    """Write the page report.html of FOLDER, which yocc compile wrote.
+
+    One self-contained file, made from report.json and the pictures it names.
+
+    \b
+    Examples:
+      yocc report out/
+      yocc report out/ -o report.html
+    """
+    from yocc.commands.reporting import write_page
+
+    path = write_page(source, out)
+    if settings.as_json:
+        show_json({"page": str(path), "bytes": path.stat().st_size})
+        return
+    click.echo(f"{path} ({path.stat().st_size / 1e3:.0f} kB)")

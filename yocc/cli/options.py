@@ -9,6 +9,8 @@ import click
 
 from yocc.commands.terminal import Settings
 
+path_argument = click.Path(path_type=Path)
+
 
 def _set(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
     def set_it(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -24,6 +26,7 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     """Options every command has."""
     for flags, name, text in (
         (("-v", "--verbose"), "verbose", "Say more, and show where an error comes from."),
+        (("-q", "--quiet"), "quiet", "Say nothing but warnings, errors and what was asked for."),
         (("--json",), "as_json", "Print JSON on standard output and nothing else there."),
     ):
         command = click.option(
@@ -32,7 +35,9 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _pairs(kind: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], dict[str, str]]:
+def pairs(kind: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], dict[str, str]]:
+    """A callback that splits values of the form NAME=VALUE; `kind` is that form as users know it."""
+
     def split(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
         pairs = {}
         for value in values:
@@ -47,7 +52,7 @@ def _pairs(kind: str) -> Callable[[click.Context, click.Parameter, tuple[str, ..
 
 def _shapes(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     shapes = {}
-    for name, text in _pairs("NAME=1,3,640,640")(ctx, parameter, values).items():
+    for name, text in pairs("NAME=1,3,640,640")(ctx, parameter, values).items():
         sizes = text.split(",")
         if not all(size.isascii() and size.isdigit() and int(size) > 0 for size in sizes):
             raise click.BadParameter(f"{text!r} is not a shape such as 1,3,640,640.")
@@ -55,10 +60,23 @@ def _shapes(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
     return shapes
 
 
-path_argument = click.Path(path_type=Path)
+def reports(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of commands that hold a result against gates."""
+    for option in (
+        click.option("--summary", "page", type=path_argument, metavar="FILE",
+                     help="Write the figures and gates as Markdown; appends to $GITHUB_STEP_SUMMARY."),
+        click.option("--junit", "junit_file", type=path_argument, metavar="FILE",
+                     help="Write the gates as JUnit XML."),
+        click.option("--gate", "gates", multiple=True, metavar="'METRIC <= NUMBER'",
+                     help="What the result is to keep to; exit code 8 where it does not. May be repeated."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 target_option = click.option("--target", default="onnxruntime", show_default=True, help="What to compile for.")
 target_options = click.option(
-    "-O", "--target-option", "options", multiple=True, metavar="NAME=VALUE", callback=_pairs("NAME=VALUE"),
+    "-O", "--target-option", "options", multiple=True, metavar="NAME=VALUE", callback=pairs("NAME=VALUE"),
     help="An option of the target; `yocc targets` lists them.",
 )  # fmt: skip
 shape_option = click.option(

@@ -36,11 +36,16 @@ def build_model(
     if name not in names:
         raise OptionError(f"There is no builder of {name!r}.", nearest(name, names))
     model = build_yolov5(names[name], classes=classes, size=size, batch_norm=batch_norm, seed=seed)
-    _write(path, model.SerializeToString(deterministic=True))
+    write_whole(path, model.SerializeToString(deterministic=True))
     return path
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     temporary: Path | None = None
     try:
         handle, text = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

@@ -11,7 +11,7 @@ from yocc.commands.opening import ModelOnDisk, examine_model, find_model
 from yocc.commands.reading import Table
 from yocc.compiler.passes import Progress, silent
 from yocc.compiler.pipeline import Observer
-from yocc.compiler.report import REPORT_FILE, Report
+from yocc.compiler.report import PAGE_FILE, REPORT_FILE, Report
 from yocc.driver import compile_model
 from yocc.errors import InternalError, OptionError, OutputError
 from yocc.models.shipped import shipped_detector
@@ -137,7 +137,8 @@ def demo_table(demo: Demo) -> Table:
 
 def closing_lines(demo: Demo, out: Path) -> Iterator[str]:
     """Where the results are, and how to look further."""
-    yield f"model, report   {demo.report.model.parent}"
+    yield f"model           {demo.report.model}"
+    yield f"report          {demo.report.model.parent / PAGE_FILE}"
     yield f"pictures        {out / 'pictures'}"
     yield f"score again     yocc eval {out / 'compiled'} --data {out / 'test' / 'images'}"
 

@@ -1,4 +1,4 @@
-"""Measuring models that lie on disk: what the commands `eval`, `compare` and `bench` do."""
+"""Measuring models that lie on disk: what the commands `eval`, `compare`, `bench` and `verify` do."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from yocc.commands.opening import Anatomy, examine_model, find_model, original_o
 from yocc.compiler.passes import Progress, silent
 from yocc.driver.inputs import input_specs
 from yocc.errors import OptionError
+from yocc.runtime.backend import Check
 from yocc.runtime.bench import Timing, compare_speed, random_feeds
 from yocc.runtime.feeds import Feeds, open_feeds
 from yocc.runtime.fidelity import FidelityFacts, measure_fidelity
 from yocc.runtime.metrics import DetectionScores, evaluate
+from yocc.runtime.registry import find_backend
 
 _TIMED_SAMPLES = 4
 
@@ -86,7 +88,17 @@ def time_against(
             feeds = list(islice(_feeds(anatomy, data, _TIMED_SAMPLES), _TIMED_SAMPLES))
         else:
             feeds = random_feeds(first.inputs, {**anatomy.shapes, **(input_shapes or {})})
-        return compare_speed(first, second, feeds, rounds=rounds, progress=progress)
+        return compare_speed(first, second, feeds, rounds=rounds, threads=threads, progress=progress)
+
+
+def check_model(model: Path) -> tuple[Check, ...]:
+    """Everything the model's backend can make sure of here.
+
+    Raises:
+        ModelError: there is no model.
+    """
+    found = find_model(model)
+    return find_backend(found.artifact.backend).verify(found.artifact)
 
 
 def _feeds(anatomy: Anatomy, data: Path | None, count: int | None) -> Feeds:

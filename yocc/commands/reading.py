@@ -1,39 +1,18 @@
-"""Reports, inspections and measurements as lines and tables for people."""
+"""Inspections and measurements as lines and tables for people."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from yocc.commands.inspection import Inspection
-from yocc.compiler.report import Report
+from yocc.runtime.backend import Check
 from yocc.runtime.bench import Timing
 from yocc.runtime.fidelity import FidelityFacts
 from yocc.runtime.metrics import DetectionScores
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, columns (`#` before a column of numbers), rows."""
-
-
-def summary(report: Report) -> Iterator[str]:
-    """What a compilation did, in a few lines."""
-    before, after = report.before, report.after
-    yield f"{report.source.path} -> {report.model} for {report.target}"
-    yield f"  passes      {report.pipeline}"
-    yield f"  parameters  {_change(before.parameters, after.parameters, _amount)}"
-    yield f"  MACs        {_change(before.macs, after.macs, _amount)}"
-    yield f"  file        {_change(before.bytes, after.bytes, _size)}"
-    timing = report.measured.get("latency_ms")
-    if timing is not None:
-        yield f"  latency     {_speed(timing)}"
-    if report.fidelity is not None:
-        yield from _fidelity_lines(report.fidelity)
-    if report.accuracy is not None:
-        original, compiled = report.accuracy["original"], report.accuracy["compiled"]
-        yield (
-            f"  accuracy    mAP50-95 {original.map50_95:.3f} -> {compiled.map50_95:.3f}, mAP50 {original.map50:.3f} -> "
-            f"{compiled.map50:.3f} on {original.pictures} labelled pictures of {report.accuracy['data']}"
-        )
 
 
 def inspection_tables(inspection: Inspection) -> Iterator[Table]:
@@ -65,6 +44,13 @@ def inspection_tables(inspection: Inspection) -> Iterator[Table]:
     yield "Layers", ["layer", "op", "weight", "output", "#parameters", "#MACs", "prune", "int8"], layers
     groups = [[str(group.number), str(group.channels), ", ".join(group.layers)] for group in inspection.groups]
     yield "Coupled groups", ["#group", "#channels", "layers"], groups
+
+
+def check_tables(checks: Sequence[Check]) -> Iterator[Table]:
+    """What a backend made sure of."""
+    words = {True: "passed", False: "FAILED", None: "not run"}
+    rows = [[check.name, words[check.passed], check.message] for check in checks]
+    yield "Checks", ["check", "result", "found"], rows or [["", "", "this target has no checks of its own"]]
 
 
 def fidelity_tables(facts: FidelityFacts) -> Iterator[Table]:
@@ -143,42 +129,6 @@ def pass_tables(passes: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
         for one in passes
     ]
     yield "Passes", ["pass", "", "from", "options"], rows
-
-
-def _fidelity_lines(facts: Mapping[str, Any]) -> Iterator[str]:
-    scores = facts["detection"]
-    if scores is not None:
-        before, after = facts["confident"]
-        yield (
-            f"  fidelity    mAP50-95 {scores.map50_95:.3f}, mAP50 {scores.map50:.3f} against the original; "
-            f"{after} confident detections, the original {before}; on {facts['samples']} of {facts['data']}"
-        )
-        return
-    for each in facts["outputs"]:
-        noise = "equal" if each.snr_db is None else f"{each.snr_db:.1f} dB"
-        yield f"  fidelity    {each.output} {each.label}".rstrip() + f": {noise}, largest difference {each.max_abs:.3g}"
-
-
-def _speed(timing: Timing) -> str:
-    return (
-        f"{timing.baseline.median:.1f} ms -> {timing.candidate.median:.1f} ms, {timing.speedup:.2f} times as fast "
-        f"({timing.machine.processor}, {timing.machine.cores} cores)"
-    )
-
-
-def _change(before: int, after: int, form: Callable[[int], str]) -> str:
-    return f"{form(before)} -> {form(after)}" + (f" ({after / before:.1%})" if before else "")
-
-
-def _amount(count: int) -> str:
-    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if count >= size:
-            return f"{count / size:.2f} {unit}"
-    return str(count)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.2f} MB" if count >= 10**5 else f"{count / 1e3:.1f} kB"
 
 
 def _shape(shape: Sequence[int | str | None] | None) -> str:

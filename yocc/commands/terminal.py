@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -18,6 +19,10 @@ INTERNAL_EXIT = 70
 """EX_SOFTWARE of sysexits.h: the fault is ours."""
 INTERRUPTED_EXIT = 130
 """128 + SIGINT, as shells count."""
+_SECONDS_BETWEEN_LINES = 10.0
+"""Seldom enough for a log, often enough to see that something happens."""
+_WIDEST = 200
+"""Characters of a table that nobody looks at in a terminal."""
 
 
 @dataclass
@@ -27,10 +32,14 @@ class Settings:
     Attributes:
         verbose: tracebacks and what passes note.
         as_json: print JSON and nothing else on standard output.
+        quiet: warnings, errors and what was asked for only.
+        config: the file options were read from, or empty.
     """
 
     verbose: bool = False
     as_json: bool = False
+    quiet: bool = False
+    config: str = ""
 
 
 class Failure(click.ClickException):
@@ -79,29 +88,70 @@ class Commands(click.Group):
 
 
 class Bars:
-    """Progress of long loops: a bar on a terminal, nothing elsewhere; a loop within a loop shows the outer only."""
+    """Progress of long loops: a bar with rate and time left on a terminal, now and then a line elsewhere.
 
-    def __init__(self) -> None:
-        self._busy = False
+    A loop within a loop shows the outer only.
+
+    Args:
+        quiet: show nothing.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self._silent = quiet
+        self._clock = clock
 
     def __call__(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
         """Yield the items and show how many have been taken."""
-        if self._busy or not sys.stderr.isatty():
+        if self._silent:
             yield from items
             return
-        from rich.console import Console
-        from rich.progress import track
-
-        self._busy = True
+        self._silent = True
         try:
-            yield from track(items, label, total, console=Console(stderr=True), transient=True)
+            yield from (self._bar if sys.stderr.isatty() else self._lines)(items, label, total)
         finally:
-            self._busy = False
+            self._silent = False
+
+    def _bar(self, items: Iterable[Any], label: str, total: int | None) -> Iterator[Any]:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        started = self._clock()
+        with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+            task = shown.add_task(label, total=total, rate="")
+            for done, item in enumerate(items, 1):
+                yield item
+                shown.update(task, completed=done, rate=f"{_rate(done, self._clock() - started):.3g}/s")
+
+    def _lines(self, items: Iterable[Any], label: str, total: int | None) -> Iterator[Any]:
+        started = said = self._clock()
+        for done, item in enumerate(items, 1):
+            yield item
+            now = self._clock()
+            if now - said < _SECONDS_BETWEEN_LINES:
+                continue
+            said, rate = now, _rate(done, now - started)
+            amount = f"{done} of {total}" if total else str(done)
+            left = f", {(total - done) / rate:.0f} s left" if total else ""
+            say(f"{label}: {amount}, {rate:.3g}/s{left}")
 
 
 def say(text: str) -> None:
     """A line about the work going on, on standard error."""
     click.echo(text, err=True)
+
+
+def announce_config(settings: Settings) -> None:
+    """Say that options were read from a file, as they change what the command does."""
+    if settings.config and not settings.quiet:
+        say(f"Options of {settings.config} are in force.")
 
 
 def warn(text: str) -> None:
@@ -122,10 +172,19 @@ def show_tables(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[str
         show_table(title, columns, rows)
 
 
-def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on standard output, as wide as its content where that is not a terminal.
+def show_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, widest: int = _WIDEST, error: bool = False
+) -> None:
+    """Print a table, as wide as its content where that is not a terminal.
 
     A column whose name begins with `#` holds numbers and is aligned right.
+
+    Args:
+        title: above it, may be empty.
+        columns: names of the columns.
+        rows: cells.
+        widest: characters it may take.
+        error: print on standard error instead of standard output.
     """
     from rich import box
     from rich.console import Console
@@ -137,8 +196,13 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
         table.add_column(column.lstrip("#"), justify="right" if column.startswith("#") else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console = Console(stderr=error)
+    console.width = min(widest, console.width) if console.is_terminal else widest
     console.print(table)
+
+
+def _rate(done: int, seconds: float) -> float:
+    return done / max(seconds, 1e-9)
 
 
 def _trace(settings: Settings) -> None:

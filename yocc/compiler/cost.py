@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.decoding import decoded_weight
 from yocc.compiler.graph import Graph
 from yocc.compiler.ops import OPS, WEIGHTED
 from yocc.compiler.shapes import Shapes
@@ -89,13 +90,13 @@ def weight_of(node: gs.Node) -> gs.Constant | None:
 
 
 def constant_behind(node: gs.Node, slot: int) -> gs.Constant | None:
-    """The constant at an input slot, also behind QuantizeLinear, DequantizeLinear and Cast."""
+    """The constant at an input slot, also behind QuantizeLinear, DequantizeLinear and Cast, or decoded from codes."""
     if slot >= len(node.inputs):
         return None
     tensor = node.inputs[slot]
     while not isinstance(tensor, gs.Constant):
         if not tensor.inputs or tensor.inputs[0].op not in ("QuantizeLinear", "DequantizeLinear", "Cast"):
-            return None
+            return decoded_weight(tensor)
         tensor = tensor.inputs[0].inputs[0]
     return tensor
 

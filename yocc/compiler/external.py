@@ -108,6 +108,16 @@ def check(model: onnx.ModelProto, folder: Path | None) -> None:
         _location(tensor, folder)
 
 
+def external_files(model: onnx.ModelProto, folder: Path) -> list[Path]:
+    """The files that hold a model's external weights, sorted.
+
+    Raises:
+        ModelError: as `check`.
+    """
+    tensors = (tensor for tensor in tensors_of(model) if tensor.data_location == onnx.TensorProto.EXTERNAL)
+    return sorted({_location(tensor, folder)[0] for tensor in tensors})
+
+
 def make_lazy(graph: gs.Graph, folder: Path) -> None:
     """Let external weights of the graph and its subgraphs be read from disk on first use."""
     for constant in constants(graph):

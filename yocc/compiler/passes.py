@@ -78,6 +78,25 @@ class Teacher:
     kept: Mapping[str, np.ndarray[Any, Any]]
 
 
+@dataclass(frozen=True)
+class Detection:
+    """What the channels of a detector's last layers mean, before decoding.
+
+    Attributes:
+        classes: number of classes.
+        objectness: whether each anchor has a score for being an object beside those of the classes.
+    """
+
+    classes: int
+    objectness: bool
+
+    def kind(self, channels: int) -> Literal["anchors", "classes", "boxes"]:
+        """What a layer with so many output channels gives: whole anchors, class logits, or boxes."""
+        if self.objectness and channels % (5 + self.classes) == 0:
+            return "anchors"
+        return "classes" if channels == self.classes else "boxes"
+
+
 @dataclass
 class PassContext:
     """Everything around the graph that a pass may use.
@@ -88,6 +107,7 @@ class PassContext:
         executor: runs models, for passes that measure; None when nothing may be run.
         protected: names of tensors whose channels and types must stay, beyond the graph's own inputs and outputs.
         input_shapes: a concrete shape for each graph input with symbolic dimensions, used for counting and analysis.
+        detection: what the last layers' outputs mean in a detector; None in other networks.
         teacher: the network before pruning; None while nothing has been pruned.
         seed: seed of everything random.
         progress: shows long loops.
@@ -100,6 +120,7 @@ class PassContext:
     executor: Executor | None = None
     protected: frozenset[str] = frozenset()
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    detection: Detection | None = None
     teacher: Teacher | None = None
     seed: int = 0
     progress: Progress = silent

@@ -1,32 +1,43 @@
 """What a compilation did, as data: `report.json` is this and nothing else.
 
-Everything is the same for the same input and seed, except what stands under `measured`.
+Everything is the same for the same input, seed and machine, except what stands under `measured`. The form is described
+by `report.schema.json` beside this module.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
+import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from yocc import __version__
+from yocc.compiler.account import LayerReport, without_layers
+from yocc.compiler.census import Census
 from yocc.compiler.passes import Note
 from yocc.compiler.pipeline import PassRun
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when a reader of the previous form would misread the new one."""
 REPORT_FILE = "report.json"
-_DEPENDENCIES = ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime", "onnxsim")
+PAGE_FILE = "report.html"
+_DEPENDENCIES = ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime", "onnxsim", "pillow", "pycocotools")
+_EXTRAS = ("ncnn", "openvino")
 _BLOCK = 1 << 20
+_NUMBERS = re.compile(r"\[\n\s+((?:-?[\d.eE+-]+,\n\s+)*-?[\d.eE+-]+)\n\s+\]")
+"""A list of numbers over several lines; the line breaks tell it from text, where JSON writes them as two characters."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +122,17 @@ class Report:
         before: size of the model that came in.
         after: size of the model written.
         passes: what each pass did, in order.
+        layers: what became of each layer, in the order of the model that came in.
+        types: share of the convolutions' MACs in each type, and why each that is not int8 is not.
         calibration: what values were observed on, or None.
         fidelity: how the compiled model compares with the original and on what data, or None when not measured.
         accuracy: scores of both models against labels and on what data, or None when not asked for.
         warnings: what the user should read.
+        gates: what the result was to keep to, and whether it does.
         measured: seconds and latencies, which differ from run to run.
         versions: of yocc and what it builds on.
+        platform: the kind of machine and interpreter that compiled it.
+        folder: where it was written; not part of the text.
     """
 
     source: FileFacts
@@ -128,12 +144,16 @@ class Report:
     before: ModelFacts
     after: ModelFacts
     passes: tuple[PassReport, ...]
+    layers: tuple[LayerReport, ...] = ()
+    types: Census | None = None
     calibration: CalibrationFacts | None = None
     fidelity: Mapping[str, Any] | None = None
     accuracy: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    gates: tuple[Mapping[str, Any], ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: dependency_versions())
+    platform: Mapping[str, str] = field(default_factory=lambda: describe_platform())
     folder: Path | None = None
 
     @property
@@ -145,7 +165,8 @@ class Report:
         """The text of `report.json`."""
         content = {"schema": SCHEMA, "tool": "yocc", **plain(self)}
         del content["folder"]
-        return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        return _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 def plain(value: Any) -> Any:
@@ -170,7 +191,10 @@ def plain(value: Any) -> Any:
 
 
 def pass_reports(runs: Sequence[PassRun], notes: Sequence[Note], details: Mapping[str, Any]) -> tuple[PassReport, ...]:
-    """Bring together what the pipeline and the passes said; notes of a pass that runs twice stand at its first run."""
+    """Bring together what the pipeline and the passes said; notes of a pass that runs twice stand at its first run.
+
+    What a pass says of single layers stands at the layers, see `account.layer_reports`.
+    """
     reports, said = [], set()
     for run in runs:
         name = run.spec.partition("{")[0]
@@ -181,7 +205,7 @@ def pass_reports(runs: Sequence[PassRun], notes: Sequence[Note], details: Mappin
                 run.spec,
                 run.rewrites,
                 tuple(note for note in notes if first and note.origin == name),
-                details.get(name, {}) if first else {},
+                without_layers(details.get(name, {})) if first else {},
             )
         )
     return tuple(reports)
@@ -209,15 +233,28 @@ def dependency_versions() -> dict[str, str]:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
+    for name in _EXTRAS:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return versions
 
 
+def describe_platform() -> dict[str, str]:
+    """What the same bytes can be expected on."""
+    return {"system": platform.system(), "machine": platform.machine(), "python": platform.python_version()}
+
+
+def schema_text() -> str:
+    """The JSON Schema (draft 2020-12) of `report.json`."""
+    return package_files("yocc.compiler").joinpath("report.schema.json").read_text(encoding="utf-8")
+
+
 def written_files(folder: Path) -> frozenset[str] | None:
-    """Names of the files yocc wrote into a folder, the report included; None when it is not an output of yocc."""
+    """Names of the files yocc writes into a folder, the reports included; None when it is not an output of yocc."""
     try:
         content = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
         if content["tool"] != "yocc" or not isinstance(content["schema"], int):
             return None
-        return frozenset(str(entry["path"]) for entry in content["files"]) | {REPORT_FILE}
+        return frozenset(str(entry["path"]) for entry in content["files"]) | {REPORT_FILE, PAGE_FILE}
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -76,8 +76,17 @@ class Target:
         last_layers: `float` leaves the last layers in front of the decoding alone; `int8` codes what enters them and
             their weights, never what leaves them, where scores and coordinates of different magnitude share a tensor.
         grouped: whether convolutions of several groups, depthwise ones apart, compute in int8 or stay float.
+        scale_sharing: which tensors share a scale across `shared_scale_ops`: `coded` joins what has codes and is input
+            or output of one operator; `connected` joins also through tensors without codes, for runtimes that
+            move the coding of a result up to where its values are made.
+        added_inputs: `code` also codes what enters an addition of two tensors, apart from what a layer writes into it
+            directly, as that addition is fused into the layer; one operand at most stays float so.
+        least_channels: convolutions with fewer input or output channels stay float, except where the smaller count is
+            a multiple of 8 and the other one is not below.
         rest_is_fp16: whether `fp16` converts what `quantize` left out of int8; a target that computes that in fp32
             says no.
+        last_layers_fp16: whether `fp16` converts layers whose results are protected, with a Cast behind each that gives
+            the protected tensor its own type back.
     """
 
     name: str
@@ -91,10 +100,18 @@ class Target:
     shared_scale_ops: frozenset[str] = frozenset({"Concat", "MaxPool", "Resize"})
     last_layers: Literal["float", "int8"] = "float"
     grouped: Literal["int8", "float"] = "int8"
+    scale_sharing: Literal["coded", "connected"] = "coded"
+    added_inputs: Literal["code", "float"] = "float"
+    least_channels: int = 1
     rest_is_fp16: bool = False
+    last_layers_fp16: bool = False
 
     def __post_init__(self) -> None:
         if self.channel_multiple < 1:
             raise OptionError(f"A channel multiple of {self.channel_multiple} has no meaning.", "Use 1 or more.")
+        if self.least_channels < 1:
+            raise OptionError(f"A least count of {self.least_channels} channels has no meaning.", "Use 1 or more.")
+        if self.added_inputs == "code" and self.placement != "inputs":
+            raise OptionError("The whole graph codes additions anyway.", 'Use placement="inputs" with added_inputs.')
         if self.last_layers == "int8" and self.placement != "inputs":
             raise OptionError("Last layers in int8 keep float outputs.", 'Use placement="inputs" with them.')

@@ -13,19 +13,21 @@ from typing import Any
 import onnx
 
 from yocc.compiler.graph import load
-from yocc.compiler.passes import Progress, silent
+from yocc.compiler.passes import Arrays, Progress, silent
 from yocc.compiler.target import Target
 from yocc.driver.inputs import Inputs
-from yocc.errors import BackendError, OptionError
+from yocc.errors import BackendError
 from yocc.models.profile import ModelProfile
 from yocc.runtime.backend import Artifact, Backend, Session
 from yocc.runtime.bench import Timing, compare_speed, random_feeds
 from yocc.runtime.fidelity import FidelityFacts, measure_fidelity
+from yocc.runtime.kernels import KernelTime
 from yocc.runtime.metrics import evaluate
 
 _MACS_FOR_FIDELITY = 320_000_000_000
 """Work spent on comparing outputs, so that a model of 100 GMACs is judged on 4 pictures and a small one on all."""
 _MACS_FOR_TIMING = 200_000_000_000
+_MACS_FOR_KERNELS = 20_000_000_000
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Verdict:
         timing: both models in alternation.
         warnings: what went wrong in a way the user should know.
         execution: what the runtime says it made of the compiled model.
+        kernels: where the time of the original and of the compiled model goes; empty where the runtime does not tell.
     """
 
     fidelity: FidelityFacts | None = None
@@ -68,6 +71,7 @@ class Verdict:
     timing: Timing | None = None
     warnings: tuple[str, ...] = ()
     execution: Mapping[str, Any] = field(default_factory=dict)
+    kernels: tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]] = ((), ())
 
 
 def judge(
@@ -97,8 +101,6 @@ def judge(
         BackendError: the original runs and the compiled model does not.
         CalibrationError: labels or pictures to score with are unusable.
     """
-    if judging.pictures is not None and profile is None:
-        raise OptionError("Only a detector of a known layout can be scored.", "Leave --eval out.")
     with contextlib.ExitStack() as stack:
         try:
             original = stack.enter_context(_original_session(source, backend, target, judging.threads))
@@ -119,9 +121,10 @@ def judge(
                 "compiled": evaluate(compiled, profile, judging.pictures, judging.labels, progress),
             }
         timing = _timing(original, compiled, judging, macs, progress) if judging.bench else None
+        kernels = _kernels(original, compiled, judging, macs) if judging.bench else ((), ())
         execution = compiled.execution()
     warnings = (facts.collapsed,) if facts is not None and facts.collapsed else ()
-    return Verdict(facts, accuracy, timing, warnings, execution)
+    return Verdict(facts, accuracy, timing, warnings, execution, kernels)
 
 
 @contextlib.contextmanager
@@ -158,11 +161,31 @@ def _fidelity(
         held_out=inputs.held_out,
         progress=progress,
         total=len(feeds),
+        pictures=feeds.pictures(),
     )
 
 
 def _timing(original: Session, compiled: Session, judging: Judging, macs: int, progress: Progress) -> Timing:
     rounds = min(30, max(5, _MACS_FOR_TIMING // max(macs, 1)))
-    feeds = list(islice(judging.inputs.measuring, 4)) if judging.inputs is not None else []
-    feeds = feeds or random_feeds(original.inputs, judging.shapes)
-    return compare_speed(original, compiled, feeds, rounds=rounds, warm_up=min(3, rounds // 4), progress=progress)
+    return compare_speed(
+        original,
+        compiled,
+        _timed_feeds(original, judging, 4),
+        rounds=rounds,
+        warm_up=min(3, rounds // 4),
+        threads=judging.threads,
+        progress=progress,
+    )
+
+
+def _kernels(
+    original: Session, compiled: Session, judging: Judging, macs: int
+) -> tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]]:
+    rounds = min(8, max(2, _MACS_FOR_KERNELS // max(macs, 1)))
+    (feed,) = _timed_feeds(original, judging, 1)
+    return original.kernels(feed, rounds), compiled.kernels(feed, rounds)
+
+
+def _timed_feeds(original: Session, judging: Judging, count: int) -> list[Arrays]:
+    feeds = list(islice(judging.inputs.measuring, count)) if judging.inputs is not None else []
+    return feeds or random_feeds(original.inputs, judging.shapes)

@@ -15,6 +15,26 @@ from yocc.compiler.report import written_files
 from yocc.errors import InternalError, OptionError, OutputError
 
 
+def output_path(source: str | Path | None, out: str | Path | None) -> Path:
+    """Where to write what a model is compiled to.
+
+    Args:
+        source: file of the model, None for one in memory.
+        out: the folder wanted; None for `<model>_yocc` in the current folder.
+
+    Raises:
+        OptionError: there is no name to make one of, or the model lies in the folder.
+    """
+    if out is None:
+        if source is None:
+            raise OptionError("A model in memory has no name to call the output folder by.", "Give out=.")
+        return Path(f"{Path(source).stem}_yocc")
+    folder = Path(out)
+    if source is not None and Path(source).resolve().is_relative_to(folder.resolve()):
+        raise OptionError(f"The model lies in the output folder {str(folder)!r}.", "Choose another -o folder.")
+    return folder
+
+
 class OutputFolder:
     """A temporary folder beside the wanted one, renamed to it on `commit` and removed on anything else.
 

@@ -14,6 +14,7 @@ from enum import Enum
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.passes import Detection
 from yocc.models.heads import Head, find_head
 from yocc.runtime.preprocess import InputSpec, Preprocess
 
@@ -81,6 +82,11 @@ class ModelProfile:
     def input_name(self) -> str:
         """Name of the picture input."""
         return self.input.name
+
+    @property
+    def detection(self) -> Detection:
+        """What passes need to know of the outputs."""
+        return Detection(len(self.classes), objectness=self.family == "yolov5")
 
     @property
     def size(self) -> tuple[int, int]:

@@ -58,6 +58,8 @@ def _may_fold(node: gs.Node, kept: set[str]) -> bool:
         return False
     if not all(isinstance(tensor.dtype, np.dtype) for tensor in [*sources, output]):
         return False
+    if node.op == "Cast" and sources[0].dtype == np.uint8:
+        return False  # where packed codes begin to be decoded
     size = math.prod(output.shape) * output.dtype.itemsize
     return bool(size <= max(_SMALL, _GROWTH * sum(_bytes(tensor) for tensor in sources)))
 

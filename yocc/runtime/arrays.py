@@ -58,6 +58,9 @@ class ArrayFile:
                     for member, spec in self.specs.items()
                 }
 
+    def picture(self, pick: int) -> None:
+        """Arrays are no pictures."""
+
     def _samples(self, member: str, picks: Sequence[int], stack: ExitStack) -> Iterator[np.ndarray[Any, Any]]:
         file = stack.enter_context(_open_member(self.path, member))
         header = _read_header(file, self.path, member)
@@ -155,7 +158,8 @@ def _open_member(path: Path, member: str) -> IO[bytes]:
     try:
         if path.suffix.lower() == _MEMBER_SUFFIX:
             return path.open("rb")
-        return zipfile.ZipFile(path).open(member + _MEMBER_SUFFIX)
+        with zipfile.ZipFile(path) as archive:  # the file stays open until the member is closed
+            return archive.open(member + _MEMBER_SUFFIX)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise CalibrationError(f"{path} cannot be read ({error}).", "Write it with numpy.savez.") from error
 

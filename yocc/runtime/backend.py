@@ -16,6 +16,7 @@ from yocc.compiler.passes import Arrays
 from yocc.compiler.registry import nearest
 from yocc.compiler.target import Reject, Target
 from yocc.errors import BackendError, OptionError
+from yocc.runtime.kernels import KernelTime
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,21 @@ class TensorSpec:
     dtype: np.dtype[Any]
 
 
+@dataclass(frozen=True)
+class Check:
+    """One thing a backend made sure of.
+
+    Attributes:
+        name: what was checked.
+        passed: None where it could not be checked here.
+        message: what was found, or why it could not be checked and what to install.
+    """
+
+    name: str
+    passed: bool | None
+    message: str
+
+
 class Session(abc.ABC):
     """A model that is loaded and ready to run; closes like a file."""
 
@@ -69,6 +85,15 @@ class Session(abc.ABC):
     def execution(self) -> Mapping[str, Any]:
         """What the runtime made of the model, for the report; empty where the runtime does not tell."""
         return {}
+
+    def kernels(self, feeds: Arrays, rounds: int) -> tuple[KernelTime, ...]:  # noqa: ARG002 # for runtimes that tell
+        """Where the time of a run goes; empty where the runtime does not tell.
+
+        Args:
+            feeds: what to run on.
+            rounds: how often to run.
+        """
+        return ()
 
     def close(self) -> None:  # noqa: B027 # not every session holds something
         """Let go of what the session holds; running it afterwards is an error."""
@@ -151,6 +176,15 @@ class Backend(abc.ABC):
             BackendUnavailable: the runtime is not installed.
             BackendError: it cannot load the model.
         """
+
+    def verify(self, artifact: Artifact, *, thorough: bool = True) -> tuple[Check, ...]:  # noqa: ARG002 # for backends that can
+        """Make sure that what was built works where it is to run, as far as this machine can tell.
+
+        Args:
+            artifact: what `build` returned.
+            thorough: False leaves out what takes more than seconds.
+        """
+        return ()
 
     def check_options(self, options: Mapping[str, str]) -> None:
         """Refuse options that are not in `options`.

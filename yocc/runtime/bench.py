@@ -50,6 +50,7 @@ class Timing:
         speedup: ratio of the medians, baseline by candidate; above 1 the candidate is faster.
         paired_speedup: median of the ratios within each round, which drift of the machine does not touch.
         rounds: how often each ran, warm-up not counted.
+        threads: threads each computed with.
         machine: where.
     """
 
@@ -58,6 +59,7 @@ class Timing:
     speedup: float
     paired_speedup: float
     rounds: int
+    threads: int
     machine: Machine
 
 
@@ -68,6 +70,7 @@ def compare_speed(
     *,
     rounds: int = 30,
     warm_up: int = 3,
+    threads: int | None = None,
     progress: Progress = silent,
 ) -> Timing:
     """Run both sessions in alternation, the order within a round changing from round to round.
@@ -78,6 +81,7 @@ def compare_speed(
         feeds: inputs, taken in turn; both sessions get the same in a round.
         rounds: how often each session is timed.
         warm_up: rounds before the clock counts.
+        threads: what the sessions were loaded with, None for all cores.
         progress: shows the rounds.
 
     Raises:
@@ -103,6 +107,7 @@ def compare_speed(
         speedup=round(float(np.median(seconds[:, 0]) / np.median(seconds[:, 1])), 3),
         paired_speedup=round(float(np.median(seconds[:, 0] / seconds[:, 1])), 3),
         rounds=rounds,
+        threads=threads or cores(),
         machine=describe_machine(),
     )
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
 
 from yocc.errors import CalibrationError, OptionError
 from yocc.runtime.arrays import ArrayFile, open_arrays
-from yocc.runtime.drawn import draw, photograph_size
+from yocc.runtime.drawn import photograph_size
 from yocc.runtime.letterbox import picture_size, read_picture
+from yocc.runtime.pictures import PictureRef
 from yocc.runtime.preprocess import InputSpec, Preprocess, prepare
 
 __all__ = ["DRAWN_COUNT", "Feeds", "InputSpec", "find_pictures", "open_feeds", "spread"]
@@ -36,6 +36,9 @@ class Source(Protocol):
 
     def read(self, picks: Sequence[int]) -> Iterator[Arrays]:
         """Read the samples of these numbers, which ascend, one at a time."""
+
+    def picture(self, pick: int) -> PictureRef | None:
+        """Where the picture behind a sample can be had again; None where there is none."""
 
 
 @dataclass
@@ -59,6 +62,10 @@ class Feeds:
 
     def __iter__(self) -> Iterator[Arrays]:
         return self.source.read(self.picks)
+
+    def pictures(self) -> list[PictureRef | None]:
+        """Where the picture behind each sample can be had again; None for samples that are no pictures."""
+        return [self.source.picture(pick) for pick in self.picks]
 
     def head(self, count: int) -> Feeds:
         """The first `count` samples, or all when there are fewer."""
@@ -90,6 +97,10 @@ class PictureFiles:
             array, _ = prepare(read_picture(self.files[pick]), self.preprocess, self.spec)
             yield {self.spec.name: array}
 
+    def picture(self, pick: int) -> PictureRef:
+        """The file."""
+        return PictureRef(self.files[pick].as_posix())
+
 
 @dataclass(frozen=True)
 class DrawnPictures:
@@ -106,9 +117,13 @@ class DrawnPictures:
     def read(self, picks: Sequence[int]) -> Iterator[Arrays]:
         """Draw the pictures of these numbers."""
         for pick in picks:
-            size = photograph_size(pick, self.spec.size) if self.preprocess.letterbox else self.spec.size
-            array, _ = prepare(Image.fromarray(draw(self.seed, pick, size)), self.preprocess, self.spec)
+            array, _ = prepare(self.picture(pick).open(), self.preprocess, self.spec)
             yield {self.spec.name: array}
+
+    def picture(self, pick: int) -> PictureRef:
+        """How to draw it again."""
+        size = photograph_size(pick, self.spec.size) if self.preprocess.letterbox else self.spec.size
+        return PictureRef(seed=self.seed, index=pick, size=size)
 
 
 def open_feeds(

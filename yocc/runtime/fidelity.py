@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,10 @@ from yocc.models.profile import ModelProfile
 from yocc.runtime.backend import Session
 from yocc.runtime.compare import Comparison, Difference, parts_of
 from yocc.runtime.detection import SCORING, Detections, detect
+from yocc.runtime.examples import Example, choose_examples
 from yocc.runtime.letterbox import Placement
 from yocc.runtime.metrics import CONFIDENT, DetectionScores, DetectionSet, fidelity
+from yocc.runtime.pictures import PictureRef
 
 COLLAPSED = 0.1
 """mAP50 against the original below which a compiled detector is of no use."""
@@ -31,6 +33,7 @@ class FidelityFacts:
         confident: detections with a confidence of at least 0.25 of the original and of the compiled model.
         collapsed: why the compiled detector is of no use, or empty.
         reason: why there are no detection scores, or empty.
+        examples: a few of the pictures with what both models find in them.
     """
 
     data: str
@@ -41,6 +44,7 @@ class FidelityFacts:
     confident: tuple[int, int] | None = None
     collapsed: str = ""
     reason: str = ""
+    examples: tuple[Example, ...] = ()
 
 
 def measure_fidelity(
@@ -53,8 +57,20 @@ def measure_fidelity(
     held_out: bool,
     progress: Progress = silent,
     total: int | None = None,
+    pictures: Sequence[PictureRef | None] = (),
 ) -> FidelityFacts:
     """Run both models on the same inputs, one at a time.
+
+    Args:
+        original: the model to agree with.
+        compiled: the model to judge.
+        feeds: inputs.
+        profile: how to decode detections, None when there are none.
+        data: what the inputs are.
+        held_out: whether calibration saw none of them.
+        progress: shows the loop.
+        total: how many inputs there are.
+        pictures: the pictures behind the inputs, from which examples are chosen.
 
     Raises:
         BackendError: one of them does not run, or their outputs do not correspond.
@@ -77,11 +93,15 @@ def measure_fidelity(
     facts = FidelityFacts(data, samples, held_out, outputs)
     if profile is None or not samples:
         return facts
-    return _with_detections(facts, profile, *found)
+    return _with_detections(facts, profile, choose_examples(pictures, profile, *found, CONFIDENT), *found)
 
 
 def _with_detections(
-    facts: FidelityFacts, profile: ModelProfile, original: list[Detections], compiled: list[Detections]
+    facts: FidelityFacts,
+    profile: ModelProfile,
+    examples: tuple[Example, ...],
+    original: list[Detections],
+    compiled: list[Detections],
 ) -> FidelityFacts:
     names = tuple(Path(str(number)) for number in range(facts.samples))
     judged = fidelity(
@@ -104,4 +124,5 @@ def _with_detections(
         (before, after),
         collapsed,
         judged.reason,
+        examples,
     )

@@ -54,7 +54,7 @@ def read_labels(labels: Path | None, pictures: Sequence[Path], classes: Sequence
         CalibrationError: labels are missing, malformed, or name a class the model does not have.
     """
     if labels is None:
-        labels = _beside(pictures)
+        labels = labels_beside(pictures)
     if not labels.exists():
         raise CalibrationError(f"There are no labels at {labels}.", "Check the path.")
     if labels.is_dir():
@@ -66,7 +66,12 @@ def read_labels(labels: Path | None, pictures: Sequence[Path], classes: Sequence
     )
 
 
-def _beside(pictures: Sequence[Path]) -> Path:
+def labels_beside(pictures: Sequence[Path]) -> Path:
+    """The folder `labels` beside the folder `images` that pictures lie in, which may not be there.
+
+    Raises:
+        CalibrationError: they lie in no such folder.
+    """
     for folder in pictures[0].absolute().parents:
         if folder.name == "images":
             return folder.parent / "labels"

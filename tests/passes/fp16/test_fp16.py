@@ -40,7 +40,8 @@ def halved(graph: Graph, ctx: PassContext | None = None, *, tolerance: float = 2
     assert list(after.graph.input) == list(before.graph.input)
     assert list(after.graph.output) == list(before.graph.output)
     assert_same_function(before, after, tolerance=tolerance)
-    assert Fp16().run(graph, PassContext(target=ctx.target, feeds=ctx.feeds, executor=ctx.executor)) == 0
+    again = PassContext(target=ctx.target, feeds=ctx.feeds, executor=ctx.executor, protected=ctx.protected)
+    assert Fp16().run(graph, again) == 0
     assert to_proto(graph).SerializeToString(deterministic=True) == after.SerializeToString(deterministic=True)
     return ctx
 
@@ -121,6 +122,17 @@ def test_protected_tensor_keeps_its_type() -> None:
     assert types(graph)["r"] is np.float32
     assert types(graph)["c1"] is HALF
     assert [(note.node, note.message) for note in ctx.notes] == [("r", "Stays fp32: its output is protected.")]
+
+
+def test_protected_tensor_is_cast_back_where_the_target_wants_its_layer_half() -> None:
+    nodes = ["a: b = Conv(x, w)", "s: c = Sigmoid(b)", "r: y = Relu(b)"]
+    graph = build(nodes, {"w": (4, 4, 1, 1)}, ["y", "c"])
+    halved(graph, PassContext(target=Target("test", last_layers_fp16=True), protected=frozenset({"b"})))
+    assert graph.tensors()["b"].dtype == np.float32
+    (cast,) = [node for node in graph.nodes if node.op == "Cast" and node.outputs[0].name == "b"]
+    layer = cast.inputs[0].inputs[0]
+    assert (layer.name, layer.outputs[0].dtype) == ("a", np.float16)
+    assert [reader.name for reader in graph.tensors()["b"].outputs] == ["s", "r"]
 
 
 def test_subnormal_weights_are_kept() -> None:

@@ -62,14 +62,34 @@ def test_details_are_what_is_left() -> None:
     for name, layer in details["layers"].items():
         assert nodes[name].inputs[1].shape[0] == layer["kept"] <= layer["channels"]
         assert layer["kept"] == layer["channels"] or layer["kept"] % details["multiple"] == 0
-    assert set(details["left_alone"]) == {f"/model.24/m.{level}/Conv" for level in range(3)}
+        assert (layer.get("saliency_kept", 1.0) < 1.0) == (layer["kept"] < layer["channels"])
+        assert layer.get("saliency_kept", 1.0) > layer["kept"] / layer["channels"] - 0.01, "the least salient go"
+    assert set(details["left"]) == {f"/model.24/m.{level}/Conv" for level in range(3)}
+
+
+def test_details_of_layers_are_since_the_first_round() -> None:
+    graph, ctx = prepared(build_yolov5("n", size=64))
+    once = {}
+    for _ in range(2):
+        Prune(ratio=0.2).run(graph, ctx)
+        refresh(graph)
+        once = once or dict(ctx.details["prune"]["layers"])
+    layers = ctx.details["prune"]["layers"]
+    assert {name: layer["channels"] for name, layer in layers.items()} == {
+        name: layer["channels"] for name, layer in once.items()
+    }
+    assert all(layer["kept"] <= once[name]["kept"] for name, layer in layers.items())
+    twice = [name for name, layer in layers.items() if layer["kept"] < once[name]["kept"] < layer["channels"]]
+    assert twice
+    for name in twice:
+        assert layers[name]["saliency_kept"] < once[name]["saliency_kept"]
 
 
 def test_every_layer_left_alone_is_noted_with_its_reason() -> None:
     _, ctx = pruned(TOPOLOGIES["attention"](0), Prune(ratio=0.2))
     noted = {note.node: note.message for note in ctx.notes if note.message.startswith("Output channels stay")}
     assert noted == {
-        layer: f"Output channels stay: {reason}." for layer, reason in ctx.details["prune"]["left_alone"].items()
+        layer: f"Output channels stay: {reason}." for layer, reason in ctx.details["prune"]["left"].items()
     }
     assert any("outputs of the model" in message for message in noted.values())
     assert {note.origin for note in ctx.notes} == {"prune"}

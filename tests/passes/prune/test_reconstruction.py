@@ -11,7 +11,8 @@ from yocc.compiler.shapes import concrete_shapes
 from yocc.compiler.target import Target
 from yocc.errors import CalibrationError
 from yocc.passes.prune import Prune
-from yocc.passes.prune.channels import map_channels
+from yocc.passes.prune.channels import ChannelMap, map_channels
+from yocc.passes.prune.ranking import Ranking
 from yocc.passes.prune.reconstruction import rank_by_reconstruction
 
 
@@ -35,13 +36,18 @@ def two_layers(second: np.ndarray, first: np.ndarray) -> onnx.ModelProto:
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
 
 
-def rank(model: onnx.ModelProto) -> tuple[list[int], np.ndarray]:
+def ranking_of(model: onnx.ModelProto) -> tuple[Ranking, ChannelMap]:
     graph = load(model)
     shapes = concrete_shapes(graph)
     channels = map_channels(graph, shapes)
     ctx = pictured(model)
     assert ctx.feeds is not None
     (ranking,) = rank_by_reconstruction(graph, shapes, channels, ctx.feeds, ctx)
+    return ranking, channels
+
+
+def rank(model: onnx.ModelProto) -> tuple[list[int], np.ndarray]:
+    ranking, channels = ranking_of(model)
     position = {int(number): place for place, number in enumerate(channels.atoms["hidden"].ravel())}
     return [position[int(number)] for number in ranking.classes], ranking.losses
 
@@ -64,6 +70,13 @@ def test_of_two_channels_that_replace_each_other_one_goes_for_nothing_and_the_ot
     assert order[-1] in (0, 2)
     assert losses[2] < 0.01
     assert losses[1] > 10 * losses[2]
+
+
+def test_what_is_left_is_a_share_of_what_could_be_lost() -> None:
+    random = np.random.default_rng(4)
+    ranking, _ = ranking_of(two_layers(random.normal(size=(4, 8, 1, 1)), random.normal(size=(8, 3, 1, 1))))
+    np.testing.assert_allclose(ranking.left[1:], 1 - ranking.losses[1:] / ranking.losses[1], atol=1e-12)
+    assert (ranking.left[0], ranking.left[-1]) == (0, 1)
 
 
 def test_losses_grow_with_what_is_removed_and_end_at_everything() -> None:

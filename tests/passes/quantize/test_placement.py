@@ -214,3 +214,59 @@ def test_rules_that_hold_for_every_graph(target: Target, spec: RandomGraph) -> N
         users = [*tensors[name].inputs, *tensors[name].outputs]
         assert any(user.op in touching and user.name not in placement.left_float for user in users)
     assert place(graph, target) == placement
+
+
+def test_additions_code_what_no_layer_adds_up_itself() -> None:
+    nodes = [
+        "a: p = Conv(x, w1)",
+        "r: q = Relu(p)",
+        "b: s = Conv(q, w2)",
+        "add: t = Add(q, s)",
+        "c: u = Conv(x, w3)",
+        "d: v = Conv(t, w4)",
+        "sum: o = Add(u, v)",
+        "last: y = Conv(o, w5)",
+    ]
+    graph = build(nodes, {f"w{number}": (4, 4, 1, 1) for number in range(1, 6)}, ["y"])
+    plain, added = (place(graph, dataclasses.replace(INPUTS, added_inputs=wish)) for wish in ("float", "code"))
+    # `s` and `v` are written by the layers their additions are fused into.
+    assert coded_tensors(added) - coded_tensors(plain) == {"u"}
+    assert {"q", "t"} <= coded_tensors(plain)
+    assert not {"s", "v"} & coded_tensors(added)
+
+
+def test_residual_branches_behind_an_activation_are_coded_on_both_sides() -> None:
+    graph = detector("yolov5")
+    added = coded_tensors(place(graph, dataclasses.replace(INPUTS, added_inputs="code")))
+    sums = [node for node in graph.nodes if node.op == "Add" and "/m/" in node.name]
+    assert sums
+    assert all({tensor.name for tensor in node.inputs} <= added for node in sums)
+
+
+def test_scales_are_shared_through_tensors_without_codes_where_the_target_wants_that() -> None:
+    nodes = [
+        "a: p = Relu(x)",
+        "up: q = Concat<axis = 1>(p, x)",
+        "b: r = Concat<axis = 1>(p, p)",
+        "c: s = Conv(q, w1)",
+        "d: t = Conv(r, w2)",
+        "add: u = Add(s, t)",
+        "last: y = Conv(u, w3)",
+    ]
+    graph = build(nodes, {"w1": (4, 8, 1, 1), "w2": (4, 8, 1, 1), "w3": (4, 4, 1, 1)}, ["y"])
+    assert group_of(place(graph, INPUTS), "q") == {"q"}
+    connected = place(graph, dataclasses.replace(INPUTS, scale_sharing="connected"))
+    assert group_of(connected, "q") == {"q", "r"}
+    assert group_of(connected, "u") == set()
+
+
+@pytest.mark.parametrize(
+    ("channels", "outputs", "thin"),
+    [(3, 16, True), (8, 16, False), (16, 8, False), (8, 8, True), (12, 64, True), (16, 16, False), (15, 15, True)],
+)
+def test_layers_too_thin_to_pay_stay_float(channels: int, outputs: int, thin: bool) -> None:
+    nodes = ["c: p = Conv(x, w)", "last: y = Conv(p, v)"]
+    weights = {"w": (outputs, channels, 1, 1), "v": (16, outputs, 1, 1)}
+    graph = build(nodes, weights, ["y"], [1, channels, 8, 8])
+    left = place(graph, dataclasses.replace(INPUTS, least_channels=16)).left_float
+    assert ("16 channels" in left.get("c", "")) == thin

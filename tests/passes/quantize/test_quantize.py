@@ -115,7 +115,7 @@ def test_notes_name_everything_that_stays_float() -> None:
     quantized(graph, ctx)
     noted = {note.node: note.message for note in ctx.notes if note.message.startswith("Stays float")}
     details = ctx.details["quantize"]
-    assert noted == {name: f"Stays float: {reason}." for name, reason in details["left_float"].items()}
+    assert noted == {name: f"Stays float: {reason}." for name, reason in details["left"].items()}
     assert sum("a last layer" in message for message in noted.values()) == 3
     weighted = {node.name for node in graph.nodes if node.op in ("Conv", "Gemm", "MatMul", "ConvTranspose")}
     assert weighted == set(details["layers"]) | (weighted & set(noted))

@@ -63,14 +63,15 @@ class Fp16(Pass):
         _raise_opset(graph, ctx)
         magnitudes = measure(graph, ctx, self.pictures)
         declared = declared_types(graph)
-        drop_casts(graph)
-        choice = choose(graph, magnitudes, self.limit, ctx.protected)
+        drop_casts(graph, ctx.protected)
+        left_alone = frozenset[str]() if ctx.target.last_layers_fp16 else ctx.protected
+        choice = choose(graph, magnitudes, self.limit, left_alone)
         for name, reason in choice.kept.items():
             ctx.note(f"Stays fp32: {reason}.", node=name)
         rewrites = prepare_scales(graph, choice.half, ctx)
-        rewrites += retype(graph, choice.half, declared)
+        rewrites += retype(graph, choice.half, declared, ctx.protected)
         census = take_census(graph, ctx)
-        ctx.details[self.name] = {**census, "kept": dict(choice.kept), "decode": len(choice.decode)}
+        ctx.details[self.name] = {**census, "left": dict(choice.kept), "decode": len(choice.decode)}
         if not choice.half:
             ctx.note("Nothing in this model became fp16.", level="warning")
         return rewrites

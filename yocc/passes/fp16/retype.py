@@ -30,10 +30,10 @@ def declared_types(graph: Graph) -> Declared:
     }
 
 
-def drop_casts(graph: Graph) -> None:
+def drop_casts(graph: Graph, protected: frozenset[str] = frozenset()) -> None:
     """Let everybody read what stood before a Cast between fp32 and fp16; the types are wrong until `retype`."""
     captured = captured_names(graph)
-    outputs = {tensor.name for tensor in graph.outputs}
+    outputs = {tensor.name for tensor in graph.outputs} | protected
     dropped = set()
     for node in graph.nodes:
         if node.op != "Cast" or not (is_float(node.inputs[0]) and is_float(node.outputs[0])):
@@ -51,26 +51,27 @@ def drop_casts(graph: Graph) -> None:
     graph.nodes = [node for node in graph.nodes if node.name not in dropped]
 
 
-def retype(graph: Graph, half: Collection[str], declared: Declared) -> int:
+def retype(graph: Graph, half: Collection[str], declared: Declared, protected: frozenset[str] = frozenset()) -> int:
     """Give every float tensor its type and insert one Cast for each tensor and type that is read otherwise.
 
     Args:
         graph: without Casts between fp32 and fp16.
         half: nodes that compute in fp16.
         declared: what `declared_types` found.
+        protected: names of tensors that keep their type.
 
     Returns:
         How many tensors changed their type.
     """
-    return _Retyping(graph, half, declared).run()
+    return _Retyping(graph, half, declared, protected).run()
 
 
 class _Retyping:
-    def __init__(self, graph: Graph, half: Collection[str], declared: Declared) -> None:
+    def __init__(self, graph: Graph, half: Collection[str], declared: Declared, protected: frozenset[str]) -> None:
         self.graph = graph
         self.half = half
         self.declared = declared
-        self.fixed = {tensor.name for tensor in graph.outputs} | captured_names(graph)
+        self.fixed = {tensor.name for tensor in graph.outputs} | captured_names(graph) | protected
         self.names = set(graph.tensors())
         self.casts: dict[str, list[gs.Node]] = {}
         self.cast_outputs: dict[tuple[str, Dtype], gs.Variable] = {}
@@ -142,7 +143,7 @@ class _Retyping:
                 tensor.dtype = dtype
 
     def _put_cast_before(self, node: gs.Node, slot: int, dtype: Dtype) -> None:
-        """A graph output keeps its type: the node writes another tensor, from which it is cast."""
+        """A graph output or protected tensor keeps its type: the node writes another tensor, from which it is cast."""
         output = node.outputs[slot]
         inner = gs.Variable(self._free(output.name, dtype), dtype, output.shape)
         for reader in self.graph.nodes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -12,6 +13,7 @@ from yocc.compiler.graph import Graph, clone
 from yocc.compiler.passes import Pass, PassContext, Teacher
 from yocc.compiler.shapes import concrete_shapes
 from yocc.errors import InternalError, OptionError
+from yocc.passes.prune.atoms import WeightCut
 from yocc.passes.prune.plan import CRITERION_NAMES, PrunePlan, plan_pruning
 from yocc.passes.prune.remove import remove_channels, split_shared
 
@@ -25,7 +27,9 @@ class Prune(Pass):
 
     Attributes:
         ratio: share to remove, of both.
-        criterion: what says how much a channel matters; `reconstruction` looks at pictures, all others at weights.
+        criterion: what says how much a channel matters. `effect` and `reconstruction` look at pictures: they rank
+            channels by what the layers that read them cannot make up for, `effect` by what that does to the network's
+            outputs, `reconstruction` with all layers alike. All others look at weights.
         multiple: kept channel counts are multiples of this where that is reachable; the target's when None.
     """
 
@@ -33,7 +37,7 @@ class Prune(Pass):
     summary: ClassVar[str] = "remove channels until parameters and MACs both meet the target"
 
     ratio: float = 0.4
-    criterion: Literal["auto", "bn_gamma", "l1", "l2", "reconstruction"] = "auto"
+    criterion: Literal["auto", "bn_gamma", "l1", "l2", "reconstruction", "effect"] = "auto"
     multiple: int | None = None
 
     def __post_init__(self) -> None:
@@ -60,7 +64,7 @@ class Prune(Pass):
         split_shared(graph)
         plan = plan_pruning(graph, ctx, ratio=self.ratio, criterion=self.criterion, multiple=multiple)
         self._tell(ctx, plan, multiple)
-        ctx.details[self.name] = _details(plan)
+        ctx.details[self.name] = _details(plan, ctx.details.get(self.name, {}).get("layers", {}))
         ctx.teacher = _teacher(graph, plan, ctx.teacher)
         return remove_channels(graph, plan.shapes, plan.channels, plan.kept)
 
@@ -98,7 +102,16 @@ def _teacher(graph: Graph, plan: PrunePlan, before: Teacher | None) -> Teacher:
     return Teacher(before.graph, {name: before.kept[name][indices] for name, indices in kept.items()})
 
 
-def _details(plan: PrunePlan) -> dict[str, Any]:
+def _layer(plan: PrunePlan, cut: WeightCut, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of a layer since the first round of pruning; `before` is what the last round said."""
+    figures = {"channels": before.get("channels", len(cut.atoms)), "kept": int(plan.kept[cut.atoms].sum())}
+    left = plan.saliency.get(cut.node)
+    if left is None:
+        return figures
+    return {**figures, "saliency_kept": round(left * before.get("saliency_kept", 1.0), 4)}
+
+
+def _details(plan: PrunePlan, before: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     cuts = [cut for cut in plan.channels.cuts if cut.role == "out"]
     return {
         "parameters": plan.allocation.parameters,
@@ -106,6 +119,6 @@ def _details(plan: PrunePlan) -> dict[str, Any]:
         "parameters_before": plan.before.parameters,
         "macs_before": plan.before.macs,
         "multiple": plan.allocation.multiple,
-        "layers": {cut.node: {"channels": len(cut.atoms), "kept": int(plan.kept[cut.atoms].sum())} for cut in cuts},
-        "left_alone": {layer: reason.text for layer, reason in plan.channels.reasons.items()},
+        "layers": {cut.node: _layer(plan, cut, before.get(cut.node, {})) for cut in cuts},
+        "left": {layer: reason.text for layer, reason in plan.channels.reasons.items()},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,17 +10,18 @@ import numpy as np
 
 from yocc.compiler.cost import Totals, layer_costs, totals
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import PassContext
+from yocc.compiler.passes import Feeds, PassContext
 from yocc.compiler.shapes import Shapes, concrete_shapes
 from yocc.errors import CalibrationError, PassError
 from yocc.passes.prune.allocate import Allocation, allocate
 from yocc.passes.prune.budget import capacity
 from yocc.passes.prune.channels import ChannelMap, map_channels
+from yocc.passes.prune.effect import effects
 from yocc.passes.prune.ranking import Ranking, rank_by_score
 from yocc.passes.prune.reconstruction import rank_by_reconstruction
 from yocc.passes.prune.saliency import CRITERIA, saliency
 
-CRITERION_NAMES = ("auto", *CRITERIA, "reconstruction")
+CRITERION_NAMES = ("auto", *CRITERIA, "reconstruction", "effect")
 """Everything that can say how much a channel matters."""
 
 
@@ -33,6 +35,8 @@ class PrunePlan:
         before: parameters and MACs before pruning.
         allocation: how many classes each group keeps.
         kept: whether each class stays, shape [classes].
+        saliency: share of the saliency of a layer's channels that is left, by layer; for the criteria `reconstruction`
+            and `effect` of what would be lost with all channels but one.
     """
 
     shapes: Shapes
@@ -40,6 +44,7 @@ class PrunePlan:
     before: Totals
     allocation: Allocation
     kept: Any
+    saliency: Mapping[str, float]
 
 
 def plan_pruning(graph: Graph, ctx: PassContext, *, ratio: float, criterion: str, multiple: int) -> PrunePlan:
@@ -65,14 +70,27 @@ def plan_pruning(graph: Graph, ctx: PassContext, *, ratio: float, criterion: str
     kept = np.ones(channels.classes, dtype=bool)
     for ranking, count in zip(rankings, allocation.kept, strict=True):
         kept[ranking.classes[count:]] = False
-    return PrunePlan(shapes, channels, totals(layers), allocation, kept)
+    return PrunePlan(shapes, channels, totals(layers), allocation, kept, _saliency_left(channels, rankings, allocation))
+
+
+def _saliency_left(channels: ChannelMap, rankings: Sequence[Ranking], allocation: Allocation) -> dict[str, float]:
+    """The mean over the groups a layer makes channels of, weighted by their sizes."""
+    parts: dict[str, list[tuple[int, float]]] = {}
+    for group, ranking, count in zip(channels.groups, rankings, allocation.kept, strict=True):
+        for layer in group.producers:
+            parts.setdefault(layer, []).append((len(group.classes), float(ranking.left[count])))
+    return {
+        layer: sum(size * left for size, left in found) / sum(size for size, _ in found)
+        for layer, found in parts.items()
+    }
 
 
 def _rank(graph: Graph, shapes: Shapes, channels: ChannelMap, ctx: PassContext, criterion: str) -> list[Ranking]:
-    if criterion == "reconstruction":
+    if criterion in ("reconstruction", "effect"):
         if ctx.feeds is None or len(ctx.feeds) == 0:
-            raise CalibrationError("The criterion 'reconstruction' needs pictures.", "Give a folder with --calib.")
-        return rank_by_reconstruction(graph, shapes, channels, ctx.feeds, ctx)
+            raise CalibrationError(f"The criterion {criterion!r} needs pictures.", "Give a folder with --calib.")
+        weights = _effects(graph, shapes, ctx.feeds, ctx) if criterion == "effect" else None
+        return rank_by_reconstruction(graph, shapes, channels, ctx.feeds, ctx, effects=weights)
     scores = saliency(graph, channels, criterion)
     if np.isnan(np.concatenate([scores[group.classes] for group in channels.groups])).any():
         raise PassError(
@@ -80,3 +98,13 @@ def _rank(graph: Graph, shapes: Shapes, channels: ChannelMap, ctx: PassContext, 
             "Use criterion=auto or l2.",
         )
     return rank_by_score(channels.groups, scores)
+
+
+def _effects(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassContext) -> Mapping[str, Any] | None:
+    """What an error in each convolution costs; None, and a warning, where gradients do not reach."""
+    layers = [node.name for node in graph.nodes if node.op == "Conv"]
+    try:
+        return effects(graph, shapes, layers, feeds, ctx)
+    except PassError as error:
+        ctx.note(f"Each layer counts the same when channels are chosen: {error}", level="warning")
+        return None

@@ -20,10 +20,12 @@ class Ranking:
     Attributes:
         classes: class numbers, the most important first, shape [n].
         losses: what is lost when only the first k classes stay, for k from 0 to n, shape [n + 1]; infinite for none.
+        left: share of the saliency that is left then, shape [n + 1].
     """
 
     classes: Array
     losses: Array
+    left: Array
 
 
 def rank_by_score(groups: Sequence[Group], scores: Array) -> list[Ranking]:
@@ -32,7 +34,8 @@ def rank_by_score(groups: Sequence[Group], scores: Array) -> list[Ranking]:
     for group in groups:
         order = np.argsort(-scores[group.classes], kind="stable")
         classes = group.classes[order]
-        rankings.append(Ranking(classes, share_losses(scores[classes])))
+        losses = share_losses(scores[classes])
+        rankings.append(Ranking(classes, losses, np.exp(-losses)))
     return rankings
 
 

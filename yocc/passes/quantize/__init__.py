@@ -17,6 +17,7 @@ from yocc.errors import CalibrationError, OptionError
 from yocc.passes.heads import final_layers
 from yocc.passes.quantize.bias import correct_biases
 from yocc.passes.quantize.calibrate import collect
+from yocc.passes.quantize.figures import layer_figures, tensor_figures
 from yocc.passes.quantize.observers import OBSERVERS, Transfer
 from yocc.passes.quantize.placement import Placement, place
 from yocc.passes.quantize.qdq import (
@@ -86,7 +87,7 @@ class Quantize(Pass):
             layers = [*placement.layers, *(node.name for node in final_layers(graph))]
             correct_biases(graph, layers, activations, weights, ctx.feeds, ctx)
             weights = _weights(graph, placement, activations, ctx)
-        ctx.details[self.name] = _details(placement, statistics, activations, ctx)
+        ctx.details[self.name] = _details(graph, placement, statistics, activations, weights, ctx)
         pairs = insert_qdq(graph, activations, weights)
         if ctx.target.bias == "int32":
             _biases(graph, weights)
@@ -191,23 +192,26 @@ def _biases(graph: Graph, weights: Mapping[tuple[str, int], Coding]) -> None:
 
 
 def _details(
+    graph: Graph,
     placement: Placement,
     statistics: Mapping[str, TensorStatistics],
     activations: Mapping[str, Coding],
+    weights: Mapping[tuple[str, int], Coding],
     ctx: PassContext,
 ) -> dict[str, Any]:
+    tensors = graph.tensors()
+    figures = {}
+    for group in placement.groups:
+        for name in group:
+            transfer = _transfer(tensors[name]) if len(group) == 1 else _as_is
+            behind = "SiLU" if transfer is _silu else ""
+            figures[name] = tensor_figures(
+                statistics[name], activations[name], ctx.target.activations, transfer, behind
+            )
     return {
         "calibration": ctx.feeds.description if ctx.feeds else "",
         "pictures": len(ctx.feeds) if ctx.feeds else 0,
-        "layers": list(placement.layers),
-        "left_float": dict(placement.left_float),
-        "tensors": {
-            name: {
-                "low": statistics[name].low,
-                "high": statistics[name].high,
-                "scale": float(coding.scale),
-                "zero_point": int(coding.zero_point),
-            }
-            for name, coding in activations.items()
-        },
+        "layers": layer_figures(graph, weights, figures, ctx.target.weights),
+        "left": dict(placement.left_float),
+        "tensors": figures,
     }

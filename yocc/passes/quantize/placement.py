@@ -43,6 +43,8 @@ def place(graph: Graph, target: Target) -> Placement:
         for tensor in [*_data(node), *outputs]:
             if isinstance(tensor, gs.Variable) and _is_float(tensor):
                 coded.setdefault(tensor.name, tensor)
+    if target.added_inputs == "code":
+        coded.update({tensor.name: tensor for tensor in _added(graph, left_float)})
     for tensor in graph.outputs:
         coded.pop(tensor.name, None)
     return Placement(_share(graph, coded, target, left_float), layers, left_float)
@@ -67,6 +69,8 @@ def _stays_float(graph: Graph, target: Target) -> dict[str, str]:
             left[node.name] = f"the target has no int8 {node.op}"
         elif target.grouped == "float" and _is_grouped(node):
             left[node.name] = "the target has no int8 convolution of several groups"
+        elif node.op in ("Conv", "ConvTranspose") and _is_thin(node, target.least_channels):
+            left[node.name] = f"fewer than {target.least_channels} channels do not pay in int8"
         elif node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest":
             left[node.name] = "it interpolates, which makes new values"
     return left
@@ -76,17 +80,19 @@ def _share(
     graph: Graph, coded: Mapping[str, gs.Tensor], target: Target, left_float: Mapping[str, str]
 ) -> tuple[tuple[str, ...], ...]:
     """Join tensors across operators that only move values, so that moving needs no new codes."""
-    root = {name: name for name in coded}
+    root: dict[str, str] = {}
 
     def find(name: str) -> str:
-        while root[name] != name:
+        while root.setdefault(name, name) != name:
             name = root[name]
         return name
 
     for node in graph.nodes:
         if node.op not in target.shared_scale_ops or node.name in left_float:
             continue
-        names = [tensor.name for tensor in [*_data(node), *node.outputs] if tensor.name in coded]
+        tensors = [tensor for tensor in [*_data(node), *node.outputs] if isinstance(tensor, gs.Variable)]
+        through = target.scale_sharing == "connected"
+        names = [tensor.name for tensor in tensors if tensor.name and (through or tensor.name in coded)]
         for name in names[1:]:
             root[find(name)] = find(names[0])
     groups: dict[str, list[str]] = {}
@@ -95,12 +101,34 @@ def _share(
     return tuple(tuple(names) for names in groups.values())
 
 
+def _added(graph: Graph, left_float: Mapping[str, str]) -> list[gs.Variable]:
+    """What enters additions of two tensors, apart from the one that the layer before it adds up itself."""
+    place_of = {node.name: place for place, node in enumerate(graph.nodes)}
+    found = []
+    for node in graph.nodes:
+        operands = [tensor for tensor in node.inputs if isinstance(tensor, gs.Variable) and _is_float(tensor)]
+        if node.op != "Add" or node.name in left_float or len(operands) != 2:
+            continue
+        fused = [tensor for tensor in operands if tensor.inputs and tensor.inputs[0].op in WEIGHTED]
+        last = max(fused, key=lambda tensor: place_of[tensor.inputs[0].name], default=None)
+        found += [tensor for tensor in operands if tensor is not last]
+    return found
+
+
 def _data(node: gs.Node) -> list[gs.Tensor]:
     """The inputs that carry values to compute on, and no biases, bounds, scales or sizes."""
     facts = OPS.get(node.op)
     if facts is not None and facts.flow in (Flow.ELEMENTWISE, Flow.CONCAT):
         return list(node.inputs)
     return list(node.inputs[:1])
+
+
+def _is_thin(node: gs.Node, least: int) -> bool:
+    """Whether a convolution has too few channels to fill the vectors of an int8 kernel."""
+    outer, inner = (int(size) for size in node.inputs[1].shape[:2])
+    inner *= int(node.attrs.get("group", 1))
+    fewer, more = min(outer, inner), max(outer, inner)
+    return fewer < least and not (fewer % 8 == 0 and more >= least)
 
 
 def _is_grouped(node: gs.Node) -> bool:

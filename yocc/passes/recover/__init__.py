@@ -30,7 +30,7 @@ class Recover(Pass):
     summary: ClassVar[str] = "refit a pruned network to the original's outputs, layer by layer, without labels"
 
     method: Literal["reconstruct"] = "reconstruct"
-    pictures: int = 96
+    pictures: int = 144
     points: int = 256
 
     def __post_init__(self) -> None:

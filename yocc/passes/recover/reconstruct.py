@@ -2,7 +2,7 @@
 
 Layers are taken in order of depth, so that each fit sees the inputs that the layers before it, already refitted, will
 give it; it makes up for their errors instead of adding to them. One run of the original collects the targets, one run
-of the pruned network per depth the inputs; only sums of products are kept of them.
+of the pruned network, which stops at each depth until its layers are refitted, the inputs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Arrays, Feeds, PassContext, Teacher
+from yocc.passes.recover.advance import Advance
 from yocc.passes.recover.regression import Fit, Moments, refit
 from yocc.passes.windows import outputs_at, positions, windows_at
 
@@ -62,12 +63,12 @@ def reconstruct(
     inputs_again = _some(feeds, step, count)
     samples = _targets(teacher, layers, inputs_again, ctx, points, count)
     fits: dict[str, Fit] = {}
+    advance = Advance(graph, inputs_again, ctx)
     for number, wave in enumerate(waves, 1):
         label = f"refit {number} of {len(waves)}"
-        inputs = run_until(graph, [node.inputs[0].name for node in wave], ctx)
         moments = {node.name: _empty(node) for node in wave}
-        for index, arrays in enumerate(ctx.progress(inputs_again, label, count)):
-            values = inputs(arrays)
+        inputs = [node.inputs[0].name for node in wave]
+        for index, values in enumerate(ctx.progress(advance.to(inputs), label, count)):
             for node in wave:
                 part = moments[node.name][(index + 1) % HELD_OUT == 0]
                 _take_in(part, node, values[node.inputs[0].name], samples[node.name][index])

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from yocc.compiler.pipeline import Pipeline
+from yocc.driver.spec import ROUND, pipeline_spec
+from yocc.errors import OptionError
+from yocc.passes.prune import Prune
+
+
+@pytest.mark.parametrize(
+    ("prune", "int8", "fp16", "expected"),
+    [
+        (None, False, False, "fp32,simplify,fuse"),
+        (0.4, False, False, "fp32,simplify,prune{ratio=0.4},fuse"),
+        (0.4, True, False, "fp32,simplify,prune{ratio=0.4},fuse,quantize"),
+        (None, True, True, "fp32,simplify,fuse,quantize,fp16"),
+    ],
+)
+def test_short_forms_stand_for_a_pipeline(prune: float | None, int8: bool, fp16: bool, expected: str) -> None:
+    assert pipeline_spec(prune, int8, fp16, None) == expected
+
+
+@pytest.mark.parametrize("ratio", [0.0, -0.1, 0.95, 1.0, 1.2, float("nan"), float("inf")])
+def test_ratio_that_cannot_be_meant_is_refused(ratio: float) -> None:
+    with pytest.raises(OptionError, match=r"above 0 and below 0\.95"):
+        pipeline_spec(ratio, False, False, None)
+
+
+def test_recovery_folds_first_and_refits_before_coding() -> None:
+    spec = pipeline_spec(0.2, True, False, None, "reconstruct")
+    assert spec == "fp32,simplify,fuse,prune{ratio=0.2,criterion=effect},recover,quantize"
+
+
+@pytest.mark.parametrize(("prune", "rounds"), [(0.05, 1), (0.25, 1), (0.26, 2), (0.4, 2), (0.7, 5)])
+def test_recovery_goes_in_rounds_of_equal_shares_that_add_up(prune: float, rounds: int) -> None:
+    passes = Pipeline.parse(pipeline_spec(prune, False, False, None, "reconstruct")).passes
+    ratios = [step.ratio for step in passes if isinstance(step, Prune)]
+    assert [step.name for step in passes[3:]] == ["prune", "recover"] * rounds
+    assert len(set(ratios)) == 1
+    assert ratios[0] <= ROUND + 1e-9
+    assert (1 - ratios[0]) ** rounds == pytest.approx(1 - prune, abs=1e-3)
+
+
+def test_no_recovery_is_pruning_by_weights() -> None:
+    assert pipeline_spec(0.4, False, False, None, "none") == pipeline_spec(0.4, False, False, None)
+
+
+def test_recovery_without_pruning_is_refused() -> None:
+    with pytest.raises(OptionError, match="nothing to recover"):
+        pipeline_spec(None, True, False, None, "reconstruct")
+
+
+@pytest.mark.parametrize(("prune", "int8", "fp16"), [(0.4, False, False), (None, True, False), (None, False, True)])
+def test_pipeline_and_short_forms_exclude_each_other(prune: float | None, int8: bool, fp16: bool) -> None:
+    with pytest.raises(OptionError, match="either"):
+        pipeline_spec(prune, int8, fp16, "look")
+
+
+def test_weight_codes_come_last_and_exclude_half_precision() -> None:
+    assert pipeline_spec(None, True, False, None, weights="uniform:4").endswith(
+        "fuse,quantize,encode{code=uniform,bits=4}"
+    )
+    assert pipeline_spec(None, False, False, None, weights="log2:0.2").endswith("fuse,encode{code=log2,size=0.2}")
+    with pytest.raises(OptionError, match="float32"):
+        pipeline_spec(None, False, True, None, weights="log2:4")
+    with pytest.raises(OptionError):
+        pipeline_spec(None, False, False, "look", weights="log2:4")

@@ -1,0 +1,1 @@
+"""Results of earlier compilations, found by everything they depend on."""

@@ -1,0 +1,59 @@
+"""`yocc check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from yocc.cli.config import config_option
+from yocc.cli.options import common, pairs, path_argument, reports
+from yocc.commands.terminal import Settings, announce_config, show_json
+
+
+@click.command()
+@click.argument("folder", type=path_argument)
+@reports
+@click.option("--baseline", type=path_argument,
+              help="An earlier report.json, or its folder: nothing may be worse than it was.")  # fmt: skip
+@click.option("--tolerance", "tolerances", multiple=True, metavar="METRIC=NUMBER", callback=pairs("METRIC=NUMBER"),
+              help="By how much a metric may be worse than in the baseline [default: 0].")  # fmt: skip
+@config_option
+@common
+@click.pass_obj
+def check(
+    settings: Settings,
+    folder: Path,
+    gates: tuple[str, ...],
+    junit_file: Path | None,
+    page: Path | None,
+    baseline: Path | None,
+    tolerances: dict[str, str],
+) -> None:
+    """Hold what was compiled into FOLDER against gates.
+
+    Nothing is measured anew: the figures are those of its report. The files must be those the report describes.
+
+    \b
+    Examples:
+      yocc check out/ --gate 'map50_95>=-0.01' --gate 'size_mb<=2.5'
+      yocc check out/ --baseline baseline.json --tolerance map50_95=0.005
+    """
+    from yocc.commands.checking import check_output, read_report, require_unchanged
+    from yocc.commands.concluding import conclude
+    from yocc.commands.publishing import require_writable
+    from yocc.gates.baseline import parse_tolerances
+    from yocc.gates.gate import parse_gates
+
+    announce_config(settings)
+    bounds, allowed = parse_gates(gates), parse_tolerances(tolerances)
+    require_writable((junit_file, page))
+    content = read_report(folder)
+    before = None if baseline is None else read_report(baseline)
+    outcomes = check_output(content, bounds, before, allowed)
+    files = require_unchanged(folder, content)
+    if settings.as_json:
+        show_json({"files": files, "gates": [vars(each) for each in outcomes]})
+    elif not settings.quiet:
+        click.echo(f"{folder}: {files} file{'' if files == 1 else 's'} as the report describes")
+    conclude(settings, content, outcomes, junit_file, page)

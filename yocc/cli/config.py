@@ -1,0 +1,114 @@
+"""Options from a configuration file: what it says stands in for what the command line leaves out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from yocc.cli.options import path_argument
+from yocc.commands.config import Config, find_config, read_config
+from yocc.commands.terminal import Settings
+from yocc.errors import OptionError
+
+CONFIGURED = ("compile", "check")
+"""Commands that one file configures."""
+
+
+def config_option(command: Callable[..., None]) -> Callable[..., None]:
+    """The option `--config`, and the file that is found without it."""
+    return click.option(
+        "--config", type=path_argument, is_eager=True, expose_value=False, callback=_configure, metavar="FILE",
+        help="Options and gates to start from [default: the nearest yocc.toml, or [tool.yocc] in pyproject.toml].",
+    )(command)  # fmt: skip
+
+
+def outvoted(first: Collection[str], second: Collection[str]) -> Collection[str]:
+    """Of two sets of options that exclude each other, those of the file where the command line gives others.
+
+    Args:
+        first: names of parameters of the running command.
+        second: the same.
+    """
+    source = click.get_current_context().get_parameter_source
+    for ours, theirs in ((first, second), (second, first)):
+        if any(source(name) is ParameterSource.COMMANDLINE for name in ours):
+            return [name for name in theirs if source(name) is ParameterSource.DEFAULT_MAP]
+    return ()
+
+
+def _configure(ctx: click.Context, _: click.Parameter, file: Path | None) -> None:
+    if ctx.resilient_parsing:  # completion in the shell
+        return
+    config = find_config(Path.cwd()) if file is None else read_config(file)
+    if config is None:
+        return
+    settings = ctx.find_root().ensure_object(Settings)
+    settings.config = os.path.relpath(config.file)
+    ctx.default_map = _defaults(ctx, config)
+
+
+def _defaults(ctx: click.Context, config: Config) -> dict[str, Any]:
+    """Values by parameter of the running command; keys of the other commands are checked and left out.
+
+    Raises:
+        OptionError: a key is no option, or its value cannot be meant.
+    """
+    from yocc.compiler.registry import nearest
+
+    group = ctx.find_root().command
+    assert isinstance(group, click.Group)
+    known = {name: _options(group.commands[name]) for name in CONFIGURED}
+    every = {key: option for options in known.values() for key, option in options.items()}
+    values = {}
+    for written, value in config.values.items():
+        key = written.replace("_", "-")
+        if key not in every:
+            raise OptionError(f"{_where(config)} has an unknown key {written!r}.", nearest(key, every))
+        made = _value(ctx, every[key], value, config, written)
+        option = known[ctx.command.name or ""].get(key)
+        if option is not None and option.name is not None:
+            values[option.name] = made
+    return values
+
+
+def _options(command: click.Command) -> dict[str, click.Option]:
+    return {
+        flag.removeprefix("--"): option
+        for option in command.params
+        if isinstance(option, click.Option) and option.expose_value
+        for flag in option.opts
+        if flag.startswith("--")
+    }
+
+
+def _value(ctx: click.Context, option: click.Option, value: Any, config: Config, written: str) -> Any:
+    if option.multiple and isinstance(value, Mapping):
+        value = [f"{name}={_text(entry)}" for name, entry in value.items()]
+    if option.multiple and not isinstance(value, list):
+        raise OptionError(f"{written!r} in {_where(config)} takes a list, not {value!r}.", f"Write [{value!r}].")
+    if isinstance(value, bool) is not option.is_flag or (isinstance(value, list | Mapping) and not option.multiple):
+        what = "true or false" if option.is_flag else "a value"
+        raise OptionError(f"{written!r} in {_where(config)} takes {what}, not {value!r}.")
+    if isinstance(option.type, click.Path):
+        # Paths are those of the file's folder, wherever the command runs.
+        value = os.path.relpath(config.file.parent / str(value))
+    try:
+        option.process_value(ctx, value)
+    except click.BadParameter as error:
+        raise OptionError(f"{written!r} in {_where(config)} cannot be {value!r}: {error.message}") from error
+    return value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _where(config: Config) -> str:
+    return repr(os.path.relpath(config.file))

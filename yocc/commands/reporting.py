@@ -1,0 +1,36 @@
+"""Writing the page of a report: what the command `report` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yocc.commands.building import write_whole
+from yocc.commands.checking import read_report
+from yocc.compiler.report import PAGE_FILE, REPORT_FILE
+from yocc.errors import ModelError, OptionError
+
+
+def write_page(source: Path, out: Path | None) -> Path:
+    """Write the page of a folder yocc wrote, or of a report file; it appears whole or not at all.
+
+    Args:
+        source: the folder, or its `report.json`.
+        out: the file to write; `report.html` beside the report when None.
+
+    Raises:
+        ModelError: there is no report, it is not one of yocc's, or a newer yocc wrote it.
+        OutputError: the page cannot be written.
+    """
+    from yocc.page.render import render_page
+
+    path = source / REPORT_FILE if source.is_dir() else source
+    content = read_report(path)
+    try:
+        page = render_page(content)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        raise ModelError(f"{str(path)!r} is damaged: {type(error).__name__} {error}.", "Compile again.") from error
+    wanted = out or path.with_name(PAGE_FILE)
+    if wanted.resolve() == path.resolve():
+        raise OptionError(f"The page would replace the report {str(path)!r}.", "Choose another -o file.")
+    write_whole(wanted, page.encode("utf-8"))
+    return wanted

@@ -1,0 +1,72 @@
+"""What a compilation was like, for its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from yocc.compiler.account import REASONS
+from yocc.compiler.census import Census, take_census
+from yocc.compiler.graph import Graph
+from yocc.compiler.passes import PassContext
+from yocc.compiler.pipeline import PassRun
+from yocc.compiler.report import CalibrationFacts
+from yocc.compiler.shapes import concrete_shapes
+from yocc.driver.inputs import Inputs
+from yocc.driver.measure import Verdict
+from yocc.runtime.backend import Check
+from yocc.runtime.kernels import by_layer, by_operator
+
+
+def census(graph: Graph, shapes: Mapping[str, tuple[int, ...]], ctx: PassContext) -> Census:
+    """Types of the convolutions, with the reasons the passes gave."""
+    said = (ctx.details.get(step, {}).get(REASONS, {}) for step in ("quantize", "fp16"))
+    reasons = {name: reason for left in said for name, reason in left.items()}
+    return take_census(graph, concrete_shapes(graph, shapes), reasons)
+
+
+def calibration_facts(inputs: Inputs | None) -> CalibrationFacts | None:
+    """What values were observed on."""
+    if inputs is None:
+        return None
+    feeds = inputs.calibration
+    return CalibrationFacts(feeds.description, len(feeds), feeds.stand_in, feeds.used)
+
+
+def warnings_of(ctx: PassContext, calibrated: CalibrationFacts | None, verdict: Verdict) -> tuple[str, ...]:
+    """What the user should read."""
+    warnings = [
+        f"{note.origin}: {note.message}" + (f" (at {note.node!r})" if note.node else "")
+        for note in ctx.notes
+        if note.level == "warning"
+    ]
+    if calibrated is not None and calibrated.stand_in and calibrated.used:
+        warnings.append(
+            "Calibrated with pictures yocc drew itself, as none were given; give real ones with --calib for accuracy."
+        )
+    return (*verdict.warnings, *warnings)
+
+
+def measurements(
+    runs: Sequence[PassRun],
+    compiled: float,
+    total: float,
+    verdict: Verdict,
+    names: tuple[Mapping[str, str], ...],
+    checks: Sequence[Check],
+) -> dict[str, Any]:
+    """Seconds and latencies, which differ from run to run."""
+    measured: dict[str, Any] = {
+        "seconds": {"compile": round(compiled, 3), "total": round(total, 3)},
+        "pass_seconds": [{"spec": run.spec, "seconds": round(run.seconds, 3)} for run in runs],
+        "latency_ms": verdict.timing,
+    }
+    if all(verdict.kernels):
+        sides = list(zip(("original", "compiled"), verdict.kernels, names, strict=True))
+        measured["operator_ms"] = {side: by_operator(kernels) for side, kernels, _ in sides}
+        measured["layer_ms"] = {side: by_layer(kernels, own) for side, kernels, own in sides}
+    if verdict.execution:
+        measured["execution"] = verdict.execution
+    if checks:
+        measured["checks"] = checks
+    return measured

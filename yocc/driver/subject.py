@@ -1,0 +1,87 @@
+"""The model as it came in, and what it is fed with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from yocc.compiler.account import LayerStates, layer_names, layer_states
+from yocc.compiler.cost import layer_costs, totals
+from yocc.compiler.graph import Graph, weight_bytes
+from yocc.compiler.report import FileFacts, ModelFacts, bytes_facts, file_facts
+from yocc.compiler.shapes import concrete_shapes, default_input_shapes
+from yocc.driver.inputs import Inputs, input_specs, open_inputs
+from yocc.errors import CalibrationError, ModelError
+from yocc.models.profile import ModelProfile, find_profile
+
+Source = str | Path | bytes | onnx.ModelProto
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model as it came in.
+
+    Attributes:
+        file: where it lies and what is in it.
+        facts: its size.
+        layers: its layers, for the report.
+        names: the layer of each node of its own, for timings.
+        profile: what is special about it, None when it is no known detector.
+        shapes: a concrete shape for each input.
+        dtypes: the type of each input.
+    """
+
+    file: FileFacts
+    facts: ModelFacts
+    layers: LayerStates
+    names: Mapping[str, str]
+    profile: ModelProfile | None
+    shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, Any]
+
+
+def examine(graph: Graph, source: Source, input_shapes: Mapping[str, tuple[int, ...]] | None) -> Subject:
+    """Look at a model before anything is done to it."""
+    given = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
+    profile = find_profile(graph)
+    if profile is not None and profile.input_name in given:
+        profile = replace(profile, input=replace(profile.input, shape=given[profile.input_name]))
+    own = {} if profile is None else {profile.input_name: profile.input.shape}
+    shapes = {**default_input_shapes(graph), **own, **given}
+    file = _source_facts(source)
+    size = file.bytes if file.bytes >= weight_bytes(graph) else file.bytes + weight_bytes(graph)
+    dtypes = {tensor.name: tensor.dtype for tensor in graph.inputs}
+    layers = layer_states(graph, concrete_shapes(graph, shapes))
+    return Subject(file, model_facts(graph, shapes, size), layers, layer_names(graph), profile, shapes, dtypes)
+
+
+def model_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) -> ModelFacts:
+    """Size of a graph whose files have `size` bytes."""
+    cost = totals(layer_costs(graph, concrete_shapes(graph, shapes)))
+    return ModelFacts(cost.parameters, cost.macs, len(graph.nodes), size, graph.opset)
+
+
+def calibration_inputs(subject: Subject, calibration: str | Path | None, count: int | None, seed: int) -> Inputs | None:
+    """Calibration inputs; None where nothing was given and nothing can be drawn."""
+    specs = input_specs(subject.shapes, subject.dtypes, subject.profile)
+    try:
+        return open_inputs(calibration, specs, subject.profile, count=count, seed=seed)
+    except CalibrationError:
+        if calibration is not None:
+            raise
+        return None
+
+
+def _source_facts(source: Source) -> FileFacts:
+    if isinstance(source, bytes):
+        return bytes_facts(source, "<bytes>")
+    if isinstance(source, onnx.ModelProto):
+        try:
+            return bytes_facts(source.SerializeToString(deterministic=True), "<model>")
+        except Exception as error:  # protobuf's own, of another class in each of its implementations
+            raise ModelError("The model is too large to hold in memory as one message.", "Give its path.") from error
+    return file_facts(Path(source), str(source))

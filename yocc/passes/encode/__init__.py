@@ -1,0 +1,238 @@
+"""Weights in codes of few bits: log-scale, additive powers of two or uniform, packed so that the file is small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from yocc.compiler.graph import Graph, clone, skeleton, weight_bytes
+from yocc.compiler.passes import Pass, PassContext
+from yocc.errors import CalibrationError, OptionError
+from yocc.passes.encode.budget import Choice, choose
+from yocc.passes.encode.codec import FEWEST_BITS, MOST_BITS, Codec, make_codec, parse_codec
+from yocc.passes.encode.layers import can_sample
+from yocc.passes.encode.lowering import Decoders
+from yocc.passes.encode.moments import LayerMoments
+from yocc.passes.encode.repeats import store_once
+from yocc.passes.encode.rounding import choose_scales, output_error, refit_scales, round_jointly, round_nearest
+from yocc.passes.encode.stored import StoredLayer, stored_layer
+from yocc.passes.encode.walk import Sampling, walk
+
+Array = np.ndarray[Any, Any]
+DEFAULT_BITS = 4
+RIDGE = 0.01
+"""Pull towards the weights there were, as a share of the inputs' mean variance."""
+_ROW_BYTES = 8
+"""Bytes of a scale and a bias."""
+_DECODER_BYTES = 1200
+"""Bytes of the operators that decode one weight, at most."""
+_TABLE_BYTES = 16000
+"""Bytes of the tables all weights share, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encode(Pass):
+    """Store weights in codes of few bits.
+
+    Attributes:
+        code: the levels: `log2` signed powers of two, `apot` sums of powers of two, `uniform` integers.
+        bits: of each weight; None for 4, or for what `size` allows.
+        size: share of the model's size in float32 that the result may take; bits are then chosen for each layer.
+        rounding: `nearest` level for each weight on its own, or `gram`, with which roundings make up for each other on
+            pictures.
+        packed: store the codes; otherwise weights are only rounded.
+        pictures: to use at most.
+        points: positions looked at in each layer and picture.
+    """
+
+    name: ClassVar[str] = "encode"
+    summary: ClassVar[str] = "store weights in codes of 2 to 8 bits, log-scale or uniform, packed"
+
+    code: Literal["log2", "apot", "uniform"] = "log2"
+    bits: int | None = None
+    size: float | None = None
+    rounding: Literal["nearest", "gram"] = "gram"
+    packed: bool = True
+    pictures: int = 48
+    points: int = 256
+
+    def __post_init__(self) -> None:
+        if self.bits is not None:
+            make_codec(self.code, self.bits)
+            if self.size is not None:
+                raise OptionError("A size chooses the bits of each layer.", "Give either bits or size.")
+        if self.size is not None and not 0 < self.size < 1:
+            raise OptionError(f"A size of {self.size:g} is no share.", "Use a number between 0 and 1, such as 0.2.")
+        if self.pictures < 1 or self.points < 1:
+            raise OptionError("Rounding needs at least one picture and one point.", "Use 1 or more of each.")
+
+    def requires(self, graph: Graph, ctx: PassContext) -> None:  # noqa: ARG002 # the protocol's
+        """Rounding that makes up for errors needs pictures to see them on."""
+        if self.rounding != "nearest" and (ctx.feeds is None or len(ctx.feeds) == 0):
+            raise CalibrationError(
+                "Weights are rounded on pictures.", "Give a folder with --calib, or rounding=nearest."
+            )
+
+    def run(self, graph: Graph, ctx: PassContext) -> int:
+        """Choose bits, round layer after layer, pack."""
+        if self.packed:
+            store_once(graph)
+        layers = _layers(graph, ctx)
+        codecs = self._codecs(graph, layers, ctx)
+        rounded: dict[str, tuple[Array, Array]] = {}
+        figures = {}
+        sampled = {name: layer for name, layer in layers.items() if self._samples(layer)}
+        for name in layers.keys() - sampled.keys():
+            rounded[name] = _without_pictures(layers[name], codecs[name])
+        if sampled and ctx.feeds is not None:
+            layouts = {name: layer.layout for name, layer in sampled.items()}
+            sampling = Sampling(self.pictures, self.points)
+            for node, moments in walk(graph, clone(graph), layouts, ctx.feeds, ctx, sampling):
+                layer = sampled[node.name]
+                rounded[node.name], figures[node.name] = _on_pictures(layer, codecs[node.name], moments)
+        if self.packed:
+            _pack(graph, layers, codecs, rounded)
+        ctx.details[self.name] = {
+            "code": self.code,
+            "layers": {name: {"bits": codecs[name].bits, **figures.get(name, {})} for name in layers},
+        }
+        return len(layers)
+
+    def _samples(self, layer: StoredLayer) -> bool:
+        return self.rounding == "gram" and layer.has_bias() and can_sample(layer.node, layer.layout.shape)
+
+    def _codecs(self, graph: Graph, layers: Mapping[str, StoredLayer], ctx: PassContext) -> dict[str, Codec]:
+        """A codec for each layer."""
+        coded = {name for name, layer in layers.items() if layer.weight is not None}
+        if self.size is None:
+            codec = make_codec(self.code, self.bits or DEFAULT_BITS)
+            if coded and not codec.fits_int8:
+                raise OptionError(
+                    f"{codec.spec} has levels that int8 does not hold.",
+                    "Use fewer bits or uniform codes, or leave int8 out.",
+                )
+            return dict.fromkeys(layers, codec)
+        widths = {bits: make_codec(self.code, bits) for bits in range(FEWEST_BITS, MOST_BITS + 1)}
+        options = {
+            name: [
+                Choice(bits, bits * layer.rows().size / 8, _relative_error(layer, codec))
+                for bits, codec in widths.items()
+                if codec.fits_int8 or name not in coded
+            ]
+            for name, layer in layers.items()
+        }
+        budget = self._budget(graph, layers)
+        bits = choose(options, budget)
+        spent = sum(bits[name] * layer.rows().size / 8 for name, layer in layers.items())
+        if spent > budget:
+            ctx.note(
+                f"Even {FEWEST_BITS} bits take more than the share {self.size:g} of the model.",
+                level="warning",
+            )
+        return {name: widths[bits[name]] for name in layers}
+
+    def _budget(self, graph: Graph, layers: Mapping[str, StoredLayer]) -> float:
+        """Bytes that codes may take: the share of the float32 model, less what is no code."""
+        held = float(weight_bytes(graph) + int(skeleton(graph).ByteSize()))
+        weights = full = rows = 0.0
+        for layer in layers.values():
+            size = layer.rows().size
+            weights += size * (4 if layer.weight is None else 1)
+            full += size * 4
+            rows += layer.layout.shape[layer.layout.axis] * _ROW_BYTES + _DECODER_BYTES
+        rest = held - weights
+        return (self.size or 0.0) * (rest + full) - rest - rows - _TABLE_BYTES
+
+
+def encode_spec(text: str) -> str:
+    """The pass in text form for `code:bits` or `code:share`, such as `log2:4` or `log2:0.2`.
+
+    Raises:
+        OptionError: it cannot be read, or there is no such code.
+    """
+    code, _, amount = text.partition(":")
+    if "." not in amount:
+        codec = parse_codec(text)
+        return f"encode{{code={codec.name},bits={codec.bits}}}"
+    make_codec(code, DEFAULT_BITS)
+    try:
+        share = float(amount)
+    except ValueError:
+        raise OptionError(f"{text!r} is no weight code.", "Write it like log2:4 or log2:0.2.") from None
+    return f"encode{{code={code},size={share!r}}}"
+
+
+def _layers(graph: Graph, ctx: PassContext) -> dict[str, StoredLayer]:
+    layers = {}
+    for node in graph.nodes:
+        found = stored_layer(node)
+        if isinstance(found, StoredLayer):
+            layers[node.name] = found
+        elif found != "it has no weight":
+            ctx.note(f"Keeps its weight: {found}.", node=node.name)
+    return layers
+
+
+def _relative_error(layer: StoredLayer, codec: Codec) -> float:
+    """Squared error of rounding as a share of the weight's power."""
+    rows = layer.rows()
+    power = float(np.square(rows).sum())
+    scales = choose_scales(rows, codec, np.ones(rows.shape[1]))
+    error = float(np.square(codec.nearest(rows / scales[:, None]) * scales[:, None] - rows).sum())
+    return error / power if power else 0.0
+
+
+def _without_pictures(layer: StoredLayer, codec: Codec) -> tuple[Array, Array]:
+    rows, bias = layer.rows(), layer.bias_values()
+    scales = choose_scales(rows, codec, np.ones(rows.shape[1]), layer.least_scales(bias))
+    levels = round_nearest(rows, scales, codec)
+    layer.set_weight(levels, scales)
+    if layer.bias is not None:
+        layer.set_bias(bias, scales)
+    return levels, scales
+
+
+def _on_pictures(
+    layer: StoredLayer, codec: Codec, moments: LayerMoments
+) -> tuple[tuple[Array, Array], dict[str, float]]:
+    covariance = moments.covariance(RIDGE)
+    wanted = moments.best_weight(layer.rows(), covariance)
+    floor = layer.least_scales(layer.bias_values())
+    scales = choose_scales(wanted, codec, np.diag(covariance), floor)
+    plain = round_nearest(wanted, scales, codec) * scales[:, None]
+    levels = round_jointly(wanted, scales, codec, covariance)
+    scales = np.maximum(refit_scales(wanted, levels, scales, covariance), floor)
+    found = levels * scales[:, None]
+    power = max(output_error(wanted, covariance), 1e-30)
+    layer.set_weight(levels, scales)
+    layer.set_bias(moments.best_bias(found), scales)
+    errors = {
+        "error_nearest": output_error(plain - wanted, covariance) / power,
+        "error": output_error(found - wanted, covariance) / power,
+    }
+    return (levels, scales), errors
+
+
+def _pack(
+    graph: Graph,
+    layers: Mapping[str, StoredLayer],
+    codecs: Mapping[str, Codec],
+    rounded: Mapping[str, tuple[Array, Array]],
+) -> None:
+    decoders = Decoders(graph)
+    for number, (name, layer) in enumerate(layers.items()):
+        levels, scales = rounded[name]
+        codec = codecs[name]
+        # Long names, which exporters like, would take a tenth of a small file.
+        prefix = f"yocc/{number}"
+        if layer.weight is not None:
+            if codec.bits < MOST_BITS:
+                codes = layer.layout.weight(codec.encode(levels))
+                layer.weight.inputs[0] = decoders.decoded(prefix, codes, codec, np.int8)
+            continue
+        codes = layer.layout.weight(codec.encode(levels))
+        decoded = decoders.decoded(prefix, codes, codec, np.float32)
+        layer.node.inputs[1] = decoders.scaled(prefix, decoded, scales, layer.layout.axis)

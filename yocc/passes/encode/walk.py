@@ -1,0 +1,103 @@
+"""Going through a network layer by layer with what pictures say about each, while its layers are being replaced."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.passes import Arrays, Feeds, PassContext
+from yocc.passes.encode.layers import Layout, samples
+from yocc.passes.encode.moments import LayerMoments
+from yocc.passes.stepping import Stepper, by_depth
+
+KEPT_BYTES = 2**28
+"""Decoded pictures kept in memory at most."""
+_TOGETHER = 8
+"""Pictures whose samples are multiplied at once."""
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How much is looked at.
+
+    Attributes:
+        pictures: at most, evenly spaced.
+        points: positions of each layer's output, for each picture.
+    """
+
+    pictures: int
+    points: int
+
+
+def walk(
+    graph: Graph, teacher: Graph, layers: dict[str, Layout], feeds: Feeds, ctx: PassContext, sampling: Sampling
+) -> Iterator[tuple[gs.Node, LayerMoments]]:
+    """Yield each layer with its moments: inputs of the graph as changed so far, outputs of the teacher.
+
+    What is done to a layer before the next is asked for, the layers after it see: errors are made up for and do not add
+    up.
+
+    Args:
+        graph: sorted; only the layers yielded may be changed meanwhile, and no node may be added.
+        teacher: gives the wanted outputs under the same names.
+        layers: by name, those whose outputs are a matrix times samples of their inputs.
+        feeds: pictures.
+        ctx: runs models, shows progress.
+        sampling: how much is looked at.
+    """
+    count = min(sampling.pictures, len(feeds))
+    pictures = _some(feeds, count)
+    given, wanted = Stepper(graph, pictures, ctx), Stepper(teacher, pictures, ctx)
+    groups = by_depth(graph, layers)
+    random = ctx.random()
+    for group in ctx.progress(groups, "fit layers", len(groups)):
+        moments = {node.name: _empty(layers[node.name]) for node in group}
+        inputs = given.step([node.inputs[0].name for node in group])
+        outputs = wanted.step([node.outputs[0].name for node in group])
+        pending: dict[str, list[tuple[Array, Array]]] = {node.name: [] for node in group}
+        for number, (x, z) in enumerate(zip(inputs, outputs, strict=True), 1):
+            for node in group:
+                seen = samples(node, x[node.inputs[0].name], z[node.outputs[0].name], sampling.points, random)
+                pending[node.name].append(seen)
+                # Matrix products of many samples at once take a fraction of the time of many of few.
+                if number % _TOGETHER == 0 or number == count:
+                    moments[node.name].add(*(np.concatenate(part) for part in zip(*pending[node.name], strict=True)))
+                    pending[node.name].clear()
+        for node in group:
+            yield node, moments.pop(node.name)
+
+
+def _empty(layout: Layout) -> LayerMoments:
+    outputs = layout.shape[layout.axis]
+    size = 1
+    for length in layout.shape:
+        size *= length
+    return LayerMoments.empty(size // outputs, outputs)
+
+
+def _some(feeds: Feeds, count: int) -> Iterable[Arrays]:
+    """Evenly spaced samples; kept decoded while they are few, as the first layers run on them again."""
+    step = max(1, len(feeds) // count)
+    first = next(iter(feeds))
+    if count * sum(array.nbytes for array in first.values()) <= KEPT_BYTES:
+        return list(itertools.islice(feeds, 0, step * count, step))
+    return _Again(feeds, step, count)
+
+
+@dataclass(frozen=True)
+class _Again:
+    """Evenly spaced samples, read anew each time."""
+
+    feeds: Feeds
+    step: int
+    count: int
+
+    def __iter__(self) -> Iterator[Arrays]:
+        return itertools.islice(self.feeds, 0, self.step * self.count, self.step)

@@ -1,0 +1,82 @@
+"""How the inputs of convolutions vary together, from pictures."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.partial import run_until
+from yocc.compiler.passes import Feeds, PassContext
+from yocc.compiler.shapes import Shapes
+from yocc.passes.windows import positions, windows_at
+
+Array = np.ndarray[Any, Any]
+PICTURES = 48
+LARGEST = 2304
+"""Inputs of a layer (channels times kernel) up to which all of them are set against each other; 256 channels under a
+3 x 3 kernel. Of larger layers only the inputs from one channel are."""
+POINTS = 256
+"""Positions sampled in each layer and picture."""
+
+
+def input_covariances(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassContext) -> dict[str, Array]:
+    """Covariance of what each ungrouped 2-D convolution with constant weights multiplies, over sampled positions.
+
+    Args:
+        graph: the graph.
+        shapes: its concrete shapes.
+        feeds: pictures; up to `PICTURES` of them, evenly spaced, are used.
+        ctx: runs the model, shows progress.
+
+    Returns:
+        By layer, shape [inputs, inputs] with the inputs channel by channel; [channels, kernel, kernel] for layers with
+        more than `LARGEST` inputs.
+    """
+    layers = [node for node in graph.nodes if _is_plain(node, shapes)]
+    run = run_until(graph, [node.inputs[0].name for node in layers], ctx)
+    random = ctx.random()
+    sums = {node.name: _Sums(node.inputs[1].shape[1], int(np.prod(node.inputs[1].shape[2:]))) for node in layers}
+    step = max(1, len(feeds) // PICTURES)
+    count = min(PICTURES, len(range(0, len(feeds), step)))
+    for arrays in ctx.progress(itertools.islice(feeds, 0, step * count, step), "covariances", count):
+        values = run(arrays)
+        for node in layers:
+            output = shapes.shapes[node.outputs[0].name]
+            chosen = positions(output, POINTS, random)
+            windows = windows_at(values[node.inputs[0].name], node, (output[2], output[3]), chosen)
+            sums[node.name].add(windows.reshape(*windows.shape[:2], -1).astype(np.float64))
+    return {name: found.covariance() for name, found in sums.items()}
+
+
+class _Sums:
+    """First and second moments of a layer's inputs; `blocks` of them, each of the same size."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        whole = channels * kernel <= LARGEST
+        self._blocks = 1 if whole else channels
+        size = channels * kernel // self._blocks
+        self._count = 0
+        self._first = np.zeros((self._blocks, size))
+        self._second = np.zeros((self._blocks, size, size))
+
+    def add(self, samples: Array) -> None:
+        """Take in samples of shape [samples, channels, kernel]."""
+        blocks = samples.reshape(len(samples), self._blocks, -1).swapaxes(0, 1)
+        self._count += len(samples)
+        self._first += blocks.sum(axis=1)
+        self._second += blocks.swapaxes(1, 2) @ blocks
+
+    def covariance(self) -> Array:
+        mean = self._first / self._count
+        covariance: Array = self._second / self._count - mean[:, :, None] * mean[:, None, :]
+        return covariance[0] if self._blocks == 1 else covariance
+
+
+def _is_plain(node: gs.Node, shapes: Shapes) -> bool:
+    if node.op != "Conv" or node.attrs.get("group", 1) != 1 or not isinstance(node.inputs[1], gs.Constant):
+        return False
+    return len(node.inputs[1].shape) == 4 and shapes.of(node.outputs[0]) is not None

@@ -1,0 +1,116 @@
+"""How much an error in a layer's outputs matters for what the network finds in the end, without labels.
+
+The Gauss-Newton matrix of a loss at the network's own answers (Martens, "New Insights and Perspectives on the Natural
+Gradient Method", JMLR 2020, section 8): with F the Fisher information of the last outputs and J their Jacobian by a
+layer's outputs, an error e there costs e' J' F J e. One backward pass of sqrt(F) times random signs estimates J' F J
+without bias. Scores are Bernoulli variables, so that their Fisher information by the logit is p (1 - p); a class counts
+as far as there is an object, and a box as far as something is there.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from yocc.compiler.graph import Graph, to_proto
+from yocc.compiler.partial import run_until
+from yocc.compiler.passes import Arrays, Detection, Feeds, PassContext, require_executor
+from yocc.compiler.shapes import Shapes
+from yocc.passes.gradients import flat_gram, gradient_graph
+from yocc.passes.heads import final_layers
+
+Array = np.ndarray[Any, Any]
+PICTURES = 32
+_BOX = 0.25
+"""Fisher information of a box logit where there is surely an object, relative to a Bernoulli variable's at most."""
+
+
+def effects(graph: Graph, shapes: Shapes, layers: list[str], feeds: Feeds, ctx: PassContext) -> dict[str, Array]:
+    """J' F J of each layer, summed over its positions and averaged over pictures.
+
+    Args:
+        graph: the graph; not changed.
+        shapes: its concrete shapes.
+        layers: names of nodes whose first outputs have the shape [1, channels, ...].
+        feeds: pictures; up to `PICTURES` of them, evenly spaced, are used.
+        ctx: runs the model, shows progress, knows what the outputs mean.
+
+    Returns:
+        By layer, shape [channels, channels]; layers on which the outputs do not depend are left out.
+
+    Raises:
+        PassError: the gradient of an operator on the way is not known.
+    """
+    sources = [node.outputs[0].name for node in final_layers(graph)]
+    outputs = {node.name: node.outputs[0].name for node in graph.nodes if node.name in set(layers)}
+    made = gradient_graph(graph, shapes, sources, outputs.values())
+    grams = {
+        name: flat_gram(made, tensor, shapes.shapes[tensor])
+        for name, tensor in outputs.items()
+        if tensor in made.gradients
+    }
+    for gram in grams.values():
+        gram.dtype = np.dtype(np.float32)
+    made.graph.outputs = list(grams.values())
+    made.graph.cleanup().toposort()
+    forward, backward = run_until(graph, sources, ctx), require_executor(ctx, "Measuring")(to_proto(made.graph))
+    random = ctx.random()
+    found = {name: np.zeros(shapes.shapes[outputs[name]][1:2] * 2) for name in grams}
+    step = max(1, len(feeds) // PICTURES)
+    count = min(PICTURES, len(range(0, len(feeds), step)))
+    for arrays in ctx.progress(itertools.islice(feeds, 0, step * count, step), "effects", count):
+        answers = forward(arrays)
+        seeds = {}
+        for source, information in fisher({name: answers[name] for name in sources}, ctx.detection).items():
+            signs = random.integers(0, 2, information.shape) * 2 - 1
+            seeds[made.seeds[source]] = (np.sqrt(information) * signs).astype(np.float32)
+        values = backward({**arrays, **seeds})
+        for name, gram in grams.items():
+            found[name] += values[gram.name].astype(np.float64) / count
+    return found
+
+
+def fisher(outputs: Mapping[str, Array], detection: Detection | None) -> Arrays:
+    """Fisher information of each value of the last layers' outputs, of their shapes.
+
+    Args:
+        outputs: what the last layers give, shape [1, channels, height, width] in a detector.
+        detection: what the channels mean; None weighs each output by its variance.
+    """
+    if detection is None:
+        return {name: np.full(values.shape, 1 / max(float(values.var()), 1e-12)) for name, values in outputs.items()}
+    found: Arrays = {}
+    likeliest: dict[tuple[int, ...], Array] = {}
+    boxes = []
+    for name, values in outputs.items():
+        kind = detection.kind(values.shape[1])
+        if kind == "anchors":
+            found[name] = _anchors(values, detection.classes)
+        elif kind == "classes":
+            p = _sigmoid(values)
+            found[name] = p * (1 - p)
+            likeliest[values.shape[2:]] = p.max(axis=1, keepdims=True)
+        else:
+            boxes.append(name)
+    for name in boxes:
+        values = outputs[name]
+        there = likeliest.get(values.shape[2:], np.ones((1, 1, 1, 1)))
+        found[name] = np.broadcast_to(_BOX * there, values.shape)
+    return found
+
+
+def _anchors(values: Array, classes: int) -> Array:
+    rows = values.reshape(len(values), -1, 5 + classes, *values.shape[2:])
+    p = _sigmoid(rows)
+    there = p[:, :, 4:5]
+    information = np.concatenate(
+        [np.repeat(_BOX * there, 4, axis=2), there * (1 - there), there * p[:, :, 5:] * (1 - p[:, :, 5:])], axis=2
+    )
+    return information.reshape(values.shape)
+
+
+def _sigmoid(values: Array) -> Array:
+    return 1 / (1 + np.exp(-values.astype(np.float64)))

@@ -1,0 +1,70 @@
+"""Running a network over many pictures depth by depth, while the layers behind are still being changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.order import reads
+from yocc.compiler.partial import run_until
+from yocc.compiler.passes import Arrays, PassContext
+
+KEPT_BYTES = 5 * 2**28
+"""Intermediate results kept in memory at most; about 10 MB for each picture of 640 x 640 in a small YOLO."""
+
+
+class Advance:
+    """Remembers how far each picture has come, while there is room, so that nothing is computed twice.
+
+    A picture for which there is no room is run from the start each time.
+
+    Args:
+        graph: sorted; what has not been asked for yet may change between calls.
+        pictures: inputs of the graph; iterating again starts again.
+        ctx: runs models.
+        room: bytes to keep at most.
+    """
+
+    def __init__(self, graph: Graph, pictures: Iterable[Arrays], ctx: PassContext, *, room: int = KEPT_BYTES) -> None:
+        self._graph, self._pictures, self._ctx = graph, pictures, ctx
+        self._room = room
+        self._done: set[str] = set()
+        self._frontier: list[str] = []
+        self._states: dict[int, Arrays] = {}
+
+    def to(self, names: Sequence[str]) -> Iterator[Arrays]:
+        """The named tensors for each picture; run through it to the end before the next call."""
+        done = self._done | self._ancestors(names)
+        frontier = self._read_outside(done, names)
+        start = run_until(self._graph, frontier, self._ctx)
+        resume = run_until(self._graph, frontier, self._ctx, given=self._frontier) if self._states else start
+        for place, arrays in enumerate(self._pictures):
+            before = self._states.pop(place, None)
+            self._room += _size(before)
+            values = start(arrays) if before is None else resume(before)
+            after = {name: values[name] for name in frontier}
+            if _size(after) <= self._room:
+                self._room -= _size(after)
+                self._states[place] = after
+            yield {name: values[name] for name in names}
+        self._done, self._frontier = done, frontier
+
+    def _ancestors(self, names: Sequence[str]) -> set[str]:
+        """Names of the nodes that compute the named tensors."""
+        wanted, found = set(names), set()
+        for node in reversed(self._graph.nodes):
+            if any(tensor.name in wanted for tensor in node.outputs):
+                found.add(node.name)
+                wanted.update(reads(node))
+        return found
+
+    def _read_outside(self, done: set[str], names: Sequence[str]) -> list[str]:
+        """Tensors that are known when the nodes are done and read by others, and those asked for."""
+        known = {tensor.name for tensor in self._graph.inputs}
+        known |= {tensor.name for node in self._graph.nodes if node.name in done for tensor in node.outputs}
+        read = {name for node in self._graph.nodes if node.name not in done for name in reads(node)}
+        return [*dict.fromkeys(names), *sorted((known & read) - set(names))]
+
+
+def _size(state: Arrays | None) -> int:
+    return 0 if state is None else sum(array.nbytes for array in state.values())

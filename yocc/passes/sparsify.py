@@ -1,0 +1,112 @@
+"""Structured sparsity of weights, as sparse tensor cores take it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.cost import layer_costs
+from yocc.compiler.graph import Graph
+from yocc.compiler.passes import Pass, PassContext
+from yocc.compiler.shapes import concrete_shapes
+from yocc.compiler.sparsity import GROUP, KEPT, grouped, input_axis, sparse_layers
+from yocc.errors import InternalError, OptionError
+from yocc.passes.heads import final_layers
+
+PATTERNS = ("2:4",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sparsify(Pass):
+    """Set the smaller two of each four weights along the input channels to zero.
+
+    Mishra et al., "Accelerating Sparse Deep Neural Networks" (arXiv 2104.08378), section 3, without its retraining. The
+    last layers in front of the decoding, grouped convolutions, and input channel counts that are no multiple of 4 stay.
+
+    Attributes:
+        pattern: how many weights of how many neighbours stay.
+    """
+
+    name: ClassVar[str] = "sparsify"
+    summary: ClassVar[str] = "set two of each four weights along the input channels to zero, the smaller ones"
+
+    pattern: Literal["2:4"] = "2:4"
+
+    def __post_init__(self) -> None:
+        if self.pattern not in PATTERNS:
+            raise OptionError(f"There is no sparsity pattern {self.pattern!r}.", f"Use {', '.join(PATTERNS)}.")
+
+    def run(self, graph: Graph, ctx: PassContext) -> int:
+        """Mask every layer that can be."""
+        last = {node.name for node in final_layers(graph)}
+        done: set[str] = set()
+        removed, energy = 0.0, 0.0
+        for node in graph.nodes:
+            axis = input_axis(node)
+            if axis is None:
+                continue
+            reason = "a last layer" if node.name in last else _obstacle(node, axis)
+            if reason:
+                ctx.note(f"Stays dense: {reason}.", node=node.name)
+                continue
+            weight = node.inputs[1]
+            masked = mask(weight.values, axis)
+            before, after = (float(np.square(values, dtype=np.float64).sum()) for values in (weight.values, masked))
+            removed, energy = removed + before - after, energy + before
+            if len(weight.outputs) == 1:
+                weight.values = masked
+            else:
+                node.inputs[1] = gs.Constant(f"{weight.name}_sparse_{node.name}", masked)
+            done.add(node.name)
+        ctx.details[self.name] = {
+            "layers": sorted(done),
+            "macs_share": _share(graph, done, ctx),
+            "removed_energy": removed / energy if energy else 0.0,
+        }
+        if not done:
+            ctx.note("No layer of this model can be sparse; all stay dense.", level="warning")
+        return len(done)
+
+    def ensures(self, graph: Graph, ctx: PassContext) -> None:
+        """Every layer that was masked is sparse."""
+        dense = set(ctx.details.get(self.name, {}).get("layers", ())) - set(sparse_layers(graph))
+        if dense:
+            raise InternalError(f"{', '.join(sorted(dense))} should be 2:4 sparse and are not.")
+
+
+def mask(weight: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:
+    """A copy in which the smaller two of each group of four are zero; of equal ones the first stay.
+
+    Args:
+        weight: with a multiple of 4 input channels.
+        axis: of the input channels.
+    """
+    groups = grouped(weight, axis)
+    if groups is None:
+        raise InternalError(f"A weight of shape {weight.shape} has no groups of {GROUP} along axis {axis}.")
+    order = np.argsort(-np.abs(groups), axis=-1, kind="stable")
+    kept = np.zeros(groups.shape, dtype=bool)
+    np.put_along_axis(kept, order[..., :KEPT], True, axis=-1)
+    masked = np.where(kept, groups, groups.dtype.type(0))
+    moved = masked.reshape(np.moveaxis(weight, axis, -1).shape)
+    return np.ascontiguousarray(np.moveaxis(moved, -1, axis))
+
+
+def _obstacle(node: gs.Node, axis: int) -> str:
+    weight = node.inputs[1]
+    if not isinstance(weight, gs.Constant):
+        return "its weight is computed at run time or coded"
+    if np.dtype(weight.dtype).kind != "f":
+        return f"its weight is {weight.dtype}"
+    if weight.shape[axis] % GROUP:
+        return f"{weight.shape[axis]} input channels are no multiple of {GROUP}"
+    return ""
+
+
+def _share(graph: Graph, layers: set[str], ctx: PassContext) -> float:
+    costs = layer_costs(graph, concrete_shapes(graph, ctx.input_shapes))
+    total = sum(cost.macs for cost in costs)
+    return sum(cost.macs for cost in costs if cost.node in layers) / total if total else 0.0
