@@ -117,7 +117,7 @@ def _descend(
         share = np.array(capacity.totals(kept)) / scale
         excess = np.maximum(share - goal, 0.0)
         movable = position < last
-        if not movable.any() or excess.max() <= TOLERANCE / 2:
+        if not movable.any() or excess.max() <= TOLERANCE:
             return position
         following = np.minimum(position + 1, last)
         drop = kept - _counts(levels, following)
