@@ -51,7 +51,7 @@ class Quantize(Pass):
     name: ClassVar[str] = "quantize"
     summary: ClassVar[str] = "code weights and activations in 8 bits, the detection head's last layers left float"
 
-    observer: Literal["minmax", "percentile", "mse"] = "mse"
+    observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
     rounding: Literal["nearest", "gram"] = "nearest"
     bias_correction: bool = True
 
