@@ -25,7 +25,8 @@ def _run(*arguments: object) -> Result:
 
 
 def _compile(model: Path, out: Path, *arguments: object) -> Result:
-    return _run("compile", model, "--prune", "0.25", "--int8", "--count", "4", "-o", out, *arguments)
+    fast = ["--no-bench", "--no-fidelity", "--no-html", "--count", "4"]
+    return _run("compile", model, "--prune", "0.25", "--int8", *fast, "-o", out, *arguments)
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -37,14 +38,15 @@ def _results(folder: Path) -> int:
 
 
 def test_second_compilation_is_restored_byte_for_byte_and_says_so(model: Path, tmp_path: Path) -> None:
-    first = _compile(model, tmp_path / "first", "--gate", "size_mb <= 1", "--json")
-    second = _compile(model, tmp_path / "second", "--gate", "size_mb <= 1", "--json")
+    first = _compile(model, tmp_path / "first", "--bench", "--fidelity", "--html", "--json")
+    second = _compile(model, tmp_path / "second", "--bench", "--fidelity", "--html", "--json")
     assert (first.exit_code, second.exit_code) == (0, 0), first.stderr + second.stderr
     assert "quantize: " in first.stderr
     assert "quantize: " not in second.stderr
     assert "Restored from the cache, compiled and measured " in second.stderr
     assert "Restored" not in first.stderr
     assert _content(tmp_path / "first") == _content(tmp_path / "second")
+    assert {"model.onnx", "report.json", "report.html"} == set(_content(tmp_path / "first"))
     assert first.stdout == second.stdout
     warnings = [line for line in first.stderr.splitlines() if line.startswith("Warning")]
     assert warnings
@@ -75,18 +77,18 @@ def test_without_the_cache_everything_is_computed(
 
 
 def test_damaged_entry_is_compiled_anew_with_a_warning(model: Path, tmp_path: Path) -> None:
-    _compile(model, tmp_path / "first", "--no-bench")
+    _compile(model, tmp_path / "first")
     (stored,) = (tmp_path / "cache").glob("*/files/model.onnx")
     data = bytearray(stored.read_bytes())
     data[-1] ^= 1
     stored.write_bytes(data)
-    again = _compile(model, tmp_path / "second", "--no-bench")
+    again = _compile(model, tmp_path / "second")
     assert again.exit_code == 0
     assert "damaged; it is compiled anew" in again.stderr
     assert "quantize: " in again.stderr
     model_bytes = [_content(tmp_path / name)["model.onnx"] for name in ("first", "second")]
     assert model_bytes[0] == model_bytes[1]
-    assert "Restored" in _compile(model, tmp_path / "third", "--no-bench").stderr
+    assert "Restored" in _compile(model, tmp_path / "third").stderr
 
 
 def test_what_a_gate_refuses_is_not_kept(model: Path, tmp_path: Path) -> None:

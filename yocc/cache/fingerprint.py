@@ -28,7 +28,7 @@ PACKAGES = (
     "pycocotools",
 )
 """What yocc's results depend on, as far as it is installed."""
-_GROUPS = ("yocc.passes", "yocc.backends")
+_GROUPS = ("yocc.passes", "yocc.backends", "yocc.criteria")
 
 
 def file_digests(files: Iterable[Path]) -> list[str]:

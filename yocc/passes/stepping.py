@@ -15,7 +15,7 @@ from yocc.compiler.graph import Graph, to_proto
 from yocc.compiler.partial import extract
 from yocc.compiler.passes import Arrays, PassContext, require_executor
 
-KEPT_BYTES = 2**29
+KEPT_BYTES = 2**28
 """What one stepper keeps of all pictures at most; beyond it, it computes again from its last cut."""
 
 

@@ -14,15 +14,15 @@ from yocc.models.yolov5 import build_yolov5
 from yocc.passes.prune.allocate import TOLERANCE, Allocation, allocate
 from yocc.passes.prune.budget import Capacity
 from yocc.passes.prune.channels import ChannelMap
+from yocc.passes.prune.norms import l2
 from yocc.passes.prune.ranking import share_losses
-from yocc.passes.prune.saliency import saliency
 
 
 @cache
 def planned(name: str) -> tuple[Capacity, ChannelMap, list[np.ndarray]]:
     model = build_yolov5(name, size=64, batch_norm="fused") if len(name) == 1 else TOPOLOGIES[name](0)
     graph, shapes, channels = mapped(model)
-    scores = saliency(graph, channels, "l2")
+    scores = l2(graph, channels)
     return equations(graph, shapes, channels), channels, [-np.sort(-scores[group.classes]) for group in channels.groups]
 
 

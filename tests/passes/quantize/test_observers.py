@@ -103,7 +103,7 @@ def test_the_range_holds_within_what_was_seen(name: str, scheme: TensorScheme, v
     low, high = OBSERVERS[name](statistics, scheme, as_is)
     reach = max(abs(statistics.low), abs(statistics.high))
     lowest, highest = min(statistics.low, 0), max(statistics.high, 0)
-    if scheme.symmetric and name == "mse":
+    if scheme.symmetric and name in ("mse", "entropy"):
         lowest, highest = -reach, reach
     assert lowest <= low <= high <= highest
 
@@ -152,3 +152,24 @@ def test_symmetric_schemes_measure_the_error_of_the_codes_they_get(scheme: Tenso
     best = min(np.linspace(reach / 48, reach, 48), key=weighted)
     assert mse(statistics, coarse, as_is)[1] == pytest.approx(best, rel=0.05)
     assert found <= coded_error(values, -reach, reach, coarse)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
+def test_entropy_cuts_an_outlier_and_keeps_the_bulk(scheme: TensorScheme) -> None:
+    values = np.append(normal(), 100.0)
+    low, high = OBSERVERS["entropy"](seen(values), scheme, as_is)
+    assert 2.5 < high < 50
+    assert low < -0.5 if scheme is UNSIGNED else low == -high
+
+
+def test_entropy_keeps_uniform_values_nearly_whole() -> None:
+    values = np.linspace(0.0, 1.0, 50_000)
+    low, high = OBSERVERS["entropy"](seen(values), UNSIGNED, as_is)
+    assert low == 0.0
+    assert high > 0.9
+
+
+def test_entropy_of_two_shards_is_that_of_their_union() -> None:
+    values = normal()
+    merged = seen(values[:20_000]).merge(seen(values[20_000:]))
+    assert OBSERVERS["entropy"](merged, SIGNED, as_is) == OBSERVERS["entropy"](seen(values), SIGNED, as_is)

@@ -61,6 +61,9 @@ def samples(
 ) -> tuple[Array, Array]:
     """What a layer multiplies and what it should give, at a few positions of its output.
 
+    Half of a convolution's positions are drawn alike, half the more often the farther the outputs there are from their
+    mean: objects take a small part of a picture, and what is fitted to the background alone loses them.
+
     Args:
         node: the layer, for which `can_sample` holds.
         values: its input.
@@ -77,7 +80,20 @@ def samples(
         return inputs[chosen], wanted[chosen]
     pairs = []
     for one, wanted in zip(values, outputs, strict=True):
-        chosen = positions((1, *wanted.shape), max(1, count // len(values)), random)
+        chosen = _notable(wanted.reshape(len(wanted), -1), max(1, count // len(values)), random)
         windows = windows_at(one[None], node, wanted.shape[1:], chosen)
         pairs.append((windows.reshape(len(windows), -1), wanted.reshape(len(wanted), -1)[:, chosen].T))
     return np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
+
+
+def _notable(outputs: Array, count: int, random: np.random.Generator) -> Array:
+    """Positions of outputs of shape [channels, positions], ascending; those of much energy are more likely."""
+    some = positions((1, *outputs.shape), -(-count // 2), random)
+    energy = np.square(outputs - outputs.mean(axis=1, keepdims=True), dtype=np.float64).sum(axis=0)
+    likely = np.square(energy)
+    wanted = min(count - len(some), int(np.count_nonzero(likely)))
+    if wanted < 1 or not np.isfinite(likely.sum()) or likely.sum() == 0:
+        return some
+    more = random.choice(len(likely), wanted, replace=False, p=likely / likely.sum())
+    found: Array = np.sort(np.concatenate([some, more]))
+    return found

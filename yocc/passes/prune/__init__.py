@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from yocc.compiler.passes import Pass, PassContext, Teacher
 from yocc.compiler.shapes import concrete_shapes
 from yocc.errors import InternalError, OptionError
 from yocc.passes.prune.atoms import WeightCut
-from yocc.passes.prune.plan import CRITERION_NAMES, PrunePlan, plan_pruning
+from yocc.passes.prune.criteria import criterion_named
+from yocc.passes.prune.plan import PrunePlan, plan_pruning
 from yocc.passes.prune.remove import remove_channels, split_shared
 
 PROMISE = 0.01
@@ -27,9 +28,8 @@ class Prune(Pass):
 
     Attributes:
         ratio: share to remove, of both.
-        criterion: what says how much a channel matters. `effect` and `reconstruction` look at pictures: they rank
-            channels by what the layers that read them cannot make up for, `effect` by what that does to the network's
-            outputs, `reconstruction` with all layers alike. All others look at weights.
+        criterion: what says how much a channel matters, a name of `yocc.passes.prune.criteria` or of another package's
+            criterion. `auto`, `bn_gamma`, `l1`, `l2`, `fpgm` and `random` need no pictures, all others do.
         multiple: kept channel counts are multiples of this where that is reachable; the target's when None.
     """
 
@@ -37,7 +37,7 @@ class Prune(Pass):
     summary: ClassVar[str] = "remove channels until parameters and MACs both meet the target"
 
     ratio: float = 0.4
-    criterion: Literal["auto", "bn_gamma", "l1", "l2", "reconstruction", "effect"] = "auto"
+    criterion: str = "auto"
     multiple: int | None = None
 
     def __post_init__(self) -> None:
@@ -45,8 +45,7 @@ class Prune(Pass):
             raise OptionError(
                 f"A pruning ratio of {self.ratio:g} has no meaning.", "Use a share between 0 and 1, such as 0.4."
             )
-        if self.criterion not in CRITERION_NAMES:
-            raise OptionError(f"There is no criterion {self.criterion!r}.", f"Use one of {', '.join(CRITERION_NAMES)}.")
+        criterion_named(self.criterion)
         if self.multiple is not None and self.multiple < 1:
             raise OptionError(f"A channel multiple of {self.multiple} has no meaning.", "Use 1 or more.")
 

@@ -19,7 +19,7 @@ from yocc.compiler.graph import Graph, to_proto
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Arrays, Detection, Feeds, PassContext, require_executor
 from yocc.compiler.shapes import Shapes
-from yocc.passes.gradients import flat_gram, gradient_graph
+from yocc.passes.gradients import GradientGraph, flat_gram, gradient_graph
 from yocc.passes.heads import final_layers
 
 Array = np.ndarray[Any, Any]
@@ -63,14 +63,26 @@ def effects(graph: Graph, shapes: Shapes, layers: list[str], feeds: Feeds, ctx: 
     count = min(PICTURES, len(range(0, len(feeds), step)))
     for arrays in ctx.progress(itertools.islice(feeds, 0, step * count, step), "effects", count):
         answers = forward(arrays)
-        seeds = {}
-        for source, information in fisher({name: answers[name] for name in sources}, ctx.detection).items():
-            signs = random.integers(0, 2, information.shape) * 2 - 1
-            seeds[made.seeds[source]] = (np.sqrt(information) * signs).astype(np.float32)
-        values = backward({**arrays, **seeds})
+        values = backward({**arrays, **probes(made, {name: answers[name] for name in sources}, ctx, random)})
         for name, gram in grams.items():
             found[name] += values[gram.name].astype(np.float64) / count
     return found
+
+
+def probes(made: GradientGraph, outputs: Mapping[str, Array], ctx: PassContext, random: np.random.Generator) -> Arrays:
+    """Seeds for a backward pass, by the name of the gradient graph's input: sqrt(F) times random signs.
+
+    Args:
+        made: the gradient graph.
+        outputs: what the last layers give, by its sources.
+        ctx: knows what the outputs mean.
+        random: draws the signs.
+    """
+    seeds = {}
+    for source, information in fisher(outputs, ctx.detection).items():
+        signs = random.integers(0, 2, information.shape) * 2 - 1
+        seeds[made.seeds[source]] = (np.sqrt(information) * signs).astype(np.float32)
+    return seeds
 
 
 def fisher(outputs: Mapping[str, Array], detection: Detection | None) -> Arrays:

@@ -10,19 +10,14 @@ import numpy as np
 
 from yocc.compiler.cost import Totals, layer_costs, totals
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import Feeds, PassContext
+from yocc.compiler.passes import PassContext
 from yocc.compiler.shapes import Shapes, concrete_shapes
-from yocc.errors import CalibrationError, PassError
+from yocc.errors import PassError
 from yocc.passes.prune.allocate import Allocation, allocate
 from yocc.passes.prune.budget import capacity
 from yocc.passes.prune.channels import ChannelMap, map_channels
-from yocc.passes.prune.effect import effects
-from yocc.passes.prune.ranking import Ranking, rank_by_score
-from yocc.passes.prune.reconstruction import rank_by_reconstruction
-from yocc.passes.prune.saliency import CRITERIA, saliency
-
-CRITERION_NAMES = ("auto", *CRITERIA, "reconstruction", "effect")
-"""Everything that can say how much a channel matters."""
+from yocc.passes.prune.criteria import Subject, criterion_named
+from yocc.passes.prune.ranking import Ranking
 
 
 @dataclass(frozen=True)
@@ -52,13 +47,14 @@ def plan_pruning(graph: Graph, ctx: PassContext, *, ratio: float, criterion: str
 
     Raises:
         PassError: nothing in the graph can be pruned, or the criterion does not apply to it.
+        CalibrationError: the criterion needs pictures and there are none.
     """
     shapes = concrete_shapes(graph, ctx.input_shapes)
     layers = layer_costs(graph, shapes)
     channels = map_channels(graph, shapes, ctx.protected)
     if not channels.groups:
         raise PassError("No channel of this model can be removed.", "See `yocc inspect` for the reason at each layer.")
-    rankings = _rank(graph, shapes, channels, ctx, criterion)
+    rankings = criterion_named(criterion).rank(Subject(graph, shapes, channels, ctx))
     allocation = allocate(
         capacity(graph, channels, layers),
         [ranking.losses for ranking in rankings],
@@ -83,28 +79,3 @@ def _saliency_left(channels: ChannelMap, rankings: Sequence[Ranking], allocation
         layer: sum(size * left for size, left in found) / sum(size for size, _ in found)
         for layer, found in parts.items()
     }
-
-
-def _rank(graph: Graph, shapes: Shapes, channels: ChannelMap, ctx: PassContext, criterion: str) -> list[Ranking]:
-    if criterion in ("reconstruction", "effect"):
-        if ctx.feeds is None or len(ctx.feeds) == 0:
-            raise CalibrationError(f"The criterion {criterion!r} needs pictures.", "Give a folder with --calib.")
-        weights = _effects(graph, shapes, ctx.feeds, ctx) if criterion == "effect" else None
-        return rank_by_reconstruction(graph, shapes, channels, ctx.feeds, ctx, effects=weights)
-    scores = saliency(graph, channels, criterion)
-    if np.isnan(np.concatenate([scores[group.classes] for group in channels.groups])).any():
-        raise PassError(
-            f"The criterion {criterion!r} needs batch normalisation, which this model has fused away.",
-            "Use criterion=auto or l2.",
-        )
-    return rank_by_score(channels.groups, scores)
-
-
-def _effects(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassContext) -> Mapping[str, Any] | None:
-    """What an error in each convolution costs; None, and a warning, where gradients do not reach."""
-    layers = [node.name for node in graph.nodes if node.op == "Conv"]
-    try:
-        return effects(graph, shapes, layers, feeds, ctx)
-    except PassError as error:
-        ctx.note(f"Each layer counts the same when channels are chosen: {error}", level="warning")
-        return None

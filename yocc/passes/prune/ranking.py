@@ -39,6 +39,19 @@ def rank_by_score(groups: Sequence[Group], scores: Array) -> list[Ranking]:
     return rankings
 
 
+def rank_by_sum(groups: Sequence[Group], scores: Array) -> list[Ranking]:
+    """Rankings from what is lost with each class, shape [classes], where losses add up and compare between groups."""
+    rankings = []
+    for group in groups:
+        order = np.argsort(-scores[group.classes], kind="stable")
+        classes = group.classes[order]
+        kept = np.cumsum(scores[classes].astype(np.float64))
+        lost = np.maximum(kept[-1] - kept, 0.0)
+        left = np.concatenate([[0.0], 1.0 - lost / max(float(kept[-1]), 1e-300)])
+        rankings.append(Ranking(classes, np.concatenate([[np.inf], lost]), left))
+    return rankings
+
+
 def share_losses(scores: Array) -> Array:
     """Losses of a group, shape [n + 1], from the scores of its classes in descending order, shape [n].
 
@@ -48,3 +61,15 @@ def share_losses(scores: Array) -> Array:
     total = np.cumsum(scores.astype(np.float64) + 1e-12)
     losses: Array = np.concatenate([[np.inf], -np.log(total / total[-1])])
     return losses
+
+
+def stand_in(
+    rankings: Sequence[Ranking | None], substitutes: Sequence[Ranking], *, comparable: bool = True
+) -> list[Ranking]:
+    """Put substitutes where there is no ranking; where losses add up, such a group counts like one in the middle."""
+    found = [float(ranking.losses[1]) for ranking in rankings if ranking is not None]
+    typical = float(np.median(found)) if comparable and found else 1.0
+    return [
+        Ranking(substitute.classes, substitute.losses * typical, substitute.left) if ranking is None else ranking
+        for ranking, substitute in zip(rankings, substitutes, strict=True)
+    ]

@@ -11,7 +11,6 @@ EigenDamage (Wang et al., ICML 2019), and what different layers lose is in the s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,9 @@ from yocc.compiler.passes import Feeds, PassContext
 from yocc.compiler.shapes import Shapes
 from yocc.passes.prune.channels import ChannelMap, Group
 from yocc.passes.prune.covariance import input_covariances
-from yocc.passes.prune.ranking import Ranking, rank_by_score
+from yocc.passes.prune.norms import l2
+from yocc.passes.prune.ranking import Ranking, rank_by_score, stand_in
 from yocc.passes.prune.readers import Reader, find_readers
-from yocc.passes.prune.saliency import l2
 
 Array = np.ndarray[Any, Any]
 
@@ -56,13 +55,7 @@ def rank_by_reconstruction(
         if not readers:
             ctx.note("Ranked by its weights: what reads it is no plain convolution.", node=group.producers[0])
         rankings.append(_rank(group, readers) if readers else None)
-    # What has no loss of its own counts like a group in the middle.
-    worst = [float(ranking.losses[1]) for ranking in rankings if ranking is not None]
-    typical = float(np.median(worst)) if worst else 1.0
-    return [
-        replace(by_weight, losses=by_weight.losses * typical) if ranking is None else ranking
-        for ranking, by_weight in zip(rankings, rank_by_score(channels.groups, l2(graph, channels)), strict=True)
-    ]
+    return stand_in(rankings, rank_by_score(channels.groups, l2(graph, channels)))
 
 
 def _rank(group: Group, readers: Sequence[Reader]) -> Ranking:

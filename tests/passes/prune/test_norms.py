@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from tests.passes.prune.planning import mapped
 from yocc.compiler.graph import Graph, refresh, to_proto
 from yocc.models.topologies import TOPOLOGIES
 from yocc.passes.prune.channels import ChannelMap
-from yocc.passes.prune.saliency import bn_gamma, l1, l2, saliency
+from yocc.passes.prune.norms import bn_gamma, by_class, l1, l2
 
 
 def chain() -> tuple[Graph, ChannelMap, np.ndarray, np.ndarray]:
@@ -50,17 +52,6 @@ def test_gamma_is_the_mean_over_the_normalisations_of_a_class() -> None:
         np.testing.assert_allclose(found[group.classes], np.mean(gammas, axis=0), rtol=1e-6)
 
 
-def test_auto_is_gamma_where_all_of_a_group_has_it_and_l2_elsewhere() -> None:
-    graph, _, channels = mapped(TOPOLOGIES["unet"](0))
-    found, gamma, norm = saliency(graph, channels, "auto"), bn_gamma(graph, channels), l2(graph, channels)
-    kinds = set()
-    for group in channels.groups:
-        has_gamma = not np.isnan(gamma[group.classes]).any()
-        kinds.add(has_gamma)
-        np.testing.assert_array_equal(found[group.classes], (gamma if has_gamma else norm)[group.classes])
-    assert kinds == {True, False}
-
-
 def test_the_sign_of_gamma_does_not_matter() -> None:
     graph, _, channels = mapped(TOPOLOGIES["residual"](0))
     before = bn_gamma(graph, channels)
@@ -70,20 +61,25 @@ def test_the_sign_of_gamma_does_not_matter() -> None:
     np.testing.assert_array_equal(bn_gamma(graph, channels), before)
 
 
-@pytest.mark.parametrize("criterion", ["l1", "l2", "bn_gamma"])
-def test_scaling_up_a_channel_raises_its_saliency(criterion: str) -> None:
+@pytest.mark.parametrize("measure", [l1, l2, bn_gamma])
+def test_scaling_up_a_channel_raises_its_figure(measure: Callable[[Graph, ChannelMap], np.ndarray]) -> None:
     graph, _, channels = mapped(TOPOLOGIES["residual"](0))
     cut = next(
         cut
         for cut in channels.cuts
-        if cut.role == ("along" if criterion == "bn_gamma" else "out") and cut.slot == 1 and cut.atoms.all()
+        if cut.role == ("along" if measure is bn_gamma else "out") and cut.slot == 1 and cut.atoms.all()
     )
-    before = saliency(graph, channels, criterion)
+    before = measure(graph, channels)
     node = next(node for node in graph.nodes if node.name == cut.node)
     values = np.array(node.inputs[1].values)
     values[0] *= 10
     node.inputs[1].values = values
-    after = saliency(graph, channels, criterion)
+    after = measure(graph, channels)
     changed = np.flatnonzero(before[1:] != after[1:]) + 1
     assert changed.tolist() == [cut.atoms[0]]
     assert after[changed[0]] > before[changed[0]]
+
+
+def test_classes_are_averaged_over_all_places_they_occur() -> None:
+    found = by_class([(np.array([1.0, 3.0]), np.array([1, 2])), (np.array([5.0]), np.array([[2]]))], 4)
+    np.testing.assert_array_equal(found, [np.nan, 1.0, 4.0, np.nan])

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.oracles import run
+from tests.passes.feeding import context, smooth, whole_graph
+from tests.passes.graphs import build
+from yocc.compiler import verify
+from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh, to_proto
+from yocc.compiler.target import Target, TensorScheme
+from yocc.models.topologies import TOPOLOGIES
+from yocc.passes.encode.layers import _notable
+from yocc.passes.fuse import Fuse
+from yocc.passes.quantize import Quantize
+from yocc.passes.quantize.refit import can_refit
+
+
+def fused(name: str) -> Graph:
+    graph = convert_opset(load(TOPOLOGIES[name](seed=0)), 13)
+    Fuse().run(graph, context())
+    refresh(graph)
+    return graph
+
+
+def error(graph: Graph, target: Target, rounding: str) -> float:
+    """Squared error of the outputs on pictures that nothing was fitted to."""
+    result = clone(graph)
+    Quantize(rounding=rounding).run(result, context(target, smooth(to_proto(graph), 32)))  # type: ignore[arg-type]
+    refresh(result)
+    assert verify.problems(result) == []
+    exact, coded = to_proto(graph), to_proto(result)
+    pictures = list(smooth(exact, 40))[32:]
+    pairs = [(run(exact, one), run(coded, one)) for one in pictures]
+    return float(sum(np.square(b[name] - a[name], dtype=np.float64).sum() for a, b in pairs for name in a))
+
+
+@pytest.mark.parametrize("name", ["residual", "c2f"])
+def test_fitting_to_the_float_network_lowers_the_error(name: str) -> None:
+    """With coarse weights, so that their errors are not hidden behind those of the activations."""
+    target = dataclasses.replace(Target("inputs"), weights=TensorScheme(bits=4, per_channel=True))
+    graph = fused(name)
+    assert error(graph, target, "gram") < 0.8 * error(graph, target, "nearest")
+
+
+def test_biases_of_fitted_layers_have_the_scale_of_their_products() -> None:
+    graph = fused("residual")
+    Quantize(rounding="gram").run(graph, context(whole_graph(), smooth(to_proto(graph), 16)))
+    refresh(graph)
+    checked = 0
+    for node in (node for node in graph.nodes if node.op == "Conv"):
+        weight, bias = (node.inputs[slot].inputs for slot in (1, 2))
+        if weight and bias and weight[0].op == bias[0].op == "DequantizeLinear":
+            scale = node.inputs[0].inputs[0].inputs[1].values * weight[0].inputs[1].values
+            np.testing.assert_allclose(bias[0].inputs[1].values, scale, rtol=1e-6)
+            checked += 1
+    assert checked
+
+
+@pytest.mark.parametrize(
+    ("line", "weights", "fits"),
+    [
+        ("c: y = Conv(x, w, b)", {"w": (6, 4, 3, 3), "b": (6,)}, True),
+        ("c: y = Conv(x, w)", {"w": (6, 4, 3, 3)}, True),
+        ("c: y = Conv<group=4>(x, w)", {"w": (4, 1, 3, 3)}, False),
+        ("c: y = ConvTranspose(x, w)", {"w": (4, 6, 2, 2)}, False),
+        ("c: y = MatMul(x, w)", {"w": (8, 6)}, False),
+        ('c: y = Conv<auto_pad="SAME_UPPER">(x, w)', {"w": (6, 4, 3, 3)}, False),
+    ],
+)
+def test_layers_that_are_a_matrix_of_samples_can_be_fitted(line: str, weights: dict, fits: bool) -> None:
+    assert can_refit(build([line], weights, ["y"]).nodes[0]) is fits
+
+
+def test_positions_of_objects_are_drawn_more_often() -> None:
+    outputs = np.zeros((3, 1000), np.float32)
+    outputs[:, 10:20] = 5
+    chosen = _notable(outputs, 40, np.random.default_rng(0))
+    assert len(chosen) <= 40
+    assert (np.diff(chosen) >= 0).all()
+    assert np.count_nonzero((chosen >= 10) & (chosen < 20)) >= 9
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_constant_outputs_are_sampled_alike(value: float) -> None:
+    chosen = _notable(np.full((2, 100), value, np.float32), 10, np.random.default_rng(0))
+    assert 5 <= len(chosen) <= 10

@@ -1,0 +1,128 @@
+"""Fitting the weights of coded layers to what the float network gives, layer after layer, and rounding them jointly.
+
+Each layer sees the codes that the layers before it, already fitted, give; its weights move to where they make up for
+their errors (least squares towards the float outputs), are rounded so that roundings make up for each other, and its
+bias takes what is left of the mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.graph import Graph, clone, refresh
+from yocc.compiler.passes import Feeds, PassContext
+from yocc.compiler.target import TensorScheme
+from yocc.passes.encode.codec import Codec
+from yocc.passes.encode.layers import Layout, can_sample, layout_of
+from yocc.passes.encode.rounding import choose_scales, round_jointly
+from yocc.passes.encode.walk import Sampling, walk
+from yocc.passes.quantize.qdq import Coding, insert_qdq
+
+Array = np.ndarray[Any, Any]
+SAMPLING = Sampling(pictures=16, points=192)
+RIDGE = 1.0
+"""Pull towards the weights there were, as a share of the inputs' mean variance: 8 bits leave little to make up for."""
+_BIAS_CODES = 2.0**30
+"""Largest bias code allowed, half of what int32 holds."""
+
+
+def can_refit(node: gs.Node) -> bool:
+    """Whether a layer's weights can be fitted: its outputs are a matrix times samples of its inputs, plus a bias."""
+    weight = node.inputs[1]
+    if not isinstance(weight, gs.Constant) or node.op == "MatMul":
+        return False
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    layout = layout_of(node, tuple(weight.shape))
+    if layout is None or not can_sample(node, layout.shape):
+        return False
+    if bias is None or bias.is_empty():
+        return True
+    return isinstance(bias, gs.Constant) and bias.values.shape == (layout.shape[layout.axis],)
+
+
+def refit(
+    graph: Graph,
+    layers: Mapping[str, TensorScheme | None],
+    tensors: Mapping[str, Coding],
+    weights: Mapping[tuple[str, int], Coding],
+    feeds: Feeds,
+    ctx: PassContext,
+) -> dict[tuple[str, int], Coding]:
+    """Replace weights and biases in the graph.
+
+    Args:
+        graph: the float graph; changed in place.
+        layers: how the weight of each layer is coded; None for layers that stay float and only read codes.
+        tensors: how activations are to be coded.
+        weights: how weights are to be coded; scales of whole weights are kept, those of channels chosen anew.
+        feeds: pictures.
+        ctx: runs models.
+
+    Returns:
+        How weights are to be coded now.
+    """
+    coded = clone(graph)
+    insert_qdq(coded, tensors, {key: coding for key, coding in weights.items() if key[0] not in layers})
+    refresh(coded)
+    nodes = {node.name: node for node in graph.nodes}
+    layouts = {name: _layout(nodes[name]) for name in layers}
+    codings = dict(weights)
+    for node, moments in walk(coded, clone(graph), layouts, feeds, ctx, SAMPLING):
+        layout, scheme = layouts[node.name], layers[node.name]
+        covariance = moments.covariance(RIDGE)
+        wanted = moments.best_weight(layout.rows(node.inputs[1].values.astype(np.float64)), covariance)
+        if scheme is not None:
+            bias = moments.best_bias(wanted)
+            floor = _least_scales(bias, tensors.get(nodes[node.name].inputs[0].name))
+            codings[node.name, 1], wanted = _rounded(wanted, covariance, scheme, weights[node.name, 1], floor)
+        values = layout.weight(wanted).astype(np.float32)
+        for copy in (node, nodes[node.name]):
+            _store(copy, values, moments.best_bias(wanted).astype(np.float32))
+    return codings
+
+
+def _layout(node: gs.Node) -> Layout:
+    layout = layout_of(node, tuple(node.inputs[1].shape))
+    assert layout is not None  # `can_refit` holds
+    return layout
+
+
+def _least_scales(bias: Array, source: Coding | None) -> Array:
+    """Scales that let a bias fit into int32 with the scale of its layer's input."""
+    if source is None:
+        return np.zeros(len(bias))
+    floor: Array = np.abs(bias) / (_BIAS_CODES * float(source.scale))
+    return floor
+
+
+def _rounded(
+    wanted: Array, covariance: Array, scheme: TensorScheme, before: Coding, floor: Array
+) -> tuple[Coding, Array]:
+    """Scales and rounded weights."""
+    middle = int(before.zero_point.reshape(-1)[0])
+    codec = Codec("linear", scheme.bits, np.arange(scheme.lowest - middle, scheme.highest - middle + 1.0))
+    if before.axis is None:
+        scales = np.full(len(wanted), float(before.scale))
+    else:
+        scales = choose_scales(wanted, codec, np.diag(covariance), floor).astype(np.float32).astype(np.float64)
+    levels = round_jointly(wanted, scales, codec, covariance)
+    scale = before.scale if before.axis is None else scales.astype(np.float32)
+    return Coding(scale, before.zero_point, before.axis), levels * scales[:, None]
+
+
+def _store(node: gs.Node, weight: Array, bias: Array) -> None:
+    node.inputs[1] = gs.Constant(f"{node.name}_refitted_weight", weight)
+    constant = gs.Constant(f"{node.name}_refitted_bias", bias)
+    if len(node.inputs) > 2:
+        node.inputs[2] = constant
+    else:
+        node.inputs.append(constant)
+
+
+def refittable(graph: Graph, names: Collection[str]) -> list[str]:
+    """Those of the named layers that can be fitted, in graph order."""
+    return [node.name for node in graph.nodes if node.name in names and can_refit(node)]

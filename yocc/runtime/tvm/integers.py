@@ -1,0 +1,140 @@
+"""Convolutions on codes: int8 times int8 summed up in int32, instead of decoding both and computing in float.
+
+A convolution of dequantized codes with zero point 0 is the convolution of the codes times the product of their scales;
+sums of int8 products are exact in int32. TVM leaves such graphs in float.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+WIDTH = 4
+"""Output channels of integer kernels are multiples of this."""
+
+
+def rewrite_codes(module: Any) -> tuple[Any, int]:
+    """Rewrite convolutions behind DequantizeLinear, and write the pairs left as plain arithmetic, which fuses.
+
+    Returns:
+        The module, and how many convolutions compute in integers.
+    """
+    import tvm
+
+    rewriting = _rewriting(module)
+    rewritten = tvm.IRModule({"main": rewriting.visit_expr(module["main"])})
+    return rewritten, int(rewriting.integer)
+
+
+def legalize_round(builder: Any, call: Any) -> Any:
+    """For `LegalizeOps`: halves to even, as ONNX rounds."""
+    from tvm import te, tirx
+
+    def nearest(values: Any) -> Any:
+        return te.compute(values.shape, lambda *index: tirx.nearbyint(values(*index)), name="round")
+
+    return builder.call_te(nearest, call.args[0], primfunc_name_hint="round")
+
+
+def _plain(scale: np.ndarray[Any, Any] | None, zero_point: np.ndarray[Any, Any] | None) -> bool:
+    """Whether a pair has one float32 scale and zero point 0."""
+    if scale is None or zero_point is None:
+        return False
+    return scale.size == 1 and scale.dtype == np.float32 and not zero_point.any()
+
+
+def _rewriting(module: Any) -> Any:
+    """A mutator; its class exists once TVM is imported."""
+    from tvm import relax
+    from tvm.ir.expr import GenericConst
+    from tvm.relax.expr_functor import PyExprMutator, mutator
+
+    @mutator
+    class Rewriting(PyExprMutator):
+        """Visits every operator."""
+
+        def __init__(self, module: Any) -> None:
+            super().__init__(module)
+            self._weights: list[tuple[Any, np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+            self.integer = 0
+
+        def visit_call_(self, call: Any) -> Any:
+            """Visited for each operator, its inputs already rewritten."""
+            call = super().visit_call_(call)
+            name = str(getattr(call.op, "name", ""))
+            if name == "relax.quantize":
+                return self._quantize(call)
+            if name == "relax.dequantize":
+                return self._dequantize(call)
+            return self._convolve(call) if name == "relax.nn.conv2d" else call
+
+        def _bound(self, expression: Any) -> Any:
+            return self.lookup_binding(expression) if isinstance(expression, relax.Var) else expression
+
+        def _constant(self, expression: Any) -> np.ndarray[Any, Any] | None:
+            bound = self._bound(expression)
+            return bound.value.numpy() if isinstance(bound, GenericConst) else None
+
+        def _quantize(self, call: Any) -> Any:
+            scale, zero_point = (self._constant(argument) for argument in call.args[1:3])
+            if not _plain(scale, zero_point) or str(call.attrs.out_dtype) != "int8":
+                return call
+            steps = self.builder_.emit(relax.op.divide(call.args[0], call.args[1]))
+            whole = self.builder_.emit(relax.op.round(steps))
+            # Not Clip, for which TVM would go back to channels first.
+            high = self.builder_.emit(relax.op.minimum(whole, relax.const(127.0, "float32")))
+            both = self.builder_.emit(relax.op.maximum(high, relax.const(-128.0, "float32")))
+            return relax.op.astype(both, "int8")
+
+        def _dequantize(self, call: Any) -> Any:
+            scale, zero_point = (self._constant(argument) for argument in call.args[1:3])
+            if scale is None or zero_point is None or np.any(zero_point):
+                return call
+            codes = self._constant(call.args[0])
+            if codes is not None:
+                axis = int(call.attrs.axis)
+                shape = [-1 if place == axis else 1 for place in range(codes.ndim)] if scale.ndim else []
+                decoded = relax.const(codes.astype(scale.dtype) * scale.reshape(shape))
+                if codes.dtype == np.int8 and (not scale.ndim or axis == 0):
+                    self._weights.append((decoded, codes, np.broadcast_to(scale, codes.shape[:1])))
+                return decoded
+            if not _plain(scale, zero_point):
+                return call
+            return relax.op.multiply(self.builder_.emit(relax.op.astype(call.args[0], "float32")), call.args[1])
+
+        def _convolve(self, call: Any) -> Any:
+            """`call` reads what `_dequantize` made; codes are found again behind it."""
+            facts, data, bound = call.attrs, self._codes(call.args[0]), self._bound(call.args[1])
+            coded = next(((codes, scales) for known, codes, scales in self._weights if known.same_as(bound)), None)
+            if data is None or coded is None or int(facts.groups) != 1:
+                return call
+            (codes, scales), (data_codes, data_scale) = coded, data
+            if codes.shape[0] % WIDTH:
+                return call
+            self.integer += 1
+            geometry = [
+                list(facts.strides),
+                list(facts.padding),
+                list(facts.dilation),
+                1,
+                "NCHW",
+                "OIHW",
+                "NCHW",
+                "int32",
+            ]
+            sums = self.builder_.emit(relax.op.nn.conv2d(data_codes, relax.const(codes), *geometry))
+            factors = (scales * data_scale).astype(np.float32).reshape(1, -1, 1, 1)
+            return relax.op.multiply(self.builder_.emit(relax.op.astype(sums, "float32")), relax.const(factors))
+
+        def _codes(self, expression: Any) -> tuple[Any, np.ndarray[Any, Any]] | None:
+            """Codes and scale of an activation written as codes times scale."""
+            product = self._bound(expression)
+            if str(getattr(getattr(product, "op", None), "name", "")) != "relax.multiply":
+                return None
+            cast, scale = self._bound(product.args[0]), self._constant(product.args[1])
+            if scale is None or scale.ndim or str(getattr(getattr(cast, "op", None), "name", "")) != "relax.astype":
+                return None
+            return (cast.args[0], scale) if str(cast.args[0].ty.dtype) == "int8" else None
+
+    return Rewriting(module)
