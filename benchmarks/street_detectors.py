@@ -23,7 +23,7 @@ SIZE = 256
 CALIBRATION = 64
 WAYS: dict[str, dict[str, Any]] = {
     "--int8": {"int8": True},
-    "--prune 0.2": {"prune": 0.2},
+    "--prune 0.4 --recover none": {"prune": 0.4, "recover": "none"},
     "--prune 0.4": {"prune": 0.4},
     "--prune 0.4 --int8": {"prune": 0.4, "int8": True},
 }
@@ -56,10 +56,12 @@ def _measure(name: str, out: Path, threads: int | None) -> None:
                 model,
                 prune=settings.get("prune"),
                 int8=bool(settings.get("int8")),
+                recover=settings.get("recover"),
                 calibration=calibration,
                 out=target,
                 fidelity=False,
                 bench=False,
+                html=False,
                 threads=threads,
             )
             scores = against_labels(target, pictures, None, threads=threads)
