@@ -50,6 +50,7 @@ from yocc.runtime.registry import find_backend
 Source = str | Path | bytes | onnx.ModelProto
 Recovery = Literal["none", "reconstruct"]
 Sparsity = Literal["2:4"]
+Budget = Literal["both", "parameters", "macs", "channels"]
 MOST_PRUNED = 0.95
 
 
@@ -57,6 +58,7 @@ def compile_model(
     source: Source,
     *,
     prune: float | None = None,
+    prune_budget: Budget | None = None,
     int8: bool = False,
     weights: str | None = None,
     fp16: bool = False,
@@ -85,6 +87,7 @@ def compile_model(
     Args:
         source: an ONNX file, its bytes, or a model in memory.
         prune: share of the parameters and of the MACs to remove, between 0 and 0.95.
+        prune_budget: what `prune` is a share of instead: `parameters`, `macs`, or `channels`; None is `both` the first.
         int8: quantize weights and activations to 8 bits.
         weights: code of the weights, such as `log2:4`, or `log2:0.2` for a file of a fifth of its size.
         fp16: store and compute the rest in half precision.
@@ -93,7 +96,7 @@ def compile_model(
             given.
         sparsity: `2:4` sets the smaller two of each four weights along the input channels to zero, which sparse tensor
             cores skip.
-        pipeline: the passes as text, instead of `prune`, `int8`, `weights`, `fp16`, `recover` and
+        pipeline: the passes as text, instead of `prune`, `prune_budget`, `int8`, `weights`, `fp16`, `recover` and
             `sparsity`.
         target: name of the backend.
         options: target options, by name.
@@ -124,7 +127,7 @@ def compile_model(
     require_measured(bounds, {"eval": evaluate is not None, "fidelity": fidelity, "bench": bench})
     if recover is None and prune is not None and calibration is not None:
         recover = "reconstruct"
-    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity, weights))
+    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity, weights, prune_budget))
     backend = find_backend(target)
     wanted = backend.target(options or {})
     reason = backend.available()
@@ -216,6 +219,7 @@ def pipeline_spec(
     recover: Recovery | None = None,
     sparsity: Sparsity | None = None,
     weights: str | None = None,
+    prune_budget: Budget | None = None,
 ) -> str:
     """The pipeline that options stand for.
 
@@ -230,19 +234,22 @@ def pipeline_spec(
             f"Cannot prune a share of {prune:g}.", f"Use a share above 0 and below {MOST_PRUNED:g}, such as 0.4."
         )
     if pipeline is not None:
-        if prune is not None or int8 or weights or fp16 or recover or sparsity:
+        if prune is not None or prune_budget or int8 or weights or fp16 or recover or sparsity:
             raise OptionError(
                 "A pipeline says everything.",
-                "Give either --pipeline or --prune, --int8, --weights, --fp16, --recover and --sparsity.",
+                "Give either --pipeline or --prune, --prune-budget, --int8, --weights, --fp16, --recover, --sparsity.",
             )
         return pipeline
     if recover == "reconstruct" and prune is None:
         raise OptionError("There is nothing to recover from.", "Give --prune as well, or leave --recover out.")
+    if prune_budget is not None and prune is None:
+        raise OptionError("A budget needs a share to remove.", "Give --prune as well, or leave --prune-budget out.")
+    share = f"ratio={prune!r}" + (f",budget={prune_budget}" if prune_budget not in (None, "both") else "")
     steps = ["fp32", "simplify"]
     if recover == "reconstruct":
-        steps += ["fuse", f"prune{{ratio={prune!r},criterion=effect}}", "recover"]
+        steps += ["fuse", f"prune{{{share},criterion=effect}}", "recover"]
     elif prune is not None:
-        steps += [f"prune{{ratio={prune!r}}}", "fuse"]
+        steps += [f"prune{{{share}}}", "fuse"]
     else:
         steps.append("fuse")
     if sparsity is not None:
