@@ -42,6 +42,19 @@ def test_recovery_goes_in_rounds_of_equal_shares_that_add_up(prune: float, round
     assert (1 - ratios[0]) ** rounds == pytest.approx(1 - prune, abs=1e-3)
 
 
+def test_a_budget_of_one_kind_is_an_option_of_prune() -> None:
+    spec = pipeline_spec(0.2, False, False, None, "reconstruct", prune_budget="macs")
+    assert spec == "fp32,simplify,fuse,prune{ratio=0.2,budget=macs,criterion=effect},recover"
+    assert pipeline_spec(0.4, False, False, None, prune_budget="both") == pipeline_spec(0.4, False, False, None)
+
+
+def test_a_budget_without_a_share_is_refused() -> None:
+    with pytest.raises(OptionError, match="budget needs a share"):
+        pipeline_spec(None, True, False, None, prune_budget="macs")
+    with pytest.raises(OptionError, match="A pipeline says everything"):
+        pipeline_spec(None, False, False, "look", prune_budget="macs")
+
+
 def test_no_recovery_is_pruning_by_weights() -> None:
     assert pipeline_spec(0.4, False, False, None, "none") == pipeline_spec(0.4, False, False, None)
 

@@ -24,6 +24,9 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
 @click.command("compile")
 @click.argument("model", type=path_argument)
 @click.option("--prune", type=float, help="Share of parameters and of MACs to remove, such as 0.4.")
+@click.option("--prune-budget", type=click.Choice(["both", "parameters", "macs", "channels"]),
+              help="What --prune is a share of: parameters and MACs together, one of them, or the channels that may go "
+              "[default: both].")  # fmt: skip
 @click.option("--int8/--no-int8", default=False, help="Quantize weights and activations to 8 bits.  [default: off]")
 @click.option("--weights", metavar="CODE:BITS",
               help="Weights in codes of 2 to 8 bits, packed: log2:4, apot:4, uniform:4; log2:0.2 chooses the bits of "
@@ -61,6 +64,7 @@ def compile_command(
     settings: Settings,
     model: Path,
     prune: float | None,
+    prune_budget: Literal["both", "parameters", "macs", "channels"] | None,
     int8: bool,
     weights: str | None,
     fp16: bool,
@@ -107,11 +111,12 @@ def compile_command(
 
     announce_config(settings)
     require_writable((junit_file, page))
-    dropped = outvoted(("pipeline",), ("prune", "int8", "weights", "fp16", "recover", "sparsity"))
+    dropped = outvoted(("pipeline",), ("prune", "prune_budget", "int8", "weights", "fp16", "recover", "sparsity"))
     done = compile_or_restore(
         model,
         {
             "prune": None if "prune" in dropped else prune,
+            "prune_budget": None if "prune_budget" in dropped else prune_budget,
             "int8": int8 and "int8" not in dropped,
             "weights": None if "weights" in dropped else weights,
             "fp16": fp16 and "fp16" not in dropped,

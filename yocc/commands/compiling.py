@@ -23,6 +23,7 @@ class Arguments(TypedDict):
     """Arguments of `compile_model` that its result depends on."""
 
     prune: float | None
+    prune_budget: Literal["both", "parameters", "macs", "channels"] | None
     int8: bool
     fp16: bool
     recover: Literal["none", "reconstruct"] | None

@@ -20,7 +20,7 @@ from yocc.driver.acceptance import require_accepted, require_passed, require_val
 from yocc.driver.accounting import calibration_facts, census, measurements, warnings_of
 from yocc.driver.measure import Judging, judge
 from yocc.driver.output import OutputFolder, output_path
-from yocc.driver.spec import Recovery, Sparsity, pipeline_spec
+from yocc.driver.spec import Budget, Recovery, Sparsity, pipeline_spec
 from yocc.driver.subject import Source, calibration_inputs, examine, model_facts
 from yocc.errors import BackendUnavailable, OptionError
 from yocc.gates.gate import check_gates, parse_gates, require_detector, require_measured
@@ -33,6 +33,7 @@ def compile_model(
     source: Source,
     *,
     prune: float | None = None,
+    prune_budget: Budget | None = None,
     int8: bool = False,
     weights: str | None = None,
     fp16: bool = False,
@@ -61,6 +62,7 @@ def compile_model(
     Args:
         source: an ONNX file, its bytes, or a model in memory.
         prune: share of the parameters and of the MACs to remove, between 0 and 0.95.
+        prune_budget: what `prune` is a share of instead: `parameters`, `macs`, or `channels`; None is `both` the first.
         int8: quantize weights and activations to 8 bits.
         weights: code of the weights, such as `log2:4`, or `log2:0.2` for a file of a fifth of its size.
         fp16: store and compute the rest in half precision.
@@ -69,7 +71,7 @@ def compile_model(
             given.
         sparsity: `2:4` sets the smaller two of each four weights along the input channels to zero, which sparse tensor
             cores skip.
-        pipeline: the passes as text, instead of `prune`, `int8`, `weights`, `fp16`, `recover` and
+        pipeline: the passes as text, instead of `prune`, `prune_budget`, `int8`, `weights`, `fp16`, `recover` and
             `sparsity`.
         target: name of the backend.
         options: target options, by name.
@@ -100,7 +102,7 @@ def compile_model(
     require_measured(bounds, {"eval": evaluate is not None, "fidelity": fidelity, "bench": bench})
     if recover is None and prune is not None and calibration is not None:
         recover = "reconstruct"
-    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity, weights))
+    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity, weights, prune_budget))
     backend = find_backend(target)
     wanted = backend.target(options or {})
     reason = backend.available()

@@ -10,6 +10,7 @@ from yocc.passes.encode import encode_spec
 
 Recovery = Literal["none", "reconstruct"]
 Sparsity = Literal["2:4"]
+Budget = Literal["both", "parameters", "macs", "channels"]
 MOST_PRUNED = 0.95
 ROUND = 0.25
 """Share removed at most before what is left is refitted: what matters changes as the network shrinks."""
@@ -23,6 +24,7 @@ def pipeline_spec(
     recover: Recovery | None = None,
     sparsity: Sparsity | None = None,
     weights: str | None = None,
+    prune_budget: Budget | None = None,
 ) -> str:
     """The pipeline that options stand for.
 
@@ -37,19 +39,22 @@ def pipeline_spec(
             f"Cannot prune a share of {prune:g}.", f"Use a share above 0 and below {MOST_PRUNED:g}, such as 0.4."
         )
     if pipeline is not None:
-        if prune is not None or int8 or weights or fp16 or recover or sparsity:
+        if prune is not None or prune_budget or int8 or weights or fp16 or recover or sparsity:
             raise OptionError(
                 "A pipeline says everything.",
-                "Give either --pipeline or --prune, --int8, --weights, --fp16, --recover and --sparsity.",
+                "Give either --pipeline or --prune, --prune-budget, --int8, --weights, --fp16, --recover, --sparsity.",
             )
         return pipeline
     if recover == "reconstruct" and prune is None:
         raise OptionError("There is nothing to recover from.", "Give --prune as well, or leave --recover out.")
+    if prune_budget is not None and prune is None:
+        raise OptionError("A budget needs a share to remove.", "Give --prune as well, or leave --prune-budget out.")
+    budget = f",budget={prune_budget}" if prune_budget not in (None, "both") else ""
     steps = ["fp32", "simplify"]
     if recover == "reconstruct" and prune is not None:
-        steps += ["fuse", *_rounds(prune)]
+        steps += ["fuse", *_rounds(prune, budget)]
     elif prune is not None:
-        steps += [f"prune{{ratio={prune!r}}}", "fuse"]
+        steps += [f"prune{{ratio={prune!r}{budget}}}", "fuse"]
     else:
         steps.append("fuse")
     if sparsity is not None:
@@ -67,8 +72,8 @@ def pipeline_spec(
     return ",".join(steps)
 
 
-def _rounds(prune: float) -> list[str]:
+def _rounds(prune: float, budget: str) -> list[str]:
     """Pruning and refitting in rounds that remove the same share of what is left each."""
     count = math.ceil(math.log(1 - prune) / math.log(1 - ROUND))
     ratio = round(1 - (1 - prune) ** (1 / count), 4)
-    return [f"prune{{ratio={ratio!r},criterion=effect}}", "recover"] * count
+    return [f"prune{{ratio={ratio!r}{budget},criterion=effect}}", "recover"] * count

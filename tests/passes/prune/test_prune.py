@@ -117,6 +117,44 @@ def test_an_unreachable_target_warns_with_the_nearest() -> None:
     details = ctx.details["prune"]
     assert "Asked to leave 10% of parameters and MACs" in warning
     assert f"{details['parameters']:.1%} of the parameters and {details['macs']:.1%} of the MACs" in warning
+    assert "of the parameters are in 'g', whose output channels stay, as its channels are outputs" in warning
+
+
+def test_channels_that_cannot_all_go_are_a_budget_that_cannot_be_met() -> None:
+    lines = ["c: a = Conv(x, w)", "r: b = Relu(a)", "e: y = Conv(b, v)"]
+    graph = build(lines, {"w": (3, 4, 1, 1), "v": (2, 3, 1, 1)}, ["y"])
+    refresh(graph)
+    _, ctx = pruned(to_proto(graph), Prune(ratio=0.9, budget="channels"))
+    (warning,) = warnings(ctx)
+    assert warning == (
+        "Asked to leave 10% of channels that may go; the nearest reachable is 33.3% of the channels that may go: "
+        "every group of coupled channels keeps one."
+    )
+
+
+@pytest.mark.parametrize("budget", ["parameters", "macs", "channels"])
+def test_a_budget_of_one_kind_is_met_and_the_others_are_free(budget: str) -> None:
+    model = build_yolov5("n", size=64, batch_norm="fused")
+    before = counted(prepared(model)[0])
+    graph, ctx = pruned(model, Prune(ratio=0.4, budget=budget))  # type: ignore[arg-type]
+    after, details = counted(graph), ctx.details["prune"]
+    shares = {
+        "parameters": after.parameters / before.parameters,
+        "macs": after.macs / before.macs,
+        "channels": details["channels"],
+    }
+    assert warnings(ctx) == []
+    assert shares.pop(budget) == pytest.approx(0.6, abs=PROMISE)
+    assert all(abs(share - 0.6) > 2 * PROMISE for share in shares.values())
+
+
+def test_the_share_of_channels_counts_those_that_may_go() -> None:
+    lines = ["c: a = Conv(x, w)", "r: b = Relu(a)", "e: y = Conv(b, v)"]
+    graph = build(lines, {"w": (16, 4, 1, 1), "v": (2, 16, 1, 1)}, ["y"])
+    refresh(graph)
+    left, ctx = pruned(to_proto(graph), Prune(ratio=0.25, budget="channels", multiple=4))
+    assert left.nodes[0].inputs[1].shape[0] == 12
+    assert ctx.details["prune"]["channels"] == 0.75
 
 
 def test_gamma_decides_where_batch_normalisation_was_kept() -> None:
@@ -158,6 +196,8 @@ def test_a_ratio_that_means_nothing_is_refused(ratio: float) -> None:
 
 
 def test_other_options_are_checked() -> None:
+    with pytest.raises(OptionError, match="no budget 'time'"):
+        Prune(budget="time")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="multiple of 0"):
         Prune(multiple=0)
     with pytest.raises(OptionError, match="no criterion 'taylors'"):

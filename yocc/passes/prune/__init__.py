@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from yocc.compiler.shapes import concrete_shapes
 from yocc.errors import InternalError, OptionError
 from yocc.passes.prune.atoms import WeightCut
 from yocc.passes.prune.criteria import criterion_named
-from yocc.passes.prune.plan import PrunePlan, plan_pruning
+from yocc.passes.prune.plan import BUDGETS, Goal, PrunePlan, plan_pruning
 from yocc.passes.prune.remove import remove_channels, split_shared
+from yocc.passes.prune.shortfall import shortfall
 
 PROMISE = 0.01
 """How far parameters and MACs may be from the target without a warning, as a share of the original."""
@@ -27,7 +28,8 @@ class Prune(Pass):
     """Remove channels until `ratio` of the parameters and `ratio` of the MACs are gone.
 
     Attributes:
-        ratio: share to remove, of both.
+        ratio: share to remove.
+        budget: of what: `parameters`, `macs`, `both` of them, or `channels`, of those that may go.
         criterion: what says how much a channel matters, a name of `yocc.passes.prune.criteria` or of another package's
             criterion. `auto`, `bn_gamma`, `l1`, `l2`, `fpgm` and `random` need no pictures, all others do.
         multiple: kept channel counts are multiples of this where that is reachable; the target's when None.
@@ -37,6 +39,7 @@ class Prune(Pass):
     summary: ClassVar[str] = "remove channels until parameters and MACs both meet the target"
 
     ratio: float = 0.4
+    budget: Literal["both", "parameters", "macs", "channels"] = "both"
     criterion: str = "auto"
     multiple: int | None = None
 
@@ -45,6 +48,8 @@ class Prune(Pass):
             raise OptionError(
                 f"A pruning ratio of {self.ratio:g} has no meaning.", "Use a share between 0 and 1, such as 0.4."
             )
+        if self.budget not in BUDGETS:
+            raise OptionError(f"There is no budget {self.budget!r}.", f"Use one of {', '.join(BUDGETS)}.")
         criterion_named(self.criterion)
         if self.multiple is not None and self.multiple < 1:
             raise OptionError(f"A channel multiple of {self.multiple} has no meaning.", "Use 1 or more.")
@@ -61,7 +66,9 @@ class Prune(Pass):
         """
         multiple = self.multiple or ctx.target.channel_multiple
         split_shared(graph)
-        plan = plan_pruning(graph, ctx, ratio=self.ratio, criterion=self.criterion, multiple=multiple)
+        plan = plan_pruning(
+            graph, ctx, ratio=self.ratio, criterion=self.criterion, multiple=multiple, budget=self.budget
+        )
         self._tell(ctx, plan, multiple)
         ctx.details[self.name] = _details(plan, ctx.details.get(self.name, {}).get("layers", {}))
         ctx.teacher = _teacher(graph, plan, ctx.teacher)
@@ -77,7 +84,6 @@ class Prune(Pass):
             )
 
     def _tell(self, ctx: PassContext, plan: PrunePlan, multiple: int) -> None:
-        left = 1 - self.ratio
         for layer, reason in plan.channels.reasons.items():
             ctx.note(f"Output channels stay: {reason.text}.", node=layer)
         if plan.allocation.multiple < multiple:
@@ -85,12 +91,9 @@ class Prune(Pass):
                 f"Channel counts are multiples of {plan.allocation.multiple}: "
                 f"the targets are not reachable in steps of {multiple}."
             )
-        if plan.allocation.missed(left, left) > PROMISE:
-            ctx.note(
-                f"Asked to leave {left:.0%} of parameters and MACs; the nearest reachable is "
-                f"{plan.allocation.parameters:.1%} of the parameters and {plan.allocation.macs:.1%} of the MACs.",
-                level="warning",
-            )
+        goal = Goal.of(self.budget, self.ratio)
+        if plan.allocation.missed(goal.parameters, goal.macs, goal.channels) > PROMISE:
+            ctx.note(shortfall(plan, self.budget, self.ratio), level="warning")
 
 
 def _teacher(graph: Graph, plan: PrunePlan, before: Teacher | None) -> Teacher:
@@ -115,6 +118,7 @@ def _details(plan: PrunePlan, before: Mapping[str, Mapping[str, Any]]) -> dict[s
     return {
         "parameters": plan.allocation.parameters,
         "macs": plan.allocation.macs,
+        "channels": plan.allocation.channels,
         "parameters_before": plan.before.parameters,
         "macs_before": plan.before.macs,
         "multiple": plan.allocation.multiple,

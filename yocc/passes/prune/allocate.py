@@ -1,4 +1,4 @@
-"""How many channels each group keeps, so that parameters and MACs both meet their targets.
+"""How many channels each group keeps, so that parameters, MACs or channels meet their targets.
 
 Target-capacity filter pruning (see `budget`) reaches both budgets by adding the two normalised excesses to a training
 loss (equation 9). Without training the same two excesses weigh each removal's price: the step taken next loses the
@@ -29,16 +29,55 @@ class Allocation:
         parameters: share of the parameters that is left.
         macs: share of the MACs that is left.
         multiple: the channel multiple it respects.
+        channels: share of the channels of all groups that is left.
     """
 
     kept: Any
     parameters: float
     macs: float
     multiple: int
+    channels: float = 1.0
 
-    def missed(self, parameters: float, macs: float) -> float:
-        """The larger of the two distances to the targets."""
-        return max(abs(self.parameters - parameters), abs(self.macs - macs))
+    def missed(self, parameters: float | None, macs: float | None, channels: float | None = None) -> float:
+        """The largest of the distances to the targets; None for what has no target."""
+        pairs = ((self.parameters, parameters), (self.macs, macs), (self.channels, channels))
+        return max(abs(found - wanted) for found, wanted in pairs if wanted is not None)
+
+
+@dataclass(frozen=True)
+class _Budget:
+    """What is counted, as shares of the original.
+
+    Attributes:
+        capacity: the equations of parameters and MACs.
+        widths: channels of each class of a group, shape [groups].
+        scale: parameters, MACs and channels of the original.
+        rows: which of the three have a target.
+        goal: their targets, shape [rows].
+    """
+
+    capacity: Capacity
+    widths: Vector
+    scale: Vector
+    rows: list[int]
+    goal: Vector
+
+    def all_shares(self, kept: Vector) -> Vector:
+        """Parameters, MACs and channels."""
+        return np.array([*self.capacity.totals(kept), self.widths @ kept]) / self.scale
+
+    def shares(self, kept: Vector) -> Vector:
+        """Of what has a target."""
+        return self.all_shares(kept)[self.rows]
+
+    def slopes(self, kept: Vector) -> Vector:
+        """What one more class of each group adds to the shares, shape [rows, groups]."""
+        slopes: Vector = np.stack([*self.capacity.slopes(kept), self.widths])[self.rows] / self.scale[self.rows, None]
+        return slopes
+
+    def missed(self, kept: Vector) -> float:
+        """The largest distance to a target."""
+        return float(np.abs(self.shares(kept) - self.goal).max())
 
 
 def allocate(
@@ -46,9 +85,10 @@ def allocate(
     losses: Sequence[Vector],
     repeats: Sequence[int],
     *,
-    parameters: float,
-    macs: float,
+    parameters: float | None,
+    macs: float | None,
     multiple: int,
+    channels: float | None = None,
 ) -> Allocation:
     """Choose kept counts for all groups.
 
@@ -56,45 +96,41 @@ def allocate(
         capacity: the cost equations.
         losses: for each group, what is lost when k of its n classes stay, k from 0 to n, shape [n + 1].
         repeats: channels of one class in its producer, for each group.
-        parameters: share of the parameters to keep.
-        macs: share of the MACs to keep.
-        multiple: channel counts to prefer; halved until both targets are met.
+        parameters: share of the parameters to keep, None for any.
+        macs: share of the MACs to keep, None for any.
+        multiple: channel counts to prefer; halved until all targets are met.
+        channels: share of the channels to keep, None for any.
 
     Returns:
         The allocation nearest to the targets, of the largest multiple that meets them.
     """
+    goals = (parameters, macs, channels)
+    rows = [row for row, goal in enumerate(goals) if goal is not None]
+    full = np.array([len(lost) - 1 for lost in losses], dtype=np.float64)
+    widths = np.array(repeats, dtype=np.float64)
+    scale = np.array([*capacity.totals(full), widths @ full])
+    budget = _Budget(capacity, widths, scale, rows, np.array([goals[row] for row in rows], dtype=np.float64))
     best: Allocation | None = None
     while True:
-        found = _allocate(capacity, losses, repeats, parameters, macs, multiple)
-        if best is None or found.missed(parameters, macs) < best.missed(parameters, macs):
+        found = _allocate(budget, losses, repeats, multiple)
+        if best is None or found.missed(*goals) < best.missed(*goals):
             best = found
-        if best.missed(parameters, macs) <= TOLERANCE or multiple == 1:
+        if best.missed(*goals) <= TOLERANCE or multiple == 1:
             return best
         multiple = multiple // 2
 
 
-def _allocate(
-    capacity: Capacity,
-    losses: Sequence[Vector],
-    repeats: Sequence[int],
-    parameters: float,
-    macs: float,
-    multiple: int,
-) -> Allocation:
+def _allocate(budget: _Budget, losses: Sequence[Vector], repeats: Sequence[int], multiple: int) -> Allocation:
     levels = [
         _levels(len(lost) - 1, max(1, multiple // np.gcd(multiple, times)))
         for lost, times in zip(losses, repeats, strict=True)
     ]
     left = [-lost[counts] for lost, counts in zip(losses, levels, strict=True)]
-    full = np.array([counts[0] for counts in levels], dtype=np.float64)
-    all_parameters, all_macs = capacity.totals(full)
-    goal = np.array([parameters, macs])
-    scale = np.array([all_parameters, all_macs])
-    position = _descend(capacity, levels, left, goal, scale)
-    position = _polish(capacity, levels, left, position, goal, scale)
+    position = _descend(budget, levels, left)
+    position = _polish(budget, levels, left, position)
     kept = _counts(levels, position)
-    shares = np.array(capacity.totals(kept)) / scale
-    return Allocation(kept.astype(int), float(shares[0]), float(shares[1]), multiple)
+    parameters, macs, channels = budget.all_shares(kept).tolist()
+    return Allocation(kept.astype(int), parameters, macs, multiple, channels)
 
 
 def _levels(size: int, step: int) -> list[int]:
@@ -106,25 +142,23 @@ def _counts(levels: Sequence[list[int]], position: Any) -> Vector:
     return np.array([counts[index] for counts, index in zip(levels, position, strict=True)], dtype=np.float64)
 
 
-def _descend(
-    capacity: Capacity, levels: Sequence[list[int]], left: Sequence[Vector], goal: Vector, scale: Vector
-) -> Any:
-    """Greedily take the cheapest step until no step stays above both targets."""
+def _descend(budget: _Budget, levels: Sequence[list[int]], left: Sequence[Vector]) -> Any:
+    """Greedily take the cheapest step until no step stays above all targets."""
     position = np.zeros(len(levels), dtype=int)
     last = np.array([len(counts) - 1 for counts in levels])
     while True:
         kept = _counts(levels, position)
-        share = np.array(capacity.totals(kept)) / scale
-        excess = np.maximum(share - goal, 0.0)
+        share = budget.shares(kept)
+        excess = np.maximum(share - budget.goal, 0.0)
         movable = position < last
         if not movable.any() or excess.max() <= TOLERANCE:
             return position
         following = np.minimum(position + 1, last)
         drop = kept - _counts(levels, following)
-        gain = np.stack([slope * drop for slope in capacity.slopes(kept)]) / scale[:, None]
+        gain = budget.slopes(kept) * drop
         worth = (excess / excess.sum()) @ gain
         loss = np.array([scores[a] - scores[b] for scores, a, b in zip(left, position, following, strict=True)])
-        fits = ((share[:, None] - gain) >= (goal - TOLERANCE)[:, None]).all(axis=0)
+        fits = ((share[:, None] - gain) >= (budget.goal - TOLERANCE)[:, None]).all(axis=0)
         movable &= fits & (worth > 0)
         if not movable.any():
             return position
@@ -132,13 +166,11 @@ def _descend(
         position[int(np.argmin(price))] += 1
 
 
-def _polish(
-    capacity: Capacity, levels: Sequence[list[int]], left: Sequence[Vector], position: Any, goal: Vector, scale: Vector
-) -> Any:
+def _polish(budget: _Budget, levels: Sequence[list[int]], left: Sequence[Vector], position: Any) -> Any:
     """Move one or two groups by one step while that brings the shares nearer to the targets, cheapest loss first."""
     last = np.array([len(counts) - 1 for counts in levels])
     for _ in range(4 * len(levels)):
-        missed = _missed(capacity, levels, position, goal, scale)
+        missed = budget.missed(_counts(levels, position))
         if missed <= TOLERANCE:
             return position
         moves = [
@@ -149,10 +181,10 @@ def _polish(
         ]
         if not moves:
             return position
-        candidates = _nearest_moves(capacity, levels, position, moves, goal, scale)
+        candidates = _nearest_moves(budget, levels, position, moves)
         best: tuple[float, float, Any] | None = None
         for changed in candidates:
-            distance = _missed(capacity, levels, changed, goal, scale)
+            distance = budget.missed(_counts(levels, changed))
             loss = -sum(float(scores[index]) for scores, index in zip(left, changed, strict=True))
             key = (max(distance, TOLERANCE), loss, changed)
             if distance < missed and (best is None or key[:2] < best[:2]):
@@ -164,22 +196,18 @@ def _polish(
 
 
 def _nearest_moves(
-    capacity: Capacity,
-    levels: Sequence[list[int]],
-    position: Any,
-    moves: list[tuple[int, int]],
-    goal: Vector,
-    scale: Vector,
+    budget: _Budget, levels: Sequence[list[int]], position: Any, moves: list[tuple[int, int]]
 ) -> list[Any]:
     """The single and paired moves that to first order come nearest to the targets, up to 64 of them."""
     kept = _counts(levels, position)
-    share = np.array(capacity.totals(kept)) / scale
-    slopes = np.stack(capacity.slopes(kept)) / scale[:, None]
+    share, slopes = budget.shares(kept), budget.slopes(kept)
     change = np.stack(
         [slopes[:, group] * (levels[group][position[group] + step] - kept[group]) for group, step in moves], axis=1
     )
-    change = np.concatenate([np.zeros((2, 1)), change], axis=1)
-    distance = np.abs(share[:, None, None] + change[:, :, None] + change[:, None, :] - goal[:, None, None]).max(axis=0)
+    change = np.concatenate([np.zeros((len(share), 1)), change], axis=1)
+    distance = np.abs(share[:, None, None] + change[:, :, None] + change[:, None, :] - budget.goal[:, None, None]).max(
+        axis=0
+    )
     found = []
     for flat in np.argsort(distance, axis=None, kind="stable")[:256]:
         first, second = np.unravel_index(flat, distance.shape)
@@ -194,8 +222,3 @@ def _nearest_moves(
         if len(found) == 64:
             break
     return found
-
-
-def _missed(capacity: Capacity, levels: Sequence[list[int]], position: Any, goal: Vector, scale: Vector) -> float:
-    share = np.array(capacity.totals(_counts(levels, position))) / scale
-    return float(np.abs(share - goal).max())
