@@ -16,13 +16,14 @@ _BINS = 16
 _DOWN = Window(3, 2, pads=1)
 
 
-def yolov8(seed: int, classes: int = 3, size: int = 32) -> onnx.ModelProto:
-    """Builds the detector with two levels, strides 4 and 8.
+def yolov8(seed: int, classes: int = 3, size: int = 32, strides: Sequence[int] = (4, 8)) -> onnx.ModelProto:
+    """Builds the detector.
 
     Args:
         seed: of the weights.
         classes: number of classes.
-        size: input height and width in pixels, a multiple of 8.
+        size: input height and width in pixels, a multiple of the last stride.
+        strides: input pixels per cell of each level, doubling, from 4 on.
 
     Returns:
         A model from `images` [1, 3, size, size] to `output0` [1, 4 + classes, cells]: centre x and y, width and height
@@ -30,10 +31,13 @@ def yolov8(seed: int, classes: int = 3, size: int = 32) -> onnx.ModelProto:
     """
     writer = LayerWriter(seed)
     x = conv_norm_act(writer, writer.input("images", (1, 3, size, size), power=1 / 3), 8, _DOWN, act="Silu")
-    fine = c2f_block(writer, conv_norm_act(writer, x, 16, _DOWN, act="Silu"), 16, count=1)
-    coarse = c2f_block(writer, conv_norm_act(writer, fine, 16, _DOWN, act="Silu"), 16, count=1)
-    fine = c2f_block(writer, writer.concat([fine, writer.upsample(coarse)]), 16, count=1, shortcut=False)
-    levels = (fine, coarse)
+    levels: list[Value] = []
+    for stride in (2**power for power in range(2, strides[-1].bit_length())):
+        x = c2f_block(writer, conv_norm_act(writer, x, 16, _DOWN, act="Silu"), 16, count=1)
+        levels += [x] if stride in strides else []
+    for finer in reversed(range(len(levels) - 1)):
+        joined = writer.concat([levels[finer], writer.upsample(levels[finer + 1])])
+        levels[finer] = c2f_block(writer, joined, 16, count=1, shortcut=False)
     rows = writer.concat([_head(writer, x, classes) for x in levels], axis=2)
     box, scores = writer.split(rows, (4 * _BINS, classes))
     decoded = _decode(writer, _expected_distance(writer, box), levels, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -13,10 +14,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from tests import oracles
 from tests.runtime.ncnn.running import needs_ncnn
 from yocc.compiler.graph import load
 from yocc.models.profile import find_profile
 from yocc.models.yolov5 import build_yolov5
+from yocc.models.yolov8 import yolov8
 from yocc.runtime.detection import SHOWING
 from yocc.runtime.letterbox import read_picture
 from yocc.runtime.metrics import detections
@@ -103,6 +106,23 @@ def test_python_example_runs_on_every_layout(kind: str, tmp_path: Path) -> None:
     assert list(_printed(tmp_path, tmp_path / "a.png")) == [str(tmp_path / "a.png")]
 
 
+@needs_ncnn
+@pytest.mark.parametrize("head", ["raw", "decoded"])
+def test_python_example_decodes_distances(head: str, tmp_path: Path) -> None:
+    model = yolov8(0, 3, 64, (8, 16, 32))
+    _built(model, tmp_path, head)
+    spec = importlib.util.spec_from_file_location("detect", tmp_path / "detect.py")
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    array = np.random.default_rng(0).random((3, 64, 64), dtype=np.float32)
+    boxes, scores = program.candidates(program.run(program.load(), array))
+    wanted = oracles.run(model, {"images": array[None]})["output0"][0].T
+    np.testing.assert_allclose(boxes, wanted[:, :4], rtol=0, atol=1e-2)
+    np.testing.assert_allclose(scores, wanted[:, 4:], rtol=0, atol=1e-4)
+
+
 def test_header_and_json_say_the_same(tmp_path: Path) -> None:
     _built(build_yolov5("n", size=64), tmp_path, "raw")
     facts, header = json.loads((tmp_path / "decode.json").read_text()), (tmp_path / "decode.h").read_text()
@@ -117,10 +137,12 @@ def test_header_and_json_say_the_same(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 def test_header_is_sound_cpp(tmp_path: Path) -> None:
     """In full the program needs ncnn's headers, which its wheel does not bring."""
-    for head in ("raw", "decoded"):
-        folder = tmp_path / head
+    distances = yolov8(0, 3, 64, (8, 16, 32))
+    cases = [("raw", build_yolov5("n", size=64)), ("decoded", build_yolov5("n", size=64)), ("raw", distances)]
+    for number, (head, model) in enumerate(cases):
+        folder = tmp_path / str(number)
         folder.mkdir()
-        _built(build_yolov5("n", size=64), folder, head)
+        _built(model, folder, head)
         (folder / "all.cpp").write_text('#include "decode.h"\n')
         flags = ["-std=c++11", "-Wall", "-Werror", "-Wno-unused", "-fsyntax-only"]
         subprocess.run(["g++", *flags, folder / "all.cpp"], check=True, capture_output=True)

@@ -14,6 +14,7 @@ from tests.samples import tiny_model
 from yocc.compiler.graph import load
 from yocc.errors import BackendError, OptionError
 from yocc.models.yolov5 import build_yolov5
+from yocc.models.yolov8 import yolov8
 from yocc.runtime.backend import Session
 from yocc.runtime.ncnn.backend import NcnnBackend
 
@@ -34,6 +35,37 @@ def test_raw_heads_decode_to_the_outputs_of_the_graph() -> None:
     found = ncnn_outputs(model, _picture(64, 64), head="raw")["output0"]
     np.testing.assert_allclose(found[..., :4], wanted[..., :4], rtol=0, atol=0.01)
     np.testing.assert_allclose(found[..., 4:], wanted[..., 4:], rtol=0, atol=1e-4)
+
+
+@needs_ncnn
+@pytest.mark.parametrize("classes", [3, 64], ids=["few", "as_many_as_bins"])
+def test_raw_heads_of_distances_decode_to_the_outputs_of_the_graph(classes: int) -> None:
+    model = yolov8(0, classes, 64, (8, 16, 32))
+    wanted = oracles.run(model, _picture(64, 64))["output0"]
+    found = ncnn_outputs(model, _picture(64, 64), head="raw")["output0"]
+    assert found.shape == wanted.shape == (1, 4 + classes, 84)
+    np.testing.assert_allclose(found[:, :4], wanted[:, :4], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(found[:, 4:], wanted[:, 4:], rtol=0, atol=1e-5)
+
+
+@needs_ncnn
+def test_cut_heads_of_distances_take_pictures_of_other_sizes(tmp_path: Path) -> None:
+    wanted = oracles.run(yolov8(0, 3, 96, (8, 16, 32)), _picture(96, 96))["output0"]
+    with _session(yolov8(0, 3, 64, (8, 16, 32)), tmp_path, head="raw") as session:
+        assert session.outputs[0].shape == (1, 7, None)
+        found = session.run(_picture(96, 96))["output0"]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3)
+
+
+def test_other_distances_are_noticed() -> None:
+    model = yolov8(0, 3, 64, (8, 16, 32))
+    halves = [node for node in model.graph.node if node.op_type == "Div"]
+    assert halves
+    for node in halves:
+        node.op_type = "Mul"  # centres four times too far
+    backend = NcnnBackend()
+    rejects = backend.validate(load(model), backend.target({"head": "raw"}))
+    assert [reject.reason for reject in rejects] == ["its decoding is not YOLOv8's"]
 
 
 @needs_ncnn

@@ -179,8 +179,12 @@ def _describe(graph: Graph, made: _Made, network: Network) -> Description:
     if made.cut is None:
         return Description(inputs, outputs, half, _decoded_facts(graph, made.shapes))
     free = tuple(replace(port, shape=(1, port.shape[1], None, None)) for port in inputs)
-    rows = tuple(replace(port, blob="", shape=(1, None, port.shape[2])) for port in outputs)
-    return Description(free, rows, half, made.cut.decode)
+    columns = bool(made.cut.decode["reg_max"])
+    found = tuple(
+        replace(port, blob="", shape=(1, port.shape[1], None) if columns else (1, None, port.shape[2]))
+        for port in outputs
+    )
+    return Description(free, found, half, made.cut.decode)
 
 
 def _decoded_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, object] | None:

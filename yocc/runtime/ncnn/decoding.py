@@ -1,9 +1,10 @@
-"""Cutting a YOLOv5 at its detection convolutions, and what an application needs to decode them."""
+"""Cutting a detector at its detection convolutions, and what an application needs to decode them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from yocc.compiler.graph import Graph, clone, to_proto
 from yocc.compiler.shapes import Shapes
 from yocc.models.profile import ModelProfile, OutputLayout, find_profile
+from yocc.runtime.ncnn.distances import decode_columns, pair_heads
 from yocc.runtime.ncnn.lowering import Refusal
 from yocc.runtime.ncnn.splitting import sound_name
 
@@ -21,6 +23,10 @@ _PIXELS = 1e-2
 _PIXELS_OF_HALF = 8.0
 """The same where the graph decodes in float16, whose resolution near 1500 is a pixel, and rounds at each step."""
 _PAD_VALUE = 114
+_FAMILIES = MappingProxyType({OutputLayout.ROWS: "YOLOv5", OutputLayout.COLUMNS: "YOLOv8"})
+
+_Reading = tuple[list[str], dict[str, Any]]
+"""Tensors to cut at, and how to decode them."""
 
 
 @dataclass(frozen=True)
@@ -37,36 +43,72 @@ class Cut:
 
 
 def cut_heads(graph: Graph, shapes: Shapes) -> Cut:
-    """Cut a detector that decodes as YOLOv5 does.
+    """Cut a detector that decodes as YOLOv5 or YOLOv8 does.
 
-    The anchors are what the graph's own decoding makes of heads of zeros (`(2 * sigmoid(0))^2 * anchor = anchor`), and
-    the decoding is accepted when ours agrees with it on random heads.
+    YOLOv5's anchors are what the graph's own decoding makes of heads of zeros (`(2 * sigmoid(0))^2 * anchor = anchor`).
+    The decoding is accepted when ours agrees with the graph's on random heads.
 
     Raises:
         Refusal: it is no such detector.
     """
     profile = find_profile(graph)
-    if profile is None or profile.layout is not OutputLayout.ROWS:
-        raise Refusal("head=raw cuts detectors with YOLOv5's decoded output only", "Use head=decoded.")
-    names = sorted(profile.protected, key=lambda name: -int(np.prod(shapes.shapes[name])))
-    sizes = [shapes.shapes[name] for name in names]
+    if profile is None or profile.layout is OutputLayout.RAW_HEADS:
+        raise Refusal("head=raw cuts detectors with YOLOv5's or YOLOv8's decoded output only", "Use head=decoded.")
+    find = _anchored if profile.layout is OutputLayout.ROWS else _distances
+    for names, decode in find(graph, profile, {name: shapes.shapes[name] for name in profile.protected}):
+        if not _agrees(graph, profile.outputs[0], [(name, shapes.shapes[name]) for name in names], decode):
+            continue
+        network = clone(graph)
+        tensors = network.tensors()
+        network.outputs = [tensors[name] for name in names]
+        network.cleanup(remove_unused_graph_inputs=False, recurse_subgraphs=False)
+        return Cut(network, decode)
+    raise Refusal(f"its decoding is not {_FAMILIES[profile.layout]}'s", "Use head=decoded.")
+
+
+def decode_heads(outputs: Sequence[Array], decode: Mapping[str, Any]) -> Array:
+    """What the whole graph would give, from the cut network's outputs in the order of `head_blobs`."""
+    return decode_columns(outputs, decode) if decode["reg_max"] else decode_rows(outputs, decode)
+
+
+def head_blobs(decode: Mapping[str, Any]) -> list[str]:
+    """Names of the cut network's outputs, finest head first, boxes before scores."""
+    return [head[key] for head in decode["heads"] for key in ("blob", "scores") if key in head]
+
+
+def _anchored(graph: Graph, profile: ModelProfile, sizes: Mapping[str, tuple[int, ...]]) -> Iterator[_Reading]:
+    names = sorted(sizes, key=lambda name: -int(np.prod(sizes[name])))
     per_cell = len(profile.classes) + 5
-    if len(names) != len(profile.strides) or any(size[1] % per_cell for size in sizes):
+    if len(names) != len(profile.strides) or any(size[1] % per_cell for size in sizes.values()):
         raise Refusal("its last layers are not one for each stride", "Use head=decoded.")
+    shapes = [sizes[name] for name in names]
     own = _own_decoding(graph, names, profile.outputs[0])
-    anchors = _anchors(own([np.zeros(size, np.float32) for size in sizes]), sizes, per_cell)
-    decode = decode_facts(profile, "raw", _heads(profile, names, anchors))
+    anchors = _anchors(own([np.zeros(size, np.float32) for size in shapes]), shapes, per_cell)
+    yield names, decode_facts(profile, "raw", _heads(profile, names, anchors))
+
+
+def _distances(_: Graph, profile: ModelProfile, sizes: Mapping[str, tuple[int, ...]]) -> Iterator[_Reading]:
+    ways = pair_heads(sizes, profile.strides, len(profile.classes))
+    if not ways:
+        raise Refusal("its last layers are not boxes and scores for each stride", "Use head=decoded.")
+    for way in ways:
+        heads = [
+            {"blob": sound_name(boxes), "scores": sound_name(scores), "stride": stride}
+            for (boxes, scores), stride in zip(way, profile.strides, strict=True)
+        ]
+        bins = sizes[way[0][0]][1] // 4
+        yield [name for pair in way for name in pair], decode_facts(profile, "raw", heads, reg_max=bins)
+
+
+def _agrees(graph: Graph, output: str, heads: Sequence[tuple[str, tuple[int, ...]]], decode: Mapping[str, Any]) -> bool:
+    """Whether our decoding of random heads is the graph's own."""
+    names = [name for name, _ in heads]
     random = np.random.default_rng(0)
-    heads = [random.normal(0, 2, size).astype(np.float32) for size in sizes]
+    values = [random.normal(0, 2, size).astype(np.float32) for _, size in heads]
     half = any(np.dtype(graph.tensors()[name].dtype) == np.float16 for name in names)
-    difference = np.abs(own(heads) - decode_rows([head[0] for head in heads], decode)).max()
-    if difference > (_PIXELS_OF_HALF if half else _PIXELS):
-        raise Refusal("its decoding is not YOLOv5's", "Use head=decoded.")
-    network = clone(graph)
-    tensors = network.tensors()
-    network.outputs = [tensors[name] for name in names]
-    network.cleanup(remove_unused_graph_inputs=False, recurse_subgraphs=False)
-    return Cut(network, decode)
+    wanted, found = _own_decoding(graph, names, output)(values), decode_heads([value[0] for value in values], decode)
+    limit = _PIXELS_OF_HALF if half else _PIXELS
+    return wanted.shape == found.shape and bool(np.abs(wanted - found).max() <= limit)
 
 
 def decode_rows(heads: Sequence[Array], decode: Mapping[str, Any]) -> Array:
@@ -128,9 +170,19 @@ def _anchors(rows: Array, sizes: Sequence[tuple[int, ...]], per_cell: int) -> li
 
 
 def decode_facts(
-    profile: ModelProfile, layout: Literal["raw", "rows", "columns"], heads: Sequence[Mapping[str, Any]] = ()
+    profile: ModelProfile,
+    layout: Literal["raw", "rows", "columns"],
+    heads: Sequence[Mapping[str, Any]] = (),
+    reg_max: int = 0,
 ) -> dict[str, Any]:
-    """What `decode.json` holds: how to feed the network and read its outputs."""
+    """What `decode.json` holds: how to feed the network and read its outputs.
+
+    Args:
+        profile: of the detector.
+        layout: of the network's outputs.
+        heads: blobs, strides and, for YOLOv5, anchors of raw heads.
+        reg_max: bins of each distance of YOLOv8's raw heads, else 0.
+    """
     height, width = profile.size
     return {
         "family": profile.family,
@@ -139,6 +191,7 @@ def decode_facts(
         "letterbox": {"pad_value": _PAD_VALUE, "scale": profile.preprocess.scale, "multiple_of": max(profile.strides)},
         "output": sound_name(profile.outputs[0]),
         "heads": list(heads),
+        "reg_max": reg_max,
         "classes": list(profile.classes),
     }
 

@@ -10,7 +10,7 @@ import numpy as np
 from yocc.compiler.passes import Arrays
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backend import Session, TensorSpec
-from yocc.runtime.ncnn.decoding import decode_rows
+from yocc.runtime.ncnn.decoding import decode_heads, head_blobs
 from yocc.runtime.ncnn.description import Port, read_description
 from yocc.runtime.ncnn.format import Network, read_network
 from yocc.runtime.onnxruntime import cores
@@ -71,8 +71,8 @@ class NcnnSession(Session):
                 raise BackendError(f"ncnn does not take the input {port.name!r}.", "Compile the model again.")
         decode = self._description.decode
         if decode is not None and decode["heads"]:
-            heads = [self._extract(extractor, head["blob"]) for head in decode["heads"]]
-            return {self.outputs[0].name: decode_rows(heads, decode)}
+            heads = [self._extract(extractor, blob) for blob in head_blobs(decode)]
+            return {self.outputs[0].name: decode_heads(heads, decode)}
         return {port.name: self._output(extractor, port) for port in self._description.outputs}
 
     def close(self) -> None:

@@ -32,9 +32,9 @@ def write_examples(folder: Path, decode: Mapping[str, Any], *, half: bool) -> li
 def _header(decode: Mapping[str, Any], *, half: bool) -> str:
     """The content of `decode.json` as C++ constants."""
     heads = decode["heads"]
-    anchors = max((len(head["anchors"]) for head in heads), default=1)
+    anchors = max((len(head.get("anchors", ())) for head in heads), default=0)
     size, box = decode["input"], decode["letterbox"]
-    rows = [_head(head) for head in heads] or ['    {"", 0, 0, {}}']
+    rows = [_head(head) for head in heads] or ['    {"", "", 0, 0, {}}']
     lines = [
         "// Written by yocc; the same facts are in decode.json.",
         "#pragma once",
@@ -55,11 +55,13 @@ def _header(decode: Mapping[str, Any], *, half: bool) -> str:
         "struct Head",
         "{",
         "    const char* blob;",
+        "    const char* scores; // of YOLOv8, whose first blob is the bins",
         "    int stride;",
         "    int anchor_count;",
-        f"    float anchors[{anchors}][2]; // width and height in pixels",
+        f"    float anchors[{max(1, anchors)}][2]; // width and height in pixels",
         "};",
         "",
+        f"static const int REG_MAX = {decode['reg_max']}; // bins of a distance; 0 for YOLOv5",
         f"static const int HEAD_COUNT = {len(heads)};",
         "static const Head HEADS[] = {",
         ",\n".join(rows),
@@ -69,8 +71,10 @@ def _header(decode: Mapping[str, Any], *, half: bool) -> str:
 
 
 def _head(head: Mapping[str, Any]) -> str:
-    pairs = ", ".join("{" + ", ".join(f"{float(side)!r}f" for side in pair) + "}" for pair in head["anchors"])
-    return f"    {{{_text(head['blob'])}, {head['stride']}, {len(head['anchors'])}, {{{pairs}}}}}"
+    anchors = head.get("anchors", ())
+    pairs = ", ".join("{" + ", ".join(f"{float(side)!r}f" for side in pair) + "}" for pair in anchors)
+    blobs = f"{_text(head['blob'])}, {_text(head.get('scores', ''))}"
+    return f"    {{{blobs}, {head['stride']}, {len(anchors)}, {{{pairs}}}}}"
 
 
 def _text(text: str) -> str:
