@@ -15,10 +15,15 @@ from yocc.compiler.shapes import concrete_shapes
 from yocc.errors import InternalError, OptionError
 from yocc.passes.prune.atoms import WeightCut
 from yocc.passes.prune.criteria import criterion_named
+from yocc.passes.prune.filters import drop_filters, plan_filters
 from yocc.passes.prune.plan import BUDGETS, Goal, PrunePlan, plan_pruning
 from yocc.passes.prune.remove import remove_channels, split_shared
 from yocc.passes.prune.shortfall import shortfall
+from yocc.passes.prune.slices import MEASURES
+from yocc.passes.prune.zeroing import weight_masks, zero_figures, zero_weights
 
+GRANULARITIES = ("channels", "filter", "kernel", "unstructured")
+ZEROED = ("kernel", "unstructured")
 PROMISE = 0.01
 """How far parameters and MACs may be from the target without a warning, as a share of the original."""
 
@@ -32,6 +37,9 @@ class Prune(Pass):
         budget: of what: `parameters`, `macs`, `both` of them, or `channels`, of those that may go.
         criterion: what says how much a channel matters, a name of `yocc.passes.prune.criteria` or of another package's
             criterion. `auto`, `bn_gamma`, `l1`, `l2`, `fpgm` and `random` need no pictures, all others do.
+        granularity: `channels`, which go from every layer that reads them; `filter`, input channels of single layers;
+            `kernel`, whole k x k slices, and `unstructured`, single weights, which are set to zero: `ratio` is then the
+            share of the weights that can be. All but `channels` take the criteria `auto`, `l1`, `l2` and `random`.
         multiple: kept channel counts are multiples of this where that is reachable; the target's when None.
     """
 
@@ -41,6 +49,7 @@ class Prune(Pass):
     ratio: float = 0.4
     budget: Literal["both", "parameters", "macs", "channels"] = "both"
     criterion: str = "auto"
+    granularity: Literal["channels", "filter", "kernel", "unstructured"] = "channels"
     multiple: int | None = None
 
     def __post_init__(self) -> None:
@@ -51,6 +60,19 @@ class Prune(Pass):
         if self.budget not in BUDGETS:
             raise OptionError(f"There is no budget {self.budget!r}.", f"Use one of {', '.join(BUDGETS)}.")
         criterion_named(self.criterion)
+        if self.granularity not in GRANULARITIES:
+            raise OptionError(
+                f"There is no granularity {self.granularity!r}.", f"Use one of {', '.join(GRANULARITIES)}."
+            )
+        if self.granularity != "channels" and self.criterion not in MEASURES:
+            raise OptionError(
+                f"The criterion {self.criterion!r} judges whole channels, not the granularity {self.granularity!r}.",
+                f"Use one of {', '.join(MEASURES)}.",
+            )
+        if self.granularity in ZEROED and self.budget != "both":
+            raise OptionError(
+                f"Setting weights to zero changes no {self.budget}.", "Leave the budget out; ratio is that of weights."
+            )
         if self.multiple is not None and self.multiple < 1:
             raise OptionError(f"A channel multiple of {self.multiple} has no meaning.", "Use 1 or more.")
 
@@ -64,8 +86,12 @@ class Prune(Pass):
         Raises:
             PassError: nothing in the graph can be pruned, or the criterion does not apply to it.
         """
+        if self.granularity in ZEROED:
+            return self._zero(graph, ctx)
         multiple = self.multiple or ctx.target.channel_multiple
         split_shared(graph)
+        if self.granularity == "filter":
+            return self._drop_inputs(graph, ctx, multiple)
         plan = plan_pruning(
             graph, ctx, ratio=self.ratio, criterion=self.criterion, multiple=multiple, budget=self.budget
         )
@@ -82,6 +108,47 @@ class Prune(Pass):
             raise InternalError(
                 f"Pruning left {now.parameters} parameters, which is not the share {promised['parameters']}."
             )
+
+    def _drop_inputs(self, graph: Graph, ctx: PassContext, multiple: int) -> int:
+        goal = Goal.of(self.budget, self.ratio)
+        plan = plan_filters(graph, ctx, goal=goal, criterion=self.criterion, multiple=multiple)
+        left = plan.allocation
+        if left.missed(goal.parameters, goal.macs, goal.channels) > PROMISE:
+            ctx.note(
+                f"Asked to leave {1 - self.ratio:.0%}; the nearest reachable is {left.parameters:.1%} of the parameters"
+                f" and {left.macs:.1%} of the MACs: a layer reads at least one channel, and last layers stay whole.",
+                level="warning",
+            )
+        ctx.details[self.name] = {
+            "parameters": left.parameters,
+            "macs": left.macs,
+            "channels": left.channels,
+            "parameters_before": plan.parameters,
+            "macs_before": plan.macs,
+            "multiple": left.multiple,
+            "layers": {name: {"inputs": plan.inputs[name], "read": len(read)} for name, read in plan.read.items()},
+        }
+        return drop_filters(graph, ctx, plan)
+
+    def _zero(self, graph: Graph, ctx: PassContext) -> int:
+        kernels = self.granularity == "kernel"
+        masks = weight_masks(graph, ctx, share=self.ratio, criterion=self.criterion, kernels=kernels)
+        changed = zero_weights(graph, masks)
+        now = totals(layer_costs(graph, concrete_shapes(graph, ctx.input_shapes)))
+        figures = zero_figures(graph, masks)
+        ctx.details[self.name] = {
+            "parameters": 1.0,
+            "macs": 1.0,
+            "parameters_before": now.parameters,
+            "macs_before": now.macs,
+            **figures,
+        }
+        ctx.note(
+            f"{figures['zeros']:.0%} of the weights of {len(masks)} layers are zero; the target {ctx.target.name!r} "
+            "multiplies by them all the same: the model is no faster, and smaller only once its file is compressed.",
+            level="warning",
+        )
+        return changed
 
     def _tell(self, ctx: PassContext, plan: PrunePlan, multiple: int) -> None:
         for layer, reason in plan.channels.reasons.items():
