@@ -68,7 +68,7 @@ def _measure(name: str, out: Path, threads: int | None) -> None:
         parameters = report.after.parameters / report.before.parameters
         macs = report.after.macs / report.before.macs
         print(
-            f"| {name} | `{way}` | {parameters:.0%} | {macs:.0%} | {scores.map50_95:.3f} | {scores.map50:.3f} |",
+            f"| {name} | `{way}` | {100 * parameters:.0f} % | {100 * macs:.0f} % | {scores.map50_95:.3f} | {scores.map50:.3f} |",
             flush=True,
         )
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from yocc.compiler.graph import load
-from yocc.compiler.passes import Arrays, PassContext
+from yocc.compiler.passes import Arrays, Detection, PassContext
 from yocc.compiler.pipeline import Pipeline
 from yocc.models.street import CLASSES, SPLITS, draw_scene
 from yocc.models.train.network import YoloV5, to_graph
@@ -50,9 +50,14 @@ def doomed_channels(network: YoloV5, share: float, size: int) -> dict[str, Tenso
         if node.op == "Conv" and len(node.inputs) == 2
     }
     target = find_backend("onnxruntime").target({})
-    ctx = PassContext(target=target, feeds=_Scenes(graph.inputs[0].name, size), executor=reference_executor())
+    ctx = PassContext(
+        target=target,
+        feeds=_Scenes(graph.inputs[0].name, size),
+        executor=reference_executor(),
+        detection=Detection(len(CLASSES), objectness=True),
+    )
     graph, _ = Pipeline.parse("fp32,simplify,fuse").run(graph, ctx, [])
-    plan = plan_pruning(graph, ctx, ratio=share, criterion="reconstruction", multiple=target.channel_multiple)
+    plan = plan_pruning(graph, ctx, ratio=share, criterion="effect", multiple=target.channel_multiple)
     return {
         norms[cut.node]: torch.from_numpy(~plan.kept[cut.atoms])
         for cut in plan.channels.cuts
