@@ -65,12 +65,14 @@ def _measure(name: str, out: Path, threads: int | None) -> None:
                 threads=threads,
             )
             scores = against_labels(target, pictures, None, threads=threads)
-        parameters = report.after.parameters / report.before.parameters
-        macs = report.after.macs / report.before.macs
-        print(
-            f"| {name} | `{way}` | {100 * parameters:.0f} % | {100 * macs:.0f} % | {scores.map50_95:.3f} | {scores.map50:.3f} |",
-            flush=True,
-        )
+        left = [
+            f"{100 * after / before:.0f} %"
+            for after, before in (
+                (report.after.parameters, report.before.parameters),
+                (report.after.macs, report.before.macs),
+            )
+        ]
+        print(f"| {name} | `{way}` | {' | '.join(left)} | {scores.map50_95:.3f} | {scores.map50:.3f} |", flush=True)
 
 
 if __name__ == "__main__":
