@@ -29,8 +29,8 @@ def table(folder: Path) -> dict[str, list[str]]:
 
 def test_the_table_says_what_was_saved(table: dict[str, list[str]]) -> None:
     assert list(table) == ["parameters", "MACs", "file", "mAP50-95", "mAP50", "latency"]
-    assert table["parameters"][2] == "60%"
-    assert table["MACs"][2] == "60%"
+    for budget in ("parameters", "MACs"):
+        assert 59 <= int(table[budget][2].removesuffix("%")) <= 61
 
 
 def test_artifact_report_and_pictures_are_written(folder: Path, table: dict[str, list[str]]) -> None:
