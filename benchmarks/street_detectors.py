@@ -23,6 +23,7 @@ SIZE = 256
 CALIBRATION = 64
 WAYS: dict[str, dict[str, Any]] = {
     "--int8": {"int8": True},
+    "--int8, on pictures yocc draws": {"int8": True, "drawn": True},
     "--prune 0.4 --recover none": {"prune": 0.4, "recover": "none"},
     "--prune 0.4": {"prune": 0.4},
     "--prune 0.4 --int8": {"prune": 0.4, "int8": True},
@@ -51,7 +52,7 @@ def _measure(name: str, out: Path, threads: int | None) -> None:
     for way, settings in WAYS.items():
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "out"
-            calibration = out / "calibration" / "images"
+            calibration = None if settings.get("drawn") else out / "calibration" / "images"
             report = compile_model(
                 model,
                 prune=settings.get("prune"),
@@ -72,7 +73,15 @@ def _measure(name: str, out: Path, threads: int | None) -> None:
                 (report.after.macs, report.before.macs),
             )
         ]
-        print(f"| {name} | `{way}` | {' | '.join(left)} | {scores.map50_95:.3f} | {scores.map50:.3f} |", flush=True)
+        print(
+            f"| {name} | {_code(way)} | {' | '.join(left)} | {scores.map50_95:.3f} | {scores.map50:.3f} |", flush=True
+        )
+
+
+def _code(way: str) -> str:
+    """The options as code, what is said of them as it is."""
+    options, comma, said = way.partition(",")
+    return f"`{options}`{comma}{said}"
 
 
 if __name__ == "__main__":
