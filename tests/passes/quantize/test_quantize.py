@@ -82,7 +82,9 @@ def test_a_quantized_topology_stays_close(name: str, target: Target, observer: s
     graph, ctx = prepared(TOPOLOGIES[name](0), target)
     exact = to_proto(graph)
     quantized(graph, ctx, Quantize(observer=observer))  # type: ignore[arg-type]
-    assert signal_to_noise(exact, to_proto(graph), ctx.feeds) > 20  # type: ignore[arg-type]
+    # The divergence weighs how often values are, not how large: it cuts tails that squared errors would keep.
+    limit = 10 if observer == "entropy" else 20
+    assert signal_to_noise(exact, to_proto(graph), ctx.feeds) > limit  # type: ignore[arg-type]
 
 
 def test_sixteen_bits_are_much_closer_than_eight() -> None:
@@ -185,8 +187,8 @@ def test_without_pictures_it_is_refused() -> None:
 
 
 def test_an_unknown_observer_is_refused() -> None:
-    with pytest.raises(OptionError, match="no observer 'entropy'"):
-        Quantize(observer="entropy")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="no observer 'guess'"):
+        Quantize(observer="guess")  # type: ignore[arg-type]
 
 
 def test_a_model_without_layers_stays_float_with_a_warning() -> None:
