@@ -22,11 +22,11 @@ import pdoc.render
 import yocc
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("*.md", "docs/**/*.md", "benchmarks/*.md")
+PAGES = ("*.md", "docs/**/*.md", "benchmarks/*.md", "yocc/models/data/*.md")
 MODULES = ("yocc", "yocc.errors", "yocc.compiler", "yocc.passes", "yocc.runtime", "yocc.models", "yocc.driver",
            "yocc.gates", "yocc.cache", "!yocc.models.train")  # fmt: skip
 """Training needs torch, which is not needed to read about the rest."""
-_LINK = re.compile(r'(?<=href=")(?!\w+:|#)([^"#]+)')
+_LINK = re.compile(r'\b(href|src)="(?!\w+:|#)([^"#]+)')
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -38,6 +38,7 @@ body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; 
 pre, code {{ font-family: ui-monospace, monospace; font-size: 0.9em; }}
 pre {{ overflow-x: auto; padding: 0.75rem; border: 1px solid #8886; border-radius: 0.4rem; }}
 table {{ border-collapse: collapse; display: block; overflow-x: auto; }}
+img {{ max-width: 100%; }}
 td, th {{ border: 1px solid #8886; padding: 0.25rem 0.6rem; text-align: left; vertical-align: top; }}
 </style>
 <nav><a href="{root}index.html">yocc</a> · <a href="{root}api/yocc.html">Python interface</a></nav>
@@ -68,13 +69,15 @@ def _write_page(page: Path, site: Path) -> None:
     body = markdown2.markdown(text, extras=["tables", "fenced-code-blocks", "header-ids", "cuddled-lists"])
 
     def relinked(match: re.Match[str]) -> str:
-        linked = (page.parent / match[1]).resolve()
-        if linked.suffix != ".md":
+        kind, link = match.groups()
+        linked = (page.parent / link).resolve()
+        if linked.suffix == ".md":
+            link = Path(os.path.relpath(site / _place(linked), target.parent)).as_posix()
+        else:
             copy = site / linked.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(linked, copy)
-            return match[1]
-        return Path(os.path.relpath(site / _place(linked), target.parent)).as_posix()
+        return f'{kind}="{link}'
 
     heading = re.search(r"^# (.*)$", text, re.MULTILINE)
     target.write_text(
