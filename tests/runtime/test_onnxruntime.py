@@ -154,6 +154,14 @@ def test_nothing_is_printed_when_a_run_fails(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr() == ("", "")
 
 
+def test_threads_do_not_spin_between_runs(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(tiny_model(), path)
+    session = OnnxRuntimeSession(path)
+    options = session._session.get_session_options()
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+
+
 def test_cores_are_counted() -> None:
     assert cores() >= 1
 

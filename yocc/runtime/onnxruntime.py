@@ -188,6 +188,8 @@ class OnnxRuntimeSession(Session):
         options.log_severity_level = 4
         options.intra_op_num_threads = self._threads or cores()
         options.inter_op_num_threads = 1
+        # Threads that spin after a run take the cores from the session timed next.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if not self._optimize:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if profile is not None:
