@@ -11,18 +11,8 @@ import onnx_graphsurgeon as gs
 
 from yocc.runtime.ncnn.format import Data, Parameter
 from yocc.runtime.ncnn.lowering import Lowering, Refusal, Rule
+from yocc.runtime.ncnn.rules.permuting import permutation
 
-_PERMUTATIONS: Mapping[int, tuple[str, ...]] = MappingProxyType(
-    {
-        2: ("wh", "hw"),
-        3: ("whc", "hwc", "wch", "cwh", "hcw", "chw"),
-        4: tuple(
-            "whdc hwdc wdhc dwhc hdwc dhwc whcd hwcd wchd cwhd hcwd chwd "
-            "wdch dwch wcdh cwdh dcwh cdwh hdcw dhcw hcdw chdw dchw cdhw".split()
-        ),
-    }
-)
-"""ncnn's numbered orders: which axis of the input becomes the width, the height, ... of the output."""
 _PADDING = {"constant": 0, "edge": 1, "reflect": 2}
 
 
@@ -162,9 +152,7 @@ def _transpose(lowering: Lowering, node: gs.Node) -> None:
     if order == sorted(order):
         lowering.alias(node.outputs[0], node.inputs[0])
         return
-    letters = {2: "hw", 3: "chw", 4: "cdhw"}[len(source)]
-    wanted = "".join(letters[axis - 1] for axis in reversed(order[1:]))
-    kind = _PERMUTATIONS[len(source)].index(wanted)
+    kind = permutation([axis - 1 for axis in order[1:]])
     lowering.add("Permute", node.name, [lowering.blob(node.inputs[0])], [node.outputs[0].name], {0: kind})
 
 
