@@ -150,9 +150,12 @@ def test_compare_without_an_original_is_refused(model: Path) -> None:
 
 def test_bench_times_both(compiled: Path) -> None:
     content = json.loads(_run("bench", str(compiled), "--rounds", "3", "--threads", "1", "--json").stdout)
-    assert content["rounds"] == 3
-    assert content["candidate"]["median"] > 0
-    assert content["machine"]["processor"]
+    assert content["target"] == "onnxruntime"
+    assert content["onnxruntime"] is None
+    timing = content["same_runtime"]
+    assert timing["rounds"] == 3
+    assert timing["candidate"]["median"] > 0
+    assert timing["machine"]["processor"]
 
 
 def test_bench_shows_a_table(compiled: Path) -> None:

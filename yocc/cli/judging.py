@@ -127,7 +127,9 @@ def bench(
 ) -> None:
     """Time MODEL against the original.
 
-    Both run in alternation, so that what disturbs the machine disturbs both.
+    They run in alternation, so that what disturbs the machine disturbs both: MODEL in its target's runtime, the
+    original in the same, which tells what compression brought, and in onnxruntime, which tells what the target
+    brought as well.
 
     \b
     Examples:
@@ -135,10 +137,10 @@ def bench(
       yocc bench compressed.onnx --against model.onnx --threads 1 --rounds 50
     """
     from yocc.commands.judging import time_against
-    from yocc.commands.reading import timing_tables
+    from yocc.commands.reading import speed_tables
     from yocc.compiler.report import plain
 
-    timing = time_against(
+    speed = time_against(
         model,
         against,
         data=data,
@@ -148,6 +150,6 @@ def bench(
         progress=Bars(quiet=settings.quiet),
     )
     if settings.as_json:
-        show_json(plain(timing))
+        show_json(plain(speed))
         return
-    show_tables(timing_tables(timing))
+    show_tables(speed_tables(speed))

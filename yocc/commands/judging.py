@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from yocc.commands.opening import Anatomy, examine_model, find_model, original_of
+from yocc.commands.opening import ONNX_TARGET, Anatomy, examine_model, find_model, original_of
 from yocc.compiler.passes import Progress, silent
 from yocc.driver.inputs import input_specs
-from yocc.errors import OptionError
-from yocc.runtime.backend import Check
+from yocc.driver.measure import original_session
+from yocc.errors import OptionError, YoccError
+from yocc.runtime.backend import Check, Session
 from yocc.runtime.bench import Timing, compare_speed, random_feeds
 from yocc.runtime.feeds import Feeds, open_feeds
 from yocc.runtime.fidelity import FidelityFacts, measure_fidelity
@@ -68,6 +70,23 @@ def against_original(
         )
 
 
+@dataclass(frozen=True)
+class Speed:
+    """Times of a model against the original's.
+
+    Attributes:
+        target: whose runtime the model ran in.
+        same_runtime: against the original in that runtime: what compression brought. None where it does not run there.
+        onnxruntime: against the original in onnxruntime; None where that is the target's runtime.
+        remark: why a measurement is missing, or empty.
+    """
+
+    target: str
+    same_runtime: Timing | None
+    onnxruntime: Timing | None
+    remark: str = ""
+
+
 def time_against(
     model: Path,
     against: Path | None,
@@ -77,18 +96,35 @@ def time_against(
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     threads: int | None = None,
     progress: Progress = silent,
-) -> Timing:
-    """Time a model in its target's runtime against the one it was made from, a plain ONNX file in onnxruntime."""
+) -> Speed:
+    """Time a model in its target's runtime against the one it was made from.
+
+    A plain ONNX file as the original runs in onnxruntime and, built for the target as it is, in the target's runtime.
+    """
     compiled = find_model(model)
     original = original_of(compiled, against)
     anatomy = examine_model(original)
+    target = compiled.artifact.backend
     with ExitStack() as stack:
         first, second = (stack.enter_context(each.session(threads)) for each in (original, compiled))
         if data is not None:
             feeds = list(islice(_feeds(anatomy, data, _TIMED_SAMPLES), _TIMED_SAMPLES))
         else:
             feeds = random_feeds(first.inputs, {**anatomy.shapes, **(input_shapes or {})})
-        return compare_speed(first, second, feeds, rounds=rounds, threads=threads, progress=progress)
+
+        def timed(baseline: Session) -> Timing:
+            return compare_speed(baseline, second, feeds, rounds=rounds, threads=threads, progress=progress)
+
+        if original.artifact.backend == target:
+            return Speed(target, timed(first), None)
+        beside = timed(first) if original.artifact.backend == ONNX_TARGET else None
+        try:
+            backend = find_backend(target)
+            built = backend.target(compiled.artifact.options)
+            alike = stack.enter_context(original_session(original.artifact.model, backend, built, threads))
+            return Speed(target, timed(alike), beside)
+        except YoccError as error:
+            return Speed(target, None, beside, f"The original was not timed in {target}'s runtime. {error}")
 
 
 def check_model(model: Path) -> tuple[Check, ...]:

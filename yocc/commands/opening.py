@@ -15,7 +15,8 @@ from yocc.models.profile import ModelProfile, find_profile
 from yocc.runtime.backend import Artifact, Session
 from yocc.runtime.registry import find_backend
 
-_ONNX_TARGET = "onnxruntime"
+ONNX_TARGET = "onnxruntime"
+"""What runs plain ONNX files."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def find_model(path: Path) -> ModelOnDisk:
     if not path.is_dir():
         if not path.is_file():
             raise ModelError(f"There is no file {str(path)!r}.", "Check the path of the model.")
-        return ModelOnDisk(Artifact(_ONNX_TARGET, path.parent, path))
+        return ModelOnDisk(Artifact(ONNX_TARGET, path.parent, path))
     if written_files(path) is None:
         raise ModelError(f"{str(path)!r} is a folder yocc did not write.", "Name the .onnx file inside it.")
     report = json.loads((path / REPORT_FILE).read_text(encoding="utf-8"))

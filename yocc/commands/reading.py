@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from yocc.commands.inspection import Inspection
+from yocc.commands.judging import Speed
 from yocc.runtime.backend import Check
-from yocc.runtime.bench import Timing
+from yocc.runtime.bench import Latency, Timing
 from yocc.runtime.fidelity import FidelityFacts
 from yocc.runtime.metrics import DetectionScores
 
@@ -94,19 +95,33 @@ def score_tables(scores: DetectionScores) -> Iterator[Table]:
     yield "Classes", ["class", "#mAP50-95"], [[name, f"{value:.4f}"] for name, value in scores.per_class.items()]
 
 
-def timing_tables(timing: Timing) -> Iterator[Table]:
-    """Both latencies and their ratio."""
-    rows = [
-        [name, f"{latency.median:.2f}", f"{latency.quartiles[0]:.2f} to {latency.quartiles[1]:.2f}"]
-        for name, latency in (("original", timing.baseline), ("compiled", timing.candidate))
-    ]
-    machine = timing.machine
-    yield (
-        f"{timing.rounds} rounds on {machine.processor}, {machine.cores} cores",
-        ["", "#median ms", "#quartiles"],
-        rows,
-    )
-    yield "", ["", "#"], [["speedup", f"{timing.speedup:.2f}"], ["paired speedup", f"{timing.paired_speedup:.2f}"]]
+def speed_tables(speed: Speed) -> Iterator[Table]:
+    """The original's latencies in one or two runtimes beside those of what was compiled."""
+    timings = [(name, timing) for name, timing in _timings(speed) if timing is not None]
+    for runtime, timing in timings:
+        rows = [
+            [f"original in {runtime}", *_latency(timing.baseline), "", ""],
+            [
+                f"compiled in {speed.target}",
+                *_latency(timing.candidate),
+                f"{timing.speedup:.2f}",
+                f"{timing.paired_speedup:.2f}",
+            ],
+        ]
+        machine = timing.machine
+        title = f"{timing.rounds} rounds on {machine.processor}, {machine.cores} cores"
+        yield title, ["", "#median ms", "#quartiles", "#speedup", "#paired speedup"], rows
+    if speed.remark:
+        yield "", [speed.remark], []
+
+
+def _timings(speed: Speed) -> Iterator[tuple[str, Timing | None]]:
+    yield speed.target, speed.same_runtime
+    yield "onnxruntime", speed.onnxruntime
+
+
+def _latency(latency: Latency) -> list[str]:
+    return [f"{latency.median:.2f}", f"{latency.quartiles[0]:.2f} to {latency.quartiles[1]:.2f}"]
 
 
 def target_tables(targets: Sequence[Mapping[str, Any]]) -> Iterator[Table]:

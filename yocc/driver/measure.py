@@ -103,7 +103,7 @@ def judge(
     """
     with contextlib.ExitStack() as stack:
         try:
-            original = stack.enter_context(_original_session(source, backend, target, judging.threads))
+            original = stack.enter_context(original_session(source, backend, target, judging.threads))
         except BackendError as error:
             # Kernels of its own are loaded where such a model is deployed, not here.
             return Verdict(warnings=(f"Nothing was measured: the original does not run here. {error}",))
@@ -128,10 +128,20 @@ def judge(
 
 
 @contextlib.contextmanager
-def _original_session(
+def original_session(
     source: str | Path | bytes | onnx.ModelProto, backend: Backend, target: Target, threads: int | None
 ) -> Iterator[Session]:
-    """The original, built by the same backend; loaded anew because passes have changed the graph."""
+    """A model as it is, built by a backend into a folder that is gone afterwards.
+
+    Args:
+        source: the model; loaded anew because passes change graphs.
+        backend: builds and runs it.
+        target: what to build it for.
+        threads: threads to compute with, None for all cores.
+
+    Raises:
+        BackendError: the backend cannot take, build or run it.
+    """
     graph = load(source)
     rejects = backend.validate(graph, target)
     if rejects:
