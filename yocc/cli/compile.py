@@ -34,6 +34,8 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
 @click.option("--fp16/--no-fp16", default=False, help="Store and compute the rest in half precision.  [default: off]")
 @click.option("--recover", type=click.Choice(["none", "reconstruct"]),
               help="How to give a pruned model back what it lost [default: reconstruct with --calib].")  # fmt: skip
+@click.option("--budget", metavar="TIME",
+              help="Time for pruning and recovery together: 90s, 30m, 2h [default: what it takes].")  # fmt: skip
 @click.option(
     "--sparsity", type=click.Choice(["2:4"]), help="Set two of each four weights to zero, for sparse tensor cores."
 )
@@ -69,6 +71,7 @@ def compile_command(
     weights: str | None,
     fp16: bool,
     recover: Literal["none", "reconstruct"] | None,
+    budget: str | None,
     sparsity: Literal["2:4"] | None,
     pipeline: str | None,
     target: str,
@@ -121,6 +124,7 @@ def compile_command(
             "weights": None if "weights" in dropped else weights,
             "fp16": fp16 and "fp16" not in dropped,
             "recover": None if "recover" in dropped else recover,
+            "budget": budget,
             "sparsity": None if "sparsity" in dropped else sparsity,
             "pipeline": None if "pipeline" in dropped else pipeline,
             "target": target,

@@ -27,6 +27,7 @@ class Arguments(TypedDict):
     int8: bool
     fp16: bool
     recover: Literal["none", "reconstruct"] | None
+    budget: str | None
     sparsity: Literal["2:4"] | None
     weights: str | None
     pipeline: str | None

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import onnx
 
+from yocc.compiler.deadline import Deadline
 from yocc.compiler.graph import Graph
 from yocc.compiler.target import Target
 from yocc.errors import InternalError
@@ -110,6 +111,8 @@ class PassContext:
         detection: what the last layers' outputs mean in a detector; None in other networks.
         teacher: the network before pruning; None while nothing has been pruned.
         seed: seed of everything random.
+        deadline: when passes that can stop early should; `to_come` says who else needs time before.
+        to_come: names of the passes after the one that runs, in order.
         progress: shows long loops.
         notes: what the passes had to say.
         details: figures of each pass for the report, by pass name.
@@ -123,6 +126,8 @@ class PassContext:
     detection: Detection | None = None
     teacher: Teacher | None = None
     seed: int = 0
+    deadline: Deadline = field(default_factory=Deadline)
+    to_come: tuple[str, ...] = ()
     progress: Progress = silent
     notes: list[Note] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)

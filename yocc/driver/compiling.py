@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from yocc.compiler.account import layer_names, layer_reports, layer_states
+from yocc.compiler.deadline import Deadline, read_duration
 from yocc.compiler.finite import check_finite
 from yocc.compiler.graph import load
 from yocc.compiler.observers import verify
@@ -38,6 +40,7 @@ def compile_model(
     weights: str | None = None,
     fp16: bool = False,
     recover: Recovery | None = None,
+    budget: str | None = None,
     sparsity: Sparsity | None = None,
     pipeline: str | None = None,
     target: str = "onnxruntime",
@@ -69,6 +72,7 @@ def compile_model(
         recover: `reconstruct` chooses and refits channels so that the pruned network gives what the original gave,
             which needs pictures; `none` prunes by weights and leaves it at that. None reconstructs when pictures are
             given.
+        budget: time for pruning and recovery together, such as `90s`, `30m` or `2h`; None takes what it takes.
         sparsity: `2:4` sets the smaller two of each four weights along the input channels to zero, which sparse tensor
             cores skip.
         pipeline: the passes as text, instead of `prune`, `prune_budget`, `int8`, `weights`, `fp16`, `recover` and
@@ -99,6 +103,7 @@ def compile_model(
         InternalError: a pass broke an invariant.
     """
     bounds = parse_gates(gates)
+    seconds = math.inf if budget is None else read_duration(budget)
     require_measured(bounds, {"eval": evaluate is not None, "fidelity": fidelity, "bench": bench})
     if recover is None and prune is not None and calibration is not None:
         recover = "reconstruct"
@@ -127,6 +132,7 @@ def compile_model(
             input_shapes=subject.shapes,
             detection=None if subject.profile is None else subject.profile.detection,
             seed=seed,
+            deadline=Deadline(seconds),
             progress=progress,
         )
         graph, runs = steps.run(graph, ctx, [verify, *observers])
