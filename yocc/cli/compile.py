@@ -24,9 +24,10 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
 @click.command("compile")
 @click.argument("model", type=path_argument)
 @click.option("--prune", type=float, help="Share of parameters and of MACs to remove, such as 0.4.")
-@click.option("--prune-budget", type=click.Choice(["both", "parameters", "macs", "channels"]),
-              help="What --prune is a share of: parameters and MACs together, one of them, or the channels that may go "
-              "[default: both].")  # fmt: skip
+@click.option("--prune-target", metavar="WHAT=SHARE",
+              help="What is to be left instead, such as latency=0.7; also parameters, macs or channels.")  # fmt: skip
+@click.option("--latency-table", type=path_argument, metavar="FILE",
+              help="How long layers take, as `yocc latency` writes it [default: measured here].")  # fmt: skip
 @click.option("--int8/--no-int8", default=False, help="Quantize weights and activations to 8 bits.  [default: off]")
 @click.option("--weights", metavar="CODE:BITS",
               help="Weights in codes of 2 to 8 bits, packed: log2:4, apot:4, uniform:4; log2:0.2 chooses the bits of "
@@ -66,7 +67,8 @@ def compile_command(
     settings: Settings,
     model: Path,
     prune: float | None,
-    prune_budget: Literal["both", "parameters", "macs", "channels"] | None,
+    prune_target: str | None,
+    latency_table: Path | None,
     int8: bool,
     weights: str | None,
     fp16: bool,
@@ -114,12 +116,14 @@ def compile_command(
 
     announce_config(settings)
     require_writable((junit_file, page))
-    dropped = outvoted(("pipeline",), ("prune", "prune_budget", "int8", "weights", "fp16", "recover", "sparsity"))
+    short = ("prune", "prune_target", "int8", "weights", "fp16", "recover", "sparsity")
+    dropped = {*outvoted(("pipeline",), short), *outvoted(("prune",), ("prune_target",))}
     done = compile_or_restore(
         model,
         {
             "prune": None if "prune" in dropped else prune,
-            "prune_budget": None if "prune_budget" in dropped else prune_budget,
+            "prune_target": None if "prune_target" in dropped else prune_target,
+            "latency_table": latency_table,
             "int8": int8 and "int8" not in dropped,
             "weights": None if "weights" in dropped else weights,
             "fp16": fp16 and "fp16" not in dropped,

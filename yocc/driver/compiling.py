@@ -22,8 +22,9 @@ from yocc.driver.acceptance import require_accepted, require_passed, require_val
 from yocc.driver.accounting import calibration_facts, census, measurements, warnings_of
 from yocc.driver.measure import Judging, judge
 from yocc.driver.output import OutputFolder, output_path
-from yocc.driver.spec import Budget, Recovery, Sparsity, pipeline_spec
+from yocc.driver.spec import Recovery, Sparsity, pipeline_spec
 from yocc.driver.subject import Source, calibration_inputs, examine, model_facts
+from yocc.driver.timing import clock_for
 from yocc.errors import BackendUnavailable, OptionError
 from yocc.gates.gate import check_gates, parse_gates, require_detector, require_measured
 from yocc.page.render import render_page
@@ -35,7 +36,8 @@ def compile_model(
     source: Source,
     *,
     prune: float | None = None,
-    prune_budget: Budget | None = None,
+    prune_target: str | None = None,
+    latency_table: str | Path | None = None,
     int8: bool = False,
     weights: str | None = None,
     fp16: bool = False,
@@ -65,7 +67,8 @@ def compile_model(
     Args:
         source: an ONNX file, its bytes, or a model in memory.
         prune: share of the parameters and of the MACs to remove, between 0 and 0.95.
-        prune_budget: what `prune` is a share of instead: `parameters`, `macs`, or `channels`; None is `both` the first.
+        prune_target: what is to be left instead, such as `latency=0.7`; also `parameters`, `macs` or `channels`.
+        latency_table: how long layers take on the device, as `yocc latency` writes it; None measures here.
         int8: quantize weights and activations to 8 bits.
         weights: code of the weights, such as `log2:4`, or `log2:0.2` for a file of a fifth of its size.
         fp16: store and compute the rest in half precision.
@@ -75,7 +78,7 @@ def compile_model(
         budget: time for pruning and recovery together, such as `90s`, `30m` or `2h`; None takes what it takes.
         sparsity: `2:4` sets the smaller two of each four weights along the input channels to zero, which sparse tensor
             cores skip.
-        pipeline: the passes as text, instead of `prune`, `prune_budget`, `int8`, `weights`, `fp16`, `recover` and
+        pipeline: the passes as text, instead of `prune`, `prune_target`, `int8`, `weights`, `fp16`, `recover` and
             `sparsity`.
         target: name of the backend.
         options: target options, by name.
@@ -105,9 +108,11 @@ def compile_model(
     bounds = parse_gates(gates)
     seconds = math.inf if budget is None else read_duration(budget)
     require_measured(bounds, {"eval": evaluate is not None, "fidelity": fidelity, "bench": bench})
-    if recover is None and prune is not None and calibration is not None:
+    pruned = prune is not None or prune_target is not None
+    if recover is None and pruned and calibration is not None:
         recover = "reconstruct"
-    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity, weights, prune_budget))
+    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity, weights, prune_target))
+    clock = clock_for(target, latency_table, threads)
     backend = find_backend(target)
     wanted = backend.target(options or {})
     reason = backend.available()
@@ -128,6 +133,8 @@ def compile_model(
             target=wanted,
             feeds=None if inputs is None else inputs.calibration,
             executor=reference_executor(threads=threads, optimize=True),
+            profiler=clock.profiler,
+            latency=clock.table,
             protected=frozenset() if subject.profile is None else subject.profile.protected,
             input_shapes=subject.shapes,
             detection=None if subject.profile is None else subject.profile.detection,
