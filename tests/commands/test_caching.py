@@ -28,7 +28,9 @@ def _pictures(folder: Path) -> Path:
 
 def _arguments(**changes: Any) -> dict[str, Any]:
     values = {
-        "prune": 0.4, "int8": False, "fp16": False, "recover": None, "pipeline": None, "target": "onnxruntime",
+        "prune": 0.4, "int8": False, "fp16": False, "recover": None, "budget": None, "prune_target": None,
+        "latency_table": None, "pipeline": None,
+        "target": "onnxruntime",
         "options": {}, "calibration": None, "count": None, "input_shapes": {"x": (1, 3, 16, 16)}, "seed": 0,
         "evaluate": None, "labels": None, "fidelity": True, "bench": False, "threads": None, "gates": ("size_mb <= 1",),
     }  # fmt: skip
@@ -44,9 +46,9 @@ def test_same_compilation_has_the_same_key(model: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"prune": 0.41}, {"int8": True}, {"fp16": True}, {"recover": "none"}, {"pipeline": "simplify"},
-        {"target": "ncnn"}, {"options": {"a": "b"}}, {"count": 3}, {"input_shapes": {}}, {"seed": 1},
-        {"fidelity": False}, {"bench": True}, {"threads": 1}, {"gates": ()},
+        {"prune": 0.41}, {"int8": True}, {"fp16": True}, {"recover": "none"}, {"budget": "30m"},
+        {"pipeline": "simplify"}, {"target": "ncnn"}, {"options": {"a": "b"}}, {"count": 3}, {"input_shapes": {}},
+        {"seed": 1}, {"fidelity": False}, {"bench": True}, {"threads": 1}, {"gates": ()},
     ],
 )  # fmt: skip
 def test_every_option_counts(change: dict[str, Any], model: Path) -> None:

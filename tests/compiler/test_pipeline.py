@@ -309,3 +309,19 @@ def test_a_pass_that_leaves_contradicting_shapes_is_our_mistake_and_is_named() -
 def test_an_empty_pipeline_returns_the_graph() -> None:
     graph = load(conv_model())
     assert Pipeline(()).run(graph, _context()) == (graph, [])
+
+
+def test_each_pass_knows_which_come_after_it() -> None:
+    seen: list[tuple[str, ...]] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Looking(Pass):
+        name: ClassVar[str] = "looking"
+        summary: ClassVar[str] = "looks ahead"
+
+        def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
+            seen.append(ctx.to_come)
+            return 0
+
+    Pipeline((Looking(), Options(), Looking())).run(load(conv_model()), PassContext(Target("test")))
+    assert seen == [("options", "looking"), ()]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from yocc.compiler.pipeline import Pipeline
-from yocc.driver.spec import ROUND, pipeline_spec
+from yocc.driver.spec import ROUND, pipeline_spec, read_target
 from yocc.errors import OptionError
 from yocc.passes.prune import Prune
 
@@ -43,16 +43,23 @@ def test_recovery_goes_in_rounds_of_equal_shares_that_add_up(prune: float, round
 
 
 def test_a_budget_of_one_kind_is_an_option_of_prune() -> None:
-    spec = pipeline_spec(0.2, False, False, None, "reconstruct", prune_budget="macs")
+    spec = pipeline_spec(None, False, False, None, "reconstruct", prune_target="macs=0.8")
     assert spec == "fp32,simplify,fuse,prune{ratio=0.2,budget=macs,criterion=effect},recover"
-    assert pipeline_spec(0.4, False, False, None, prune_budget="both") == pipeline_spec(0.4, False, False, None)
+    spec = pipeline_spec(None, False, False, None, prune_target="latency=0.7")
+    assert spec == "fp32,simplify,prune{ratio=0.3,budget=latency},fuse"
 
 
-def test_a_budget_without_a_share_is_refused() -> None:
-    with pytest.raises(OptionError, match="budget needs a share"):
-        pipeline_spec(None, True, False, None, prune_budget="macs")
+@pytest.mark.parametrize("text", ["latency", "latency=", "latency=70%", "time=0.7", "macs=1", "macs=0", "macs=nan"])
+def test_a_target_that_cannot_be_meant_is_refused(text: str) -> None:
+    with pytest.raises(OptionError, match=r"such as latency=0\.7"):
+        read_target(text)
+
+
+def test_a_target_beside_a_share_or_a_pipeline_is_refused() -> None:
+    with pytest.raises(OptionError, match="one of them"):
+        pipeline_spec(0.4, True, False, None, prune_target="macs=0.8")
     with pytest.raises(OptionError, match="A pipeline says everything"):
-        pipeline_spec(None, False, False, "look", prune_budget="macs")
+        pipeline_spec(None, False, False, "look", prune_target="macs=0.8")
 
 
 def test_no_recovery_is_pruning_by_weights() -> None:

@@ -14,6 +14,7 @@ from yocc.cli.checking import check
 from yocc.cli.compile import compile_command
 from yocc.cli.demo import demo
 from yocc.cli.judging import bench, compare, evaluate, verify
+from yocc.cli.latency import latency
 from yocc.cli.looking import inspect, passes, report, targets
 from yocc.commands.terminal import INTERRUPTED_EXIT, Commands
 
@@ -51,6 +52,7 @@ COMMANDS = (
     evaluate,
     compare,
     bench,
+    latency,
     verify,
     build,
     demo,

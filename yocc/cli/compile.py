@@ -24,9 +24,10 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
 @click.command("compile")
 @click.argument("model", type=path_argument)
 @click.option("--prune", type=float, help="Share of parameters and of MACs to remove, such as 0.4.")
-@click.option("--prune-budget", type=click.Choice(["both", "parameters", "macs", "channels"]),
-              help="What --prune is a share of: parameters and MACs together, one of them, or the channels that may go "
-              "[default: both].")  # fmt: skip
+@click.option("--prune-target", metavar="WHAT=SHARE",
+              help="What is to be left instead, such as latency=0.7; also parameters, macs or channels.")  # fmt: skip
+@click.option("--latency-table", type=path_argument, metavar="FILE",
+              help="How long layers take, as `yocc latency` writes it [default: measured here].")  # fmt: skip
 @click.option("--int8/--no-int8", default=False, help="Quantize weights and activations to 8 bits.  [default: off]")
 @click.option("--weights", metavar="CODE:BITS",
               help="Weights in codes of 2 to 8 bits, packed: log2:4, apot:4, uniform:4; log2:0.2 chooses the bits of "
@@ -34,6 +35,8 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
 @click.option("--fp16/--no-fp16", default=False, help="Store and compute the rest in half precision.  [default: off]")
 @click.option("--recover", type=click.Choice(["none", "reconstruct"]),
               help="How to give a pruned model back what it lost [default: reconstruct with --calib].")  # fmt: skip
+@click.option("--budget", metavar="TIME",
+              help="Time for pruning and recovery together: 90s, 30m, 2h [default: what it takes].")  # fmt: skip
 @click.option(
     "--sparsity", type=click.Choice(["2:4"]), help="Set two of each four weights to zero, for sparse tensor cores."
 )
@@ -64,11 +67,13 @@ def compile_command(
     settings: Settings,
     model: Path,
     prune: float | None,
-    prune_budget: Literal["both", "parameters", "macs", "channels"] | None,
+    prune_target: str | None,
+    latency_table: Path | None,
     int8: bool,
     weights: str | None,
     fp16: bool,
     recover: Literal["none", "reconstruct"] | None,
+    budget: str | None,
     sparsity: Literal["2:4"] | None,
     pipeline: str | None,
     target: str,
@@ -111,16 +116,19 @@ def compile_command(
 
     announce_config(settings)
     require_writable((junit_file, page))
-    dropped = outvoted(("pipeline",), ("prune", "prune_budget", "int8", "weights", "fp16", "recover", "sparsity"))
+    short = ("prune", "prune_target", "int8", "weights", "fp16", "recover", "sparsity")
+    dropped = {*outvoted(("pipeline",), short), *outvoted(("prune",), ("prune_target",))}
     done = compile_or_restore(
         model,
         {
             "prune": None if "prune" in dropped else prune,
-            "prune_budget": None if "prune_budget" in dropped else prune_budget,
+            "prune_target": None if "prune_target" in dropped else prune_target,
+            "latency_table": latency_table,
             "int8": int8 and "int8" not in dropped,
             "weights": None if "weights" in dropped else weights,
             "fp16": fp16 and "fp16" not in dropped,
             "recover": None if "recover" in dropped else recover,
+            "budget": budget,
             "sparsity": None if "sparsity" in dropped else sparsity,
             "pipeline": None if "pipeline" in dropped else pipeline,
             "target": target,

@@ -70,6 +70,7 @@ def _contents(model: Path, arguments: Mapping[str, Any]) -> list[Any]:
     calibration, scored = arguments["calibration"], arguments["evaluate"]
     return [
         file_digests([model, *external_files(proto, folder or Path())]),
+        None if arguments["latency_table"] is None else file_digests([arguments["latency_table"]]),
         None if calibration is None else _pictures_digest(calibration),
         None if scored is None else _pictures_digest(scored),
         None if scored is None else list(_labels(arguments)),
@@ -102,7 +103,8 @@ def _machine(arguments: Mapping[str, Any]) -> list[Any]:
     from yocc.runtime.bench import describe_machine
 
     machine = describe_machine()
-    return [arguments["threads"] or machine.cores, machine.processor if arguments["bench"] else ""]
+    timed = arguments["bench"] or "latency" in f"{arguments['prune_target']} {arguments['pipeline']}"
+    return [arguments["threads"] or machine.cores, machine.processor if timed else ""]
 
 
 def _default_folder() -> Path:

@@ -23,10 +23,12 @@ class Arguments(TypedDict):
     """Arguments of `compile_model` that its result depends on."""
 
     prune: float | None
-    prune_budget: Literal["both", "parameters", "macs", "channels"] | None
+    prune_target: str | None
+    latency_table: Path | None
     int8: bool
     fp16: bool
     recover: Literal["none", "reconstruct"] | None
+    budget: str | None
     sparsity: Literal["2:4"] | None
     weights: str | None
     pipeline: str | None

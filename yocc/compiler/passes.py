@@ -10,13 +10,31 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import onnx
 
+from yocc.compiler.deadline import Deadline
 from yocc.compiler.graph import Graph
+from yocc.compiler.latency import LatencyTable
 from yocc.compiler.target import Target
 from yocc.errors import InternalError
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 Executor = Callable[[onnx.ModelProto], Callable[[Arrays], Arrays]]
 """Prepares a model and returns what runs it: feeds by input name in, all outputs by name out."""
+
+
+class Profiler(Protocol):
+    """Times models on the device they are compiled for.
+
+    Attributes:
+        device: what that is, for reports.
+        threads: threads it computes with.
+    """
+
+    device: str
+    threads: int
+
+    def __call__(self, model: onnx.ModelProto, inputs: Arrays) -> Mapping[str, float]:
+        """Milliseconds of one run by the names the runtime gives its kernels."""
+        ...
 
 
 class Feeds(Protocol):
@@ -105,11 +123,15 @@ class PassContext:
         target: what the backend wants.
         feeds: calibration inputs, or None when there are none.
         executor: runs models, for passes that measure; None when nothing may be run.
+        profiler: tells where the time of a model goes; None when times taken here say nothing of the device.
+        latency: how long layers take at several widths; None while nobody has measured it.
         protected: names of tensors whose channels and types must stay, beyond the graph's own inputs and outputs.
         input_shapes: a concrete shape for each graph input with symbolic dimensions, used for counting and analysis.
         detection: what the last layers' outputs mean in a detector; None in other networks.
         teacher: the network before pruning; None while nothing has been pruned.
         seed: seed of everything random.
+        deadline: when passes that can stop early should; `to_come` says who else needs time before.
+        to_come: names of the passes after the one that runs, in order.
         progress: shows long loops.
         notes: what the passes had to say.
         details: figures of each pass for the report, by pass name.
@@ -118,11 +140,15 @@ class PassContext:
     target: Target
     feeds: Feeds | None = None
     executor: Executor | None = None
+    profiler: Profiler | None = None
+    latency: LatencyTable | None = None
     protected: frozenset[str] = frozenset()
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     detection: Detection | None = None
     teacher: Teacher | None = None
     seed: int = 0
+    deadline: Deadline = field(default_factory=Deadline)
+    to_come: tuple[str, ...] = ()
     progress: Progress = silent
     notes: list[Note] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)

@@ -94,8 +94,9 @@ class Pipeline:
             InternalError: a pass left a graph whose shapes contradict each other.
         """
         runs = []
-        for step in self.passes:
+        for number, step in enumerate(self.passes, 1):
             ctx.enter(step.name)
+            ctx.to_come = tuple(later.name for later in self.passes[number:])
             opset = step.min_opset(ctx)
             if graph.opset < opset:
                 ctx.note(f"Raised the opset from {graph.opset} to {opset}, which {step.name} needs.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from yocc.compiler.account import layer_names, layer_reports, layer_states
+from yocc.compiler.deadline import Deadline, read_duration
 from yocc.compiler.finite import check_finite
 from yocc.compiler.graph import load
 from yocc.compiler.observers import verify
@@ -20,8 +22,9 @@ from yocc.driver.acceptance import require_accepted, require_passed, require_val
 from yocc.driver.accounting import calibration_facts, census, measurements, warnings_of
 from yocc.driver.measure import Judging, judge
 from yocc.driver.output import OutputFolder, output_path
-from yocc.driver.spec import Budget, Recovery, Sparsity, pipeline_spec
+from yocc.driver.spec import Recovery, Sparsity, pipeline_spec
 from yocc.driver.subject import Source, calibration_inputs, examine, model_facts
+from yocc.driver.timing import clock_for
 from yocc.errors import BackendUnavailable, OptionError
 from yocc.gates.gate import check_gates, parse_gates, require_detector, require_measured
 from yocc.page.render import render_page
@@ -33,11 +36,13 @@ def compile_model(
     source: Source,
     *,
     prune: float | None = None,
-    prune_budget: Budget | None = None,
+    prune_target: str | None = None,
+    latency_table: str | Path | None = None,
     int8: bool = False,
     weights: str | None = None,
     fp16: bool = False,
     recover: Recovery | None = None,
+    budget: str | None = None,
     sparsity: Sparsity | None = None,
     pipeline: str | None = None,
     target: str = "onnxruntime",
@@ -62,16 +67,18 @@ def compile_model(
     Args:
         source: an ONNX file, its bytes, or a model in memory.
         prune: share of the parameters and of the MACs to remove, between 0 and 0.95.
-        prune_budget: what `prune` is a share of instead: `parameters`, `macs`, or `channels`; None is `both` the first.
+        prune_target: what is to be left instead, such as `latency=0.7`; also `parameters`, `macs` or `channels`.
+        latency_table: how long layers take on the device, as `yocc latency` writes it; None measures here.
         int8: quantize weights and activations to 8 bits.
         weights: code of the weights, such as `log2:4`, or `log2:0.2` for a file of a fifth of its size.
         fp16: store and compute the rest in half precision.
         recover: `reconstruct` chooses and refits channels so that the pruned network gives what the original gave,
             which needs pictures; `none` prunes by weights and leaves it at that. None reconstructs when pictures are
             given.
+        budget: time for pruning and recovery together, such as `90s`, `30m` or `2h`; None takes what it takes.
         sparsity: `2:4` sets the smaller two of each four weights along the input channels to zero, which sparse tensor
             cores skip.
-        pipeline: the passes as text, instead of `prune`, `prune_budget`, `int8`, `weights`, `fp16`, `recover` and
+        pipeline: the passes as text, instead of `prune`, `prune_target`, `int8`, `weights`, `fp16`, `recover` and
             `sparsity`.
         target: name of the backend.
         options: target options, by name.
@@ -99,10 +106,13 @@ def compile_model(
         InternalError: a pass broke an invariant.
     """
     bounds = parse_gates(gates)
+    seconds = math.inf if budget is None else read_duration(budget)
     require_measured(bounds, {"eval": evaluate is not None, "fidelity": fidelity, "bench": bench})
-    if recover is None and prune is not None and calibration is not None:
+    pruned = prune is not None or prune_target is not None
+    if recover is None and pruned and calibration is not None:
         recover = "reconstruct"
-    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity, weights, prune_budget))
+    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity, weights, prune_target))
+    clock = clock_for(target, latency_table, threads)
     backend = find_backend(target)
     wanted = backend.target(options or {})
     reason = backend.available()
@@ -123,10 +133,13 @@ def compile_model(
             target=wanted,
             feeds=None if inputs is None else inputs.calibration,
             executor=reference_executor(threads=threads, optimize=True),
+            profiler=clock.profiler,
+            latency=clock.table,
             protected=frozenset() if subject.profile is None else subject.profile.protected,
             input_shapes=subject.shapes,
             detection=None if subject.profile is None else subject.profile.detection,
             seed=seed,
+            deadline=Deadline(seconds),
             progress=progress,
         )
         graph, runs = steps.run(graph, ctx, [verify, *observers])

@@ -10,7 +10,7 @@ from yocc.passes.encode import encode_spec
 
 Recovery = Literal["none", "reconstruct"]
 Sparsity = Literal["2:4"]
-Budget = Literal["both", "parameters", "macs", "channels"]
+BUDGETS = ("parameters", "macs", "channels", "latency")
 MOST_PRUNED = 0.95
 ROUND = 0.25
 """Share removed at most before what is left is refitted: what matters changes as the network shrinks."""
@@ -24,7 +24,7 @@ def pipeline_spec(
     recover: Recovery | None = None,
     sparsity: Sparsity | None = None,
     weights: str | None = None,
-    prune_budget: Budget | None = None,
+    prune_target: str | None = None,
 ) -> str:
     """The pipeline that options stand for.
 
@@ -34,22 +34,27 @@ def pipeline_spec(
     Raises:
         OptionError: a ratio that cannot be meant, recovery without pruning, or both a pipeline and its short forms.
     """
+    if prune is not None and prune_target is not None:
+        raise OptionError(
+            "--prune says how much of parameters and MACs goes, --prune-target what is to be left.", "Give one of them."
+        )
+    budget = ""
     if prune is not None and not 0 < prune < MOST_PRUNED:
         raise OptionError(
             f"Cannot prune a share of {prune:g}.", f"Use a share above 0 and below {MOST_PRUNED:g}, such as 0.4."
         )
+    if prune_target is not None and pipeline is None:
+        kind, prune = read_target(prune_target)
+        budget = f",budget={kind}"
     if pipeline is not None:
-        if prune is not None or prune_budget or int8 or weights or fp16 or recover or sparsity:
+        if prune is not None or prune_target or int8 or weights or fp16 or recover or sparsity:
             raise OptionError(
                 "A pipeline says everything.",
-                "Give either --pipeline or --prune, --prune-budget, --int8, --weights, --fp16, --recover, --sparsity.",
+                "Give either --pipeline or --prune, --prune-target, --int8, --weights, --fp16, --recover, --sparsity.",
             )
         return pipeline
     if recover == "reconstruct" and prune is None:
         raise OptionError("There is nothing to recover from.", "Give --prune as well, or leave --recover out.")
-    if prune_budget is not None and prune is None:
-        raise OptionError("A budget needs a share to remove.", "Give --prune as well, or leave --prune-budget out.")
-    budget = f",budget={prune_budget}" if prune_budget not in (None, "both") else ""
     steps = ["fp32", "simplify"]
     if recover == "reconstruct" and prune is not None:
         steps += ["fuse", *_rounds(prune, budget)]
@@ -70,6 +75,25 @@ def pipeline_spec(
     if fp16:
         steps.append("fp16")
     return ",".join(steps)
+
+
+def read_target(text: str) -> tuple[str, float]:
+    """What a target such as `latency=0.7` counts, and the share of it to remove.
+
+    Raises:
+        OptionError: it counts something else, or leaves a share that cannot be meant.
+    """
+    kind, _, share = text.partition("=")
+    try:
+        left = float(share)
+    except ValueError:
+        left = math.nan
+    if kind not in BUDGETS or not 1 - MOST_PRUNED < left < 1:
+        raise OptionError(
+            f"Cannot prune to {text!r}.",
+            f"Give what is to be left of one of {', '.join(BUDGETS)}, above {1 - MOST_PRUNED:g}, such as latency=0.7.",
+        )
+    return kind, round(1 - left, 6)
 
 
 def _rounds(prune: float, budget: str) -> list[str]:

@@ -16,10 +16,12 @@ from yocc.errors import InternalError, OptionError
 from yocc.passes.prune.atoms import WeightCut
 from yocc.passes.prune.criteria import criterion_named
 from yocc.passes.prune.filters import drop_filters, plan_filters
-from yocc.passes.prune.plan import BUDGETS, Goal, PrunePlan, plan_pruning
+from yocc.passes.prune.pacing import MEASURED, Paced, plan_for_latency
+from yocc.passes.prune.plan import BUDGETS, Goal, PrunePlan, Ranked, rank_channels
 from yocc.passes.prune.remove import remove_channels, split_shared
 from yocc.passes.prune.shortfall import shortfall
 from yocc.passes.prune.slices import MEASURES
+from yocc.passes.prune.timing import STEP
 from yocc.passes.prune.zeroing import weight_masks, zero_figures, zero_weights
 
 GRANULARITIES = ("channels", "filter", "kernel", "unstructured")
@@ -34,7 +36,8 @@ class Prune(Pass):
 
     Attributes:
         ratio: share to remove.
-        budget: of what: `parameters`, `macs`, `both` of them, or `channels`, of those that may go.
+        budget: of what: `parameters`, `macs`, `both` of them, `channels`, of those that may go, or `latency`: the time
+            of a run, measured where models run, and predicted from a table or from the MACs elsewhere.
         criterion: what says how much a channel matters, a name of `yocc.passes.prune.criteria` or of another package's
             criterion. `auto`, `bn_gamma`, `l1`, `l2`, `fpgm` and `random` need no pictures, all others do.
         granularity: `channels`, which go from every layer that reads them; `filter`, input channels of single layers;
@@ -47,7 +50,7 @@ class Prune(Pass):
     summary: ClassVar[str] = "remove channels until parameters and MACs both meet the target"
 
     ratio: float = 0.4
-    budget: Literal["both", "parameters", "macs", "channels"] = "both"
+    budget: Literal["both", "parameters", "macs", "channels", "latency"] = "both"
     criterion: str = "auto"
     granularity: Literal["channels", "filter", "kernel", "unstructured"] = "channels"
     multiple: int | None = None
@@ -68,6 +71,10 @@ class Prune(Pass):
             raise OptionError(
                 f"The criterion {self.criterion!r} judges whole channels, not the granularity {self.granularity!r}.",
                 f"Use one of {', '.join(MEASURES)}.",
+            )
+        if self.budget == "latency" and self.granularity != "channels":
+            raise OptionError(
+                f"Time is no budget for the granularity {self.granularity!r}.", "Use granularity=channels with it."
             )
         if self.granularity in ZEROED and self.budget != "both":
             raise OptionError(
@@ -92,11 +99,13 @@ class Prune(Pass):
         split_shared(graph)
         if self.granularity == "filter":
             return self._drop_inputs(graph, ctx, multiple)
-        plan = plan_pruning(
-            graph, ctx, ratio=self.ratio, criterion=self.criterion, multiple=multiple, budget=self.budget
-        )
-        self._tell(ctx, plan, multiple)
-        ctx.details[self.name] = _details(plan, ctx.details.get(self.name, {}).get("layers", {}))
+        before = ctx.details.get(self.name, {})
+        ranked, paced = rank_channels(graph, ctx, self.criterion), None
+        if self.budget == "latency":
+            paced = self._paced(graph, ctx, ranked, multiple, before.get("latency", {}))
+        plan = ranked.plan(Goal.of(self.budget, self.ratio), multiple) if paced is None else paced.plan
+        self._tell(ctx, plan, multiple, paced)
+        ctx.details[self.name] = _details(plan, before.get("layers", {}), paced)
         ctx.teacher = _teacher(graph, plan, ctx.teacher)
         return remove_channels(graph, plan.shapes, plan.channels, plan.kept)
 
@@ -150,7 +159,14 @@ class Prune(Pass):
         )
         return changed
 
-    def _tell(self, ctx: PassContext, plan: PrunePlan, multiple: int) -> None:
+    def _paced(self, graph: Graph, ctx: PassContext, ranked: Ranked, multiple: int, before: Mapping[str, Any]) -> Paced:
+        """Aim at what all rounds so far were to leave, from where the last one really arrived."""
+        goal = before.get("goal", 1.0) * (1 - self.ratio)
+        base = before.get("reached", 1.0)
+        # One register more than the target asks for, as the table has it: narrower widths are padded to it.
+        return plan_for_latency(graph, ctx, ranked, goal=goal, base=base, multiple=max(multiple, STEP))
+
+    def _tell(self, ctx: PassContext, plan: PrunePlan, multiple: int, paced: Paced | None) -> None:
         for layer, reason in plan.channels.reasons.items():
             ctx.note(f"Output channels stay: {reason.text}.", node=layer)
         if plan.allocation.multiple < multiple:
@@ -158,9 +174,29 @@ class Prune(Pass):
                 f"Channel counts are multiples of {plan.allocation.multiple}: "
                 f"the targets are not reachable in steps of {multiple}."
             )
+        if paced is not None:
+            _tell_time(ctx, paced)
+            return
         goal = Goal.of(self.budget, self.ratio)
         if plan.allocation.missed(goal.parameters, goal.macs, goal.channels) > PROMISE:
             ctx.note(shortfall(plan, self.budget, self.ratio), level="warning")
+
+
+def _tell_time(ctx: PassContext, paced: Paced) -> None:
+    measured = paced.measured is not None
+    if abs(paced.reached - paced.goal) > MEASURED:
+        ctx.note(
+            f"Asked to leave {paced.goal:.0%} of the time; the nearest reachable is {paced.reached:.1%}"
+            f"{'' if measured else ' by prediction'}: what takes the rest are layers and operators that stay.",
+            level="warning",
+        )
+    if measured:
+        ctx.note(f"{paced.reached:.1%} of the original's time, {paced.predicted:.1%} by the {paced.predictor}.")
+    else:
+        ctx.note(
+            f"{paced.reached:.1%} of the time by the {paced.predictor}; nothing was timed on the device.",
+            level="warning",
+        )
 
 
 def _teacher(graph: Graph, plan: PrunePlan, before: Teacher | None) -> Teacher:
@@ -180,7 +216,7 @@ def _layer(plan: PrunePlan, cut: WeightCut, before: Mapping[str, Any]) -> dict[s
     return {**figures, "saliency_kept": round(left * before.get("saliency_kept", 1.0), 4)}
 
 
-def _details(plan: PrunePlan, before: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _details(plan: PrunePlan, before: Mapping[str, Mapping[str, Any]], paced: Paced | None) -> dict[str, Any]:
     cuts = [cut for cut in plan.channels.cuts if cut.role == "out"]
     return {
         "parameters": plan.allocation.parameters,
@@ -191,4 +227,15 @@ def _details(plan: PrunePlan, before: Mapping[str, Mapping[str, Any]]) -> dict[s
         "multiple": plan.allocation.multiple,
         "layers": {cut.node: _layer(plan, cut, before.get(cut.node, {})) for cut in cuts},
         "left": {layer: reason.text for layer, reason in plan.channels.reasons.items()},
+        **({} if paced is None else {"latency": _time_details(paced)}),
+    }
+
+
+def _time_details(paced: Paced) -> dict[str, Any]:
+    return {
+        "goal": round(paced.goal, 4),
+        "reached": round(paced.reached, 4),
+        "predicted": round(paced.predicted, 4),
+        "measured": None if paced.measured is None else round(paced.measured, 4),
+        "predictor": paced.predictor,
     }

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from yocc.passes.prune.budget import Capacity
+from yocc.passes.prune.latency import Latency
 
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 TOLERANCE = 0.005
@@ -30,6 +31,7 @@ class Allocation:
         macs: share of the MACs that is left.
         multiple: the channel multiple it respects.
         channels: share of the channels of all groups that is left.
+        latency: share of the time that is left by prediction; None without one.
     """
 
     kept: Any
@@ -37,11 +39,23 @@ class Allocation:
     macs: float
     multiple: int
     channels: float = 1.0
+    latency: float | None = None
 
-    def missed(self, parameters: float | None, macs: float | None, channels: float | None = None) -> float:
+    def missed(
+        self,
+        parameters: float | None,
+        macs: float | None,
+        channels: float | None = None,
+        latency: float | None = None,
+    ) -> float:
         """The largest of the distances to the targets; None for what has no target."""
-        pairs = ((self.parameters, parameters), (self.macs, macs), (self.channels, channels))
-        return max(abs(found - wanted) for found, wanted in pairs if wanted is not None)
+        pairs = (
+            (self.parameters, parameters),
+            (self.macs, macs),
+            (self.channels, channels),
+            (self.latency, latency),
+        )
+        return max(abs(found - wanted) for found, wanted in pairs if found is not None and wanted is not None)
 
 
 @dataclass(frozen=True)
@@ -51,20 +65,22 @@ class _Budget:
     Attributes:
         capacity: the equations of parameters and MACs.
         widths: channels of each class of a group, shape [groups].
-        scale: parameters, MACs and channels of the original.
-        rows: which of the three have a target.
+        latency: predicts time; None where it has no target.
+        scale: parameters, MACs, channels and time of the original.
+        rows: which of the four have a target.
         goal: their targets, shape [rows].
     """
 
     capacity: Capacity
     widths: Vector
+    latency: Latency | None
     scale: Vector
     rows: list[int]
     goal: Vector
 
     def all_shares(self, kept: Vector) -> Vector:
-        """Parameters, MACs and channels."""
-        return np.array([*self.capacity.totals(kept), self.widths @ kept]) / self.scale
+        """Parameters, MACs, channels and time."""
+        return _amounts(self.capacity, self.widths, self.latency, kept) / self.scale
 
     def shares(self, kept: Vector) -> Vector:
         """Of what has a target."""
@@ -72,7 +88,9 @@ class _Budget:
 
     def slopes(self, kept: Vector) -> Vector:
         """What one more class of each group adds to the shares, shape [rows, groups]."""
-        slopes: Vector = np.stack([*self.capacity.slopes(kept), self.widths])[self.rows] / self.scale[self.rows, None]
+        time = np.zeros(len(kept)) if self.latency is None else self.latency.slopes(kept)
+        every = np.stack([*self.capacity.slopes(kept), self.widths, time])
+        slopes: Vector = every[self.rows] / self.scale[self.rows, None]
         return slopes
 
     def missed(self, kept: Vector) -> float:
@@ -89,6 +107,7 @@ def allocate(
     macs: float | None,
     multiple: int,
     channels: float | None = None,
+    latency: tuple[Latency, float] | None = None,
 ) -> Allocation:
     """Choose kept counts for all groups.
 
@@ -100,16 +119,18 @@ def allocate(
         macs: share of the MACs to keep, None for any.
         multiple: channel counts to prefer; halved until all targets are met.
         channels: share of the channels to keep, None for any.
+        latency: what predicts the time, and the share of it to keep; None for any.
 
     Returns:
         The allocation nearest to the targets, of the largest multiple that meets them.
     """
-    goals = (parameters, macs, channels)
+    predictor, share = latency or (None, None)
+    goals = (parameters, macs, channels, share)
     rows = [row for row, goal in enumerate(goals) if goal is not None]
     full = np.array([len(lost) - 1 for lost in losses], dtype=np.float64)
     widths = np.array(repeats, dtype=np.float64)
-    scale = np.array([*capacity.totals(full), widths @ full])
-    budget = _Budget(capacity, widths, scale, rows, np.array([goals[row] for row in rows], dtype=np.float64))
+    scale = _amounts(capacity, widths, predictor, full)
+    budget = _Budget(capacity, widths, predictor, scale, rows, np.array([goals[row] for row in rows], dtype=np.float64))
     best: Allocation | None = None
     while True:
         found = _allocate(budget, losses, repeats, multiple)
@@ -129,8 +150,13 @@ def _allocate(budget: _Budget, losses: Sequence[Vector], repeats: Sequence[int],
     position = _descend(budget, levels, left)
     position = _polish(budget, levels, left, position)
     kept = _counts(levels, position)
-    parameters, macs, channels = budget.all_shares(kept).tolist()
-    return Allocation(kept.astype(int), parameters, macs, multiple, channels)
+    parameters, macs, channels, time = budget.all_shares(kept).tolist()
+    latency = None if budget.latency is None else time
+    return Allocation(kept.astype(int), parameters, macs, multiple, channels, latency)
+
+
+def _amounts(capacity: Capacity, widths: Vector, latency: Latency | None, kept: Vector) -> Vector:
+    return np.array([*capacity.totals(kept), widths @ kept, 1.0 if latency is None else latency.total(kept)])
 
 
 def _levels(size: int, step: int) -> list[int]:

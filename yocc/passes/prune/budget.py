@@ -66,9 +66,7 @@ def capacity(graph: Graph, channels: ChannelMap, layers: list[LayerCost]) -> Cap
         channels: its channel map.
         layers: its costs at full width, from `layer_costs`.
     """
-    group_of = np.full(channels.classes, -1)
-    for index, group in enumerate(channels.groups):
-        group_of[group.classes] = index
+    group_of = groups_of_classes(channels)
     cuts = {(cut.node, cut.slot, cut.axis): cut for cut in channels.cuts}
     nodes = {node.name: node for node in graph.nodes}
     seen: set[str] = set()
@@ -93,7 +91,7 @@ def capacity(graph: Graph, channels: ChannelMap, layers: list[LayerCost]) -> Cap
             and cut.slot in (1, 2)
             and weight_of(node) is not node.inputs[cut.slot]
         ):
-            _add_counts(linear, cut.atoms, group_of)
+            add_counts(linear, cut.atoms, group_of)
     full = np.array([len(group.classes) for group in channels.groups], dtype=np.float64)
     unfixed = Capacity(out, out_fixed, into, into_fixed, parameters, macs, linear, 0.0)
     return Capacity(
@@ -114,7 +112,7 @@ def _row(
         counts, cut = np.zeros(groups), cuts.get((layer.node, slot, axis))
         fixed = float(shape[axis])
         if cut is not None:
-            _add_counts(counts, cut.atoms, group_of)
+            add_counts(counts, cut.atoms, group_of)
             fixed = float(np.count_nonzero(group_of[cut.atoms] < 0))
         sides.append((counts, fixed))
     pairs = shape[0] * shape[1]
@@ -122,7 +120,16 @@ def _row(
     return first, first_fixed, second, second_fixed, int(np.prod(shape)) / pairs, layer.macs / pairs
 
 
-def _add_counts(counts: Vector, atoms: Any, group_of: Any) -> None:
+def groups_of_classes(channels: ChannelMap) -> Any:
+    """The group of each class, -1 for those that stay, shape [classes]."""
+    group_of = np.full(channels.classes, -1)
+    for index, group in enumerate(channels.groups):
+        group_of[group.classes] = index
+    return group_of
+
+
+def add_counts(counts: Vector, atoms: Any, group_of: Any) -> None:
+    """Add to `counts`, shape [groups], how many of the channels one class of each group stands for."""
     groups = group_of[atoms]
     numbers, times = np.unique(groups[groups >= 0], return_counts=True)
     for number, repeat in zip(numbers, times, strict=True):

@@ -14,12 +14,13 @@ from yocc.compiler.passes import PassContext
 from yocc.compiler.shapes import Shapes, concrete_shapes
 from yocc.errors import PassError
 from yocc.passes.prune.allocate import Allocation, allocate
-from yocc.passes.prune.budget import capacity
+from yocc.passes.prune.budget import Capacity, capacity
 from yocc.passes.prune.channels import ChannelMap, map_channels
 from yocc.passes.prune.criteria import Subject, criterion_named
+from yocc.passes.prune.latency import Latency
 from yocc.passes.prune.ranking import Ranking
 
-BUDGETS = ("both", "parameters", "macs", "channels")
+BUDGETS = ("both", "parameters", "macs", "channels", "latency")
 """What a ratio may be a share of; both are parameters and MACs."""
 
 
@@ -55,11 +56,13 @@ class Goal:
         parameters: of the parameters.
         macs: of the MACs.
         channels: of the channels that may go.
+        latency: of the time of a run.
     """
 
-    parameters: float | None
-    macs: float | None
-    channels: float | None
+    parameters: float | None = None
+    macs: float | None = None
+    channels: float | None = None
+    latency: float | None = None
 
     @classmethod
     def of(cls, budget: str, ratio: float) -> Goal:
@@ -69,13 +72,56 @@ class Goal:
             left if budget in ("both", "parameters") else None,
             left if budget in ("both", "macs") else None,
             left if budget == "channels" else None,
+            left if budget == "latency" else None,
         )
 
 
-def plan_pruning(
-    graph: Graph, ctx: PassContext, *, ratio: float, criterion: str, multiple: int, budget: str = "both"
-) -> PrunePlan:
-    """Decide which channels to remove so that `ratio` of what the budget names goes.
+@dataclass(frozen=True)
+class Ranked:
+    """A graph whose channels are in order, for which plans can be made.
+
+    Attributes:
+        shapes: concrete shapes.
+        channels: the channel map.
+        layers: costs of each layer.
+        rankings: one for each group.
+        capacity: the cost equations.
+    """
+
+    shapes: Shapes
+    channels: ChannelMap
+    layers: Sequence[LayerCost]
+    rankings: Sequence[Ranking]
+    capacity: Capacity
+
+    def plan(self, goal: Goal, multiple: int, latency: Latency | None = None) -> PrunePlan:
+        """Choose how many channels go.
+
+        Args:
+            goal: shares to keep.
+            multiple: channel counts to prefer.
+            latency: predicts time; needed where the goal names it.
+        """
+        timed = None if latency is None or goal.latency is None else (latency, goal.latency)
+        allocation = allocate(
+            self.capacity,
+            [ranking.losses for ranking in self.rankings],
+            [group.repeats for group in self.channels.groups],
+            parameters=goal.parameters,
+            macs=goal.macs,
+            channels=goal.channels,
+            latency=timed,
+            multiple=multiple,
+        )
+        kept = np.ones(self.channels.classes, dtype=bool)
+        for ranking, count in zip(self.rankings, allocation.kept, strict=True):
+            kept[ranking.classes[count:]] = False
+        left = _saliency_left(self.channels, self.rankings, allocation)
+        return PrunePlan(self.shapes, self.channels, totals(self.layers), self.layers, allocation, kept, left)
+
+
+def rank_channels(graph: Graph, ctx: PassContext, criterion: str) -> Ranked:
+    """Put the channels of a graph in order.
 
     Raises:
         PassError: nothing in the graph can be pruned, or the criterion does not apply to it.
@@ -87,22 +133,19 @@ def plan_pruning(
     if not channels.groups:
         raise PassError("No channel of this model can be removed.", "See `yocc inspect` for the reason at each layer.")
     rankings = criterion_named(criterion).rank(Subject(graph, shapes, channels, ctx))
-    goal = Goal.of(budget, ratio)
-    allocation = allocate(
-        capacity(graph, channels, layers),
-        [ranking.losses for ranking in rankings],
-        [group.repeats for group in channels.groups],
-        parameters=goal.parameters,
-        macs=goal.macs,
-        channels=goal.channels,
-        multiple=multiple,
-    )
-    kept = np.ones(channels.classes, dtype=bool)
-    for ranking, count in zip(rankings, allocation.kept, strict=True):
-        kept[ranking.classes[count:]] = False
-    return PrunePlan(
-        shapes, channels, totals(layers), layers, allocation, kept, _saliency_left(channels, rankings, allocation)
-    )
+    return Ranked(shapes, channels, layers, rankings, capacity(graph, channels, layers))
+
+
+def plan_pruning(
+    graph: Graph, ctx: PassContext, *, ratio: float, criterion: str, multiple: int, budget: str = "both"
+) -> PrunePlan:
+    """Decide which channels to remove so that `ratio` of what the budget names goes; time takes a `Ranked`.
+
+    Raises:
+        PassError: nothing in the graph can be pruned, or the criterion does not apply to it.
+        CalibrationError: the criterion needs pictures and there are none.
+    """
+    return rank_channels(graph, ctx, criterion).plan(Goal.of(budget, ratio), multiple)
 
 
 def _saliency_left(channels: ChannelMap, rankings: Sequence[Ranking], allocation: Allocation) -> dict[str, float]:

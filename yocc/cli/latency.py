@@ -1,0 +1,44 @@
+"""`yocc latency`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from yocc.cli.options import common, path_argument, shape_option, threads_option
+from yocc.commands.terminal import Bars, Settings, show_json, show_tables
+
+
+@click.command()
+@click.argument("model", type=path_argument)
+@click.option("-o", "--output", type=path_argument, metavar="FILE", help="Write the table, for --latency-table.")
+@shape_option
+@threads_option
+@common
+@click.pass_obj
+def latency(
+    settings: Settings, model: Path, output: Path | None, input_shapes: dict[str, tuple[int, ...]], threads: int | None
+) -> None:
+    """Measure how long the layers of MODEL take at several widths.
+
+    In onnxruntime, on the machine this runs on. Pruning to a share of the time, --prune-target latency=0.7, does so by
+    itself; a table measured on a board and given to `yocc compile` as --latency-table does it for the board.
+
+    \b
+    Examples:
+      yocc latency model.onnx -o board.json
+      yocc latency model.onnx --threads 1
+    """
+    from yocc.commands.latencies import latency_tables, measure_latencies
+    from yocc.commands.publishing import require_writable
+    from yocc.compiler.latency import content_of, write_table
+
+    require_writable((output,))
+    table = measure_latencies(model, input_shapes, threads, Bars(quiet=settings.quiet))
+    if output is not None:
+        write_table(table, output)
+    if settings.as_json:
+        show_json(content_of(table))
+    elif not settings.quiet:
+        show_tables(latency_tables(table))
