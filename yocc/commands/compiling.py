@@ -26,7 +26,7 @@ class Arguments(TypedDict):
     prune_budget: Literal["both", "parameters", "macs", "channels"] | None
     int8: bool
     fp16: bool
-    recover: Literal["none", "reconstruct"] | None
+    recover: Literal["none", "reconstruct", "distill"] | None
     budget: str | None
     sparsity: Literal["2:4"] | None
     weights: str | None

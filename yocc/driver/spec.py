@@ -8,7 +8,7 @@ from typing import Literal
 from yocc.errors import OptionError
 from yocc.passes.encode import encode_spec
 
-Recovery = Literal["none", "reconstruct"]
+Recovery = Literal["none", "reconstruct", "distill"]
 Sparsity = Literal["2:4"]
 Budget = Literal["both", "parameters", "macs", "channels"]
 MOST_PRUNED = 0.95
@@ -45,14 +45,16 @@ def pipeline_spec(
                 "Give either --pipeline or --prune, --prune-budget, --int8, --weights, --fp16, --recover, --sparsity.",
             )
         return pipeline
-    if recover == "reconstruct" and prune is None:
+    if recover not in (None, "none") and prune is None:
         raise OptionError("There is nothing to recover from.", "Give --prune as well, or leave --recover out.")
     if prune_budget is not None and prune is None:
         raise OptionError("A budget needs a share to remove.", "Give --prune as well, or leave --prune-budget out.")
     budget = f",budget={prune_budget}" if prune_budget not in (None, "both") else ""
     steps = ["fp32", "simplify"]
-    if recover == "reconstruct" and prune is not None:
+    if recover in ("reconstruct", "distill") and prune is not None:
         steps += ["fuse", *_rounds(prune, budget)]
+        if recover == "distill":
+            steps.append("distill")
     elif prune is not None:
         steps += [f"prune{{ratio={prune!r}{budget}}}", "fuse"]
     else:
