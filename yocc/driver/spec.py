@@ -12,6 +12,8 @@ Recovery = Literal["none", "reconstruct", "distill"]
 Sparsity = Literal["2:4"]
 Budget = Literal["both", "parameters", "macs", "channels"]
 MOST_PRUNED = 0.95
+LEARNT = 500
+"""Batches on which a distilled network learns to live with its codes."""
 ROUND = 0.25
 """Share removed at most before what is left is refitted: what matters changes as the network shrinks."""
 
@@ -62,7 +64,7 @@ def pipeline_spec(
     if sparsity is not None:
         steps.append(f"sparsify{{pattern={sparsity}}}")
     if int8:
-        steps.append("quantize")
+        steps.append(f"quantize{{learn={LEARNT}}}" if recover == "distill" else "quantize")
     if weights is not None:
         if fp16:
             raise OptionError("Weights in codes are decoded to float32.", "Give either --weights or --fp16.")

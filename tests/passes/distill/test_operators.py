@@ -67,6 +67,8 @@ CASES: list[tuple[str, list[np.ndarray], dict[str, Any], tuple[int, ...]]] = [
     ("Mul", [weights(4, 1, 1)], {}, PICTURE),
     ("Neg", [], {}, PICTURE),
     ("PRelu", [weights(4, 1, 1)], {}, PICTURE),
+    ("QuantizeLinear", [np.float32(0.02), np.uint8(100)], {}, PICTURE),
+    ("QuantizeLinear", [np.abs(weights(4)) / 50 + 0.01, np.zeros(4, np.int8)], {"axis": 1}, PICTURE),
     ("ReduceMean", [ints(2, 3)], {"keepdims": 0}, PICTURE),
     ("ReduceMean", [], {}, PICTURE),
     ("Relu", [], {}, PICTURE),
@@ -111,7 +113,8 @@ def network_of(model: onnx.ModelProto) -> Network:
 
 
 def test_every_operator_is_tried_here() -> None:
-    assert {case[0] for case in CASES} == set(RULES)
+    # DequantizeLinear reads codes, which no float input is; it is tried behind QuantizeLinear.
+    assert {case[0] for case in CASES} == set(RULES) - {"DequantizeLinear"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{'-'.join(case[2])}-{len(case[1])}")
@@ -128,6 +131,36 @@ def test_operators_give_what_onnxruntime_gives(
     for name, wanted in run(model, {"x": values}).items():
         assert found[name].shape == wanted.shape
         np.testing.assert_allclose(found[name].numpy(), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [None, 1])
+def test_codes_are_decoded_and_rounding_passes_gradients_on(axis: int | None) -> None:
+    scale = np.float32(0.02) if axis is None else np.array([0.02, 0.05, 0.01, 0.04], np.float32)
+    zero_point = np.full(scale.shape, 100, np.uint8)
+    attributes = {} if axis is None else {"axis": axis}
+    constants = {"scale": scale, "zero_point": zero_point}
+    graph = helper.make_graph(
+        [
+            helper.make_node("QuantizeLinear", ["x", "scale", "zero_point"], ["codes"], name="code", **attributes),
+            helper.make_node("DequantizeLinear", ["codes", "scale", "zero_point"], ["y"], name="decode", **attributes),
+        ],
+        "pair",
+        [helper.make_tensor_value_info("x", 1, PICTURE)],
+        [helper.make_tensor_value_info("y", 1, PICTURE)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    values = RANDOM.normal(size=PICTURE).astype(np.float32)
+    picture = torch.from_numpy(values).requires_grad_()
+    found = network_of(model)({"x": picture})["y"]
+    np.testing.assert_allclose(found.detach().numpy(), run(model, {"x": values})["y"], atol=1e-6)
+    found.sum().backward()
+    assert picture.grad is not None
+    spread = scale if axis is None else scale.reshape(1, -1, 1, 1)
+    inside = (values > -100 * spread) & (values < 155 * spread)
+    clear = np.abs(values / spread + 100.5) > 1
+    clear &= np.abs(values / spread - 155.5) > 1
+    np.testing.assert_allclose(picture.grad.numpy()[clear], inside[clear], atol=1e-5)
 
 
 REFUSED = [

@@ -192,7 +192,9 @@ class _Run:
 
     def __init__(self, learner: Learner, fitted: Pictures, held_out: Pictures, recipe: Recipe, device: str) -> None:
         self._learner, self._fitted, self._held_out = learner, fitted, held_out
-        self._recipe, self._device = recipe, device
+        # Codes above 256 and products with scales need more digits than bfloat16 has.
+        half = recipe.half and not learner.student.is_quantized
+        self._recipe, self._device, self._half = recipe, device, half
         self._parameters = list(learner.student.parameters())
         self._averaged = [parameter.detach().clone() for parameter in self._parameters]
         self._best = [parameter.detach().clone() for parameter in self._parameters]
@@ -219,7 +221,7 @@ class _Run:
         batch = self._fitted.batch(recipe.batch, recipe.side, random).to(self._device)
         if batch.ndim == 4:
             batch = batch.contiguous(memory_format=torch.channels_last)
-        loss = self._learner.loss({self._fitted.name: batch}, recipe.features, recipe.half)
+        loss = self._learner.loss({self._fitted.name: batch}, recipe.features, self._half)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self._parameters, 10.0)
@@ -286,7 +288,7 @@ class _Run:
         with torch.no_grad():
             for place in range(len(self._held_out.samples)):
                 batch = {name: self._held_out.whole(place).to(self._device)}
-                losses.append(float(self._learner.loss(batch, 0.0, self._recipe.half)))
+                losses.append(float(self._learner.loss(batch, 0.0, self._half)))
         return float(np.mean(losses))
 
     def _put(self, values: Sequence[Tensor]) -> None:

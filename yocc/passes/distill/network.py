@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -15,6 +16,8 @@ from yocc.compiler.shapes import Shapes
 from yocc.errors import PassError
 from yocc.passes.distill.operators import SIZE_FREE, Rule, rule_for, silu
 
+Array = np.ndarray[Any, Any]
+_SMALLEST = 1e-8
 LEARNING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose weights are learnt, where they are constants."""
 
@@ -51,12 +54,15 @@ class Network(nn.Module):
         self.shapes = shapes
         self._steps = _steps(graph, self.outputs)
         self.size_free = all(_is_size_free(step.node) for step in self._steps)
+        self.is_quantized = any(step.node.op == "QuantizeLinear" for step in self._steps)
         self._constants: dict[str, str] = {}
         self._learnt: dict[str, str] = {}
+        units = _units(step.node for step in self._steps) if learning else {}
+        shared: dict[tuple[bytes, ...], str] = {}
         for step in self._steps:
-            for place, tensor in enumerate(step.node.inputs):
+            for tensor in step.node.inputs:
                 if isinstance(tensor, gs.Constant) and tensor.name not in self._constants:
-                    self._take(step.node, place, tensor, learning)
+                    self._take(tensor, units.get(tensor.name), _scale_group(step.node, tensor), shared)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The outputs by name, for inputs by name; any number of pictures."""
@@ -86,18 +92,26 @@ class Network(nn.Module):
             changed += 1
         return changed
 
-    def _take(self, node: gs.Node, place: int, tensor: gs.Constant, learning: bool) -> None:
+    def _take(
+        self,
+        tensor: gs.Constant,
+        unit: Array | None,
+        group: tuple[bytes, ...] | None,
+        shared: dict[tuple[bytes, ...], str],
+    ) -> None:
         values = np.array(tensor.values)
         name = f"constant_{len(self._constants)}"
         self._constants[tensor.name] = name
         floating = values.dtype.kind == "f"
         value = torch.from_numpy(values.astype(np.float32) if floating else values)
         self.register_buffer(name, value, persistent=False)
-        if not learning or not floating or node.op not in LEARNING or place == 0 or place > 2:
+        if unit is None or not floating:
             return
-        self._learnt[tensor.name] = f"change_{name}"
-        self.register_parameter(f"change_{name}", nn.Parameter(torch.zeros_like(value)))
-        self.register_buffer(f"unit_{name}", _unit(node, place, value), persistent=False)
+        change = f"change_{name}" if group is None else shared.setdefault(group, f"change_{name}")
+        self._learnt[tensor.name] = change
+        if change == f"change_{name}":
+            self.register_parameter(change, nn.Parameter(torch.zeros_like(value)))
+        self.register_buffer(f"unit_{name}", torch.from_numpy(np.asarray(unit, dtype=np.float32)), persistent=False)
 
     def _value(self, name: str) -> Tensor:
         own = self._constants[name]
@@ -107,20 +121,53 @@ class Network(nn.Module):
         return value + self.get_buffer(f"unit_{own}") * self.get_parameter(self._learnt[name])
 
 
-def _unit(node: gs.Node, place: int, value: Tensor) -> Tensor:
-    """Root mean square of each output channel's weights; for a bias, the norm of those weights."""
-    weight = value if place == 1 else torch.from_numpy(np.array(node.inputs[1].values, dtype=np.float32))
-    axis = 1 if node.op == "ConvTranspose" or (node.op == "MatMul") or not _rows_first(node) else 0
-    others = [other for other in range(weight.ndim) if other != axis]
-    squares = weight.square()
-    if place == 1:
-        return squares.mean(others, keepdim=True).sqrt().clamp_min(1e-8)
-    norms = squares.sum(others).sqrt().clamp_min(1e-8)
-    return norms if norms.numel() == value.numel() else norms.mean().expand_as(value).clone()
+def _units(nodes: Iterable[gs.Node]) -> dict[str, Array]:
+    """What is learnt, by name of the constant, and the unit of its change.
+
+    For a weight the root mean square of each output channel, for a bias the norm of that channel's weights, for the
+    scale of codes the scale.
+    """
+    units: dict[str, Array] = {}
+    for node in nodes:
+        if node.op == "QuantizeLinear" and isinstance(node.inputs[1], gs.Constant):
+            units[node.inputs[1].name] = np.abs(node.inputs[1].values)
+        weight = _weight(node)
+        if weight is None:
+            continue
+        squares = np.square(weight.values.astype(np.float64))
+        others = tuple(axis for axis in range(squares.ndim) if axis != _channel_axis(node))
+        units[weight.name] = np.maximum(np.sqrt(squares.mean(others, keepdims=True)), _SMALLEST)
+        bias = node.inputs[2] if len(node.inputs) > 2 else None
+        if isinstance(bias, gs.Constant):
+            norms = np.maximum(np.sqrt(squares.sum(others)), _SMALLEST)
+            fits = norms.size == bias.values.size
+            units[bias.name] = norms.reshape(bias.values.shape) if fits else np.full(bias.values.shape, norms.mean())
+    return units
 
 
-def _rows_first(node: gs.Node) -> bool:
-    return node.op == "Conv" or bool(node.attrs.get("transB", 0))
+def _weight(node: gs.Node) -> gs.Constant | None:
+    """A layer's weight, also where it is coded and decoded on the way."""
+    if node.op not in LEARNING or len(node.inputs) < 2:
+        return None
+    tensor = node.inputs[1]
+    for op in ("DequantizeLinear", "QuantizeLinear"):
+        if tensor.inputs and tensor.inputs[0].op == op:
+            tensor = tensor.inputs[0].inputs[0]
+    return tensor if isinstance(tensor, gs.Constant) and tensor.values.ndim > 1 else None
+
+
+def _channel_axis(node: gs.Node) -> int:
+    """The axis of output channels of a layer's weight."""
+    if node.op == "Conv" or (node.op == "Gemm" and node.attrs.get("transB", 0)):
+        return 0
+    return len(node.inputs[1].shape) - 1 if node.op == "MatMul" else 1
+
+
+def _scale_group(node: gs.Node, tensor: gs.Constant) -> tuple[bytes, ...] | None:
+    """What the scales of codes have in common that must stay the same, as those of a Concat's inputs."""
+    if node.op not in ("QuantizeLinear", "DequantizeLinear") or tensor is not node.inputs[1]:
+        return None
+    return tensor.values.tobytes(), node.inputs[2].values.tobytes()
 
 
 def _steps(graph: Graph, outputs: Sequence[str]) -> list[_Step]:

@@ -19,9 +19,9 @@ Rule = Callable[[gs.Node, Values, Shapes], "Tensor | tuple[Tensor, ...]"]
 
 SIZE_FREE = frozenset(
     {
-        "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "ConvTranspose", "Div", "Dropout", "Elu",
-        "Exp", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "MaxPool", "Mish", "Mul", "Neg", "PRelu", "Relu",
-        "Resize", "Sigmoid", "Softplus", "Split", "Sub", "Tanh", "Upsample",
+        "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "ConvTranspose", "DequantizeLinear",
+        "Div", "Dropout", "Elu", "Exp", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "MaxPool", "Mish", "Mul",
+        "Neg", "PRelu", "QuantizeLinear", "Relu", "Resize", "Sigmoid", "Softplus", "Split", "Sub", "Tanh", "Upsample",
     }
 )  # fmt: skip
 """Operators that take pictures of any size; Concat and Split only along the channels."""
@@ -238,6 +238,28 @@ def _prelu(values: Tensor, slope: Tensor) -> Tensor:
     return torch.where(values < 0, values * slope, values)
 
 
+def _spread(node: gs.Node, values: Tensor, rank: int) -> Tensor:
+    """Scales or zero points of channels along their axis."""
+    if values.ndim == 0 or rank == 0:
+        return values
+    axis = node.attrs.get("axis", 1) % rank
+    return values.reshape([-1 if place == axis else 1 for place in range(rank)])
+
+
+def _quantize(node: gs.Node, values: Values, _: Shapes) -> Tensor:
+    """Codes as floats; rounding counts as doing nothing when differentiated (Esser et al. 2020, arXiv 1902.08153)."""
+    bounds = torch.iinfo(values[2].dtype)
+    scale, zero_point = (_spread(node, part, values[0].ndim) for part in values[1:3])
+    exact = values[0] / scale
+    rounded = exact + (exact.round() - exact).detach()
+    return (rounded + zero_point.float()).clamp(bounds.min, bounds.max)
+
+
+def _dequantize(node: gs.Node, values: Values, _: Shapes) -> Tensor:
+    scale, zero_point = (_spread(node, part, values[0].ndim) for part in values[1:3])
+    return (values[0].float() - zero_point.float()) * scale
+
+
 def _hard_sigmoid(node: gs.Node, values: Values, _: Shapes) -> Tensor:
     return (node.attrs.get("alpha", 0.2) * values[0] + node.attrs.get("beta", 0.5)).clamp(0, 1)
 
@@ -251,6 +273,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "Concat": lambda node, values, _: torch.cat(tuple(values), node.attrs["axis"]),
         "Conv": _conv,
         "ConvTranspose": _conv_transpose,
+        "DequantizeLinear": _dequantize,
         "Div": _binary(torch.div),
         "Dropout": _unary(lambda value: value),
         "Elu": lambda node, values, _: F.elu(values[0], node.attrs.get("alpha", 1.0)),
@@ -268,6 +291,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "Mul": _binary(torch.mul),
         "Neg": _unary(torch.neg),
         "PRelu": _binary(_prelu),
+        "QuantizeLinear": _quantize,
         "ReduceMean": _mean,
         "Relu": _unary(F.relu),
         "Reshape": _reshape,
