@@ -12,12 +12,14 @@ from yocc.compiler import verify
 from yocc.compiler.graph import Graph, clone, load, refresh, to_proto
 from yocc.compiler.passes import Detection, PassContext
 from yocc.compiler.pipeline import Pipeline
+from yocc.compiler.shapes import concrete_shapes
 from yocc.compiler.target import Target
 from yocc.errors import OptionError
 from yocc.models.shipped import shipped_detector
 from yocc.models.street import SPLITS, draw_scene
 from yocc.models.yolov5 import build_yolov5
 from yocc.passes.fuse import Fuse
+from yocc.passes.heads import final_layers
 from yocc.passes.prune import Prune
 from yocc.passes.quantize import Quantize
 from yocc.runtime.tensorrt.backend import TensorRtBackend
@@ -68,7 +70,7 @@ def test_learning_through_the_rounding_brings_a_detector_nearer() -> None:
     ctx.detection = Detection(classes=8, objectness=True)
     original, _ = Pipeline.parse("fp32,simplify,fuse").run(original, ctx)
     errors = []
-    for learn in (0, 40):
+    for learn in (0, 60):
         graph = clone(original)
         Quantize(learn=learn).run(graph, ctx)
         refresh(graph)
@@ -77,30 +79,33 @@ def test_learning_through_the_rounding_brings_a_detector_nearer() -> None:
         differences = [np.abs(scores(run(after, scene)) - scores(run(before, scene))) for scene in drawn("test", 8)]
         errors.append(float(np.mean(differences)))
     figures = ctx.details["quantize"]["learned"]
-    assert figures["loss"] < 0.8 * figures["loss_before"]
+    assert figures["loss"] < 0.9 * figures["loss_before"]
     assert errors[1] < 1.1 * errors[0]
 
 
 @needs_torch
-def test_the_structure_is_the_same_and_shared_scales_stay_shared() -> None:
-    plain, ctx = prepared(whole_graph())
-    learned, other = prepared(whole_graph())
-    Quantize().run(plain, ctx)
-    Quantize(learn=5).run(learned, other)
-    for graph in (plain, learned):
-        refresh(graph)
-    assert [node.name for node in plain.nodes] == [node.name for node in learned.nodes]
-    assert plain.tensors().keys() == learned.tensors().keys()
-    moved = 0
-    for node, changed in zip(plain.nodes, learned.nodes, strict=True):
-        makers = [maker.op for tensor in node.inputs for maker in tensor.inputs]
-        if node.op != "Concat" or set(makers) != {"DequantizeLinear"}:
-            continue
-        scales, after = ([float(scale_of(tensor)) for tensor in each.inputs] for each in (node, changed))
-        moved += scales != after
-        for one, same in zip(scales, after, strict=True):
-            assert (one == scales[0]) == (same == after[0])
-    assert moved
+def test_scales_that_are_the_same_stay_the_same() -> None:
+    import torch
+
+    from yocc.passes.distill.network import Network
+
+    graph, ctx = prepared(whole_graph())
+    Quantize().run(graph, ctx)
+    refresh(graph)
+    network = Network(
+        graph, [node.outputs[0].name for node in final_layers(graph)], concrete_shapes(graph), learning=True
+    )
+    before = concatenated(graph)
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(0.1 * torch.rand(parameter.shape, generator=random))
+    network.store(graph)
+    after = concatenated(graph)
+    assert len(before) > 5
+    for scales, learnt in zip(before, after, strict=True):
+        assert scales != learnt
+        assert [scale == scales[0] for scale in scales] == [scale == learnt[0] for scale in learnt]
 
 
 @needs_torch
@@ -141,6 +146,15 @@ def test_learning_without_torch_is_refused_before_anything_runs(monkeypatch: pyt
 def scores(outputs: dict[str, np.ndarray]) -> np.ndarray:
     rows = outputs["output0"]
     return rows[..., 4:5] * rows[..., 5:]
+
+
+def concatenated(graph: Graph) -> list[list[float]]:
+    """Scales of the inputs of each Concat of codes."""
+    return [
+        [float(scale_of(tensor)) for tensor in node.inputs]
+        for node in graph.nodes
+        if node.op == "Concat" and all(t.inputs and t.inputs[0].op == "DequantizeLinear" for t in node.inputs)
+    ]
 
 
 def scale_of(tensor: gs.Tensor) -> np.ndarray:

@@ -30,7 +30,7 @@ class Recipe:
         side: pixels of the squares cut out of the pictures; 0 learns from whole ones.
         rate: relative change of a weight in a step, at its peak.
         features: weight of the layers' own outputs beside the network's.
-        warm_up: steps in which the rate rises.
+        warm_up: steps in which the rate rises, half of all at most.
         averaging: decay of the averaged weights.
         every: steps between looks at the pictures held out.
         patience: looks without a gain after which it ends.
@@ -52,7 +52,7 @@ class Recipe:
 
     def rate_at(self, done: float, step: int) -> float:
         """Linear warm-up, then half a cosine down to a hundredth; `done` is the share of the whole that is over."""
-        warm = min(1.0, (step + 1) / max(1, self.warm_up))
+        warm = min(1.0, (step + 1) / max(1, min(self.warm_up, self.steps // 2)))
         return self.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
 
