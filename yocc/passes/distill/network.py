@@ -88,7 +88,7 @@ class Network(nn.Module):
             if not self.get_parameter(self._learnt[tensor.name]).any():
                 continue
             value = self._value(tensor.name).detach().cpu().numpy()
-            tensor.values = np.ascontiguousarray(value, dtype=tensor.values.dtype)
+            tensor.values = value.astype(tensor.values.dtype)
             changed += 1
         return changed
 
