@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TRAINING = ROOT / "yocc" / "models" / "train"
+LEARNING = ROOT / "yocc" / "passes" / "distill"
 SOURCES = sorted((ROOT / "yocc").rglob("*.py"))
 FORBIDDEN = {
     "errors": {"compiler", "passes", "runtime", "models", "gates", "cache", "page", "driver", "commands", "cli"},
@@ -52,8 +53,8 @@ def test_imports_point_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_optional_packages_are_imported_within_functions(path: Path) -> None:
-    # Training is written in torch, and nothing outside imports it.
-    allowed = {"torch"} if TRAINING in path.parents else set()
+    # What is written in torch is imported by nothing outside, or within functions.
+    allowed = {"torch"} if TRAINING in path.parents or (path.parent == LEARNING and path.stem != "__init__") else set()
     wrong = {name for name, top in _imports(path.read_text()) if top and name.partition(".")[0] in OPTIONAL - allowed}
     assert not wrong
 
@@ -62,6 +63,12 @@ def test_optional_packages_are_imported_within_functions(path: Path) -> None:
 def test_training_is_imported_by_training_only(path: Path) -> None:
     wrong = {name for name, _ in _imports(path.read_text()) if name.startswith("yocc.models.train")}
     assert TRAINING in path.parents or not wrong
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_learns_in_torch_is_imported_within_functions(path: Path) -> None:
+    wrong = {name for name, top in _imports(path.read_text()) if top and name.startswith("yocc.passes.distill.")}
+    assert (path.parent == LEARNING and path.stem != "__init__") or not wrong
 
 
 def test_command_line_imports_nothing_heavy() -> None:

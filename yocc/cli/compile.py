@@ -33,8 +33,9 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
               help="Weights in codes of 2 to 8 bits, packed: log2:4, apot:4, uniform:4; log2:0.2 chooses the bits of "
               "each layer for a file of that share of its size.")  # fmt: skip
 @click.option("--fp16/--no-fp16", default=False, help="Store and compute the rest in half precision.  [default: off]")
-@click.option("--recover", type=click.Choice(["none", "reconstruct"]),
-              help="How to give a pruned model back what it lost [default: reconstruct with --calib].")  # fmt: skip
+@click.option("--recover", type=click.Choice(["none", "reconstruct", "distill"]),
+              help="How to give a pruned model back what it lost: refit layer by layer, or also train it for "
+              "minutes to hours (extra torch) [default: reconstruct with --calib].")  # fmt: skip
 @click.option("--budget", metavar="TIME",
               help="Time for pruning and recovery together: 90s, 30m, 2h [default: what it takes].")  # fmt: skip
 @click.option(
@@ -72,7 +73,7 @@ def compile_command(
     int8: bool,
     weights: str | None,
     fp16: bool,
-    recover: Literal["none", "reconstruct"] | None,
+    recover: Literal["none", "reconstruct", "distill"] | None,
     budget: str | None,
     sparsity: Literal["2:4"] | None,
     pipeline: str | None,

@@ -184,6 +184,10 @@ class Pass(abc.ABC):
         """Oldest opset the pass can work in; the pipeline raises the graph's before it runs."""
         return 0
 
+    def unavailable(self) -> str | None:
+        """Why the pass cannot run on this machine, such as a package that is missing; None if it can."""
+        return None
+
     def requires(self, graph: Graph, ctx: PassContext) -> None:  # noqa: B027 # optional
         """Raise a `YoccError` when the pass cannot be meant on this graph."""
 

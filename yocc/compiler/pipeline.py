@@ -90,9 +90,14 @@ class Pipeline:
         observer looks at it.
 
         Raises:
+            OptionError: a pass cannot run on this machine; nothing has run then.
             YoccError: what a pass or an observer raised, or the opset a pass needs cannot be reached.
             InternalError: a pass left a graph whose shapes contradict each other.
         """
+        for step in self.passes:
+            reason = step.unavailable()
+            if reason is not None:
+                raise OptionError(f"The pass {step.name!r} cannot run here: {reason}.")
         runs = []
         for number, step in enumerate(self.passes, 1):
             ctx.enter(step.name)

@@ -73,8 +73,8 @@ def compile_model(
         weights: code of the weights, such as `log2:4`, or `log2:0.2` for a file of a fifth of its size.
         fp16: store and compute the rest in half precision.
         recover: `reconstruct` chooses and refits channels so that the pruned network gives what the original gave,
-            which needs pictures; `none` prunes by weights and leaves it at that. None reconstructs when pictures are
-            given.
+            which needs pictures; `distill` trains it to on top of that, which needs torch; `none` prunes by weights and
+            leaves it at that. None reconstructs when pictures are given.
         budget: time for pruning and recovery together, such as `90s`, `30m` or `2h`; None takes what it takes.
         sparsity: `2:4` sets the smaller two of each four weights along the input channels to zero, which sparse tensor
             cores skip.

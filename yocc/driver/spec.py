@@ -8,10 +8,12 @@ from typing import Literal
 from yocc.errors import OptionError
 from yocc.passes.encode import encode_spec
 
-Recovery = Literal["none", "reconstruct"]
+Recovery = Literal["none", "reconstruct", "distill"]
 Sparsity = Literal["2:4"]
 BUDGETS = ("parameters", "macs", "channels", "latency")
 MOST_PRUNED = 0.95
+LEARNT = 500
+"""Batches on which a distilled network learns to live with its codes."""
 ROUND = 0.25
 """Share removed at most before what is left is refitted: what matters changes as the network shrinks."""
 
@@ -53,11 +55,13 @@ def pipeline_spec(
                 "Give either --pipeline or --prune, --prune-target, --int8, --weights, --fp16, --recover, --sparsity.",
             )
         return pipeline
-    if recover == "reconstruct" and prune is None:
+    if recover not in (None, "none") and prune is None:
         raise OptionError("There is nothing to recover from.", "Give --prune as well, or leave --recover out.")
     steps = ["fp32", "simplify"]
-    if recover == "reconstruct" and prune is not None:
+    if recover in ("reconstruct", "distill") and prune is not None:
         steps += ["fuse", *_rounds(prune, budget)]
+        if recover == "distill":
+            steps.append("distill")
     elif prune is not None:
         steps += [f"prune{{ratio={prune!r}{budget}}}", "fuse"]
     else:
@@ -65,7 +69,7 @@ def pipeline_spec(
     if sparsity is not None:
         steps.append(f"sparsify{{pattern={sparsity}}}")
     if int8:
-        steps.append("quantize")
+        steps.append(f"quantize{{learn={LEARNT}}}" if recover == "distill" else "quantize")
     if weights is not None:
         if fp16:
             raise OptionError("Weights in codes are decoded to float32.", "Give either --weights or --fp16.")

@@ -14,11 +14,13 @@ from yocc.compiler.passes import Pass, PassContext
 from yocc.compiler.shapes import concrete_shapes
 from yocc.compiler.target import TensorScheme
 from yocc.errors import CalibrationError, OptionError
+from yocc.passes.distill import Distill
 from yocc.passes.encode.codec import MOST_BITS
 from yocc.passes.heads import final_layers
 from yocc.passes.quantize.bias import correct_biases
 from yocc.passes.quantize.calibrate import collect
 from yocc.passes.quantize.figures import layer_figures, tensor_figures
+from yocc.passes.quantize.learned import learn_codes
 from yocc.passes.quantize.observers import OBSERVERS, Transfer
 from yocc.passes.quantize.placement import Placement, place
 from yocc.passes.quantize.qdq import (
@@ -46,6 +48,7 @@ class Quantize(Pass):
         rounding: `nearest` rounds each weight on its own; `gram` fits the weights of each layer to the float network's
             outputs on pictures and rounds them so that roundings make up for each other, in half as much time again.
         bias_correction: whether the mean error of each layer is taken out of its bias.
+        learn: batches to train weights, biases and scales on with rounding in the loop, without labels; needs torch.
     """
 
     name: ClassVar[str] = "quantize"
@@ -54,10 +57,17 @@ class Quantize(Pass):
     observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
     rounding: Literal["nearest", "gram"] = "nearest"
     bias_correction: bool = True
+    learn: int = 0
 
     def __post_init__(self) -> None:
         if self.observer not in OBSERVERS:
             raise OptionError(f"There is no observer {self.observer!r}.", f"Use one of {', '.join(OBSERVERS)}.")
+        if self.learn < 0:
+            raise OptionError(f"Cannot learn from {self.learn} batches.", "Use 0 or more.")
+
+    def unavailable(self) -> str | None:
+        """Learning is written in torch."""
+        return Distill().unavailable() if self.learn else None
 
     def min_opset(self, ctx: PassContext) -> int:
         """Scales for each channel exist from opset 13 on, 16-bit codes from 21."""
@@ -98,7 +108,12 @@ class Quantize(Pass):
         if self.bias_correction:
             left = [name for name in layers if name not in fitted]
             correct_biases(graph, left, activations, weights, ctx.feeds, ctx)
+        learned: dict[str, Any] = {}
+        if self.learn:
+            activations, weights, learned = learn_codes(graph, activations, weights, ctx, steps=self.learn)
         ctx.details[self.name] = _details(graph, placement, statistics, activations, weights, ctx)
+        if learned:
+            ctx.details[self.name]["learned"] = learned
         pairs = insert_qdq(graph, activations, weights)
         if ctx.target.bias == "int32":
             _biases(graph, weights)

@@ -53,7 +53,7 @@ class Recover(Pass):
                 f"Recovered on {len(ctx.feeds)} pictures; with fewer than {ENOUGH_PICTURES} the weights hardly move.",
                 level="warning",
             )
-        teacher = _fused(ctx.teacher, ctx)
+        teacher = fused_teacher(ctx.teacher, ctx)
         fits = reconstruct(graph, teacher, ctx.feeds, ctx, pictures=self.pictures, points=self.points)
         ctx.details[self.name] = {
             "pictures": min(self.pictures, len(ctx.feeds)),
@@ -69,7 +69,7 @@ class Recover(Pass):
         return len(fits)
 
 
-def _fused(teacher: Teacher, ctx: PassContext) -> Teacher:
+def fused_teacher(teacher: Teacher, ctx: PassContext) -> Teacher:
     """The original with its batch normalisations folded, so that its layers give what the pruned one's give."""
     graph = clone(teacher.graph)
     Fuse().run(graph, PassContext(ctx.target))

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.passes.feeding import Pictures, context
+from yocc.compiler.deadline import Deadline
+from yocc.compiler.graph import Graph, clone, load, refresh, to_proto
+from yocc.compiler.passes import Detection, PassContext, Progress
+from yocc.compiler.pipeline import Pipeline
+from yocc.compiler.target import Target
+from yocc.errors import CalibrationError, OptionError, PassError
+from yocc.models.topologies import TOPOLOGIES
+from yocc.models.yolov5 import build_yolov5
+from yocc.passes.distill import Distill
+from yocc.passes.fuse import Fuse
+from yocc.passes.prune import Prune
+
+QUICK = Distill(steps=30, batch=4, side=32, rate=1e-2)
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="the extra yocc[torch] is not installed"
+)
+
+
+def photographs(count: int = 16) -> Pictures:
+    random = np.random.default_rng(0)
+    made = []
+    for _ in range(count):
+        coarse = np.kron(random.random((1, 3, 8, 8)), np.ones((1, 1, 8, 8)))
+        made.append({"images": (np.round(coarse * 255) / 255).astype(np.float32)})
+    return Pictures(made)
+
+
+@cache
+def detector() -> onnx.ModelProto:
+    return build_yolov5("n", classes=2, size=64)
+
+
+def pruned() -> tuple[Graph, PassContext]:
+    ctx = context(Target("test", channel_multiple=1), photographs())
+    ctx.detection = Detection(classes=2, objectness=True)
+    graph = load(detector())
+    Prune(ratio=0.3).run(graph, ctx)
+    refresh(graph)
+    Fuse().run(graph, ctx)
+    refresh(graph)
+    return graph, ctx
+
+
+def after(steps: int) -> Progress:
+    """Progress during which somebody presses Ctrl-C."""
+
+    def interrupted(items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:  # noqa: ARG001
+        yield from itertools.islice(items, 0, steps) if label == "distill" else items
+        if label == "distill":
+            raise KeyboardInterrupt
+
+    return interrupted
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        torch.set_num_threads(1)
+
+
+@needs_torch
+def test_learning_brings_the_pruned_nearer_to_the_original() -> None:
+    graph, ctx = pruned()
+    names = set(graph.tensors())
+    assert QUICK.run(graph, ctx) > 0
+    told = ctx.details["distill"]
+    assert told["loss"] < 0.8 * told["loss_before"]
+    assert told["steps"] == 30
+    assert (told["pictures"], told["held_out"]) == (12, 4)
+    assert told["curve"][0]["step"] == 0
+    assert set(graph.tensors()) == names
+
+
+@needs_torch
+def test_no_steps_leave_every_bit() -> None:
+    graph, ctx = pruned()
+    before = to_proto(graph).SerializeToString(deterministic=True)
+    assert Distill(steps=0, side=32).run(graph, ctx) == 0
+    assert to_proto(graph).SerializeToString(deterministic=True) == before
+
+
+@needs_torch
+def test_the_same_seed_learns_the_same() -> None:
+    first, ctx = pruned()
+    second = clone(first)
+    for graph in (first, second):
+        Distill(steps=3, batch=2, side=32).run(graph, ctx)
+    one, other = (to_proto(graph).SerializeToString(deterministic=True) for graph in (first, second))
+    assert one == other
+
+
+@needs_torch
+def test_an_interrupted_run_keeps_its_best_and_says_so() -> None:
+    graph, ctx = pruned()
+    original = to_proto(graph).SerializeToString(deterministic=True)
+    ctx.progress = after(30)
+    assert Distill(steps=2000, batch=1, side=32).run(graph, ctx) > 0
+    assert to_proto(graph).SerializeToString(deterministic=True) != original
+    assert any("30 of 2000" in note.message for note in ctx.notes)
+    assert ctx.details["distill"]["loss"] <= ctx.details["distill"]["loss_before"]
+
+
+@needs_torch
+def test_a_checkpoint_continues_to_where_an_uninterrupted_run_ends(tmp_path: Path) -> None:
+    whole, ctx = pruned()
+    parts, again = clone(whole), clone(whole)
+    learn = Distill(steps=6, batch=1, side=32, checkpoint=str(tmp_path / "state.pt"))
+    Distill(steps=6, batch=1, side=32).run(whole, ctx)
+    straight = ctx.details["distill"]["loss"]
+    plain, ctx.progress = ctx.progress, after(4)
+    learn.run(parts, ctx)
+    ctx.progress = plain
+    learn.run(again, ctx)
+    assert [look["step"] for look in ctx.details["distill"]["curve"]] == [0, 4, 6]
+    assert ctx.details["distill"]["loss"] == pytest.approx(straight, rel=1e-6)
+    # One step averages to nearly what it began with, so that the best may be an earlier look.
+    if ctx.details["distill"]["best_step"] == 6:
+        one, other = (to_proto(graph).SerializeToString(deterministic=True) for graph in (again, whole))
+        assert one == other
+
+
+@needs_torch
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    graph, ctx = pruned()
+    Distill(steps=1, batch=1, side=32, checkpoint=str(path)).run(graph, ctx)
+    with pytest.raises(OptionError, match="belongs to another run"):
+        Distill(steps=2, batch=1, side=32, checkpoint=str(path)).run(graph, ctx)
+    path.write_bytes(b"something else")
+    with pytest.raises(OptionError, match="no checkpoint of a training"):
+        Distill(steps=2, batch=1, side=32, checkpoint=str(path)).run(graph, ctx)
+
+
+@needs_torch
+def test_a_deadline_ends_it_and_what_was_learnt_is_kept() -> None:
+    graph, ctx = pruned()
+    ctx.deadline = Deadline(3.0)
+    Distill(batch=1, side=32).run(graph, ctx)
+    assert ctx.deadline.left() == 0
+    assert ctx.details["distill"]["steps"] > 0
+
+
+@needs_torch
+def test_networks_of_one_size_learn_from_whole_samples() -> None:
+    model = TOPOLOGIES["residual"](seed=0)
+    random = np.random.default_rng(0)
+    name = model.graph.input[0].name
+    shape = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    ctx = context(Target("test", channel_multiple=1), Pictures([
+        {name: (np.round(random.random(shape) * 255) / 255).astype(np.float32)} for _ in range(16)
+    ]))  # fmt: skip
+    graph = load(model)
+    Prune(ratio=0.3).run(graph, ctx)
+    refresh(graph)
+    assert Distill(steps=3, batch=2).run(graph, ctx) > 0
+
+
+@needs_torch
+def test_few_pictures_are_warned_about() -> None:
+    graph, ctx = pruned()
+    ctx.feeds = photographs(3)
+    Distill(steps=1, batch=1, side=32).run(graph, ctx)
+    assert any("3 pictures" in note.message and note.level == "warning" for note in ctx.notes)
+
+
+@needs_torch
+@pytest.mark.parametrize("device", ["cuda", "abacus"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    import torch
+
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    graph, ctx = pruned()
+    with pytest.raises(OptionError, match=r"no GPU|no device 'abacus'"):
+        Distill(steps=1, side=32, device=device).run(graph, ctx)
+
+
+def test_without_torch_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find(name))
+    ctx = context(Target("test", channel_multiple=1), photographs())
+    with pytest.raises(OptionError, match=r"'distill' cannot run here: it needs PyTorch; .*yocc\[torch\]"):
+        Pipeline((Prune(ratio=0.3), Distill())).run(load(detector()), ctx)
+    assert ctx.teacher is None
+
+
+def test_nothing_pruned_is_nothing_to_learn() -> None:
+    ctx = context(Target("test"), photographs())
+    with pytest.raises(PassError, match="nothing was pruned"):
+        Distill().requires(load(detector()), ctx)
+
+
+def test_pictures_are_needed() -> None:
+    _, ctx = pruned()
+    ctx.feeds = None
+    with pytest.raises(CalibrationError, match="pictures"):
+        Distill().requires(load(detector()), ctx)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"steps": -1}, {"batch": 0}, {"side": -32}, {"side": 100}, {"rate": 0.0}, {"rate": 1.0}, {"features": -1.0}],
+)
+def test_options_that_cannot_be_meant_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        Distill(**options)

@@ -1,0 +1,84 @@
+"""How far one detector's raw outputs are from another's, without labels: the other's confidence says what matters.
+
+To second order the same measure as the Gauss-Newton matrix that ranks channels (`yocc.passes.prune.effect`): scores by
+the divergence of Kullback and Leibler, classes and boxes as far as the teacher thinks that something is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F  # everybody's name for it
+from torch import Tensor
+
+from yocc.compiler.passes import Detection
+
+BOX = 0.25
+"""Weight of a squared box logit's error against that of a score, as in the ranking of channels."""
+
+
+def output_loss(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], detection: Detection | None) -> Tensor:
+    """Divergence of raw outputs, for each object the teacher sees; 0 where both agree.
+
+    Args:
+        student: outputs of the last layers by name, shape [pictures, channels, height, width] in a detector.
+        teacher: the same of the original.
+        detection: what the channels mean; None compares squares relative to the teacher's variance.
+    """
+    if detection is None:
+        errors = [relative_error(student[name], wanted, variances(wanted)) for name, wanted in teacher.items()]
+        return torch.stack(errors).mean()
+    total, objects = torch.zeros(()), torch.zeros(())
+    likeliest: dict[Sequence[int], Tensor] = {}
+    boxes = []
+    for name, wanted in teacher.items():
+        kind = detection.kind(wanted.shape[1])
+        if kind == "anchors":
+            rows = [values.unflatten(1, (-1, 5 + detection.classes)) for values in (student[name], wanted)]
+            there = rows[1][:, :, 4:5].sigmoid()
+            total = total + _divergence(rows[0][:, :, 4:5], rows[1][:, :, 4:5]).sum()
+            total = total + (there * _divergence(rows[0][:, :, 5:], rows[1][:, :, 5:])).sum()
+            total = total + (there * _distance(rows[0][:, :, :4], rows[1][:, :, :4])).sum()
+            objects = objects + there.sum()
+        elif kind == "classes":
+            total = total + _divergence(student[name], wanted).sum()
+            there = wanted.sigmoid().amax(1, keepdim=True)
+            likeliest[tuple(wanted.shape[2:])] = there
+            objects = objects + there.sum()
+        else:
+            boxes.append(name)
+    for name in boxes:
+        there = likeliest.get(tuple(teacher[name].shape[2:]), torch.ones(()))
+        total = total + (there * _distance(student[name], teacher[name])).sum()
+    return total / objects.clamp_min(1.0)
+
+
+def relative_error(student: Tensor, teacher: Tensor, variance: Tensor) -> Tensor:
+    """Mean squared difference of each channel relative to the teacher's variance there, averaged over channels.
+
+    Args:
+        student: shape [pictures, channels, ...].
+        teacher: the same of the original.
+        variance: of the teacher, shape [channels].
+    """
+    error = (student - teacher).square().mean([axis for axis in range(teacher.ndim) if axis != 1])
+    return (error / variance).mean()
+
+
+def variances(values: Tensor) -> Tensor:
+    """Of each channel, shape [channels]; never 0."""
+    return values.var([axis for axis in range(values.ndim) if axis != 1], correction=0) + 1e-6
+
+
+def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """Of Bernoulli variables given by logits."""
+    wanted = teacher.sigmoid()
+    return F.binary_cross_entropy_with_logits(student, wanted, reduction="none") - F.binary_cross_entropy_with_logits(
+        teacher, wanted, reduction="none"
+    )
+
+
+def _distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """Half the squared difference near 0, linear from 1 on."""
+    return BOX * F.smooth_l1_loss(student, teacher, reduction="none")

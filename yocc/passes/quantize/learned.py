@@ -1,0 +1,88 @@
+"""Weights, biases and scales learnt through the rounding: training that knows about quantization, without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.graph import Graph, clone, refresh
+from yocc.compiler.passes import PassContext, Teacher
+from yocc.errors import InternalError
+from yocc.passes.distill import Distill
+from yocc.passes.quantize.qdq import Coding, insert_qdq
+
+RATE = 1e-4
+"""Relative change of a weight in a step: what calibration found is nearly right."""
+BATCH = 8
+
+Weights = Mapping[tuple[str, int], Coding]
+
+
+def learn_codes(
+    graph: Graph, activations: Mapping[str, Coding], weights: Weights, ctx: PassContext, *, steps: int
+) -> tuple[dict[str, Coding], dict[tuple[str, int], Coding], dict[str, Any]]:
+    """Train with rounding in the loop, the float network as teacher (LSQ, Esser et al. 2020, arXiv 1902.08153).
+
+    A rounding passes gradients on as if it did nothing. Zero points stay; scales that are the same stay the same.
+
+    Args:
+        graph: the float graph; gets the learnt weights and biases.
+        activations: codings by tensor.
+        weights: codings by layer and input.
+        ctx: pictures, progress, what the outputs mean; the network before pruning, if it was.
+        steps: how many batches to learn from.
+
+    Returns:
+        The codings with the learnt scales, and figures for the report.
+    """
+    teacher = ctx.teacher or Teacher(clone(graph), _all_channels(graph))
+    coded = clone(graph)
+    insert_qdq(coded, activations, weights)
+    refresh(coded)
+    own = replace(ctx, teacher=teacher, details={})
+    Distill(steps=steps, rate=RATE, batch=BATCH).run(coded, own)
+    _take_over(graph, coded)
+    return _activations(coded, activations), _weights(coded, weights), own.details["distill"]
+
+
+def _all_channels(graph: Graph) -> dict[str, Any]:
+    return {
+        node.name: np.arange(node.inputs[1].shape[0])
+        for node in graph.nodes
+        if node.op == "Conv" and isinstance(node.inputs[1], gs.Constant)
+    }
+
+
+def _take_over(graph: Graph, coded: Graph) -> None:
+    """Weights and biases, which have the same names in both."""
+    learnt = coded.tensors()
+    for name, tensor in graph.tensors().items():
+        if isinstance(tensor, gs.Constant) and isinstance(learnt.get(name), gs.Constant):
+            tensor.values = learnt[name].values
+
+
+def _activations(coded: Graph, before: Mapping[str, Coding]) -> dict[str, Coding]:
+    tensors = coded.tensors()
+    found = {}
+    for name, coding in before.items():
+        quantize = next(node for node in tensors[name].outputs if node.op == "QuantizeLinear")
+        found[name] = _with_scale(coding, quantize)
+    return found
+
+
+def _weights(coded: Graph, before: Weights) -> dict[tuple[str, int], Coding]:
+    nodes = {node.name: node for node in coded.nodes}
+    return {
+        (name, slot): _with_scale(coding, nodes[name].inputs[slot].inputs[0]) for (name, slot), coding in before.items()
+    }
+
+
+def _with_scale(coding: Coding, node: gs.Node) -> Coding:
+    scale = np.asarray(node.inputs[1].values, dtype=np.float32).reshape(coding.scale.shape)
+    if not (scale > 0).all():
+        raise InternalError(f"Learning made a scale of {node.name} negative.")
+    return replace(coding, scale=scale)
