@@ -86,3 +86,39 @@ def test_weight_codes_come_last_and_exclude_half_precision() -> None:
         pipeline_spec(None, False, True, None, weights="log2:4")
     with pytest.raises(OptionError):
         pipeline_spec(None, False, False, "look", weights="log2:4")
+
+
+def test_without_pictures_weights_choose_and_recovery_follows() -> None:
+    spec = pipeline_spec(0.4, False, False, None, "reconstruct", pictures=False)
+    assert spec == "fp32,simplify,prune{ratio=0.4},fuse,recover"
+    spec = pipeline_spec(0.4, False, False, None, "statistics", pictures=False)
+    assert spec == "fp32,simplify,prune{ratio=0.4},fuse,recover{method=statistics}"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rounds", "expected"),
+    [("oneshot", None, 1), ("oneshot", 1, 1), ("iterative", None, 2), ("iterative", 4, 4), (None, 3, 3)],
+)
+@pytest.mark.parametrize("pictures", [True, False])
+def test_schedules_are_rounds_that_add_up(schedule: str, rounds: int, expected: int, pictures: bool) -> None:
+    spec = pipeline_spec(
+        0.2,
+        False,
+        False,
+        None,
+        "reconstruct",
+        schedule=schedule,
+        rounds=rounds,
+        pictures=pictures,  # type: ignore[arg-type]
+    )
+    ratios = [step.ratio for step in Pipeline.parse(spec).passes if isinstance(step, Prune)]
+    assert len(ratios) == expected
+    assert (1 - ratios[0]) ** expected == pytest.approx(0.8, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("recover", "schedule", "rounds"), [("none", None, 2), (None, "iterative", None), ("reconstruct", "oneshot", 2)]
+)
+def test_rounds_that_change_nothing_are_refused(recover: str, schedule: str, rounds: int) -> None:
+    with pytest.raises(OptionError, match="rounds"):
+        pipeline_spec(0.2, False, False, None, recover, schedule=schedule, rounds=rounds)  # type: ignore[arg-type]

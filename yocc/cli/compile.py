@@ -33,9 +33,12 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
               help="Weights in codes of 2 to 8 bits, packed: log2:4, apot:4, uniform:4; log2:0.2 chooses the bits of "
               "each layer for a file of that share of its size.")  # fmt: skip
 @click.option("--fp16/--no-fp16", default=False, help="Store and compute the rest in half precision.  [default: off]")
-@click.option("--recover", type=click.Choice(["none", "reconstruct", "distill"]),
-              help="How to give a pruned model back what it lost: refit layer by layer, or also train it for "
-              "minutes to hours (extra torch) [default: reconstruct with --calib].")  # fmt: skip
+@click.option("--recover", type=click.Choice(["none", "statistics", "reconstruct", "distill"]),
+              help="How to give a pruned model back what it lost: refit it layer by layer, or also train it for minutes "
+              "to hours (extra torch) [default: reconstruct].")  # fmt: skip
+@click.option("--schedule", type=click.Choice(["oneshot", "iterative"]),
+              help="Prune at once, or in rounds with recovery between [default: up to a quarter each].")  # fmt: skip
+@click.option("--rounds", type=click.IntRange(1), help="How many rounds.")
 @click.option("--budget", metavar="TIME",
               help="Time for pruning and recovery together: 90s, 30m, 2h [default: what it takes].")  # fmt: skip
 @click.option(
@@ -73,7 +76,9 @@ def compile_command(
     int8: bool,
     weights: str | None,
     fp16: bool,
-    recover: Literal["none", "reconstruct", "distill"] | None,
+    recover: Literal["none", "statistics", "reconstruct", "distill"] | None,
+    schedule: Literal["oneshot", "iterative"] | None,
+    rounds: int | None,
     budget: str | None,
     sparsity: Literal["2:4"] | None,
     pipeline: str | None,
@@ -117,7 +122,7 @@ def compile_command(
 
     announce_config(settings)
     require_writable((junit_file, page))
-    short = ("prune", "prune_target", "int8", "weights", "fp16", "recover", "sparsity")
+    short = ("prune", "prune_target", "int8", "weights", "fp16", "recover", "schedule", "rounds", "sparsity")
     dropped = {*outvoted(("pipeline",), short), *outvoted(("prune",), ("prune_target",))}
     done = compile_or_restore(
         model,
@@ -129,6 +134,8 @@ def compile_command(
             "weights": None if "weights" in dropped else weights,
             "fp16": fp16 and "fp16" not in dropped,
             "recover": None if "recover" in dropped else recover,
+            "schedule": None if "schedule" in dropped else schedule,
+            "rounds": None if "rounds" in dropped else rounds,
             "budget": budget,
             "sparsity": None if "sparsity" in dropped else sparsity,
             "pipeline": None if "pipeline" in dropped else pipeline,

@@ -23,7 +23,7 @@ def latency(
     """Measure how long the layers of MODEL take at several widths.
 
     In onnxruntime, on the machine this runs on. Pruning to a share of the time, --prune-target latency=0.7, does so by
-    itself; a table measured on a board and given when compiling, as --latency-table, does it for the board.
+    itself; with a table measured on a board, given as --latency-table, it does so for the board.
 
     \b
     Examples:

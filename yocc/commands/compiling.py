@@ -27,7 +27,9 @@ class Arguments(TypedDict):
     latency_table: Path | None
     int8: bool
     fp16: bool
-    recover: Literal["none", "reconstruct", "distill"] | None
+    recover: Literal["none", "statistics", "reconstruct", "distill"] | None
+    schedule: Literal["oneshot", "iterative"] | None
+    rounds: int | None
     budget: str | None
     sparsity: Literal["2:4"] | None
     weights: str | None

@@ -90,10 +90,12 @@ class Teacher:
     Attributes:
         graph: that network; not to be changed.
         kept: for each layer that still exists, which of its original output channels are left.
+        zeroed: layers of which single weights were set to zero, which must stay so.
     """
 
     graph: Graph
     kept: Mapping[str, np.ndarray[Any, Any]]
+    zeroed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from yocc.driver.acceptance import require_accepted, require_passed, require_val
 from yocc.driver.accounting import calibration_facts, census, measurements, warnings_of
 from yocc.driver.measure import Judging, judge
 from yocc.driver.output import OutputFolder, output_path
-from yocc.driver.spec import Recovery, Sparsity, pipeline_spec
+from yocc.driver.spec import Recovery, Schedule, Sparsity, pipeline_spec
 from yocc.driver.subject import Source, calibration_inputs, examine, model_facts
 from yocc.driver.timing import clock_for
 from yocc.errors import BackendUnavailable, OptionError
@@ -42,6 +42,8 @@ def compile_model(
     weights: str | None = None,
     fp16: bool = False,
     recover: Recovery | None = None,
+    schedule: Schedule | None = None,
+    rounds: int | None = None,
     budget: str | None = None,
     sparsity: Sparsity | None = None,
     pipeline: str | None = None,
@@ -72,9 +74,13 @@ def compile_model(
         int8: quantize weights and activations to 8 bits.
         weights: code of the weights, such as `log2:4`, or `log2:0.2` for a file of a fifth of its size.
         fp16: store and compute the rest in half precision.
-        recover: `reconstruct` chooses and refits channels so that the pruned network gives what the original gave,
-            which needs pictures; `distill` trains it to on top of that, which needs torch; `none` prunes by weights and
-            leaves it at that. None reconstructs when pictures are given.
+        recover: `reconstruct` refits weights so that the pruned network gives what the original gave, `distill` also
+            trains it to, which needs torch, `statistics` only gives channels the means and deviations they had, `none`
+            leaves it at pruning by weights. None reconstructs. With pictures in `calibration`, they also choose the channels; without, weights do, and
+            pictures that yocc draws recover.
+        schedule: `oneshot` prunes at once, `iterative` in rounds with recovery after each; None takes rounds of up to a
+            quarter.
+        rounds: how many; None as `schedule` says.
         budget: time for pruning and recovery together, such as `90s`, `30m` or `2h`; None takes what it takes.
         sparsity: `2:4` sets the smaller two of each four weights along the input channels to zero, which sparse tensor
             cores skip.
@@ -109,9 +115,16 @@ def compile_model(
     seconds = math.inf if budget is None else read_duration(budget)
     require_measured(bounds, {"eval": evaluate is not None, "fidelity": fidelity, "bench": bench})
     pruned = prune is not None or prune_target is not None
-    if recover is None and pruned and calibration is not None:
-        recover = "reconstruct"
-    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity, weights, prune_target))
+
+    def steps_with(recovery: Recovery | None) -> Pipeline:
+        return Pipeline.parse(
+            pipeline_spec(
+                prune, int8, fp16, pipeline, recovery, sparsity, weights, prune_target, schedule, rounds,
+                pictures=calibration is not None,
+            )
+        )  # fmt: skip
+
+    steps = steps_with(recover or ("reconstruct" if pruned else None))
     clock = clock_for(target, latency_table, threads)
     backend = find_backend(target)
     wanted = backend.target(options or {})
@@ -129,6 +142,9 @@ def compile_model(
             if evaluate is not None:
                 raise OptionError("Only a detector of a known layout can be scored.", "Leave --eval out.")
         inputs = calibration_inputs(subject, calibration, count, seed)
+        if inputs is None and recover is None and pipeline is None:
+            # Nothing can be drawn for such inputs, so that nothing can be recovered on.
+            steps = steps_with(None)
         ctx = PassContext(
             target=wanted,
             feeds=None if inputs is None else inputs.calibration,

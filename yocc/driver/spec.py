@@ -8,7 +8,8 @@ from typing import Literal
 from yocc.errors import OptionError
 from yocc.passes.encode import encode_spec
 
-Recovery = Literal["none", "reconstruct", "distill"]
+Recovery = Literal["none", "statistics", "reconstruct", "distill"]
+Schedule = Literal["oneshot", "iterative"]
 Sparsity = Literal["2:4"]
 BUDGETS = ("parameters", "macs", "channels", "latency")
 MOST_PRUNED = 0.95
@@ -27,11 +28,14 @@ def pipeline_spec(
     sparsity: Sparsity | None = None,
     weights: str | None = None,
     prune_target: str | None = None,
+    schedule: Schedule | None = None,
+    rounds: int | None = None,
+    pictures: bool = True,
 ) -> str:
     """The pipeline that options stand for.
 
-    Without recovery, pruning comes before fusing, as the BatchNorm scales say what matters; with it, channels are
-    ranked on pictures, and the layers that are refitted should be whole.
+    By weights, pruning comes before fusing, as the BatchNorm scales say what matters; with `pictures`, channels are
+    ranked on them, and the layers that are refitted should be whole.
 
     Raises:
         OptionError: a ratio that cannot be meant, recovery without pruning, or both a pipeline and its short forms.
@@ -57,15 +61,20 @@ def pipeline_spec(
         return pipeline
     if recover not in (None, "none") and prune is None:
         raise OptionError("There is nothing to recover from.", "Give --prune as well, or leave --recover out.")
+    count = _count_rounds(prune, recover, schedule, rounds)
     steps = ["fp32", "simplify"]
-    if recover in ("reconstruct", "distill") and prune is not None:
-        steps += ["fuse", *_rounds(prune, budget)]
-        if recover == "distill":
-            steps.append("distill")
+    recovery = "recover{method=statistics}" if recover == "statistics" else "recover"
+    scheduled = (schedule, rounds) != (None, None) and count > 1
+    if recover not in (None, "none") and prune is not None and (pictures or scheduled):
+        steps += ["fuse", *_rounds(prune, budget, recovery, count, "effect" if pictures else "auto")]
+    elif recover not in (None, "none") and prune is not None:
+        steps += [f"prune{{ratio={prune!r}{budget}}}", "fuse", recovery]
     elif prune is not None:
         steps += [f"prune{{ratio={prune!r}{budget}}}", "fuse"]
     else:
         steps.append("fuse")
+    if recover == "distill":
+        steps.append("distill")
     if sparsity is not None:
         steps.append(f"sparsify{{pattern={sparsity}}}")
     if int8:
@@ -100,8 +109,28 @@ def read_target(text: str) -> tuple[str, float]:
     return kind, round(1 - left, 6)
 
 
-def _rounds(prune: float, budget: str) -> list[str]:
+def _count_rounds(prune: float | None, recover: Recovery | None, schedule: Schedule | None, rounds: int | None) -> int:
+    """In how many rounds to prune.
+
+    Raises:
+        OptionError: nothing happens between rounds, or their number contradicts the schedule.
+    """
+    if (schedule, rounds) == (None, None):
+        return 1 if prune is None else max(1, math.ceil(math.log(1 - prune) / math.log(1 - ROUND) - 1e-9))
+    if prune is None or recover in (None, "none"):
+        raise OptionError("Without recovery between them, rounds change nothing.", "Leave --schedule and --rounds out.")
+    if rounds is not None and (rounds < 1 or (schedule == "oneshot" and rounds > 1)):
+        raise OptionError(
+            f"{rounds} rounds are no schedule{' that is oneshot' if schedule == 'oneshot' else ''}.",
+            "Use 1 or more, several with --schedule iterative.",
+        )
+    if rounds is not None:
+        return rounds
+    return 1 if schedule == "oneshot" else max(2, _count_rounds(prune, recover, None, None))
+
+
+def _rounds(prune: float, budget: str, recovery: str, count: int, criterion: str) -> list[str]:
     """Pruning and refitting in rounds that remove the same share of what is left each."""
-    count = math.ceil(math.log(1 - prune) / math.log(1 - ROUND))
     ratio = round(1 - (1 - prune) ** (1 / count), 4)
-    return [f"prune{{ratio={ratio!r}{budget},criterion=effect}}", "recover"] * count
+    chosen = f",criterion={criterion}" if criterion != "auto" else ""
+    return [f"prune{{ratio={ratio!r}{budget}{chosen}}}", recovery] * count

@@ -9,12 +9,13 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.cost import layer_costs
-from yocc.compiler.graph import Graph
+from yocc.compiler.graph import Graph, clone
 from yocc.compiler.passes import Pass, PassContext
 from yocc.compiler.shapes import concrete_shapes
 from yocc.compiler.sparsity import GROUP, KEPT, grouped, input_axis, sparse_layers
 from yocc.errors import InternalError, OptionError
 from yocc.passes.heads import final_layers
+from yocc.passes.prune.zeroing import whole_teacher
 
 PATTERNS = ("2:4",)
 
@@ -43,6 +44,7 @@ class Sparsify(Pass):
         """Mask every layer that can be."""
         last = {node.name for node in final_layers(graph)}
         done: set[str] = set()
+        before_graph = graph if ctx.teacher is not None else clone(graph)
         removed, energy = 0.0, 0.0
         for node in graph.nodes:
             axis = input_axis(node)
@@ -66,6 +68,13 @@ class Sparsify(Pass):
             "macs_share": _share(graph, done, ctx),
             "removed_energy": removed / energy if energy else 0.0,
         }
+        ctx.teacher = whole_teacher(before_graph, ctx.teacher, frozenset(done)) if done else ctx.teacher
+        if done and not ctx.target.skips_zeros:
+            ctx.note(
+                f"The target {ctx.target.name!r} multiplies by zeros all the same: 2:4 sparsity makes nothing faster "
+                "there, only on sparse tensor cores.",
+                level="warning",
+            )
         if not done:
             ctx.note("No layer of this model can be sparse; all stay dense.", level="warning")
         return len(done)

@@ -5,8 +5,9 @@ import onnx
 import pytest
 
 from tests.oracles import run
-from tests.passes.feeding import context, smooth
+from tests.passes.feeding import Pictures, context, smooth
 from yocc.compiler import verify
+from yocc.compiler.deadline import Deadline
 from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto
 from yocc.compiler.passes import PassContext
 from yocc.compiler.target import Target
@@ -110,3 +111,55 @@ def test_few_pictures_are_warned_about() -> None:
 def test_counts_below_one_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(OptionError):
         Recover(**options)  # type: ignore[arg-type]
+
+
+def test_constant_pictures_recover_nothing_and_say_so() -> None:
+    model = TOPOLOGIES["residual"](seed=0)
+    ctx = pictured(model)
+    graph = pruned(model, ctx)
+    before = to_proto(graph).SerializeToString(deterministic=True)
+    plain = {name: np.full_like(values, 0.5) for name, values in next(iter(smooth(model, 1))).items()}
+    ctx.feeds = Pictures([plain] * 20)
+    assert Recover().run(graph, ctx) == 0
+    assert to_proto(graph).SerializeToString(deterministic=True) == before
+    assert any("Nothing was recovered" in note.message for note in ctx.notes if note.level == "warning")
+
+
+def test_too_few_samples_raise_the_ridge_and_that_is_said() -> None:
+    model = TOPOLOGIES["residual"](seed=0)
+    ctx = pictured(model, 4)
+    Recover(points=2).run(pruned(model, ctx), ctx)
+    ridges = [layer["ridge"] for layer in ctx.details["recover"]["layers"].values()]
+    assert all(ridge is None or ridge >= 1e-2 for ridge in ridges)
+    assert any("ridge was raised" in note.message for note in ctx.notes)
+
+
+def test_time_that_is_up_leaves_a_whole_network_and_says_what_it_did_not_reach() -> None:
+    model = TOPOLOGIES["residual"](seed=0)
+    ctx = pictured(model)
+    graph = pruned(model, ctx)
+    ctx.deadline = Deadline(0.0)
+    assert Recover().run(graph, ctx) == 0
+    refresh(graph)
+    assert verify.problems(graph) == []
+    said = " ".join(note.message for note in ctx.notes if note.level == "warning")
+    assert "Time was up before" in said
+    assert "Time was enough for 4 pictures of 32" in said
+
+
+@pytest.mark.parametrize("granularity", ["kernel", "unstructured"])
+def test_what_was_set_to_zero_stays_zero(granularity: str) -> None:
+    model = TOPOLOGIES["residual"](seed=0)
+    ctx = pictured(model, 64)
+    graph = convert_opset(load(model), 13)
+    Fuse().run(graph, ctx)
+    refresh(graph)
+    Prune(ratio=0.4, granularity=granularity).run(graph, ctx)  # type: ignore[arg-type]
+    zeros = {node.name: node.inputs[1].values == 0 for node in graph.nodes if node.op == "Conv"}
+    before = error(model, graph)
+    assert Recover().run(graph, ctx) > 0
+    refresh(graph)
+    for node in graph.nodes:
+        if node.op == "Conv":
+            assert (node.inputs[1].values[zeros[node.name]] == 0).all()
+    assert error(model, graph) < before

@@ -22,7 +22,7 @@ from yocc.passes.prune.remove import remove_channels, split_shared
 from yocc.passes.prune.shortfall import shortfall
 from yocc.passes.prune.slices import MEASURES
 from yocc.passes.prune.timing import STEP
-from yocc.passes.prune.zeroing import weight_masks, zero_figures, zero_weights
+from yocc.passes.prune.zeroing import weight_masks, whole_teacher, zero_figures, zero_weights
 
 GRANULARITIES = ("channels", "filter", "kernel", "unstructured")
 ZEROED = ("kernel", "unstructured")
@@ -142,6 +142,7 @@ class Prune(Pass):
     def _zero(self, graph: Graph, ctx: PassContext) -> int:
         kernels = self.granularity == "kernel"
         masks = weight_masks(graph, ctx, share=self.ratio, criterion=self.criterion, kernels=kernels)
+        ctx.teacher = whole_teacher(graph, ctx.teacher, frozenset(masks))
         changed = zero_weights(graph, masks)
         now = totals(layer_costs(graph, concrete_shapes(graph, ctx.input_shapes)))
         figures = zero_figures(graph, masks)
@@ -204,7 +205,8 @@ def _teacher(graph: Graph, plan: PrunePlan, before: Teacher | None) -> Teacher:
     kept = {cut.node: np.flatnonzero(plan.kept[cut.atoms]) for cut in plan.channels.cuts if cut.role == "out"}
     if before is None:
         return Teacher(clone(graph), kept)
-    return Teacher(before.graph, {name: before.kept[name][indices] for name, indices in kept.items()})
+    left = {name: before.kept[name][indices] for name, indices in kept.items()}
+    return Teacher(before.graph, left, before.zeroed)
 
 
 def _layer(plan: PrunePlan, cut: WeightCut, before: Mapping[str, Any]) -> dict[str, Any]:

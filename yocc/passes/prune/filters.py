@@ -12,14 +12,15 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.cost import layer_costs, totals
-from yocc.compiler.graph import Graph, clone
-from yocc.compiler.passes import PassContext, Teacher
+from yocc.compiler.graph import Graph
+from yocc.compiler.passes import PassContext
 from yocc.compiler.shapes import concrete_shapes
 from yocc.passes.prune.allocate import Allocation, allocate
 from yocc.passes.prune.budget import Capacity
 from yocc.passes.prune.plan import Goal
 from yocc.passes.prune.ranking import share_losses
 from yocc.passes.prune.slices import Array, inner_layers, measure_named, require_some
+from yocc.passes.prune.zeroing import whole_teacher
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,7 @@ def plan_filters(graph: Graph, ctx: PassContext, *, goal: Goal, criterion: str, 
 
 def drop_filters(graph: Graph, ctx: PassContext, plan: FilterPlan) -> int:
     """Let each layer read what the plan keeps, and keep the original to recover from."""
-    before = ctx.teacher
-    whole = {node.name: np.arange(node.inputs[1].shape[0]) for node in graph.nodes if node.op == "Conv"}
-    ctx.teacher = before or Teacher(clone(graph), whole)
+    ctx.teacher = whole_teacher(graph, ctx.teacher, frozenset())
     changed = 0
     for node in list(graph.nodes):
         read = plan.read.get(node.name)

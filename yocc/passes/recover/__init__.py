@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from yocc.compiler.graph import Graph, clone, refresh
-from yocc.compiler.passes import Pass, PassContext, Teacher
+from yocc.compiler.passes import Feeds, Pass, PassContext, Teacher
 from yocc.errors import CalibrationError, OptionError, PassError
 from yocc.passes.fuse import Fuse
-from yocc.passes.recover.reconstruct import reconstruct
+from yocc.passes.recover.pictures import alike
+from yocc.passes.recover.reconstruct import Outcome, reconstruct
+from yocc.passes.recover.statistics import restore_statistics
 
 ENOUGH_PICTURES = 16
 """Fewer pictures than this make a fit that holds for little else."""
@@ -18,20 +20,21 @@ ENOUGH_PICTURES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Recover(Pass):
-    """Refit the weights of a pruned network so that its layers give what the original's gave.
+    """Change what a pruned network has left so that its layers give what the original's gave.
 
     Attributes:
-        method: `reconstruct` refits layer after layer in closed form.
+        method: `reconstruct` refits the weights, layer after layer in closed form; `statistics` only gives each channel
+            the mean and deviation it had.
         pictures: pictures to use at most.
-        points: positions sampled in each layer and picture.
+        points: positions sampled in each layer and picture, by `reconstruct`.
     """
 
     name: ClassVar[str] = "recover"
     summary: ClassVar[str] = "refit a pruned network to the original's outputs, layer by layer, without labels"
 
-    method: Literal["reconstruct"] = "reconstruct"
-    pictures: int = 144
-    points: int = 256
+    method: Literal["reconstruct", "statistics"] = "reconstruct"
+    pictures: int = 288
+    points: int = 128
 
     def __post_init__(self) -> None:
         if self.pictures < 1 or self.points < 1:
@@ -45,28 +48,73 @@ class Recover(Pass):
             raise CalibrationError("Recovery needs pictures.", "Give a folder with --calib.")
 
     def run(self, graph: Graph, ctx: PassContext) -> int:
-        """Refit all layers that pruning has changed."""
+        """Work on all layers that pruning has changed."""
         if ctx.teacher is None or ctx.feeds is None:
             return 0
-        if len(ctx.feeds) < ENOUGH_PICTURES:
+        if alike(ctx.feeds):
             ctx.note(
-                f"Recovered on {len(ctx.feeds)} pictures; with fewer than {ENOUGH_PICTURES} the weights hardly move.",
-                level="warning",
+                f"Nothing was recovered: the {len(ctx.feeds)} pictures show nothing, or all the same.", level="warning"
             )
+            return 0
+        self._warn(ctx, ctx.feeds)
         teacher = fused_teacher(ctx.teacher, ctx)
-        fits = reconstruct(graph, teacher, ctx.feeds, ctx, pictures=self.pictures, points=self.points)
+        # What is still to come needs its part of the time, and a training most of it.
+        seconds = ctx.deadline.left() / (1 + ctx.to_come.count(self.name) + 4 * ctx.to_come.count("distill"))
+        if self.method == "statistics":
+            return self._restore(graph, teacher, ctx.feeds, ctx, seconds)
+        done = reconstruct(graph, teacher, ctx.feeds, ctx, pictures=self.pictures, points=self.points, seconds=seconds)
+        self._tell_limits(ctx, done, len(ctx.feeds))
         ctx.details[self.name] = {
-            "pictures": min(self.pictures, len(ctx.feeds)),
+            "method": self.method,
+            "pictures": done.pictures,
             "layers": {
                 name: {
                     "ridge": fit.ridge if math.isfinite(fit.ridge) else None,
                     "error_before": fit.error_before,
                     "error": fit.error,
                 }
-                for name, fit in fits.items()
+                for name, fit in done.fits.items()
             },
         }
-        return len(fits)
+        return len(done.fits)
+
+    def _restore(self, graph: Graph, teacher: Teacher, feeds: Feeds, ctx: PassContext, seconds: float) -> int:
+        found = restore_statistics(graph, teacher, feeds, ctx, pictures=self.pictures, seconds=seconds)
+        ctx.details[self.name] = {
+            "method": self.method,
+            "pictures": min(self.pictures, len(feeds)),
+            "shifted": {name: round(off, 4) for name, off in found.items()},
+        }
+        return len(found)
+
+    def _warn(self, ctx: PassContext, feeds: Feeds) -> None:
+        if len(feeds) < ENOUGH_PICTURES:
+            ctx.note(
+                f"Recovered on {len(feeds)} pictures; with fewer than {ENOUGH_PICTURES} the weights hardly move.",
+                level="warning",
+            )
+        if feeds.stand_in:
+            ctx.note(
+                "Recovered on pictures yocc drew, which give back less of a network than photographs do; give some "
+                "with --calib.",
+                level="warning",
+            )
+
+    def _tell_limits(self, ctx: PassContext, done: Outcome, available: int) -> None:
+        if done.raised:
+            ctx.note(
+                f"{done.raised} of {len(done.fits)} layers have more inputs than the pictures give samples for; their "
+                "ridge was raised, which keeps them near the weights they had.",
+                level="warning" if done.raised * 2 > len(done.fits) else "info",
+            )
+        if done.left:
+            ctx.note(
+                f"Time was up before {done.left} of {done.left + len(done.fits)} layers were refitted; "
+                "a longer --budget recovers more.",
+                level="warning",
+            )
+        if done.pictures < min(self.pictures, available):
+            ctx.note(f"Time was enough for {done.pictures} pictures of {available}.", level="warning")
 
 
 def fused_teacher(teacher: Teacher, ctx: PassContext) -> Teacher:

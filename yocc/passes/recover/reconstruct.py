@@ -7,8 +7,9 @@ of the pruned network, which stops at each depth until its layers are refitted, 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+import math
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +20,26 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Arrays, Feeds, PassContext, Teacher
 from yocc.passes.recover.advance import Advance
+from yocc.passes.recover.masked import refit_masked
+from yocc.passes.recover.pictures import some_pictures
 from yocc.passes.recover.regression import Fit, Moments, refit
 from yocc.passes.windows import outputs_at, positions, windows_at
 
 Array = np.ndarray[Any, Any]
-KEPT_BYTES = 2**29
-"""Decoded pictures kept in memory at most."""
 LARGEST = 2304
 """Inputs of a layer (channels times kernel) up to which it is refitted; the solve grows with their cube."""
 HELD_OUT = 5
-"""Every fifth picture chooses the ridge instead of being fitted."""
+"""Every fifth picture chooses the ridge; it is fitted too once that is done."""
+AMPLE = 2.0
+"""Samples for each input of a layer from which its regression is stable."""
+RAISED = 1e-2
+"""The least ridge where there are fewer."""
+FEWEST = 4
+"""Pictures that are used however little time there is."""
+RUNS = 7.0
+"""Runs of the original that refitting takes for each picture, all counted, about."""
+HALF = 6e4
+"""Magnitude up to which targets are kept in half precision, whose rounding is far below what a fit misses."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +51,33 @@ class _Sample:
     spatial: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What was refitted.
+
+    Attributes:
+        fits: by layer name.
+        pictures: on how many pictures.
+        left: layers there was no time for.
+        raised: layers with fewer than `AMPLE` samples for each input, whose ridge was raised.
+    """
+
+    fits: dict[str, Fit]
+    pictures: int
+    left: int
+    raised: int
+
+
 def reconstruct(
-    graph: Graph, teacher: Teacher, feeds: Feeds, ctx: PassContext, *, pictures: int, points: int
-) -> dict[str, Fit]:
+    graph: Graph,
+    teacher: Teacher,
+    feeds: Feeds,
+    ctx: PassContext,
+    *,
+    pictures: int,
+    points: int,
+    seconds: float = math.inf,
+) -> Outcome:
     """Refit every convolution whose inputs pruning has changed; weights and biases are replaced in the graph.
 
     Args:
@@ -52,19 +87,23 @@ def reconstruct(
         ctx: runs models, shows progress.
         pictures: how many pictures to use.
         points: positions sampled in each layer and picture.
+        seconds: time to take; fewer pictures are used where it is short, and what is not reached stays as it is.
 
     Returns:
-        The fits by layer name; layers not among them are grouped, larger than `LARGEST` or unchanged by pruning.
+        What was refitted; layers that are grouped, larger than `LARGEST` or unchanged by pruning never are.
     """
-    step = max(1, len(feeds) // pictures)
-    count = min(pictures, len(range(0, len(feeds), step)))
+    started = time.monotonic()
     waves = _waves(graph, teacher)
     layers = [node for wave in waves for node in wave]
-    inputs_again = _some(feeds, step, count)
-    samples = _targets(teacher, layers, inputs_again, ctx, points, count)
+    count = _affordable(teacher, layers, feeds, ctx, min(pictures, len(feeds)), seconds)
+    chosen = some_pictures(feeds, count)
+    samples = _targets(teacher, layers, chosen, ctx, points, count)
     fits: dict[str, Fit] = {}
-    advance = Advance(graph, inputs_again, ctx)
+    raised = 0
+    advance = Advance(graph, chosen, ctx)
     for number, wave in enumerate(waves, 1):
+        if time.monotonic() - started > seconds:
+            break
         label = f"refit {number} of {len(waves)}"
         moments = {node.name: _empty(node) for node in wave}
         inputs = [node.inputs[0].name for node in wave]
@@ -73,30 +112,31 @@ def reconstruct(
                 part = moments[node.name][(index + 1) % HELD_OUT == 0]
                 _take_in(part, node, values[node.inputs[0].name], samples[node.name][index])
         for node in wave:
-            fits[node.name] = _replace(node, *moments[node.name])
+            raised += not _is_ample(moments[node.name][0])
+            fits[node.name] = _replace(node, *moments[node.name], zeros_stay=node.name in teacher.zeroed)
             del samples[node.name]
-    return fits
+    return Outcome(fits, count, len(layers) - len(fits), raised)
 
 
-def _some(feeds: Feeds, step: int, count: int) -> Iterable[Arrays]:
-    """Evenly spaced samples; kept decoded while they are few, as every depth runs on them again."""
-    samples = itertools.islice(feeds, 0, step * count, step)
-    first = next(iter(feeds))
-    if count * sum(array.nbytes for array in first.values()) <= KEPT_BYTES:
-        return list(samples)
-    return _Again(feeds, step, count)
+def _affordable(
+    teacher: Teacher, layers: list[gs.Node], feeds: Feeds, ctx: PassContext, count: int, seconds: float
+) -> int:
+    """How many pictures there is time for, by how long the original takes for one."""
+    if math.isinf(seconds) or not layers:
+        return count
+    run = run_until(teacher.graph, _outputs(teacher, layers), ctx)
+    arrays = next(iter(feeds))
+    run(arrays)
+    started = time.monotonic()
+    run(arrays)
+    each = RUNS * (time.monotonic() - started)
+    return max(min(FEWEST, count), min(count, int(seconds / max(each, 1e-9))))
 
 
-@dataclass(frozen=True)
-class _Again:
-    """Evenly spaced samples, read anew each time."""
-
-    feeds: Feeds
-    step: int
-    count: int
-
-    def __iter__(self) -> Iterator[Arrays]:
-        return itertools.islice(self.feeds, 0, self.step * self.count, self.step)
+def _outputs(teacher: Teacher, layers: list[gs.Node]) -> list[str]:
+    """What the layers give in the original."""
+    found = {node.name: node.outputs[0].name for node in teacher.graph.nodes if node.outputs}
+    return [found[node.name] for node in layers]
 
 
 def _waves(graph: Graph, teacher: Teacher) -> list[list[gs.Node]]:
@@ -112,6 +152,7 @@ def _waves(graph: Graph, teacher: Teacher) -> list[list[gs.Node]]:
             level += 1
             original = originals.get(node.name)
             fewer = original is not None and original.inputs[1].shape[1] != node.inputs[1].shape[1]
+            fewer = fewer or node.name in teacher.zeroed
             if (touched or fewer) and _can_refit(node):
                 waves.setdefault(level, []).append(node)
             touched = touched or fewer
@@ -131,8 +172,8 @@ def _targets(
     teacher: Teacher, layers: list[gs.Node], feeds: Iterable[Arrays], ctx: PassContext, points: int, count: int
 ) -> dict[str, list[_Sample]]:
     """The original's outputs at a few positions of each layer, for the channels that are left."""
-    outputs = {node.name: node.outputs[0].name for node in teacher.graph.nodes if node.outputs}
-    run = run_until(teacher.graph, [outputs[node.name] for node in layers], ctx)
+    outputs = dict(zip((node.name for node in layers), _outputs(teacher, layers), strict=True))
+    run = run_until(teacher.graph, list(outputs.values()), ctx)
     samples: dict[str, list[_Sample]] = {node.name: [] for node in layers}
     random = ctx.random()
     for arrays in ctx.progress(feeds, "original", count):
@@ -141,8 +182,17 @@ def _targets(
             found = values[outputs[node.name]]
             chosen = positions(found.shape, points, random)
             targets = outputs_at(found, chosen)[:, teacher.kept[node.name]]
-            samples[node.name].append(_Sample(chosen, np.ascontiguousarray(targets), found.shape[2:]))
+            samples[node.name].append(_Sample(chosen, _compact(targets), found.shape[2:]))
     return samples
+
+
+def _is_ample(seen: Moments) -> bool:
+    return seen.count >= AMPLE * len(seen.inputs)
+
+
+def _compact(targets: Array) -> Array:
+    small = float(np.abs(targets).max(initial=0.0)) < HALF
+    return np.ascontiguousarray(targets, dtype=np.float16 if small else np.float32)
 
 
 def _empty(node: gs.Node) -> tuple[Moments, Moments]:
@@ -156,12 +206,13 @@ def _take_in(moments: Moments, node: gs.Node, values: Array, sample: _Sample) ->
     moments.add(windows.reshape(len(windows), -1), sample.targets)
 
 
-def _replace(node: gs.Node, seen: Moments, held_out: Moments) -> Fit:
+def _replace(node: gs.Node, seen: Moments, held_out: Moments, *, zeros_stay: bool) -> Fit:
     """Refit a layer from its moments and store what was found."""
     shape = node.inputs[1].shape
     weight = node.inputs[1].values.astype(np.float64).reshape(shape[0], -1).T
     bias = node.inputs[2].values.astype(np.float64) if len(node.inputs) > 2 else np.zeros(shape[0])
-    fit = refit(seen, held_out if held_out.count else seen, weight, bias)
+    least = 0.0 if _is_ample(seen) else RAISED
+    fit = (refit_masked if zeros_stay else refit)(seen, held_out, weight, bias, least=least)
     name = node.inputs[1].name
     refitted = np.ascontiguousarray(fit.weight.T.reshape(shape), dtype=np.float32)
     node.inputs[1] = gs.Constant(f"{name}_refitted_{node.name}", refitted)

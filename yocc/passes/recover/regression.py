@@ -7,6 +7,7 @@ instead of towards zero, so that directions the pictures say nothing about keep 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,17 @@ class Moments:
         self.cross += x.T @ z
         self.energy += float(np.square(z).sum())
 
+    def __add__(self, other: Moments) -> Moments:
+        """Moments of the samples of both."""
+        return Moments(
+            self.count + other.count,
+            self.inputs + other.inputs,
+            self.targets + other.targets,
+            self.gram + other.gram,
+            self.cross + other.cross,
+            self.energy + other.energy,
+        )
+
     def error(self, weight: Array, bias: Array) -> float:
         """Mean squared error of z ~ x weight + bias over the samples, weight of shape [n, m]."""
         fitted = float(np.sum(weight * (self.gram @ weight))) + 2 * float(bias @ (self.inputs @ weight))
@@ -81,31 +93,61 @@ class Fit:
     error_before: float
 
 
-def refit(seen: Moments, held_out: Moments, weight: Array, bias: Array) -> Fit:
-    """Weights and bias of least squared error on `seen`, with the ridge that does best on `held_out`.
+def refit(seen: Moments, held_out: Moments, weight: Array, bias: Array, *, least: float = 0.0) -> Fit:
+    """Weights and bias of least squared error, with the ridge that does best on held-out samples.
 
     Args:
         seen: moments to fit.
-        held_out: moments of other pictures.
+        held_out: moments of other pictures; once they have chosen the ridge, they are fitted as well.
         weight: the weights to stay near, shape [n, m].
         bias: the bias the layer had, shape [m].
+        least: the smallest ridge to consider.
     """
-    mean = seen.inputs / seen.count
-    covariance = seen.gram / seen.count - np.outer(mean, mean)
-    target_mean = seen.targets / seen.count
-    # What the present weights miss; the correction D solves (C + ridge) D = residual.
-    residual = seen.cross / seen.count - np.outer(mean, target_mean) - covariance @ weight
-    values, vectors = np.linalg.eigh(covariance)
-    values = np.maximum(values, 0.0)
-    scale = float(values.mean()) or 1.0
-    projected = vectors.T @ residual
-    before = held_out.error(weight, bias)
-    best = Fit(weight, target_mean - mean @ weight, float("inf"), float("inf"), before)
-    best = Fit(best.weight, best.bias, best.ridge, held_out.error(best.weight, best.bias), before)
-    for ridge in RIDGES:
-        fitted = weight + vectors @ (projected / (values + ridge * scale)[:, None])
-        shifted = target_mean - mean @ fitted
-        error = held_out.error(fitted, shifted)
-        if error < best.error:
-            best = Fit(fitted, shifted, ridge, error, before)
-    return best
+    judges = held_out if held_out.count else seen
+    before = judges.error(weight, bias)
+    spectrum = _Spectrum.of(seen, weight)
+    chosen, lowest = math.inf, judges.error(*spectrum.solved(math.inf))
+    for ridge in (each for each in RIDGES if each >= least):
+        error = judges.error(*spectrum.solved(ridge))
+        if error < lowest:
+            chosen, lowest = ridge, error
+    every = _Spectrum.of(seen + held_out, weight) if held_out.count else spectrum
+    return Fit(*every.solved(chosen), chosen, lowest, before)
+
+
+@dataclass(frozen=True)
+class _Spectrum:
+    """A least squares problem in the axes of its inputs, so that any ridge is quickly solved.
+
+    Attributes:
+        weight: what the ridge pulls to, shape [n, m].
+        values: variance along each axis, shape [n].
+        vectors: the axes, shape [n, n].
+        projected: what the weights miss along each axis, shape [n, m].
+        mean: of the inputs, shape [n].
+        target_mean: shape [m].
+    """
+
+    weight: Array
+    values: Array
+    vectors: Array
+    projected: Array
+    mean: Array
+    target_mean: Array
+
+    @classmethod
+    def of(cls, moments: Moments, weight: Array) -> _Spectrum:
+        mean, target_mean = moments.inputs / moments.count, moments.targets / moments.count
+        covariance = moments.gram / moments.count - np.outer(mean, mean)
+        # What the present weights miss; the correction D solves (C + ridge) D = residual.
+        residual = moments.cross / moments.count - np.outer(mean, target_mean) - covariance @ weight
+        values, vectors = np.linalg.eigh(covariance)
+        return cls(weight, np.maximum(values, 0.0), vectors, vectors.T @ residual, mean, target_mean)
+
+    def solved(self, ridge: float) -> tuple[Array, Array]:
+        """Weight and bias for a ridge as a share of the mean variance; infinity moves the bias alone."""
+        fitted = self.weight
+        if math.isfinite(ridge):
+            scale = float(self.values.mean()) or 1.0
+            fitted = self.weight + self.vectors @ (self.projected / (self.values + ridge * scale)[:, None])
+        return fitted, self.target_mean - self.mean @ fitted

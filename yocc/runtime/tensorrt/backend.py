@@ -44,6 +44,7 @@ class TensorRtBackend(Backend):
             added_inputs="code",
             least_channels=LEAST_CHANNELS,
             rest_is_fp16=True,
+            skips_zeros=True,
             last_layers_fp16=True,
             workspace=read_count(self.name, "workspace", options.get("workspace", "1024")),
             optimization_level=read_level(options.get("optimization_level", "3")),

@@ -1,0 +1,89 @@
+"""Pictures that are gone through many times: kept in memory as small as that is possible without loss."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from yocc.compiler.passes import Arrays, Feeds
+
+Array = np.ndarray[Any, Any]
+KEPT_BYTES = 2**29
+"""Decoded pictures kept in memory at most."""
+_STEP = np.float32(1 / 255)
+_LOOKED_AT = 8
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """An array whose values are multiples of 1 / 255, which a byte each says exactly."""
+
+    levels: Array
+
+    @classmethod
+    def of(cls, array: Array) -> Pixels | None:
+        """None where bytes would not say it exactly."""
+        if array.dtype != np.float32 or array.size == 0 or array.min() < 0 or array.max() > 1:
+            return None
+        pixels = cls(np.rint(array / _STEP).astype(np.uint8))
+        return pixels if np.array_equal(pixels.array(), array) else None
+
+    def array(self) -> Array:
+        """The array again."""
+        values: Array = self.levels.astype(np.float32) * _STEP
+        return values
+
+
+def some_pictures(feeds: Feeds, count: int) -> Iterable[Arrays]:
+    """Evenly spaced samples, kept decoded where there is room for them, as every depth runs on them again.
+
+    Args:
+        feeds: what they are taken of.
+        count: how many, not more than there are.
+    """
+    step = max(1, len(feeds) // count)
+    kept: list[dict[str, Array | Pixels]] = []
+    size = 0
+    for arrays in itertools.islice(feeds, 0, step * count, step):
+        kept.append({name: Pixels.of(array) or array for name, array in arrays.items()})
+        size += sum((part.levels if isinstance(part, Pixels) else part).nbytes for part in kept[-1].values())
+        if size * count > KEPT_BYTES * len(kept):
+            return _Again(feeds, step, count)
+    return _Kept(kept)
+
+
+def alike(feeds: Feeds) -> bool:
+    """Whether the first few samples are each of one value throughout, or there are several and all are the same."""
+    some = [list(arrays.values()) for arrays in itertools.islice(feeds, _LOOKED_AT)]
+    plain = all(np.ptp(array) == 0 for arrays in some for array in arrays if array.size > 1)
+    same = all(
+        np.array_equal(array, first) for arrays in some[1:] for array, first in zip(arrays, some[0], strict=True)
+    )
+    return plain or (len(some) > 1 and same)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Samples in memory."""
+
+    samples: list[dict[str, Array | Pixels]]
+
+    def __iter__(self) -> Iterator[Arrays]:
+        for sample in self.samples:
+            yield {name: part.array() if isinstance(part, Pixels) else part for name, part in sample.items()}
+
+
+@dataclass(frozen=True)
+class _Again:
+    """Evenly spaced samples, read anew each time."""
+
+    feeds: Feeds
+    step: int
+    count: int
+
+    def __iter__(self) -> Iterator[Arrays]:
+        return itertools.islice(self.feeds, 0, self.step * self.count, self.step)
