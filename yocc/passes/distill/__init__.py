@@ -185,5 +185,12 @@ def _details(looks: list[Look], recipe: Recipe, device: str, fitted: int, held_o
         "best_step": best.step,
         "loss_before": looks[0].loss,
         "loss": best.loss,
-        "curve": [{"step": look.step, "seconds": round(look.seconds, 1), "loss": look.loss} for look in looks],
+        "curve": [
+            {
+                "step": look.step,
+                "seconds": round(look.seconds, 1),
+                "loss": look.loss if math.isfinite(look.loss) else None,
+            }
+            for look in looks
+        ],
     }
