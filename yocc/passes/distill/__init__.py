@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from yocc.passes.distill.loop import Learner, Look, Recipe
     from yocc.passes.distill.pictures import Pictures
 
+__all__ = ["Distill"]
+
 ENOUGH_PICTURES = 16
 """Fewer pictures than this are learnt by heart."""
 HELD_OUT = 24
