@@ -28,7 +28,7 @@ ENOUGH_PICTURES = 16
 """Fewer pictures than this are learnt by heart."""
 HELD_OUT = 24
 """Pictures that choose the weights instead of being learnt from, at most; a quarter where there are few."""
-STEPS = 3000
+STEPS = 4000
 _ENDLESS = 10**7
 
 
@@ -53,7 +53,7 @@ class Distill(Pass):
     summary: ClassVar[str] = "train a pruned network to give what the original gives, without labels (extra torch)"
 
     steps: int | None = None
-    batch: int = 16
+    batch: int = 8
     side: int = 320
     rate: float = 3e-3
     features: float = 1.0
