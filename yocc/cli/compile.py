@@ -34,8 +34,8 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
               "each layer for a file of that share of its size.")  # fmt: skip
 @click.option("--fp16/--no-fp16", default=False, help="Store and compute the rest in half precision.  [default: off]")
 @click.option("--recover", type=click.Choice(["none", "statistics", "reconstruct", "distill"]),
-              help="How to give a pruned model back what it lost: refit it layer by layer, or also train it for minutes "
-              "to hours (extra torch) [default: reconstruct].")  # fmt: skip
+              help="How to give a pruned model back what it lost: refit it layer by layer, or also train it for "
+              "minutes to hours (extra torch) [default: reconstruct].")  # fmt: skip
 @click.option("--schedule", type=click.Choice(["oneshot", "iterative"]),
               help="Prune at once, or in rounds with recovery between [default: up to a quarter each].")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1), help="How many rounds.")

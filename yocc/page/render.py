@@ -8,6 +8,7 @@ from typing import Any
 
 from yocc.page.cards import cards, collapsed
 from yocc.page.layers import layer_view, sensitivity
+from yocc.page.learning import learning
 from yocc.page.numbers import plain_number, seconds, share, size
 from yocc.page.pictures import shown_pictures
 from yocc.page.steps import operators, replay, steps
@@ -57,6 +58,7 @@ def _view(content: Mapping[str, Any]) -> dict[str, Any]:
         "pictures": shown_pictures(content),
         "layers": layer_view(content),
         "sensitivity": sensitivity(content),
+        "learning": learning(content),
         "tensors": tensor_view(content),
         "steps": steps(content),
         "operators": operators(content),

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from yocc.passes.distill.loop import Learner, Look, Recipe
     from yocc.passes.distill.pictures import Pictures
 
+__all__ = ["Distill"]
+
 ENOUGH_PICTURES = 16
 """Fewer pictures than this are learnt by heart."""
 HELD_OUT = 24
 """Pictures that choose the weights instead of being learnt from, at most; a quarter where there are few."""
-STEPS = 3000
+STEPS = 4000
 _ENDLESS = 10**7
 
 
@@ -51,7 +53,7 @@ class Distill(Pass):
     summary: ClassVar[str] = "train a pruned network to give what the original gives, without labels (extra torch)"
 
     steps: int | None = None
-    batch: int = 16
+    batch: int = 8
     side: int = 320
     rate: float = 3e-3
     features: float = 1.0
@@ -185,5 +187,12 @@ def _details(looks: list[Look], recipe: Recipe, device: str, fitted: int, held_o
         "best_step": best.step,
         "loss_before": looks[0].loss,
         "loss": best.loss,
-        "curve": [{"step": look.step, "seconds": round(look.seconds, 1), "loss": look.loss} for look in looks],
+        "curve": [
+            {
+                "step": look.step,
+                "seconds": round(look.seconds, 1),
+                "loss": look.loss if math.isfinite(look.loss) else None,
+            }
+            for look in looks
+        ],
     }

@@ -38,8 +38,8 @@ class Recipe:
         seed: of the batches.
     """
 
-    steps: int = 3000
-    batch: int = 16
+    steps: int = 4000
+    batch: int = 8
     side: int = 320
     rate: float = 3e-3
     features: float = 1.0

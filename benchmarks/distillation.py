@@ -1,0 +1,112 @@
+r"""What distillation adds to the closed-form refit: YOLOv5n or a street detector, pruned, refitted, trained, scored.
+
+    python benchmarks/distillation.py ../shared/data/models/yolov5n.onnx --rounds 0.2,0.25 --steps 6000 \
+        --fit ../shared/data/images/calib178 --learn ../shared/data/images/calib178 ../shared/data/images/unlabelled \
+        --score ../shared/data/images/val128/images --out d40
+
+Channels are ranked and layers refitted on the pictures of `--fit`, the network is trained on those of `--learn`; both
+without labels. `--out` gets `refitted.onnx`, `distilled.onnx`, the state of the training, which continues when the
+command is repeated, and `rows.md` with the scores and the losses. Needs the extra `torch`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from yocc.commands.judging import against_labels
+from yocc.compiler.graph import load, refresh, to_proto
+from yocc.compiler.passes import Arrays, PassContext
+from yocc.compiler.pipeline import Pipeline
+from yocc.driver.subject import examine
+from yocc.errors import CalibrationError
+from yocc.passes.distill import Distill
+from yocc.runtime.feeds import Feeds, open_feeds
+from yocc.runtime.onnxruntime import OnnxRuntimeBackend, reference_executor
+
+
+@dataclass(frozen=True)
+class Both:
+    """Pictures of several folders, one after another."""
+
+    parts: Sequence[Feeds]
+    stand_in: bool = False
+
+    @property
+    def description(self) -> str:
+        """Where they come from."""
+        return " and ".join(part.description for part in self.parts)
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def __iter__(self) -> Iterator[Arrays]:
+        return itertools.chain.from_iterable(self.parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--rounds", required=True, help="share of what is left that each round removes, with commas")
+    parser.add_argument("--fit", type=Path, required=True)
+    parser.add_argument("--learn", type=Path, nargs="+", required=True)
+    parser.add_argument("--score", type=Path, required=True, help="labelled pictures")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--side", type=int, default=320)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    if "OMP_NUM_THREADS" not in os.environ:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    graph = load(options.model)
+    subject = examine(graph, options.model, None)
+    profile = subject.profile
+    if profile is None:
+        raise CalibrationError("Only a detector of a known layout can be scored.")
+
+    def pictures(folder: Path) -> Feeds:
+        return open_feeds(folder, [profile.input], profile.preprocess)
+
+    ctx = PassContext(
+        target=OnnxRuntimeBackend().target({}),
+        feeds=pictures(options.fit),
+        executor=reference_executor(threads=options.threads, optimize=True),
+        protected=profile.protected,
+        input_shapes=subject.shapes,
+        detection=profile.detection,
+    )
+    steps = [f"prune{{ratio={ratio},criterion=effect}},recover" for ratio in options.rounds.split(",")]
+    started = time.perf_counter()
+    graph, _ = Pipeline.parse(",".join(["fp32,simplify,fuse", *steps])).run(graph, ctx)
+    rows = [_row("refitted", options, graph, time.perf_counter() - started)]
+    ctx.feeds = Both([pictures(folder) for folder in options.learn])
+    learn = Distill(steps=options.steps, side=options.side, rate=options.rate, checkpoint=str(options.out / "state.pt"))
+    learn.run(graph, ctx)
+    refresh(graph)
+    told = ctx.details["distill"]
+    rows.append(_row("distilled", options, graph, told["curve"][-1]["seconds"]))
+    losses = [f"{look['step']}: {look['loss']:.3f}" for look in told["curve"]]
+    (options.out / "rows.md").write_text("\n".join([*rows, "", "Losses held out by step: " + ", ".join(losses)]) + "\n")
+
+
+def _row(name: str, options: argparse.Namespace, graph: object, seconds: float) -> str:
+    path = options.out / f"{name}.onnx"
+    onnx.save(to_proto(graph), path)  # type: ignore[arg-type]
+    scores = against_labels(path, options.score, None, threads=options.threads)
+    cells = [options.model.stem, options.rounds, name, f"{seconds:.0f}"]
+    return f"| {' | '.join(cells)} | {scores.map50_95:.4f} | {scores.map50:.4f} |"
+
+
+if __name__ == "__main__":
+    main()
