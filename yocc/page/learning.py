@@ -34,15 +34,16 @@ def learning(content: Mapping[str, Any]) -> tuple[Learning, ...]:
     for step in content["passes"]:
         details = details_of(step)
         for figures in (details, details.get("learned")):
-            looks = _looks(figures)
-            if looks and has(figures, ("pictures", "steps")):
+            if not (isinstance(figures, Mapping) and has(figures, ("curve", "pictures", "steps"))):
+                continue
+            looks = _looks(figures["curve"])
+            if looks:
                 found.append(_learning(step["spec"].partition("{")[0], figures, looks))
     return tuple(found)
 
 
-def _looks(figures: Any) -> list[Mapping[str, Any]]:
+def _looks(curve: Any) -> list[Mapping[str, Any]]:
     """Those with a loss: a training that goes astray has none."""
-    curve = figures.get("curve") if isinstance(figures, Mapping) else None
     looks = curve if isinstance(curve, list) else []
     return [look for look in looks if has(look, ("step", "seconds", "loss")) and look["loss"] is not None]
 
