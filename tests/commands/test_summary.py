@@ -7,14 +7,14 @@ from yocc.gates.gate import check_gates, parse_gates
 
 def test_figures_before_and_after() -> None:
     assert [row.cells for row in figures(content())] == [
-        ["parameters", "1.00 k", "600", "-40.0%"],
-        ["MACs", "400", "100", "-75.0%"],
-        ["file size", "4.00 MB", "1.50 MB", "-62.5%"],
-        ["latency", "10.0 ms", "6.0 ms", "1.67x as fast"],
+        ["parameters", "1 k", "600", "-40.0 %"],
+        ["MACs", "400", "100", "-75.0 %"],
+        ["file size", "4.00 MB", "1.50 MB", "-62.5 %"],
+        ["latency", "10.0 ms", "6.00 ms", "1.67x as fast"],
         ["mAP50-95", "0.3100", "0.3000", "-0.0100"],
         ["mAP50", "0.5000", "0.5200", "+0.0200"],
         ["fidelity, mAP50-95", "", "0.8000", ""],
-        ["confident detections", "10", "9", "-10.0%"],
+        ["confident detections", "10", "9", "-10.0 %"],
     ]
 
 

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from yocc.gates.gate import Outcome
+from yocc.page.numbers import MINUS, SPACE, amount, change, milliseconds, size
+
+_TYPED = str.maketrans({MINUS: "-", SPACE: " ", "±": "+"})
+"""Typeset characters as they are typed."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +24,8 @@ class Row:
 
     @property
     def cells(self) -> list[str]:
-        """The row of a table."""
-        return [self.name, self.before, self.after, self.change]
+        """The row of a table, in characters every terminal and log shows."""
+        return [cell.translate(_TYPED) for cell in (self.name, self.before, self.after, self.change)]
 
 
 def figures(content: Mapping[str, Any]) -> Iterator[Row]:
@@ -32,20 +36,20 @@ def figures(content: Mapping[str, Any]) -> Iterator[Row]:
     """
     before, after = content["before"], content["after"]
     for name, key, form in (
-        ("parameters", "parameters", _amount),
-        ("MACs", "macs", _amount),
-        ("file size", "bytes", _size),
+        ("parameters", "parameters", amount),
+        ("MACs", "macs", amount),
+        ("file size", "bytes", size),
     ):
-        yield Row(name, form(before[key]), form(after[key]), _share(before[key], after[key]))
+        yield Row(name, form(before[key]), form(after[key]), change(before[key], after[key]))
     timing = content["measured"].get("latency_ms")
     if timing is not None:
         first, second = timing["baseline"]["median"], timing["candidate"]["median"]
-        yield Row("latency", f"{first:.1f} ms", f"{second:.1f} ms", f"{timing['speedup']:.2f}x as fast")
+        yield Row("latency", milliseconds(first), milliseconds(second), f"{timing['speedup']:.2f}x as fast")
     if content["accuracy"] is not None:
         original, compiled = content["accuracy"]["original"], content["accuracy"]["compiled"]
         for name, key in (("mAP50-95", "map50_95"), ("mAP50", "map50")):
-            change = compiled[key] - original[key]
-            yield Row(name, f"{original[key]:.4f}", f"{compiled[key]:.4f}", f"{change:+.4f}")
+            gained = compiled[key] - original[key]
+            yield Row(name, f"{original[key]:.4f}", f"{compiled[key]:.4f}", f"{gained:+.4f}")
     if content["fidelity"] is not None:
         yield from _fidelity(content["fidelity"])
 
@@ -76,23 +80,8 @@ def _fidelity(facts: Mapping[str, Any]) -> Iterator[Row]:
     if facts["detection"] is not None:
         before, after = facts["confident"]
         yield Row("fidelity, mAP50-95", "", f"{facts['detection']['map50_95']:.4f}")
-        yield Row("confident detections", str(before), str(after), _share(before, after))
+        yield Row("confident detections", str(before), str(after), change(before, after))
         return
     for each in facts["outputs"]:
         noise = "equal" if each["snr_db"] is None else f"{float(each['snr_db']):.1f} dB"
         yield Row(f"fidelity, {each['output']} {each['label']}".rstrip(), "", noise)
-
-
-def _share(before: int, after: int) -> str:
-    return f"{after / before - 1:+.1%}" if before else ""
-
-
-def _amount(count: int) -> str:
-    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if count >= size:
-            return f"{count / size:.2f} {unit}"
-    return str(count)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.2f} MB" if count >= 10**5 else f"{count / 1e3:.1f} kB"

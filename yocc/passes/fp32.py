@@ -1,4 +1,4 @@
-"""Widening half precision: what a file stores or computes in fp16 becomes fp32, its inputs and outputs keep their type.
+"""Widening half precision before anything is computed from weights.
 
 Statistics, saliency and int8 codes are computed from fp32; `fp16` narrows again at the end where that is asked for.
 """
@@ -6,17 +6,11 @@ Statistics, saliency and int8 codes are computed from fp32; `fp16` narrows again
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import numpy as np
-import onnx
-import onnx_graphsurgeon as gs
+from typing import ClassVar
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.passes import Pass, PassContext
-
-_HALF = onnx.TensorProto.FLOAT16
-_SINGLE = onnx.TensorProto.FLOAT
+from yocc.compiler.widening import is_half, widen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,70 +22,11 @@ class Fp32(Pass):
 
     def run(self, graph: Graph, ctx: PassContext) -> int:
         """Widen constants and casts, and put a Cast at each fp16 input and output."""
-        halves = [tensor for tensor in graph.tensors().values() if _is_half(tensor)]
-        if not halves:
+        if not any(is_half(tensor) for tensor in graph.tensors().values()):
             return 0
         foreign = [node for node in graph.nodes if node.domain or any(True for _ in node.subgraphs())]
         if foreign:
             names = ", ".join(sorted({node.op for node in foreign}))
             ctx.note(f"Half precision stays: {names} may depend on the types around it.", node=foreign[0].name)
             return 0
-        inputs = [tensor for tensor in graph.inputs if _is_half(tensor)]
-        outputs = [tensor for tensor in graph.outputs if _is_half(tensor)]
-        for tensor in halves:
-            if isinstance(tensor, gs.Constant):
-                tensor.values = tensor.values.astype(np.float32)
-            else:
-                tensor.dtype = np.float32
-        for node in graph.nodes:
-            _widen_attributes(node)
-        for tensor in inputs:
-            _cast_input(graph, tensor)
-        for tensor in outputs:
-            _cast_output(graph, tensor)
-        return len(halves)
-
-
-def _is_half(tensor: gs.Tensor) -> bool:
-    return tensor.dtype is not None and not isinstance(tensor.dtype, int) and np.dtype(tensor.dtype) == np.float16
-
-
-def _widen_attributes(node: gs.Node) -> None:
-    for name in ("to", "dtype", "output_dtype"):
-        if name in node.attrs and node.attrs[name] in (_HALF, np.float16):
-            node.attrs[name] = _SINGLE
-    for name, value in node.attrs.items():
-        if isinstance(value, gs.Constant) and _is_half(value):
-            node.attrs[name] = gs.Constant(value.name, value.values.astype(np.float32))
-
-
-def _cast_input(graph: Graph, tensor: gs.Variable) -> None:
-    wide = gs.Variable(f"{tensor.name}_fp32", dtype=np.float32)
-    for reader in list(tensor.outputs):
-        for slot, read in enumerate(reader.inputs):
-            if read is tensor:
-                reader.inputs[slot] = wide
-    for index, output in enumerate(graph.outputs):
-        if output is tensor:
-            graph.outputs[index] = wide
-    tensor.dtype = np.float16
-    graph.nodes.insert(0, _cast(tensor, wide, _SINGLE))
-
-
-def _cast_output(graph: Graph, tensor: gs.Variable) -> None:
-    """The output keeps its name and type; what was computed under that name gets another."""
-    if not tensor.inputs:
-        return
-    wide = gs.Variable(f"{tensor.name}_fp32", dtype=np.float32)
-    producer = tensor.inputs[0]
-    producer.outputs[[output is tensor for output in producer.outputs].index(True)] = wide
-    for reader in list(tensor.outputs):
-        for slot, read in enumerate(reader.inputs):
-            if read is tensor:
-                reader.inputs[slot] = wide
-    tensor.dtype = np.float16
-    graph.nodes.append(_cast(wide, tensor, _HALF))
-
-
-def _cast(source: gs.Variable, result: gs.Variable, to: Any) -> gs.Node:
-    return gs.Node("Cast", f"{result.name}_cast", {"to": to}, [source], [result])
+        return widen(graph)

@@ -109,6 +109,19 @@ def test_quantized_detector_computes_in_integers(tmp_path: Path) -> None:
     assert check.passed, check.message
 
 
+@needs_arm
+def test_quantized_detector_on_arm_computes_what_onnxruntime_computes(tmp_path: Path) -> None:
+    """All of YOLOv5n, with `sdot`, at the smallest size at which each of its layers still has several positions."""
+    report = yocc.compile(
+        build_yolov5("n", size=128, batch_norm="fused"), int8=True, target="tvm", options={"mcpu": "cortex-a76"},
+        count=2, out=tmp_path / "out", bench=False, fidelity=False, html=False,
+    )  # fmt: skip
+    assert report.measured["execution"]["integer_convolutions"] == 57
+    (check,) = TvmBackend().verify(Artifact("tvm", tmp_path / "out", report.model))
+    assert check.name.endswith("emulated")
+    assert check.passed, check.message
+
+
 @needs_tvm
 def test_a_convolution_of_odd_width_stays_in_float(tmp_path: Path) -> None:
     graph, arrays = coded(6)

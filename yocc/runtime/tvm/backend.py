@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from yocc.compiler.graph import Graph, clone, save, to_proto
 from yocc.compiler.target import Reject, Target, TensorScheme
+from yocc.compiler.widening import is_half, widen
 from yocc.errors import BackendUnavailable
 from yocc.runtime.backend import Artifact, Backend, Check, Session, read_count
 from yocc.runtime.channels_last import move_channels_last
@@ -67,6 +68,8 @@ class TvmBackend(Backend):
             int8_ops=frozenset({"Conv"}),
             shared_scale_ops=frozenset(),
             grouped="float",
+            rest_is_fp16=True,
+            last_layers_fp16=True,
             mcpu=mcpu,
         )
 
@@ -105,7 +108,9 @@ class TvmBackend(Backend):
         # Convolutions compute with channels last, which makes the usual head a matter of moving whole cells.
         move_channels_last(graph)
         save(graph, folder / ONNX_FILE)
-        compiled = compile_library(to_proto(graph), processor, folder / LIBRARY_FILE)
+        half = any(node.op == "Conv" and is_half(node.inputs[1]) for node in graph.nodes)
+        widen(graph)
+        compiled = compile_library(to_proto(graph), processor, folder / LIBRARY_FILE, half=half)
         facts = Facts(
             processor.name,
             processor.triple,
@@ -114,6 +119,7 @@ class TvmBackend(Backend):
             compiled.padded,
             compiled.unscheduled,
             compiled.integer,
+            compiled.half,
         )
         others = (folder / ONNX_FILE, facts.write(folder), *write_programs(folder))
         return Artifact(self.name, folder, folder / LIBRARY_FILE, others)
@@ -126,7 +132,7 @@ class TvmBackend(Backend):
         facts = read_facts(artifact.folder)
         if not facts.mtriple.startswith(host_family()):
             return ForeignSession(artifact.folder / ONNX_FILE, threads, optimize, facts)
-        return TvmSession(artifact.model)
+        return TvmSession(artifact.model, threads=threads)
 
     def verify(self, artifact: Artifact, *, thorough: bool = True) -> tuple[Check, ...]:
         """Run the library, emulated where it is for another processor, and compare with onnxruntime."""

@@ -30,11 +30,13 @@ class Compiled:
         padded: output channels before and after padding, for each convolution padded.
         unscheduled: kernels that no schedule fits and that run as scalar loops.
         integer: convolutions that compute in integers.
+        half: convolutions whose weights are stored in half precision.
     """
 
     padded: tuple[tuple[int, int], ...]
     unscheduled: tuple[str, ...]
     integer: int
+    half: int
 
 
 def compiler_of(processor: Processor) -> str | None:
@@ -51,8 +53,14 @@ def missing_compiler(processor: Processor) -> str:
     return f"Install it with: apt install g++-{processor.compiler.removesuffix('-g++')}"
 
 
-def compile_library(model: onnx.ModelProto, processor: Processor, path: Path) -> Compiled:
+def compile_library(model: onnx.ModelProto, processor: Processor, path: Path, *, half: bool = False) -> Compiled:
     """Compile a model of fixed shapes.
+
+    Args:
+        model: computes in single precision.
+        processor: what to compile for.
+        path: where to write the library.
+        half: store the weights that fit in half precision.
 
     Raises:
         BackendUnavailable: TVM or the C++ compiler are not installed.
@@ -77,7 +85,7 @@ def compile_library(model: onnx.ModelProto, processor: Processor, path: Path) ->
     unscheduled: list[str] = []
     try:
         target = tvm.target.Target(facts)
-        lowered = lower(model, dot_rows=processor.rows if "+dotprod" in processor.features else 0)
+        lowered = lower(model, dot_rows=processor.rows if "+dotprod" in processor.features else 0, half=half)
         library = tvm.compile(lowered.module, target=target, relax_pipeline=_pipeline(target, processor, unscheduled))
         library.export_library(str(path), fcompile=_linking(linker))
     except BackendError:
@@ -86,7 +94,7 @@ def compile_library(model: onnx.ModelProto, processor: Processor, path: Path) ->
         raise BackendError(
             f"TVM cannot compile the model: {one_sentence(error)}.", "Use --target onnxruntime."
         ) from error
-    return Compiled(lowered.padded, tuple(unscheduled), lowered.integer)
+    return Compiled(lowered.padded, tuple(unscheduled), lowered.integer, lowered.half)
 
 
 def one_sentence(error: Exception) -> str:
@@ -126,7 +134,7 @@ def _pipeline(target: Any, processor: Processor, unscheduled: list[str]) -> Any:
     def run(module: Any, _: Any) -> Any:
         with target:
             module = tvm.transform.Sequential(list(before))(module)
-            module, plain = schedule_module(module, processor.rows)
+            module, plain = schedule_module(module, processor)
             unscheduled.extend(plain)
             return tvm.transform.Sequential(list(after))(module)
 

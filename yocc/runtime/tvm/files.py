@@ -46,6 +46,7 @@ class Facts:
         padded: output channels before and after padding, for each convolution padded.
         unscheduled: kernels that run as scalar loops.
         integer: convolutions that compute in integers.
+        half: convolutions whose weights are stored in half precision.
     """
 
     mcpu: str
@@ -55,6 +56,7 @@ class Facts:
     padded: tuple[tuple[int, int], ...] = ()
     unscheduled: tuple[str, ...] = ()
     integer: int = 0
+    half: int = 0
 
     def write(self, folder: Path) -> Path:
         """Write `model.json`."""
@@ -83,6 +85,7 @@ def read_facts(folder: Path) -> Facts:
             tuple((int(before), int(after)) for before, after in content["padded"]),
             tuple(content["unscheduled"]),
             int(content["integer"]),
+            int(content["half"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackendError(f"{FACTS_FILE} beside the library cannot be read.", "Compile the model again.") from error

@@ -29,19 +29,22 @@ class Lowered:
         module: TVM's.
         padded: output channels before and after padding, one entry for each convolution that was padded.
         integer: convolutions that compute in integers.
+        half: convolutions whose weights are stored in half precision.
     """
 
     module: Any
     padded: tuple[tuple[int, int], ...]
     integer: int
+    half: int
 
 
-def lower(model: onnx.ModelProto, *, dot_rows: int = 0) -> Lowered:
+def lower(model: onnx.ModelProto, *, dot_rows: int = 0, half: bool = False) -> Lowered:
     """Import a model of fixed shapes and arrange it.
 
     Args:
         model: its nodes are known to TVM.
         dot_rows: output positions a kernel with `sdot` computes side by side; 0 without that instruction.
+        half: store weights that half precision holds exactly so; a kernel widens them before each convolution.
 
     Raises:
         Exception: TVM's own, of many classes, when it cannot import the model.
@@ -57,17 +60,17 @@ def lower(model: onnx.ModelProto, *, dot_rows: int = 0) -> Lowered:
         relax.transform.CanonicalizeBindings(),
     ):
         module = step(module)
-    arranging = _arranging(module, dot_rows)
+    arranging = _arranging(module, dot_rows, half)
     main = arranging.visit_expr(module["main"])
     # With the kernels that arranging added.
     module = arranging.builder_.get()
     module["main"] = main
     for step in (relax.transform.CanonicalizeBindings(), relax.transform.DeadCodeElimination()):
         module = step(module)
-    return Lowered(module, tuple(arranging.padded), integer)
+    return Lowered(module, tuple(arranging.padded), integer, arranging.half)
 
 
-def _arranging(module: Any, dot_rows: int) -> Any:
+def _arranging(module: Any, dot_rows: int, half: bool) -> Any:
     """A mutator; its class exists once TVM is imported."""
     from tvm import relax
     from tvm.ir.expr import GenericConst
@@ -80,6 +83,7 @@ def _arranging(module: Any, dot_rows: int) -> Any:
         def __init__(self, module: Any) -> None:
             super().__init__(module)
             self.padded: list[tuple[int, int]] = []
+            self.half = 0
 
         def visit_call_(self, call: Any) -> Any:
             """Visited for each operator, its inputs already rewritten."""
@@ -121,14 +125,25 @@ def _arranging(module: Any, dot_rows: int) -> Any:
             if weight.dtype == np.int8:
                 return self._dot(call, weight)
             channels = weight.shape[3]
-            if channels % MULTIPLE == 0:
+            wide = channels if channels % MULTIPLE == 0 else -(-channels // LANES) * LANES
+            if wide == channels and not half:
                 return call
-            wide = -(-channels // LANES) * LANES
-            self.padded.append((channels, wide))
-            more = relax.const(np.pad(weight, [(0, 0)] * 3 + [(0, wide - channels)]))
+            padded = self._stored(np.pad(weight, [(0, 0)] * 3 + [(0, wide - channels)]))
             geometry = [list(facts.strides), list(facts.padding), list(facts.dilation), 1, "NHWC", "HWIO", "NHWC"]
-            result = self.builder_.emit(relax.op.nn.conv2d(call.args[0], more, *geometry))
-            return relax.op.strided_slice(result, [3], [0], [channels])
+            result = relax.op.nn.conv2d(call.args[0], padded, *geometry)
+            if wide == channels:
+                return result
+            self.padded.append((channels, wide))
+            return relax.op.strided_slice(self.builder_.emit(result), [3], [0], [channels])
+
+        def _stored(self, weight: np.ndarray[Any, Any]) -> Any:
+            """A weight as the library holds it, in single precision once it is read."""
+            with np.errstate(over="ignore"):
+                narrow = weight.astype(np.float16)
+            if not half or not np.array_equal(narrow.astype(np.float32), weight):
+                return relax.const(weight)
+            self.half += 1
+            return self.builder_.emit(relax.op.astype(relax.const(narrow), "float32"))
 
         def _dot(self, call: Any, weight: np.ndarray[Any, Any]) -> Any:
             """A kernel of its own for processors with `sdot`."""

@@ -25,12 +25,14 @@ class Processor:
         family: its instruction set.
         features: LLVM's names of extensions its name does not imply.
         rows: output positions a convolution computes side by side, so many that accumulators fit its registers.
+        lanes: numbers of output channels computed side by side, the best first.
     """
 
     name: str
     family: Family
     features: tuple[str, ...] = ()
     rows: int = 4
+    lanes: tuple[int, ...] = (16, 8, 4)
 
     @property
     def triple(self) -> str:
@@ -45,12 +47,15 @@ class Processor:
 
 _ARM = "cortex-a53 cortex-a57 cortex-a72 cortex-a73".split()
 _ARM_DOT = "cortex-a55 cortex-a75 cortex-a76 cortex-a78 neoverse-n1".split()
-_X86 = "x86-64 x86-64-v2 x86-64-v3 x86-64-v4 haswell skylake-avx512 icelake-server znver2 znver3 znver4".split()
+_X86 = "x86-64 x86-64-v2 x86-64-v3 haswell znver2 znver3".split()
+_X86_WIDE = "x86-64-v4 skylake-avx512 icelake-server znver4".split()
 PROCESSORS: Mapping[str, Processor] = MappingProxyType(
     {
         **{name: Processor(name, "aarch64", ("+neon",)) for name in _ARM},
         **{name: Processor(name, "aarch64", ("+neon", "+dotprod")) for name in _ARM_DOT},
         **{name: Processor(name, "x86_64", rows=6) for name in _X86},
+        # 32 registers of 16 elements: 20 sums hide how long each takes, and two weights serve ten positions.
+        **{name: Processor(name, "x86_64", rows=10, lanes=(32, 16, 8, 4)) for name in _X86_WIDE},
     }
 )
 _LEVELS = (

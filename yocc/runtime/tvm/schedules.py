@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-LANES = (16, 8, 4)
-"""Widths of a vector of float32 in elements; LLVM splits what is wider than a register."""
+from yocc.runtime.tvm.processors import Processor
+
 LARGE_WEIGHTS = 256 * 1024
 """Bytes beyond which a convolution walks over output channels first, so that a slice of the weights stays cached."""
 _DONE = "tirx.is_scheduled"
@@ -16,12 +16,12 @@ _REDUCTION = 2
 """TVM's number for the kind of a loop that sums up."""
 
 
-def schedule_module(module: Any, rows: int) -> tuple[Any, tuple[str, ...]]:
+def schedule_module(module: Any, processor: Processor) -> tuple[Any, tuple[str, ...]]:
     """Schedule every kernel.
 
     Args:
         module: after fusion.
-        rows: output positions computed side by side.
+        processor: how much is computed side by side.
 
     Returns:
         The module, and names of the kernels that no schedule fits and that run as scalar loops.
@@ -34,7 +34,7 @@ def schedule_module(module: Any, rows: int) -> tuple[Any, tuple[str, ...]]:
             continue
         schedule = s_tir.Schedule(function)
         try:
-            fits = _schedule(schedule, rows)
+            fits = _schedule(schedule, processor)
         except s_tir.ScheduleError:
             fits = False
         if fits:
@@ -46,25 +46,25 @@ def schedule_module(module: Any, rows: int) -> tuple[Any, tuple[str, ...]]:
     return module, tuple(sorted(plain))
 
 
-def _schedule(schedule: Any, rows: int) -> bool:
+def _schedule(schedule: Any, processor: Processor) -> bool:
     blocks = schedule.get_child_blocks(schedule.get_sblock("root"))
     sums = [place for place, block in enumerate(blocks) if _kinds(schedule, block).count(_REDUCTION)]
     if not sums:
         for block in blocks[:-1]:
             schedule.compute_inline(block)
-        _spread(schedule, blocks[-1])
+        _spread(schedule, blocks[-1], processor.lanes)
         return True
-    return len(sums) == 1 and _window(schedule, blocks[: sums[0]], blocks[sums[0]], blocks[sums[0] + 1 :], rows)
+    return len(sums) == 1 and _window(schedule, blocks[: sums[0]], blocks[sums[0]], blocks[sums[0] + 1 :], processor)
 
 
-def _window(schedule: Any, before: list[Any], main: Any, after: list[Any], rows: int) -> bool:
+def _window(schedule: Any, before: list[Any], main: Any, after: list[Any], processor: Processor) -> bool:
     """A convolution or pooling with channels last: a tile of positions times channels stays in registers."""
     if len(schedule.get_loops(main)) - _kinds(schedule, main).count(_REDUCTION) != 4:
         return False
     for block in before:
         # Padding inlined would be a branch in the innermost loop.
         if "pad" in schedule.get(block).name_hint:
-            _spread(schedule, block)
+            _spread(schedule, block, processor.lanes)
         else:
             schedule.compute_inline(block)
     for block in after[:-1]:
@@ -74,11 +74,11 @@ def _window(schedule: Any, before: list[Any], main: Any, after: list[Any], rows:
     if len(loops) != 4:
         return False
     extents = [_extent(schedule, loop) for loop in schedule.get_loops(main)]
-    channels, lanes = extents[3], _divisor(extents[3], LANES)
+    channels, lanes = extents[3], _divisor(extents[3], processor.lanes)
     batch, height, width, channel = loops
     whole = _extent(schedule, channel) % lanes == 0
     columns = _extent(schedule, width)
-    tile = max(size for size in range(1, rows + 1) if columns % size == 0)
+    tile = max(size for size in range(1, processor.rows + 1) if columns % size == 0)
     outer_channel, inner_channel = schedule.split(channel, [None, lanes])
     outer_width, inner_width = schedule.split(width, [None, tile])
     sums = 1
@@ -118,12 +118,12 @@ def _accumulate(schedule: Any, main: Any, lanes: int) -> None:
         schedule.vectorize(loops[-1])
 
 
-def _spread(schedule: Any, block: Any) -> None:
+def _spread(schedule: Any, block: Any, widths: tuple[int, ...]) -> None:
     """Vectorise the last axis and share the others out among cores."""
     loops = schedule.get_loops(block)
     if not loops:
         return
-    lanes = _divisor(_extent(schedule, loops[-1]), LANES)
+    lanes = _divisor(_extent(schedule, loops[-1]), widths)
     outer = list(loops[:-1])
     if lanes > 1:
         rest, vector = schedule.split(loops[-1], [None, lanes])

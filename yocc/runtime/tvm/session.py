@@ -14,6 +14,7 @@ from yocc.runtime.backend import Session, TensorSpec
 from yocc.runtime.onnxruntime import OnnxRuntimeSession
 from yocc.runtime.tvm.building import INSTALL, one_sentence
 from yocc.runtime.tvm.files import Facts, read_facts
+from yocc.runtime.tvm.threads import use_threads
 
 
 class TvmSession(Session):
@@ -21,19 +22,21 @@ class TvmSession(Session):
 
     Args:
         library: a file with its description beside it.
+        threads: threads to compute with; the processor's cores when None.
 
     Raises:
         BackendUnavailable: TVM is not installed.
         BackendError: it does not load.
     """
 
-    def __init__(self, library: Path) -> None:
+    def __init__(self, library: Path, *, threads: int | None = None) -> None:
         try:
             import tvm
             from tvm.runtime.vm import VirtualMachine
         except ImportError as error:
             raise BackendUnavailable(f"tvm does not import: {error}.", INSTALL) from error
         self._facts = read_facts(library.parent)
+        self._threads = threads
         self._tensor = tvm.runtime.tensor
         if not is_whole(library):
             raise BackendError(f"{library.name!r} is cut off.", "Compile the model again.")
@@ -49,6 +52,8 @@ class TvmSession(Session):
         """Run once."""
         self.check_feeds(feeds)
         try:
+            # Of the thread that calls, whatever another session has set.
+            use_threads(self._threads)
             tensors = [self._tensor(np.ascontiguousarray(feeds[spec.name])) for spec in self.inputs]
             results = self._machine["main"](*tensors)
         except Exception as error:  # TVM's exceptions share no base but Exception
@@ -90,6 +95,7 @@ def described(facts: Facts) -> dict[str, Any]:
         "mcpu": facts.mcpu,
         "padded_channels": [list(pair) for pair in facts.padded],
         "integer_convolutions": facts.integer,
+        "half_precision_weights": facts.half,
         "kernels_without_schedule": list(facts.unscheduled),
     }
 
