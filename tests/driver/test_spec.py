@@ -79,3 +79,15 @@ def test_weight_codes_come_last_and_exclude_half_precision() -> None:
         pipeline_spec(None, False, True, None, weights="log2:4")
     with pytest.raises(OptionError):
         pipeline_spec(None, False, False, "look", weights="log2:4")
+
+
+def test_promises_stand_in_the_pass_that_keeps_them() -> None:
+    assert pipeline_spec(None, True, False, None, max_drop=0.05).endswith("quantize{max_drop=0.05}")
+    assert pipeline_spec(None, True, False, None, max_latency=0.7).endswith("quantize{max_latency=0.7}")
+    Pipeline.parse(pipeline_spec(None, True, False, None, max_drop=0.05))
+
+
+@pytest.mark.parametrize(("int8", "pipeline"), [(False, None), (False, "quantize")])
+def test_promises_without_int8_are_refused(int8: bool, pipeline: str | None) -> None:
+    with pytest.raises(OptionError):
+        pipeline_spec(None, int8, False, pipeline, max_drop=0.05)

@@ -25,6 +25,8 @@ class Arguments(TypedDict):
     prune: float | None
     prune_budget: Literal["both", "parameters", "macs", "channels"] | None
     int8: bool
+    max_drop: float | None
+    max_latency: float | None
     fp16: bool
     recover: Literal["none", "reconstruct"] | None
     sparsity: Literal["2:4"] | None

@@ -18,7 +18,7 @@ from yocc.compiler.report import PAGE_FILE, REPORT_FILE, Report, file_facts, pas
 from yocc.compiler.shapes import concrete_shapes
 from yocc.driver.acceptance import require_accepted, require_passed, require_valid
 from yocc.driver.accounting import calibration_facts, census, measurements, warnings_of
-from yocc.driver.measure import Judging, judge
+from yocc.driver.measure import Judging, agreement_judge, judge
 from yocc.driver.output import OutputFolder, output_path
 from yocc.driver.spec import Budget, Recovery, Sparsity, pipeline_spec
 from yocc.driver.subject import Source, calibration_inputs, examine, model_facts
@@ -35,6 +35,8 @@ def compile_model(
     prune: float | None = None,
     prune_budget: Budget | None = None,
     int8: bool = False,
+    max_drop: float | None = None,
+    max_latency: float | None = None,
     weights: str | None = None,
     fp16: bool = False,
     recover: Recovery | None = None,
@@ -64,6 +66,10 @@ def compile_model(
         prune: share of the parameters and of the MACs to remove, between 0 and 0.95.
         prune_budget: what `prune` is a share of instead: `parameters`, `macs`, or `channels`; None is `both` the first.
         int8: quantize weights and activations to 8 bits.
+        max_drop: what agreement with the float network may fall by through `int8`; layers stay float as far as that
+            takes.
+        max_latency: modelled time of the layers with `int8`, as a share of that in float; layers stay float as far as
+            that allows.
         weights: code of the weights, such as `log2:4`, or `log2:0.2` for a file of a fifth of its size.
         fp16: store and compute the rest in half precision.
         recover: `reconstruct` chooses and refits channels so that the pruned network gives what the original gave,
@@ -71,8 +77,8 @@ def compile_model(
             given.
         sparsity: `2:4` sets the smaller two of each four weights along the input channels to zero, which sparse tensor
             cores skip.
-        pipeline: the passes as text, instead of `prune`, `prune_budget`, `int8`, `weights`, `fp16`, `recover` and
-            `sparsity`.
+        pipeline: the passes as text, instead of `prune`, `prune_budget`, `int8`, `max_drop`, `max_latency`, `weights`,
+            `fp16`, `recover` and `sparsity`.
         target: name of the backend.
         options: target options, by name.
         calibration: a folder of pictures or an .npz file; None draws pictures, which is said in a warning.
@@ -102,7 +108,9 @@ def compile_model(
     require_measured(bounds, {"eval": evaluate is not None, "fidelity": fidelity, "bench": bench})
     if recover is None and prune is not None and calibration is not None:
         recover = "reconstruct"
-    steps = Pipeline.parse(pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity, weights, prune_budget))
+    steps = Pipeline.parse(
+        pipeline_spec(prune, int8, fp16, pipeline, recover, sparsity, weights, prune_budget, max_drop, max_latency)
+    )
     backend = find_backend(target)
     wanted = backend.target(options or {})
     reason = backend.available()
@@ -126,6 +134,7 @@ def compile_model(
             protected=frozenset() if subject.profile is None else subject.profile.protected,
             input_shapes=subject.shapes,
             detection=None if subject.profile is None else subject.profile.detection,
+            judge=None if inputs is None else agreement_judge(subject.profile, inputs, subject.facts.macs, threads),
             seed=seed,
             progress=progress,
         )

@@ -25,6 +25,8 @@ def pipeline_spec(
     sparsity: Sparsity | None = None,
     weights: str | None = None,
     prune_budget: Budget | None = None,
+    max_drop: float | None = None,
+    max_latency: float | None = None,
 ) -> str:
     """The pipeline that options stand for.
 
@@ -39,12 +41,16 @@ def pipeline_spec(
             f"Cannot prune a share of {prune:g}.", f"Use a share above 0 and below {MOST_PRUNED:g}, such as 0.4."
         )
     if pipeline is not None:
-        if prune is not None or prune_budget or int8 or weights or fp16 or recover or sparsity:
+        promised = max_drop is not None or max_latency is not None
+        if prune is not None or prune_budget or int8 or weights or fp16 or recover or sparsity or promised:
             raise OptionError(
                 "A pipeline says everything.",
-                "Give either --pipeline or --prune, --prune-budget, --int8, --weights, --fp16, --recover, --sparsity.",
+                "Give either --pipeline or --prune, --prune-budget, --int8, --max-accuracy-drop, --max-latency, "
+                "--weights, --fp16, --recover, --sparsity.",
             )
         return pipeline
+    if not int8 and (max_drop is not None or max_latency is not None):
+        raise OptionError("There is nothing to leave float.", "Give --int8 with --max-accuracy-drop and --max-latency.")
     if recover == "reconstruct" and prune is None:
         raise OptionError("There is nothing to recover from.", "Give --prune as well, or leave --recover out.")
     if prune_budget is not None and prune is None:
@@ -60,7 +66,7 @@ def pipeline_spec(
     if sparsity is not None:
         steps.append(f"sparsify{{pattern={sparsity}}}")
     if int8:
-        steps.append("quantize")
+        steps.append(_quantize(max_drop, max_latency))
     if weights is not None:
         if fp16:
             raise OptionError("Weights in codes are decoded to float32.", "Give either --weights or --fp16.")
@@ -70,6 +76,12 @@ def pipeline_spec(
     if fp16:
         steps.append("fp16")
     return ",".join(steps)
+
+
+def _quantize(max_drop: float | None, max_latency: float | None) -> str:
+    options = [f"{name}={value!r}" for name, value in (("max_drop", max_drop), ("max_latency", max_latency))
+               if value is not None]  # fmt: skip
+    return f"quantize{{{','.join(options)}}}" if options else "quantize"
 
 
 def _rounds(prune: float, budget: str) -> list[str]:
