@@ -122,3 +122,15 @@ def test_schedules_are_rounds_that_add_up(schedule: str, rounds: int, expected: 
 def test_rounds_that_change_nothing_are_refused(recover: str, schedule: str, rounds: int) -> None:
     with pytest.raises(OptionError, match="rounds"):
         pipeline_spec(0.2, False, False, None, recover, schedule=schedule, rounds=rounds)  # type: ignore[arg-type]
+
+
+def test_promises_stand_in_the_pass_that_keeps_them() -> None:
+    assert pipeline_spec(None, True, False, None, max_drop=0.05).endswith("quantize{max_drop=0.05}")
+    assert pipeline_spec(None, True, False, None, max_latency=0.7).endswith("quantize{max_latency=0.7}")
+    Pipeline.parse(pipeline_spec(None, True, False, None, max_drop=0.05))
+
+
+@pytest.mark.parametrize(("int8", "pipeline"), [(False, None), (False, "quantize")])
+def test_promises_without_int8_are_refused(int8: bool, pipeline: str | None) -> None:
+    with pytest.raises(OptionError):
+        pipeline_spec(None, int8, False, pipeline, max_drop=0.05)

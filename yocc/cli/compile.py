@@ -29,6 +29,12 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
 @click.option("--latency-table", type=path_argument, metavar="FILE",
               help="How long layers take, as `yocc latency` writes it [default: measured here].")  # fmt: skip
 @click.option("--int8/--no-int8", default=False, help="Quantize weights and activations to 8 bits.  [default: off]")
+@click.option("--max-accuracy-drop", "max_drop", type=float,
+              help="With --int8: keep agreement with the original network (mAP50-95 on its own detections) within this "
+              "of 1, by leaving layers float.")  # fmt: skip
+@click.option("--max-latency", type=float,
+              help="With --int8: leave layers float as far as the modelled time of all stays within this share of "
+              "float's, 0.5 to 1.")  # fmt: skip
 @click.option("--weights", metavar="CODE:BITS",
               help="Weights in codes of 2 to 8 bits, packed: log2:4, apot:4, uniform:4; log2:0.2 chooses the bits of "
               "each layer for a file of that share of its size.")  # fmt: skip
@@ -74,6 +80,8 @@ def compile_command(
     prune_target: str | None,
     latency_table: Path | None,
     int8: bool,
+    max_drop: float | None,
+    max_latency: float | None,
     weights: str | None,
     fp16: bool,
     recover: Literal["none", "statistics", "reconstruct", "distill"] | None,
@@ -112,6 +120,7 @@ def compile_command(
     Examples:
       yocc compile model.onnx --prune 0.4 --int8 --calib pictures/ -o out/
       yocc compile model.onnx --int8 --calib pictures/ --eval val/images --gate 'map50_95>=-0.01'
+      yocc compile model.onnx --int8 --max-accuracy-drop 0.03 --calib pictures/
       yocc compile model.onnx --weights log2:0.2 --calib pictures/ -o out/
       yocc compile model.onnx --pipeline 'simplify,prune{ratio=0.4},fuse' -o out/
     """
@@ -122,7 +131,10 @@ def compile_command(
 
     announce_config(settings)
     require_writable((junit_file, page))
-    short = ("prune", "prune_target", "int8", "weights", "fp16", "recover", "schedule", "rounds", "sparsity")
+    short = (
+        "prune", "prune_target", "int8", "max_drop", "max_latency", "weights", "fp16", "recover", "schedule", "rounds",
+        "sparsity",
+    )  # fmt: skip
     dropped = {*outvoted(("pipeline",), short), *outvoted(("prune",), ("prune_target",))}
     done = compile_or_restore(
         model,
@@ -131,6 +143,8 @@ def compile_command(
             "prune_target": None if "prune_target" in dropped else prune_target,
             "latency_table": latency_table,
             "int8": int8 and "int8" not in dropped,
+            "max_drop": None if "max_drop" in dropped else max_drop,
+            "max_latency": None if "max_latency" in dropped else max_latency,
             "weights": None if "weights" in dropped else weights,
             "fp16": fp16 and "fp16" not in dropped,
             "recover": None if "recover" in dropped else recover,

@@ -26,6 +26,8 @@ class Arguments(TypedDict):
     prune_target: str | None
     latency_table: Path | None
     int8: bool
+    max_drop: float | None
+    max_latency: float | None
     fp16: bool
     recover: Literal["none", "statistics", "reconstruct", "distill"] | None
     schedule: Literal["oneshot", "iterative"] | None

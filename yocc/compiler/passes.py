@@ -130,6 +130,8 @@ class PassContext:
         protected: names of tensors whose channels and types must stay, beyond the graph's own inputs and outputs.
         input_shapes: a concrete shape for each graph input with symbolic dimensions, used for counting and analysis.
         detection: what the last layers' outputs mean in a detector; None in other networks.
+        judge: measures how far the second model agrees with the first, 1 for wholly, on pictures that were kept back;
+            None when there are no pictures or nothing to judge by.
         teacher: the network before pruning; None while nothing has been pruned.
         seed: seed of everything random.
         deadline: when passes that can stop early should; `to_come` says who else needs time before.
@@ -147,6 +149,7 @@ class PassContext:
     protected: frozenset[str] = frozenset()
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     detection: Detection | None = None
+    judge: Callable[[onnx.ModelProto, onnx.ModelProto], float] | None = None
     teacher: Teacher | None = None
     seed: int = 0
     deadline: Deadline = field(default_factory=Deadline)

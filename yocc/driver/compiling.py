@@ -20,7 +20,7 @@ from yocc.compiler.report import PAGE_FILE, REPORT_FILE, Report, file_facts, pas
 from yocc.compiler.shapes import concrete_shapes
 from yocc.driver.acceptance import require_accepted, require_passed, require_valid
 from yocc.driver.accounting import calibration_facts, census, measurements, warnings_of
-from yocc.driver.measure import Judging, judge
+from yocc.driver.measure import Judging, agreement_judge, judge
 from yocc.driver.output import OutputFolder, output_path
 from yocc.driver.spec import Recovery, Schedule, Sparsity, pipeline_spec
 from yocc.driver.subject import Source, calibration_inputs, examine, model_facts
@@ -39,6 +39,8 @@ def compile_model(
     prune_target: str | None = None,
     latency_table: str | Path | None = None,
     int8: bool = False,
+    max_drop: float | None = None,
+    max_latency: float | None = None,
     weights: str | None = None,
     fp16: bool = False,
     recover: Recovery | None = None,
@@ -72,6 +74,10 @@ def compile_model(
         prune_target: what is to be left instead, such as `latency=0.7`; also `parameters`, `macs` or `channels`.
         latency_table: how long layers take on the device, as `yocc latency` writes it; None measures here.
         int8: quantize weights and activations to 8 bits.
+        max_drop: what agreement with the float network may fall by through `int8`; layers stay float as far as that
+            takes.
+        max_latency: modelled time of the layers with `int8`, as a share of that in float; layers stay float as far as
+            that allows.
         weights: code of the weights, such as `log2:4`, or `log2:0.2` for a file of a fifth of its size.
         fp16: store and compute the rest in half precision.
         recover: `reconstruct` refits weights so that the pruned network gives what the original gave, `distill` also
@@ -84,8 +90,8 @@ def compile_model(
         budget: time for pruning and recovery together, such as `90s`, `30m` or `2h`; None takes what it takes.
         sparsity: `2:4` sets the smaller two of each four weights along the input channels to zero, which sparse tensor
             cores skip.
-        pipeline: the passes as text, instead of `prune`, `prune_target`, `int8`, `weights`, `fp16`, `recover` and
-            `sparsity`.
+        pipeline: the passes as text, instead of `prune`, `prune_target`, `int8`, `max_drop`, `max_latency`, `weights`,
+            `fp16`, `recover`, `schedule`, `rounds` and `sparsity`.
         target: name of the backend.
         options: target options, by name.
         calibration: a folder of pictures or an .npz file; None draws pictures, which is said in a warning.
@@ -120,7 +126,7 @@ def compile_model(
         return Pipeline.parse(
             pipeline_spec(
                 prune, int8, fp16, pipeline, recovery, sparsity, weights, prune_target, schedule, rounds,
-                pictures=calibration is not None,
+                pictures=calibration is not None, max_drop=max_drop, max_latency=max_latency,
             )
         )  # fmt: skip
 
@@ -154,6 +160,7 @@ def compile_model(
             protected=frozenset() if subject.profile is None else subject.profile.protected,
             input_shapes=subject.shapes,
             detection=None if subject.profile is None else subject.profile.detection,
+            judge=None if inputs is None else agreement_judge(subject.profile, inputs, subject.facts.macs, threads),
             seed=seed,
             deadline=Deadline(seconds),
             progress=progress,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from yocc.runtime.bench import Timing, compare_speed, random_feeds
 from yocc.runtime.fidelity import FidelityFacts, measure_fidelity
 from yocc.runtime.kernels import KernelTime
 from yocc.runtime.metrics import evaluate
+from yocc.runtime.onnxruntime import session_of
 
 _MACS_FOR_FIDELITY = 320_000_000_000
 """Work spent on comparing outputs, so that a model of 100 GMACs is judged on 4 pictures and a small one on all."""
@@ -125,6 +126,29 @@ def judge(
         execution = compiled.execution()
     warnings = (facts.collapsed,) if facts is not None and facts.collapsed else ()
     return Verdict(facts, accuracy, timing, warnings, execution, kernels)
+
+
+def agreement_judge(
+    profile: ModelProfile | None, inputs: Inputs, macs: int, threads: int | None
+) -> Callable[[onnx.ModelProto, onnx.ModelProto], float] | None:
+    """What passes ask how far a detector they changed still finds what it found before; None for other networks.
+
+    Args:
+        profile: how to decode detections.
+        inputs: of which those kept back from calibration are used.
+        macs: work of one run.
+        threads: threads to run with.
+    """
+    if profile is None:
+        return None
+
+    def agree(reference: onnx.ModelProto, candidate: onnx.ModelProto) -> float:
+        with session_of(reference, threads=threads) as one, session_of(candidate, threads=threads) as other:
+            facts = _fidelity(one, other, profile, inputs, macs, silent)
+        # Where the reference finds nothing there is nothing to lose.
+        return 1.0 if facts.detection is None else facts.detection.map50_95
+
+    return agree
 
 
 @contextlib.contextmanager

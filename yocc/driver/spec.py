@@ -31,6 +31,8 @@ def pipeline_spec(
     schedule: Schedule | None = None,
     rounds: int | None = None,
     pictures: bool = True,
+    max_drop: float | None = None,
+    max_latency: float | None = None,
 ) -> str:
     """The pipeline that options stand for.
 
@@ -53,12 +55,16 @@ def pipeline_spec(
         kind, prune = read_target(prune_target)
         budget = f",budget={kind}"
     if pipeline is not None:
-        if prune is not None or prune_target or int8 or weights or fp16 or recover or sparsity:
+        promised = max_drop is not None or max_latency is not None
+        if prune is not None or prune_target or int8 or weights or fp16 or recover or sparsity or promised:
             raise OptionError(
                 "A pipeline says everything.",
-                "Give either --pipeline or --prune, --prune-target, --int8, --weights, --fp16, --recover, --sparsity.",
+                "Give either --pipeline or --prune, --prune-target, --int8, --max-accuracy-drop, --max-latency, "
+                "--weights, --fp16, --recover, --sparsity.",
             )
         return pipeline
+    if not int8 and (max_drop is not None or max_latency is not None):
+        raise OptionError("There is nothing to leave float.", "Give --int8 with --max-accuracy-drop and --max-latency.")
     if recover not in (None, "none") and prune is None:
         raise OptionError("There is nothing to recover from.", "Give --prune as well, or leave --recover out.")
     count = _count_rounds(prune, recover, schedule, rounds)
@@ -78,7 +84,7 @@ def pipeline_spec(
     if sparsity is not None:
         steps.append(f"sparsify{{pattern={sparsity}}}")
     if int8:
-        steps.append(f"quantize{{learn={LEARNT}}}" if recover == "distill" else "quantize")
+        steps.append(_quantize(max_drop, max_latency, LEARNT if recover == "distill" else None))
     if weights is not None:
         if fp16:
             raise OptionError("Weights in codes are decoded to float32.", "Give either --weights or --fp16.")
@@ -127,6 +133,12 @@ def _count_rounds(prune: float | None, recover: Recovery | None, schedule: Sched
     if rounds is not None:
         return rounds
     return 1 if schedule == "oneshot" else max(2, _count_rounds(prune, recover, None, None))
+
+
+def _quantize(max_drop: float | None, max_latency: float | None, learn: int | None) -> str:
+    options = {"max_drop": max_drop, "max_latency": max_latency, "learn": learn}
+    given = [f"{name}={value!r}" for name, value in options.items() if value is not None]
+    return f"quantize{{{','.join(given)}}}" if given else "quantize"
 
 
 def _rounds(prune: float, budget: str, recovery: str, count: int, criterion: str) -> list[str]:

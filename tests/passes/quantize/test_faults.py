@@ -18,6 +18,7 @@ from yocc.compiler import verify
 from yocc.compiler.graph import clone, refresh, to_proto
 from yocc.passes import quantize
 from yocc.passes.quantize import Quantize, placement, qdq
+from yocc.passes.quantize import weights as weight_codes
 
 Patch = pytest.MonkeyPatch
 CAUGHT = (AssertionError, IndexError, ValueError, InferenceError, Fail, InvalidArgument, InvalidGraph, RuntimeException)
@@ -26,8 +27,8 @@ LEAST = 27.0
 
 
 def weight_scale_on_the_wrong_axis(patch: Patch) -> None:
-    right = quantize._channel_axis
-    patch.setattr(quantize, "_channel_axis", lambda node: None if (axis := right(node)) is None else 1 - axis)
+    right = weight_codes._channel_axis
+    patch.setattr(weight_codes, "_channel_axis", lambda node: None if (axis := right(node)) is None else 1 - axis)
 
 
 def zero_point_off_by_one(patch: Patch) -> None:
@@ -72,7 +73,7 @@ def bias_with_the_old_scale(patch: Patch) -> None:
             constant.values = constant.values * np.float32(1.5)
         return done
 
-    patch.setattr(quantize, "code_bias", faulty)
+    patch.setattr(weight_codes, "code_bias", faulty)
 
 
 def swapped_clip_range(patch: Patch) -> None:

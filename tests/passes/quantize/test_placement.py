@@ -17,7 +17,7 @@ from yocc.compiler.target import Target
 from yocc.models.topologies import TOPOLOGIES
 from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.passes.fuse import Fuse
-from yocc.passes.quantize.placement import Placement, place
+from yocc.passes.quantize.placement import CHOSEN, Placement, place
 
 WHOLE = whole_graph()
 INPUTS = Target("inputs")
@@ -270,3 +270,38 @@ def test_layers_too_thin_to_pay_stay_float(channels: int, outputs: int, thin: bo
     graph = build(nodes, weights, ["y"], [1, channels, 8, 8])
     left = place(graph, dataclasses.replace(INPUTS, least_channels=16)).left_float
     assert ("16 channels" in left.get("c", "")) == thin
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_a_layer_kept_float_takes_with_it_what_only_it_reads_and_makes(target: Target) -> None:
+    nodes = [
+        "one: a = Conv(x, w1)",
+        "relu: b = Relu(a)",
+        "two: c = Conv(b, w2)",
+        "sigmoid: s = Sigmoid(c)",
+        "gate: d = Mul(c, s)",
+        "three: e = Conv(d, w3)",
+        "last: y = Conv(e, w4)",
+    ]
+    weights = {f"w{place}": (4, 4, 1, 1) for place in range(1, 5)}
+    graph = build(nodes, weights, ["y"])
+    refresh(graph)
+    before = coded_tensors(place(graph, target))
+    kept = place(graph, target, {"two"})
+    after = coded_tensors(kept)
+    assert "two" not in kept.layers
+    assert kept.left_float["two"] == CHOSEN
+    assert before - after == ({"b", "c", "s"} if target is WHOLE else {"b"})
+    assert {"a", "d"} & before <= after
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(spec=random_graphs(max_steps=10))
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_keeping_every_layer_float_leaves_no_weight_coded_and_adds_no_code(target: Target, spec: RandomGraph) -> None:
+    graph = convert_opset(load(spec.build()), 13)
+    refresh(graph)
+    whole = place(graph, target)
+    none = place(graph, target, set(whole.layers))
+    assert none.layers == ()
+    assert coded_tensors(none) <= coded_tensors(whole)

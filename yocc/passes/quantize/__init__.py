@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.graph import Graph
-from yocc.compiler.passes import Pass, PassContext
-from yocc.compiler.shapes import concrete_shapes
+from yocc.compiler.graph import Graph, clone, refresh
+from yocc.compiler.passes import Feeds, Pass, PassContext
+from yocc.compiler.shapes import Shapes, concrete_shapes
 from yocc.compiler.target import TensorScheme
 from yocc.errors import CalibrationError, OptionError
 from yocc.passes.distill import Distill
@@ -21,22 +21,18 @@ from yocc.passes.quantize.bias import correct_biases
 from yocc.passes.quantize.calibrate import collect
 from yocc.passes.quantize.figures import layer_figures, tensor_figures
 from yocc.passes.quantize.learned import learn_codes
+from yocc.passes.quantize.mixed import agreement, estimated, measured, modelled_time, units, until_kept, within_time
 from yocc.passes.quantize.observers import OBSERVERS, Transfer
 from yocc.passes.quantize.placement import Placement, place
 from yocc.passes.quantize.qdq import (
     Coding,
-    code_bias,
     code_range,
-    code_weight,
-    has_vector_bias,
     insert_qdq,
     store_codes,
 )
 from yocc.passes.quantize.refit import refit, refittable
 from yocc.passes.quantize.statistics import TensorStatistics
-
-_BIAS_CODES = 2.0**30
-"""Largest bias code allowed, half of what int32 holds."""
+from yocc.passes.quantize.weights import code_biases, code_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +45,12 @@ class Quantize(Pass):
             outputs on pictures and rounds them so that roundings make up for each other, in half as much time again.
         bias_correction: whether the mean error of each layer is taken out of its bias.
         learn: batches to train weights, biases and scales on with rounding in the loop, without labels; needs torch.
+        max_drop: what the agreement with the float network may fall by, 0..1; the layers that cost most for their time
+            then stay float. Agreement is mAP50-95 with the float network's confident detections as truth, on pictures
+            kept back, and for other networks 1 less the relative error of the outputs. None codes every layer.
+        max_latency: modelled time of the layers as a share of that in float, between 0.5 and 1: of the layers that fit
+            into it those stay float that cost most accuracy.
+        sensitivity: how layers are weighed: `measured`, by coding each alone, or `hawq`, by curvature.
     """
 
     name: ClassVar[str] = "quantize"
@@ -58,12 +60,20 @@ class Quantize(Pass):
     rounding: Literal["nearest", "gram"] = "nearest"
     bias_correction: bool = True
     learn: int = 0
+    max_drop: float | None = None
+    max_latency: float | None = None
+    sensitivity: Literal["measured", "hawq"] = "measured"
 
     def __post_init__(self) -> None:
         if self.observer not in OBSERVERS:
             raise OptionError(f"There is no observer {self.observer!r}.", f"Use one of {', '.join(OBSERVERS)}.")
         if self.learn < 0:
             raise OptionError(f"Cannot learn from {self.learn} batches.", "Use 0 or more.")
+        for name, share in (("accuracy drop", self.max_drop), ("latency", self.max_latency)):
+            if share is not None and not 0 <= share <= 1:
+                raise OptionError(f"An {name} of {share:g} cannot be promised.", "Use a share from 0 to 1.")
+        if self.max_drop is not None and self.max_latency is not None:
+            raise OptionError("Accuracy and latency cannot both be promised.", "Give max_drop or max_latency.")
 
     def unavailable(self) -> str | None:
         """Learning is written in torch."""
@@ -88,40 +98,115 @@ class Quantize(Pass):
         if ctx.feeds is None:
             return 0
         placement = place(graph, ctx.target)
-        for name, reason in placement.left_float.items():
-            ctx.note(f"Stays float: {reason}.", node=name)
         if not placement.layers:
+            _say_left(placement, ctx)
             ctx.note("No layer of this model can be quantized; it stays float.", level="warning")
             return 0
         shapes = concrete_shapes(graph, ctx.input_shapes)
         tensors = [name for group in placement.groups for name in group]
         statistics = collect(graph, tensors, ctx.feeds, shapes, ctx)
+        extra: dict[str, Any] = {}
+        if self.max_drop is not None or self.max_latency is not None:
+            kept, extra = self._kept(graph, placement, statistics, ctx.feeds, shapes, ctx)
+            placement = place(graph, ctx.target, kept)
+        _say_left(placement, ctx)
         activations = self._activations(graph, placement, statistics, ctx)
-        weights = _weights(graph, placement, activations, ctx)
+        weights = code_weights(graph, placement, activations, ctx)
+        weights = self._fit(graph, placement, activations, weights, ctx.feeds, ctx)
+        if self.learn:
+            activations, weights, extra["learned"] = learn_codes(graph, activations, weights, ctx, steps=self.learn)
+        ctx.details[self.name] = _details(graph, placement, statistics, activations, weights, ctx) | extra
+        return _insert(graph, activations, weights, ctx)
+
+    def _fit(
+        self,
+        graph: Graph,
+        placement: Placement,
+        activations: Mapping[str, Coding],
+        weights: dict[tuple[str, int], Coding],
+        feeds: Feeds,
+        ctx: PassContext,
+    ) -> dict[tuple[str, int], Coding]:
+        """Change weights and biases so that errors make up for each other; how weights are to be coded then."""
         layers = [*placement.layers, *(node.name for node in final_layers(graph))]
         fitted: set[str] = set()
         if self.rounding == "gram" and ctx.target.weights.bits <= MOST_BITS:
             schemes = dict.fromkeys(placement.layers, ctx.target.weights)
             chosen = {name: schemes.get(name) for name in refittable(graph, layers)}
-            weights = refit(graph, chosen, activations, weights, ctx.feeds, ctx)
+            weights = refit(graph, chosen, activations, weights, feeds, ctx)
             fitted = set(chosen)
         if self.bias_correction:
             left = [name for name in layers if name not in fitted]
-            correct_biases(graph, left, activations, weights, ctx.feeds, ctx)
-        learned: dict[str, Any] = {}
-        if self.learn:
-            activations, weights, learned = learn_codes(graph, activations, weights, ctx, steps=self.learn)
-        ctx.details[self.name] = _details(graph, placement, statistics, activations, weights, ctx)
-        if learned:
-            ctx.details[self.name]["learned"] = learned
-        pairs = insert_qdq(graph, activations, weights)
-        if ctx.target.bias == "int32":
-            _biases(graph, weights)
-        store_codes(graph, ctx.target.weights)
-        return pairs
+            correct_biases(graph, left, activations, weights, feeds, ctx)
+        return weights
+
+    def _kept(
+        self,
+        graph: Graph,
+        placement: Placement,
+        statistics: Mapping[str, TensorStatistics],
+        feeds: Feeds,
+        shapes: Shapes,
+        ctx: PassContext,
+    ) -> tuple[frozenset[str], dict[str, Any]]:
+        """Layers to leave float, with figures for the report."""
+        activations = self._activations(graph, placement, statistics, ctx, warn=False)
+        weights = code_weights(graph, placement, activations, ctx)
+        found = units(graph, placement, shapes)
+        if self.sensitivity == "hawq":
+            found = estimated(graph, found, shapes, statistics, activations, weights, feeds, ctx)
+        else:
+            found = measured(graph, found, activations, weights, feeds, ctx)
+        agree = agreement(graph, feeds, ctx)
+
+        def drop(kept: frozenset[str]) -> float:
+            coded = clone(graph)
+            chosen = place(coded, ctx.target, kept)
+            codings = self._activations(coded, chosen, statistics, ctx, warn=False)
+            fitted = self._fit(coded, chosen, codings, code_weights(coded, chosen, codings, ctx), feeds, ctx)
+            _insert(coded, codings, fitted, ctx)
+            refresh(coded)
+            return 1 - agree(coded)
+
+        if self.max_drop is not None:
+            kept, lost = until_kept(found, self.max_drop, drop)
+            if lost > self.max_drop:
+                ctx.note(
+                    f"A drop of {self.max_drop:g} cannot be kept: with every layer float it is {lost:.4f}.",
+                    level="warning",
+                )
+        else:
+            most = self.max_latency or 0.0
+            kept = within_time(found, most)
+            lost = drop(kept)
+            least = modelled_time(found, frozenset())
+            if least > most:
+                ctx.note(
+                    f"A time of {most:g} cannot be kept: with every layer coded it is modelled at {least:.3f}.",
+                    level="warning",
+                )
+        return kept, {
+            "sensitivity": [
+                {"layer": name, "score_error": unit.score_error, "box_error": unit.box_error}
+                for unit in sorted(found, key=lambda unit: -unit.error)
+                for name in unit.layers
+            ],
+            "mixed": {
+                "drop": round(lost, 5),
+                "modelled_time": round(modelled_time(found, kept), 4),
+                "modelled_time_all_coded": round(modelled_time(found, frozenset()), 4),
+                "float_layers": sorted(kept),
+            },
+        }
 
     def _activations(
-        self, graph: Graph, placement: Placement, statistics: Mapping[str, TensorStatistics], ctx: PassContext
+        self,
+        graph: Graph,
+        placement: Placement,
+        statistics: Mapping[str, TensorStatistics],
+        ctx: PassContext,
+        *,
+        warn: bool = True,
     ) -> dict[str, Coding]:
         scheme = ctx.target.activations
         tensors = graph.tensors()
@@ -131,7 +216,7 @@ class Quantize(Pass):
             for name in group:
                 merged = merged.merge(statistics[name])
             low, high = self._range([tensors[name] for name in group], merged, scheme)
-            if merged.low == merged.high:
+            if warn and merged.low == merged.high:
                 ctx.note(
                     f"The calibration pictures leave this tensor constant at {merged.low:g}.",
                     node=group[0],
@@ -149,6 +234,22 @@ class Quantize(Pass):
             return statistics.low, statistics.high
         transfer = _transfer(group[0]) if len(group) == 1 else _as_is
         return OBSERVERS[self.observer](statistics, scheme, transfer)
+
+
+def _say_left(placement: Placement, ctx: PassContext) -> None:
+    for name, reason in placement.left_float.items():
+        ctx.note(f"Stays float: {reason}.", node=name)
+
+
+def _insert(
+    graph: Graph, activations: Mapping[str, Coding], weights: Mapping[tuple[str, int], Coding], ctx: PassContext
+) -> int:
+    """Put pairs in and store codes; the number of pairs."""
+    pairs = insert_qdq(graph, activations, weights)
+    if ctx.target.bias == "int32":
+        code_biases(graph, weights)
+    store_codes(graph, ctx.target.weights)
+    return pairs
 
 
 def _as_is(values: Any) -> Any:
@@ -172,49 +273,6 @@ def _transfer(tensor: gs.Tensor) -> Transfer:
     if gates and any(operand is sigmoids[0].outputs[0] for operand in products[0].inputs):
         return _silu
     return _as_is
-
-
-def _weights(
-    graph: Graph, placement: Placement, activations: Mapping[str, Coding], ctx: PassContext
-) -> dict[tuple[str, int], Coding]:
-    layers = set(placement.layers)
-    scheme = ctx.target.weights
-    codings = {}
-    for node in graph.nodes:
-        if node.name not in layers:
-            continue
-        weight = node.inputs[1].values
-        axis = _channel_axis(node) if scheme.per_channel else None
-        codings[node.name, 1] = code_weight(weight, axis, scheme, _floor(node, axis, activations))
-    return codings
-
-
-def _channel_axis(node: gs.Node) -> int | None:
-    """The axis of output channels of a layer's weight."""
-    if node.op == "Conv":
-        return 0
-    if node.op == "ConvTranspose":
-        return 1 if node.attrs.get("group", 1) == 1 else None
-    if node.op == "Gemm":
-        return 0 if node.attrs.get("transB", 0) else 1
-    return 1 if node.inputs[1].values.ndim == 2 else None
-
-
-def _floor(node: gs.Node, axis: int | None, activations: Mapping[str, Coding]) -> Any:
-    """Least weight scales that let the bias fit into int32."""
-    if node.inputs[0].name not in activations or not has_vector_bias(node):
-        return None
-    bias = np.abs(node.inputs[2].values.astype(np.float64))
-    floor = bias / (_BIAS_CODES * float(activations[node.inputs[0].name].scale))
-    return floor if axis is not None else floor.max()
-
-
-def _biases(graph: Graph, weights: Mapping[tuple[str, int], Coding]) -> None:
-    nodes = {node.name: node for node in graph.nodes}
-    for (name, _), coding in weights.items():
-        makers = nodes[name].inputs[0].inputs
-        if makers and makers[0].op == "DequantizeLinear":
-            code_bias(graph, nodes[name], makers[0].inputs[1].values, coding.scale)
 
 
 def _details(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +29,20 @@ class Placement:
     left_float: Mapping[str, str]
 
 
-def place(graph: Graph, target: Target) -> Placement:
-    """Decide from the structure of the graph and the wishes of the target."""
+CHOSEN = "chosen to stay float"
+
+
+def place(graph: Graph, target: Target, kept: Collection[str] = ()) -> Placement:
+    """Decide from the structure of the graph and the wishes of the target.
+
+    Args:
+        graph: the float graph.
+        target: what the backend wants.
+        kept: names of layers that are to stay float although they could be coded; what only they read or make stays
+            float with them.
+    """
     left_float = _stays_float(graph, target)
+    left_float.update({node.name: CHOSEN for node in graph.nodes if node.name in kept and node.name not in left_float})
     layers = tuple(node.name for node in graph.nodes if node.op in WEIGHTED and node.name not in left_float)
     coded: dict[str, gs.Tensor] = {}
     for node in graph.nodes:
@@ -45,6 +56,8 @@ def place(graph: Graph, target: Target) -> Placement:
                 coded.setdefault(tensor.name, tensor)
     if target.added_inputs == "code":
         coded.update({tensor.name: tensor for tensor in _added(graph, left_float)})
+    if kept:
+        coded = _without(graph, coded, kept, left_float, target)
     for tensor in graph.outputs:
         coded.pop(tensor.name, None)
     return Placement(_share(graph, coded, target, left_float), layers, left_float)
@@ -74,6 +87,42 @@ def _stays_float(graph: Graph, target: Target) -> dict[str, str]:
         elif node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest":
             left[node.name] = "it interpolates, which makes new values"
     return left
+
+
+def _without(
+    graph: Graph,
+    coded: Mapping[str, gs.Tensor],
+    kept: Collection[str],
+    left_float: Mapping[str, str],
+    target: Target,
+) -> dict[str, gs.Tensor]:
+    """Coded tensors but for those that only float layers, arithmetic between them and what moves values to them read.
+
+    What a coded layer writes stays coded in any case: runtimes that compute on codes also write codes.
+    """
+    floating = set(kept)
+    for node in graph.nodes:
+        if node.op in WEIGHTED or node.op not in target.int8_ops - target.shared_scale_ops:
+            continue
+        makers = [maker.name for tensor in _data(node) if _is_float(tensor) for maker in tensor.inputs]
+        if makers and all(name in floating for name in makers):
+            floating.add(node.name)
+    for node in reversed(graph.nodes):
+        behind = [reader.name for tensor in node.outputs for reader in tensor.outputs]
+        if node.op in target.shared_scale_ops and behind and floating.issuperset(behind):
+            floating.add(node.name)
+    found = {}
+    for name, tensor in coded.items():
+        maker = tensor.inputs[0] if tensor.inputs else None
+        readers = {reader.name for reader in tensor.outputs}
+        written = target.placement == "whole_graph" and maker is not None and maker.op in WEIGHTED
+        if maker is not None and maker.name in floating:
+            unread = readers <= floating | left_float.keys()
+        else:
+            unread = readers <= floating and not written
+        if not unread:
+            found[name] = tensor
+    return found
 
 
 def _share(

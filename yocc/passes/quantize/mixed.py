@@ -1,0 +1,295 @@
+"""Mixed precision: what coding each layer costs in the network's outputs, and which layers stay float for a promise.
+
+Errors of layers are measured, or estimated from curvature, one layer at a time and taken to add up; what is promised is
+then measured on the whole result, and the choice widened until the promise is kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.cost import layer_costs
+from yocc.compiler.graph import Graph, clone, refresh, to_proto
+from yocc.compiler.ops import OPS, Flow
+from yocc.compiler.partial import run_until
+from yocc.compiler.passes import Feeds, PassContext, require_executor
+from yocc.compiler.shapes import Shapes
+from yocc.passes.heads import final_layers
+from yocc.passes.prune.effect import effects, fisher
+from yocc.passes.quantize.knapsack import Item, Knapsack
+from yocc.passes.quantize.placement import Placement
+from yocc.passes.quantize.qdq import Coding, insert_qdq
+from yocc.passes.quantize.statistics import TensorStatistics
+
+Array = np.ndarray[Any, Any]
+CODED_TIME = 0.5
+"""Modelled time of a coded multiply-accumulate, a float one taking 1."""
+PICTURES = 4
+_LEVELS = 24
+"""Choices tried at most lie this finely between all layers coded and none."""
+_OCTAVES = 8.0
+"""The finest choice leaves 2^-8 of the error of coding everything."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Layers that read one tensor, and stay float together or not at all.
+
+    Attributes:
+        layers: names of nodes.
+        tensors: coded tensors around them: what they read and what is made of their results before the next layer.
+        time: modelled time in float, as a share of that of all layers.
+        score_error: mean squared error of class and objectness logits, weighed by what they matter.
+        box_error: the same of box logits.
+    """
+
+    layers: tuple[str, ...]
+    tensors: tuple[str, ...]
+    time: float
+    score_error: float = 0.0
+    box_error: float = 0.0
+
+    @property
+    def error(self) -> float:
+        """Both together."""
+        return self.score_error + self.box_error
+
+
+def units(graph: Graph, placement: Placement, shapes: Shapes) -> list[Unit]:
+    """Layers that can be coded, in graph order, by what they read."""
+    macs = {cost.node: cost.macs for cost in layer_costs(graph, shapes)}
+    total = max(1, sum(macs.values()))
+    coded = {name for group in placement.groups for name in group}
+    readers: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        if node.name in placement.layers:
+            readers.setdefault(node.inputs[0].name, []).append(node.name)
+    behind = _made_of(graph, set(placement.layers), coded)
+    return [
+        Unit(
+            tuple(names),
+            tuple(
+                dict.fromkeys([*([read] if read in coded else []), *(one for name in names for one in behind[name])])
+            ),
+            sum(macs.get(name, 0) for name in names) / total,
+        )
+        for read, names in readers.items()
+    ]
+
+
+def measured(
+    graph: Graph,
+    candidates: list[Unit],
+    tensors: Mapping[str, Coding],
+    weights: Mapping[tuple[str, int], Coding],
+    feeds: Feeds,
+    ctx: PassContext,
+) -> list[Unit]:
+    """The units with the errors that coding each of them alone makes in the last layers' outputs.
+
+    Errors are weighed by the Fisher information of the outputs (see `effect`), as half their weighted square is the
+    divergence between what the two networks say.
+    """
+    sources = [node.outputs[0].name for node in final_layers(graph)]
+    step = max(1, len(feeds) // PICTURES)
+    pictures = list(itertools.islice(feeds, 0, step * PICTURES, step))
+    exact = run_until(graph, sources, ctx)
+    answers = [{name: values[name] for name in sources} for values in map(exact, pictures)]
+    found = []
+    for unit in ctx.progress(candidates, "sensitivity", len(candidates)):
+        coded = clone(graph)
+        own = {key: coding for key, coding in weights.items() if key[0] in unit.layers}
+        insert_qdq(coded, {name: tensors[name] for name in unit.tensors if name in tensors}, own)
+        refresh(coded)
+        run = run_until(coded, sources, ctx)
+        errors = np.mean(
+            [_errors(answer, run(arrays), ctx) for answer, arrays in zip(answers, pictures, strict=True)], 0
+        )
+        found.append(Unit(unit.layers, unit.tensors, unit.time, float(errors[0]), float(errors[1])))
+    return found
+
+
+def estimated(
+    graph: Graph,
+    candidates: list[Unit],
+    shapes: Shapes,
+    statistics: Mapping[str, TensorStatistics],
+    tensors: Mapping[str, Coding],
+    weights: Mapping[tuple[str, int], Coding],
+    feeds: Feeds,
+    ctx: PassContext,
+) -> list[Unit]:
+    """The units with errors estimated from curvature, all from one backward pass a picture.
+
+    The trace of the Gauss-Newton matrix by each output channel of a layer, times the mean squared error that rounding
+    the weight and the input makes there (Dong et al., "HAWQ-V2", NeurIPS 2020, equation 5, channel by channel). Score
+    and box errors are not told apart.
+    """
+    nodes = {node.name: node for node in graph.nodes}
+    listed = [name for unit in candidates for name in unit.layers]
+    curvature = effects(graph, shapes, listed, feeds, ctx)
+    found = []
+    for unit in candidates:
+        error = 0.0
+        for name in unit.layers:
+            node = nodes[name]
+            weight = node.inputs[1].values.astype(np.float64)
+            by_column = node.op == "ConvTranspose" or (node.op == "Gemm" and not node.attrs.get("transB", 0))
+            weight = np.moveaxis(weight, 1 if by_column else 0, 0).reshape(weight.shape[1 if by_column else 0], -1)
+            if node.op == "MatMul" or len(curvature.get(name, ())) != len(weight):
+                continue
+            scale = np.broadcast_to(weights[name, 1].scale.astype(np.float64).reshape(-1), len(weight))
+            seen, own = statistics.get(node.inputs[0].name), tensors.get(node.inputs[0].name)
+            power = 1.0 if seen is None else _power(seen)
+            noise = 0.0 if own is None else float(own.scale) ** 2 / 12
+            # A rounding error is spread evenly over one step.
+            rounding = weight.shape[1] * scale**2 / 12 * power + np.square(weight).sum(1) * noise
+            error += float(np.diag(curvature[name]) @ rounding)
+        found.append(Unit(unit.layers, unit.tensors, unit.time, error))
+    return found
+
+
+def modelled_time(candidates: list[Unit], kept: frozenset[str]) -> float:
+    """Time of the layers' arithmetic as a share of that in float; layers never coded take what they took."""
+    coded = sum(unit.time for unit in candidates if not kept & set(unit.layers))
+    return 1 - (1 - CODED_TIME) * coded
+
+
+def within_time(candidates: list[Unit], most: float) -> frozenset[str]:
+    """Layers to leave float so that the error is least and the modelled time at most a share of that in float."""
+    spare = (most - modelled_time(candidates, frozenset())) / (1 - CODED_TIME)
+    return _layers(candidates, _knapsack(candidates).within(spare))
+
+
+def until_kept(
+    candidates: list[Unit], most: float, drop: Callable[[frozenset[str]], float]
+) -> tuple[frozenset[str], float]:
+    """The choice of least modelled time, among those of a ladder, whose measured drop is small enough.
+
+    Choices of the ladder leave ever less of the added-up error, each at the least time there is for it; the one wanted
+    is found by bisection, as the drop falls along them but for noise.
+
+    Args:
+        candidates: units with errors.
+        most: the largest drop allowed.
+        drop: measures a choice.
+
+    Returns:
+        Layers to leave float, and their drop; all layers and a drop above `most` where nothing keeps the promise.
+    """
+    knapsack = _knapsack(candidates)
+    total = sum(unit.error for unit in candidates)
+
+    def choice(level: int) -> frozenset[str]:
+        if level == _LEVELS:
+            return frozenset(name for unit in candidates for name in unit.layers)
+        left = 2.0 ** (-_OCTAVES * level / (_LEVELS - 1))
+        return _layers(candidates, knapsack.gaining(total * (1 - left)))
+
+    best = choice(0), drop(choice(0))
+    if best[1] <= most:
+        return best
+    worst = 0
+    best, good = (choice(_LEVELS), drop(choice(_LEVELS))), _LEVELS
+    if best[1] > most:
+        return best
+    while good - worst > 1:
+        middle = (good + worst) // 2
+        found = drop(choice(middle))
+        if found <= most:
+            best, good = (choice(middle), found), middle
+        else:
+            worst = middle
+    return best
+
+
+def agreement(graph: Graph, feeds: Feeds, ctx: PassContext) -> Callable[[Graph], float]:
+    """What measures how far a coded graph agrees with this one, 1 for wholly.
+
+    The context's own judge where there is one; otherwise 1 less the relative root mean square error of the outputs.
+    """
+    if ctx.judge is not None:
+        judge, reference = ctx.judge, to_proto(graph)
+        return lambda coded: judge(reference, to_proto(coded))
+    step = max(1, len(feeds) // (4 * PICTURES))
+    pictures = list(itertools.islice(feeds, 0, 4 * step * PICTURES, step))
+    run = require_executor(ctx, "Mixed precision")
+    answers = [run(to_proto(graph))(arrays) for arrays in pictures]
+
+    def measure(coded: Graph) -> float:
+        other = run(to_proto(coded))
+        signal = noise = 0.0
+        for answer, arrays in zip(answers, pictures, strict=True):
+            for name, values in other(arrays).items():
+                signal += float(np.square(answer[name], dtype=np.float64).sum())
+                noise += float(np.square(answer[name].astype(np.float64) - values).sum())
+        return 1 - float(np.sqrt(noise / signal)) if signal > 0 else 1.0
+
+    return measure
+
+
+def _knapsack(candidates: list[Unit]) -> Knapsack:
+    return Knapsack({str(place): Item(unit.time, unit.error) for place, unit in enumerate(candidates)})
+
+
+def _layers(candidates: list[Unit], chosen: frozenset[str]) -> frozenset[str]:
+    return frozenset(name for place in chosen for name in candidates[int(place)].layers)
+
+
+def _made_of(graph: Graph, layers: set[str], coded: set[str]) -> dict[str, list[str]]:
+    """Coded tensors between each layer and the next: its results and what elementwise operators make of them alone."""
+    owner: dict[str, str] = {}
+    found: dict[str, list[str]] = {name: [] for name in layers}
+    for node in graph.nodes:
+        makers = {owner.get(tensor.name, "") for tensor in node.inputs if tensor.inputs}
+        own = node.name if node.name in layers else ""
+        if not own and _elementwise(node) and len(makers) == 1:
+            (own,) = makers
+        for tensor in node.outputs if own else []:
+            owner[tensor.name] = own
+            if tensor.name in coded and all(_elementwise(reader) for reader in tensor.outputs):
+                found[own].append(tensor.name)
+    return found
+
+
+def _elementwise(node: gs.Node) -> bool:
+    facts = OPS.get(node.op)
+    return facts is not None and facts.flow in (Flow.ELEMENTWISE, Flow.UNARY)
+
+
+def _power(statistics: TensorStatistics) -> float:
+    """Mean square of the values seen."""
+    counts = statistics.counts
+    return float(counts @ np.square(statistics.centres)) / max(1, int(counts.sum()))
+
+
+def _errors(exact: Mapping[str, Array], coded: Mapping[str, Array], ctx: PassContext) -> tuple[float, float]:
+    """Weighted mean squared errors of score logits and of box logits."""
+    squares, weights = [0.0, 0.0], [0.0, 0.0]
+    for name, information in fisher(exact, ctx.detection).items():
+        change = np.square(exact[name].astype(np.float64) - coded[name])
+        boxes = _boxes(information.shape, ctx)
+        for place, chosen in enumerate((~boxes, boxes)):
+            part = np.broadcast_to(chosen, information.shape)
+            squares[place] += float(np.sum(information * change, where=part))
+            weights[place] += float(np.sum(information, where=part))
+    total = sum(weights)
+    return (squares[0] / total, squares[1] / total) if total > 0 else (0.0, 0.0)
+
+
+def _boxes(shape: tuple[int, ...], ctx: PassContext) -> Array:
+    """Which channels of a last layer are box coordinates, shape [channels, 1, ...]; none where that is not known."""
+    channels = np.arange(shape[1]) if len(shape) > 1 else np.zeros(1, int)
+    found = np.zeros(len(channels), bool)
+    if ctx.detection is not None:
+        kind = ctx.detection.kind(shape[1])
+        found = (
+            channels % (5 + ctx.detection.classes) < 4 if kind == "anchors" else np.full(len(channels), kind == "boxes")
+        )
+    return found.reshape(-1, *[1] * (len(shape) - 2))

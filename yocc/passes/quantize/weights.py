@@ -1,0 +1,62 @@
+"""How weights are coded, and with them biases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.passes import PassContext
+from yocc.passes.quantize.placement import Placement
+from yocc.passes.quantize.qdq import Coding, code_bias, code_weight, has_vector_bias
+
+_BIAS_CODES = 2.0**30
+"""Largest bias code allowed, half of what int32 holds."""
+
+
+def code_weights(
+    graph: Graph, placement: Placement, activations: Mapping[str, Coding], ctx: PassContext
+) -> dict[tuple[str, int], Coding]:
+    """How the weight of each layer that is coded is coded, by layer and input slot."""
+    layers = set(placement.layers)
+    scheme = ctx.target.weights
+    codings = {}
+    for node in graph.nodes:
+        if node.name not in layers:
+            continue
+        weight = node.inputs[1].values
+        axis = _channel_axis(node) if scheme.per_channel else None
+        codings[node.name, 1] = code_weight(weight, axis, scheme, _floor(node, axis, activations))
+    return codings
+
+
+def _channel_axis(node: gs.Node) -> int | None:
+    """The axis of output channels of a layer's weight."""
+    if node.op == "Conv":
+        return 0
+    if node.op == "ConvTranspose":
+        return 1 if node.attrs.get("group", 1) == 1 else None
+    if node.op == "Gemm":
+        return 0 if node.attrs.get("transB", 0) else 1
+    return 1 if node.inputs[1].values.ndim == 2 else None
+
+
+def _floor(node: gs.Node, axis: int | None, activations: Mapping[str, Coding]) -> Any:
+    """Least weight scales that let the bias fit into int32."""
+    if node.inputs[0].name not in activations or not has_vector_bias(node):
+        return None
+    bias = np.abs(node.inputs[2].values.astype(np.float64))
+    floor = bias / (_BIAS_CODES * float(activations[node.inputs[0].name].scale))
+    return floor if axis is not None else floor.max()
+
+
+def code_biases(graph: Graph, weights: Mapping[tuple[str, int], Coding]) -> None:
+    """Store the biases of coded layers that read codes in int32."""
+    nodes = {node.name: node for node in graph.nodes}
+    for (name, _), coding in weights.items():
+        makers = nodes[name].inputs[0].inputs
+        if makers and makers[0].op == "DequantizeLinear":
+            code_bias(graph, nodes[name], makers[0].inputs[1].values, coding.scale)
