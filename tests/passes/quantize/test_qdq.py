@@ -17,7 +17,6 @@ from yocc.compiler.ops import WEIGHTED
 from yocc.compiler.printer import print_graph
 from yocc.compiler.target import TensorScheme
 from yocc.errors import InternalError
-from yocc.passes.quantize import _channel_axis
 from yocc.passes.quantize.qdq import (
     SMALLEST_SCALE,
     Coding,
@@ -28,6 +27,7 @@ from yocc.passes.quantize.qdq import (
     store_codes,
     strip_qdq,
 )
+from yocc.passes.quantize.weights import _channel_axis
 
 WEIGHTS = TensorScheme(per_channel=True)
 SCHEMES = {
