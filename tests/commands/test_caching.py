@@ -31,7 +31,8 @@ def _arguments(**changes: Any) -> dict[str, Any]:
         "prune": 0.4, "int8": False, "fp16": False, "recover": None, "schedule": None, "rounds": None,
         "budget": None, "prune_target": None, "latency_table": None, "pipeline": None,
         "target": "onnxruntime",
-        "options": {}, "calibration": None, "count": None, "input_shapes": {"x": (1, 3, 16, 16)}, "seed": 0,
+        "options": {}, "calibration": None, "count": None, "statistics": (), "seed": 0,
+        "input_shapes": {"x": (1, 3, 16, 16)},
         "evaluate": None, "labels": None, "fidelity": True, "bench": False, "threads": None, "gates": ("size_mb <= 1",),
     }  # fmt: skip
     return {**values, **changes}

@@ -10,6 +10,7 @@ import click
 from yocc import __version__
 from yocc.cli.building import build
 from yocc.cli.caching import cache
+from yocc.cli.calibrating import calibrate
 from yocc.cli.checking import check
 from yocc.cli.compile import compile_command
 from yocc.cli.demo import demo
@@ -46,6 +47,7 @@ def cli() -> None:
 
 COMMANDS = (
     compile_command,
+    calibrate,
     check,
     inspect,
     report,

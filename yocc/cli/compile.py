@@ -55,6 +55,8 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
 @target_options
 @click.option("--calib", "--calibration", "calibration", type=path_argument,
               help="Folder of pictures, or .npz, to calibrate with [default: pictures yocc draws].")  # fmt: skip
+@click.option("--statistics", type=path_argument, multiple=True, metavar="FILE",
+              help="Take ranges from what `yocc calibrate` wrote; files of several machines are merged.")  # fmt: skip
 @click.option("--count", type=int, help="Samples to calibrate with [default: all].")
 @shape_option
 @click.option("--eval", "evaluate", type=path_argument, help="Folder of labelled pictures to score both models on.")
@@ -93,6 +95,7 @@ def compile_command(
     target: str,
     options: dict[str, str],
     calibration: Path | None,
+    statistics: tuple[Path, ...],
     count: int | None,
     input_shapes: dict[str, tuple[int, ...]],
     evaluate: Path | None,
@@ -157,6 +160,7 @@ def compile_command(
             "options": options,
             "calibration": calibration,
             "count": count,
+            "statistics": statistics,
             "input_shapes": input_shapes,
             "seed": seed,
             "evaluate": evaluate,

@@ -58,8 +58,14 @@ def compilation_key(model: Path, arguments: Mapping[str, Any]) -> str | None:
         contents = _contents(model, arguments)
     except (YoccError, OSError):
         return None
-    plain = {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}
+    plain = {name: _plain(value) for name, value in arguments.items()}
     return content_digest([_FORM, str(model), plain, contents, computing, _machine(arguments)])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _contents(model: Path, arguments: Mapping[str, Any]) -> list[Any]:
@@ -72,6 +78,7 @@ def _contents(model: Path, arguments: Mapping[str, Any]) -> list[Any]:
         file_digests([model, *external_files(proto, folder or Path())]),
         None if arguments["latency_table"] is None else file_digests([arguments["latency_table"]]),
         None if calibration is None else _pictures_digest(calibration),
+        file_digests(arguments["statistics"]),
         None if scored is None else _pictures_digest(scored),
         None if scored is None else list(_labels(arguments)),
     ]

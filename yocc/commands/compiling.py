@@ -40,6 +40,7 @@ class Arguments(TypedDict):
     options: dict[str, str]
     calibration: Path | None
     count: int | None
+    statistics: tuple[Path, ...]
     input_shapes: dict[str, tuple[int, ...]]
     seed: int
     evaluate: Path | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -133,6 +134,7 @@ class PassContext:
         judge: measures how far the second model agrees with the first, 1 for wholly, on pictures that were kept back;
             None when there are no pictures or nothing to judge by.
         teacher: the network before pruning; None while nothing has been pruned.
+        statistics: files of calibration statistics to use instead of collecting them.
         seed: seed of everything random.
         deadline: when passes that can stop early should; `to_come` says who else needs time before.
         to_come: names of the passes after the one that runs, in order.
@@ -151,6 +153,7 @@ class PassContext:
     detection: Detection | None = None
     judge: Callable[[onnx.ModelProto, onnx.ModelProto], float] | None = None
     teacher: Teacher | None = None
+    statistics: tuple[Path, ...] = ()
     seed: int = 0
     deadline: Deadline = field(default_factory=Deadline)
     to_come: tuple[str, ...] = ()

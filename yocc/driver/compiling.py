@@ -53,6 +53,7 @@ def compile_model(
     options: Mapping[str, str] | None = None,
     calibration: str | Path | None = None,
     count: int | None = None,
+    statistics: Sequence[str | Path] = (),
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     out: str | Path | None = None,
     seed: int = 0,
@@ -96,6 +97,7 @@ def compile_model(
         options: target options, by name.
         calibration: a folder of pictures or an .npz file; None draws pictures, which is said in a warning.
         count: samples to calibrate with, None for all.
+        statistics: files `yocc.driver.calibrating` wrote, to take ranges from instead of collecting them.
         input_shapes: a shape for each input the model leaves open.
         out: folder to write; `<model>_yocc` in the current folder when None.
         seed: seed of everything random.
@@ -161,6 +163,7 @@ def compile_model(
             input_shapes=subject.shapes,
             detection=None if subject.profile is None else subject.profile.detection,
             judge=None if inputs is None else agreement_judge(subject.profile, inputs, subject.facts.macs, threads),
+            statistics=tuple(map(Path, statistics)),
             seed=seed,
             deadline=Deadline(seconds),
             progress=progress,

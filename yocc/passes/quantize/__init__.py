@@ -31,6 +31,7 @@ from yocc.passes.quantize.qdq import (
     store_codes,
 )
 from yocc.passes.quantize.refit import refit, refittable
+from yocc.passes.quantize.saved import load_merged
 from yocc.passes.quantize.statistics import TensorStatistics
 from yocc.passes.quantize.weights import code_biases, code_weights
 
@@ -104,7 +105,13 @@ class Quantize(Pass):
             return 0
         shapes = concrete_shapes(graph, ctx.input_shapes)
         tensors = [name for group in placement.groups for name in group]
-        statistics = collect(graph, tensors, ctx.feeds, shapes, ctx)
+        statistics: Mapping[str, TensorStatistics]
+        if ctx.statistics:
+            saved = load_merged(ctx.statistics, graph, tensors)
+            ctx.note(f"Ranges come from the statistics of {saved.samples} pictures in {len(ctx.statistics)} files.")
+            statistics = saved.statistics
+        else:
+            statistics = collect(graph, tensors, ctx.feeds, shapes, ctx)
         extra: dict[str, Any] = {}
         if self.max_drop is not None or self.max_latency is not None:
             kept, extra = self._kept(graph, placement, statistics, ctx.feeds, shapes, ctx)
@@ -135,7 +142,9 @@ class Quantize(Pass):
             chosen = {name: schemes.get(name) for name in refittable(graph, layers)}
             weights = refit(graph, chosen, activations, weights, feeds, ctx)
             fitted = set(chosen)
-        if self.bias_correction:
+        if self.bias_correction and ctx.statistics and feeds.stand_in:
+            ctx.note("Biases are not corrected, as no pictures were given to measure on.")
+        elif self.bias_correction:
             left = [name for name in layers if name not in fitted]
             correct_biases(graph, left, activations, weights, feeds, ctx)
         return weights

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+
+import yocc
+from tests.passes.graphs import build
+from yocc.cli import cli
+from yocc.compiler.graph import to_proto
+from yocc.errors import CalibrationError
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("calibrating")
+    nodes = [
+        "one: a = Conv(x, w)",
+        "relu: b = Relu(a)",
+        "two: c = Conv(b, v)",
+        "relu2: d = Relu(c)",
+        "last: y = Conv(d, u)",
+    ]
+    weights = {"w": (16, 3, 1, 1), "v": (16, 16, 1, 1), "u": (4, 16, 1, 1)}
+    onnx.save(to_proto(build(nodes, weights, ["y"], [1, 3, SIZE, SIZE])), folder / "model.onnx")
+    pictures = np.random.default_rng(0).random((4, 3, SIZE, SIZE), dtype=np.float32)
+    np.savez(folder / "all.npz", x=pictures)
+    np.savez(folder / "one.npz", x=pictures[:1])
+    np.savez(folder / "rest.npz", x=pictures[1:])
+    return folder
+
+
+def calibrated(folder: Path, part: str) -> Path:
+    out = folder / f"{part}.statistics"
+    run = CliRunner().invoke(
+        cli, ["calibrate", str(folder / "model.onnx"), "--calib", str(folder / f"{part}.npz"), "-o", str(out), "--json"]
+    )
+    assert run.exit_code == 0, run.output
+    assert json.loads(run.stdout)["samples"] == {"one": 1, "rest": 3}[part]
+    return out
+
+
+def test_parts_compile_to_what_all_pictures_compile_to(folder: Path) -> None:
+    parts = [calibrated(folder, part) for part in ("one", "rest")]
+
+    def compiled(out: str, statistics: list[Path]) -> bytes:
+        yocc.compile(
+            folder / "model.onnx", int8=True, calibration=folder / "all.npz", statistics=statistics, out=folder / out,
+            bench=False, fidelity=False, html=False,
+        )  # fmt: skip
+        return (folder / out / "model.onnx").read_bytes()
+
+    assert compiled("merged", parts) == compiled("at once", [])
+
+
+def test_statistics_behind_other_passes_are_refused(folder: Path) -> None:
+    part = calibrated(folder, "one")
+    with pytest.raises(CalibrationError, match="those of network"):
+        yocc.compile(
+            folder / "model.onnx", prune=0.3, int8=True, calibration=folder / "all.npz", recover="none",
+            statistics=[part], out=folder / "pruned", bench=False, fidelity=False, html=False,
+        )  # fmt: skip
+    assert not (folder / "pruned").exists()

@@ -1,0 +1,65 @@
+"""Commands that observe: `yocc calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from yocc.cli.options import common, path_argument, shape_option, target_option, target_options, threads_option
+from yocc.commands.terminal import Bars, Settings, show_json
+
+
+@click.command()
+@click.argument("model", type=path_argument)
+@click.option("--calib", "calibration", type=path_argument, required=True,
+              help="Folder of pictures, or .npz, to run the model on.")  # fmt: skip
+@click.option("--count", type=click.IntRange(1), help="Samples to use [default: all].")
+@click.option("--pipeline", default="fp32,simplify,fuse", show_default=True,
+              help="The passes before quantization, as in the compilation that will use the file.")  # fmt: skip
+@target_option
+@target_options
+@shape_option
+@threads_option
+@click.option("-o", "--out", type=path_argument, default="calibration.npz", show_default=True, help="File to write.")
+@common
+@click.pass_obj
+def calibrate(
+    settings: Settings,
+    model: Path,
+    calibration: Path,
+    count: int | None,
+    pipeline: str,
+    target: str,
+    options: dict[str, str],
+    input_shapes: dict[str, tuple[int, ...]],
+    threads: int | None,
+    out: Path,
+) -> None:
+    """Write how MODEL's values are distributed over pictures, for --statistics of compilations.
+
+    Parts of the pictures may be run on several machines; the files together say what one over all pictures would.
+
+    \b
+    Examples:
+      yocc calibrate model.onnx --calib part1/ -o part1.npz
+      yocc calibrate model.onnx --calib part2/ --target openvino -o part2.npz
+    """
+    from yocc.driver.calibrating import calibrate_model
+
+    found = calibrate_model(
+        model,
+        calibration,
+        out,
+        pipeline=pipeline,
+        target=target,
+        options=options,
+        count=count,
+        input_shapes=input_shapes,
+        threads=threads,
+        progress=Bars(quiet=settings.quiet),
+    )
+    if settings.as_json:
+        show_json({"file": str(out), "network": found.network, "samples": found.samples})
+    elif not settings.quiet:
+        click.echo(f"{out} ({found.samples} samples, {len(found.statistics)} tensors, network {found.network[:12]})")

@@ -1,0 +1,85 @@
+"""Collecting calibration statistics without compiling, to merge and to use again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from yocc.compiler.finite import check_finite
+from yocc.compiler.graph import convert_opset, load
+from yocc.compiler.observers import verify
+from yocc.compiler.passes import PassContext, Progress, silent
+from yocc.compiler.pipeline import Pipeline
+from yocc.compiler.shapes import concrete_shapes
+from yocc.driver.inputs import input_specs
+from yocc.driver.subject import Source, examine
+from yocc.errors import CalibrationError, OutputError
+from yocc.passes.quantize import Quantize
+from yocc.passes.quantize.calibrate import collect
+from yocc.passes.quantize.placement import place
+from yocc.passes.quantize.saved import Calibration, network_digest, save_calibration
+from yocc.runtime.feeds import open_feeds
+from yocc.runtime.onnxruntime import reference_executor
+from yocc.runtime.registry import find_backend
+
+BEFORE = "fp32,simplify,fuse"
+"""What `--int8` does before it quantizes."""
+
+
+def calibrate_model(
+    source: Source,
+    calibration: str | Path,
+    out: str | Path,
+    *,
+    pipeline: str = BEFORE,
+    target: str = "onnxruntime",
+    options: Mapping[str, str] | None = None,
+    count: int | None = None,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Calibration:
+    """Run a model over pictures and write what its tensors' values were like.
+
+    Args:
+        source: the model.
+        calibration: pictures or arrays; all of them are used.
+        out: the file to write.
+        pipeline: the passes before quantization, as in the compilation that will use the file.
+        target: name of the backend.
+        options: of the target.
+        count: samples to use, None for all.
+        input_shapes: a shape for each input the model leaves open.
+        threads: threads to run with.
+        progress: shows the loop.
+
+    Raises:
+        CalibrationError: the pictures are unusable, or there is nothing to calibrate.
+        OutputError: the file cannot be written.
+    """
+    graph = load(source)
+    check_finite(graph)
+    subject = examine(graph, source, input_shapes)
+    specs = input_specs(subject.shapes, subject.dtypes, subject.profile)
+    feeds = open_feeds(calibration, specs, None if subject.profile is None else subject.profile.preprocess, count)
+    ctx = PassContext(
+        target=find_backend(target).target(options or {}),
+        feeds=feeds,
+        executor=reference_executor(threads=threads, optimize=True),
+        protected=frozenset() if subject.profile is None else subject.profile.protected,
+        input_shapes=subject.shapes,
+        detection=None if subject.profile is None else subject.profile.detection,
+        progress=progress,
+    )
+    graph, _ = Pipeline.parse(pipeline).run(graph, ctx, [verify])
+    graph = convert_opset(graph, max(graph.opset, Quantize().min_opset(ctx)))
+    tensors = [name for group in place(graph, ctx.target).groups for name in group]
+    if not tensors:
+        raise CalibrationError("No tensor of this model would be coded for this target.", "Choose another --target.")
+    shapes = concrete_shapes(graph, subject.shapes)
+    found = Calibration(network_digest(graph), len(feeds), collect(graph, tensors, feeds, shapes, ctx))
+    try:
+        save_calibration(found, Path(out))
+    except OSError as error:
+        raise OutputError(f"{str(out)!r} cannot be written: {error.strerror}.", "Choose another -o file.") from error
+    return found

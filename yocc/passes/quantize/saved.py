@@ -1,0 +1,133 @@
+"""Calibration statistics in a file, so that several machines can collect them and none has to collect them again.
+
+A file says which network it belongs to by a hash of that network's content, weights included, at the point where it is
+quantized; statistics of another one are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from yocc.compiler.graph import Graph, to_proto
+from yocc.errors import CalibrationError
+from yocc.passes.quantize.statistics import BINS, TensorStatistics
+
+FORM = 1
+"""Raised when what older files hold would be misread."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Statistics of a network's tensors over some pictures.
+
+    Attributes:
+        network: hash of the network.
+        samples: how many pictures.
+        statistics: by tensor name.
+    """
+
+    network: str
+    samples: int
+    statistics: Mapping[str, TensorStatistics]
+
+    def merge(self, other: Calibration) -> Calibration:
+        """Those over both sets of pictures, exactly.
+
+        Raises:
+            CalibrationError: they belong to different networks or cover different tensors.
+        """
+        if self.network != other.network or self.statistics.keys() != other.statistics.keys():
+            raise CalibrationError(
+                f"Statistics of network {other.network[:12]} cannot be merged with those of {self.network[:12]}.",
+                "Collect all parts with the same model, target and options.",
+            )
+        merged = {name: found.merge(other.statistics[name]) for name, found in self.statistics.items()}
+        return Calibration(self.network, self.samples + other.samples, merged)
+
+
+def network_digest(graph: Graph) -> str:
+    """SHA-256 of a graph's content."""
+    return hashlib.sha256(to_proto(graph).SerializeToString(deterministic=True)).hexdigest()
+
+
+def save_calibration(calibration: Calibration, path: Path) -> None:
+    """Write a file; the same statistics give the same bytes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    names = sorted(calibration.statistics)
+    found = [calibration.statistics[name] for name in names]
+    with path.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            form=np.array(FORM),
+            network=np.array(calibration.network),
+            samples=np.array(calibration.samples),
+            names=np.array(names, dtype=np.str_),
+            low=np.array([one.low for one in found]),
+            high=np.array([one.high for one in found]),
+            exponent=np.array([one.exponent for one in found], dtype=np.int64),
+            counts=np.array([one.counts for one in found], dtype=np.int64).reshape(-1, 2 * BINS),
+        )
+
+
+def load_calibration(path: Path) -> Calibration:
+    """Read a file.
+
+    Raises:
+        CalibrationError: it is missing, or was not written by `save_calibration`.
+    """
+    hint = "Write it with: yocc calibrate MODEL --calib PICTURES -o FILE"
+    try:
+        # numpy leaves open what it opened itself and cannot read.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
+            if int(held["form"]) != FORM:
+                raise CalibrationError(f"{str(path)!r} has form {int(held['form'])}, not {FORM}.", hint)
+            fields = (held["low"], held["high"], held["exponent"], held["counts"])
+            if any(field.shape != (len(held["names"]), *rest) for field, rest in
+                   zip(fields, ((), (), (), (2 * BINS,)), strict=True)):  # fmt: skip
+                raise CalibrationError(f"{str(path)!r} is damaged.", hint)
+            return Calibration(
+                str(held["network"]),
+                int(held["samples"]),
+                {
+                    str(name): TensorStatistics(float(low), float(high), int(exponent), counts.astype(np.int64))
+                    for name, low, high, exponent, counts in zip(held["names"], *fields, strict=True)
+                },
+            )
+    except OSError as error:
+        raise CalibrationError(f"{str(path)!r} cannot be read ({error.strerror or error}).", hint) from error
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise CalibrationError(f"{str(path)!r} holds no calibration statistics.", hint) from error
+
+
+def load_merged(paths: Sequence[Path], graph: Graph, tensors: Collection[str]) -> Calibration:
+    """The statistics of all files together, for a graph.
+
+    Raises:
+        CalibrationError: a file cannot be read, belongs to another network, or lacks a tensor.
+    """
+    merged = load_calibration(paths[0])
+    for path in paths[1:]:
+        merged = merged.merge(load_calibration(path))
+    own = network_digest(graph)
+    if merged.network != own:
+        raise CalibrationError(
+            f"The statistics in {str(paths[0])!r} are those of network {merged.network[:12]}, and this is {own[:12]}.",
+            "Collect them with the same model, passes and version of yocc.",
+        )
+    missing = sorted(set(tensors) - merged.statistics.keys())
+    if missing:
+        raise CalibrationError(
+            f"The statistics in {str(paths[0])!r} lack the tensor {missing[0]!r}.",
+            "Collect them for the same target.",
+            node=missing[0],
+        )
+    return merged
