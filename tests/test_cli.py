@@ -39,8 +39,8 @@ def _run(*arguments: str) -> Result:
 
 
 def test_commands_are_those_promised() -> None:
-    promised = "bench build cache calibrate check compare compile demo eval inspect latency passes report targets verify"
-    assert promised.split() == COMMANDS
+    promised = "bench build cache calibrate check compare compile demo eval inspect latency passes report"
+    assert [*promised.split(), "targets", "verify"] == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
