@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-
 from yocc.compiler.cost import layer_costs, totals
 from yocc.compiler.graph import Graph
 from yocc.compiler.passes import Pass, PassContext
