@@ -52,10 +52,10 @@ def test_command_line_wins_lists_included() -> None:
 @pytest.mark.parametrize(
     ("config", "arguments", "expected"),
     [
-        ('pipeline = "look"\n', ["--prune", "0.25"], "fp32,simplify,prune{ratio=0.25},fuse"),
+        ('pipeline = "look"\n', ["--prune", "0.25"], "fp32,simplify,prune{ratio=0.25},fuse,recover"),
         ("prune = 0.25\nfp16 = true\n", ["--pipeline", "look"], "look"),
-        ("prune = 0.25\nfp16 = true\n", ["--no-fp16"], "fp32,simplify,prune{ratio=0.25},fuse"),
-        ("prune = 0.25\n", ["--fp16"], "fp32,simplify,prune{ratio=0.25},fuse,fp16"),
+        ("prune = 0.25\nfp16 = true\n", ["--no-fp16"], "fp32,simplify,prune{ratio=0.25},fuse,recover"),
+        ("prune = 0.25\n", ["--fp16"], "fp32,simplify,prune{ratio=0.25},fuse,recover,fp16"),
     ],
 )
 def test_command_line_wins_between_pipeline_and_short_forms(config: str, arguments: list[str], expected: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -28,10 +29,10 @@ from yocc.passes.recover import Recover
 FINER = ("filter", "kernel", "unstructured")
 
 
-def prepared(model: onnx.ModelProto) -> tuple[Graph, PassContext]:
+def prepared(model: onnx.ModelProto, pictures: int = 20) -> tuple[Graph, PassContext]:
     graph = convert_opset(load(model), 13)
     refresh(graph)
-    return graph, context(Target("test", channel_multiple=1), smooth(model, 20))
+    return graph, context(Target("test", channel_multiple=1), smooth(model, pictures))
 
 
 def masked_like(original: Graph, pruned: Graph) -> Graph:
@@ -51,8 +52,8 @@ def masked_like(original: Graph, pruned: Graph) -> Graph:
     return masked
 
 
-def check(model: onnx.ModelProto, granularity: str, ratio: float) -> int:
-    graph, ctx = prepared(model)
+def check(model: onnx.ModelProto, granularity: str, ratio: float, pictures: int = 20) -> int:
+    graph, ctx = prepared(model, pictures)
     step = Prune(ratio=ratio, granularity=granularity, criterion="l1")  # type: ignore[arg-type]
     original = clone(graph)
     with contextlib.suppress(PassError):  # a random graph may have nothing to thin out
@@ -72,6 +73,11 @@ def check(model: onnx.ModelProto, granularity: str, ratio: float) -> int:
 @pytest.mark.parametrize("name", ["residual", "c2f", "unet", "shuffle_split"])
 def test_pruned_equals_masked(name: str, granularity: str) -> None:
     assert check(TOPOLOGIES[name](0), granularity, 0.3) > 0
+
+
+@pytest.mark.parametrize("granularity", FINER)
+def test_pruned_equals_masked_on_the_real_detector(shared_data: Path, granularity: str) -> None:
+    assert check(onnx.load(shared_data / "models" / "yolov5n.onnx"), granularity, 0.3, pictures=1) > 0
 
 
 @pytest.mark.parametrize("granularity", FINER)

@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from yocc.compiler.cost import layer_costs, totals
-from yocc.compiler.graph import Graph, clone
-from yocc.compiler.passes import Pass, PassContext, Teacher
+from yocc.compiler.graph import Graph
+from yocc.compiler.passes import Pass, PassContext
 from yocc.compiler.shapes import concrete_shapes
 from yocc.errors import InternalError, OptionError
 from yocc.passes.prune.atoms import WeightCut
+from yocc.passes.prune.candidates import best_candidate
 from yocc.passes.prune.criteria import criterion_named
 from yocc.passes.prune.filters import drop_filters, plan_filters
 from yocc.passes.prune.pacing import MEASURED, Paced, plan_for_latency
-from yocc.passes.prune.plan import BUDGETS, Goal, PrunePlan, Ranked, rank_channels
+from yocc.passes.prune.plan import BUDGETS, Goal, PrunePlan, Ranked, rank_channels, teacher_after
 from yocc.passes.prune.remove import remove_channels, split_shared
 from yocc.passes.prune.shortfall import shortfall
 from yocc.passes.prune.slices import MEASURES
@@ -44,6 +43,8 @@ class Prune(Pass):
             `kernel`, whole k x k slices, and `unstructured`, single weights, which are set to zero: `ratio` is then the
             share of the weights that can be. All but `channels` take the criteria `auto`, `l1`, `l2` and `random`.
         multiple: kept channel counts are multiples of this where that is reachable; the target's when None.
+        candidates: ways to spread what goes over the layers, of which the one is taken that, with statistics
+            re-estimated on pictures, changes the outputs least; the first is what the criterion says.
     """
 
     name: ClassVar[str] = "prune"
@@ -54,6 +55,7 @@ class Prune(Pass):
     criterion: str = "auto"
     granularity: Literal["channels", "filter", "kernel", "unstructured"] = "channels"
     multiple: int | None = None
+    candidates: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.ratio < 1:
@@ -80,6 +82,13 @@ class Prune(Pass):
             raise OptionError(
                 f"Setting weights to zero changes no {self.budget}.", "Leave the budget out; ratio is that of weights."
             )
+        if self.candidates < 1 or (
+            self.candidates > 1 and (self.budget == "latency" or self.granularity != "channels")
+        ):
+            raise OptionError(
+                f"{self.candidates} candidates have no meaning with {self.granularity} and {self.budget}.",
+                "Use 1 or more, with channels and without latency.",
+            )
         if self.multiple is not None and self.multiple < 1:
             raise OptionError(f"A channel multiple of {self.multiple} has no meaning.", "Use 1 or more.")
 
@@ -103,10 +112,19 @@ class Prune(Pass):
         ranked, paced = rank_channels(graph, ctx, self.criterion), None
         if self.budget == "latency":
             paced = self._paced(graph, ctx, ranked, multiple, before.get("latency", {}))
-        plan = ranked.plan(Goal.of(self.budget, self.ratio), multiple) if paced is None else paced.plan
+        goal = Goal.of(self.budget, self.ratio)
+        errors: list[float] = []
+        if paced is not None:
+            plan = paced.plan
+        elif self.candidates > 1:
+            plan, errors = best_candidate(graph, ctx, ranked, goal=goal, multiple=multiple, count=self.candidates)
+        else:
+            plan = ranked.plan(goal, multiple)
         self._tell(ctx, plan, multiple, paced)
         ctx.details[self.name] = _details(plan, before.get("layers", {}), paced)
-        ctx.teacher = _teacher(graph, plan, ctx.teacher)
+        if errors:
+            ctx.details[self.name]["candidates"] = [round(error, 6) for error in errors]
+        ctx.teacher = teacher_after(graph, plan, ctx.teacher)
         return remove_channels(graph, plan.shapes, plan.channels, plan.kept)
 
     def ensures(self, graph: Graph, ctx: PassContext) -> None:
@@ -198,15 +216,6 @@ def _tell_time(ctx: PassContext, paced: Paced) -> None:
             f"{paced.reached:.1%} of the time by the {paced.predictor}; nothing was timed on the device.",
             level="warning",
         )
-
-
-def _teacher(graph: Graph, plan: PrunePlan, before: Teacher | None) -> Teacher:
-    """The original network and what is left of it, also when it is pruned in several steps."""
-    kept = {cut.node: np.flatnonzero(plan.kept[cut.atoms]) for cut in plan.channels.cuts if cut.role == "out"}
-    if before is None:
-        return Teacher(clone(graph), kept)
-    left = {name: before.kept[name][indices] for name, indices in kept.items()}
-    return Teacher(before.graph, left, before.zeroed)
 
 
 def _layer(plan: PrunePlan, cut: WeightCut, before: Mapping[str, Any]) -> dict[str, Any]:

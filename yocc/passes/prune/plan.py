@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from yocc.compiler.cost import LayerCost, Totals, layer_costs, totals
-from yocc.compiler.graph import Graph
-from yocc.compiler.passes import PassContext
+from yocc.compiler.graph import Graph, clone
+from yocc.compiler.passes import PassContext, Teacher
 from yocc.compiler.shapes import Shapes, concrete_shapes
 from yocc.errors import PassError
 from yocc.passes.prune.allocate import Allocation, allocate
@@ -146,6 +146,21 @@ def plan_pruning(
         CalibrationError: the criterion needs pictures and there are none.
     """
     return rank_channels(graph, ctx, criterion).plan(Goal.of(budget, ratio), multiple)
+
+
+def teacher_after(graph: Graph, plan: PrunePlan, before: Teacher | None) -> Teacher:
+    """The original network and what a plan leaves of it, also when it is pruned in several steps.
+
+    Args:
+        graph: before the plan is carried out.
+        plan: what goes.
+        before: the original and what earlier steps left of it.
+    """
+    kept = {cut.node: np.flatnonzero(plan.kept[cut.atoms]) for cut in plan.channels.cuts if cut.role == "out"}
+    if before is None:
+        return Teacher(clone(graph), kept)
+    left = {name: before.kept[name][indices] for name, indices in kept.items()}
+    return Teacher(before.graph, left, before.zeroed)
 
 
 def _saliency_left(channels: ChannelMap, rankings: Sequence[Ranking], allocation: Allocation) -> dict[str, float]:
