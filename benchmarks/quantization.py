@@ -88,7 +88,7 @@ def measured(name: str, model: Path, folder: Path, options: argparse.Namespace) 
     if process.returncode:
         return [name, hints, "fails", "", "", "", *cost, ""]
     score, before = (accuracy(path, *judged) for path in (result, model))
-    ratios = [f"{speed(runtime, model, result, options.threads):.2f}x" for runtime in ("onnxruntime", "openvino")]
+    ratios = [speed(runtime, model, result, options.threads) for runtime in ("onnxruntime", "openvino")]
     return [name, hints, f"{score:.4f}", f"{before - score:.4f}", *ratios, *cost, f"{result.stat().st_size / 1e6:.1f}"]
 
 
@@ -106,16 +106,21 @@ def accuracy(model: Path, original: Path, pictures: Path, threads: int) -> float
         return evaluate(session, profile, pictures).map50_95
 
 
-def speed(runtime: str, model: Path, result: Path, threads: int) -> float:
-    """Median over rounds of the float model's time by the result's."""
+def speed(runtime: str, model: Path, result: Path, threads: int) -> str:
+    """Median over rounds of the float model's time by the result's, or that the runtime does not take the result."""
+    from yocc.errors import BackendError
     from yocc.runtime.bench import compare_speed, random_feeds
     from yocc.runtime.onnxruntime import OnnxRuntimeSession
     from yocc.runtime.openvino import OpenVinoSession
 
     open_session = OnnxRuntimeSession if runtime == "onnxruntime" else OpenVinoSession
-    with open_session(model, threads=threads) as one, open_session(result, threads=threads) as other:
-        feeds = random_feeds(one.inputs, {})
-        return compare_speed(one, other, feeds, rounds=_ROUNDS, threads=threads).paired_speedup
+    try:
+        with open_session(model, threads=threads) as one, open_session(result, threads=threads) as other:
+            feeds = random_feeds(one.inputs, {})
+            ratio = compare_speed(one, other, feeds, rounds=_ROUNDS, threads=threads).paired_speedup
+    except BackendError:
+        return "does not load"
+    return f"{ratio:.2f}x"
 
 
 class Pictures(Sequence[dict[str, np.ndarray]]):
