@@ -129,7 +129,7 @@ def test_check_takes_gates_and_tolerances_from_it() -> None:
         ("int8 = 1\n", ["'int8'", "takes true or false, not 1"]),
         ('gate = "size_mb <= 1"\n', ["'gate'", "takes a list"]),
         ('target-option = ["opset"]\n', ["'target-option'", "NAME=VALUE"]),
-        ('recover = "relearn"\n', ["'recover'", "'distill'", "reconstruct"]),
+        ('recover = "relearn"\n', ["'recover'", "'relearn'", "reconstruct"]),
         ("seed = -1\n", ["'seed'", "-1"]),
         ('gate = ["sise_mb <= 1"]\n', ["no metric 'sise_mb'", "'size_mb'"]),
         ("prune 0.4\n", ["yocc.toml' is not valid TOML", "line 1"]),

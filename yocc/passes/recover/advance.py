@@ -9,7 +9,7 @@ from yocc.compiler.order import reads
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Arrays, PassContext
 
-KEPT_BYTES = 5 * 2**28
+KEPT_BYTES = 3 * 2**28
 """Intermediate results kept in memory at most; about 10 MB for each picture of 640 x 640 in a small YOLO."""
 
 
