@@ -33,7 +33,7 @@ class Recover(Pass):
     summary: ClassVar[str] = "refit a pruned network to the original's outputs, layer by layer, without labels"
 
     method: Literal["reconstruct", "statistics"] = "reconstruct"
-    pictures: int = 224
+    pictures: int = 288
     points: int = 128
 
     def __post_init__(self) -> None:
