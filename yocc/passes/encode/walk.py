@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +10,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import Arrays, Feeds, PassContext
+from yocc.compiler.passes import Feeds, PassContext
 from yocc.passes.encode.layers import Layout, samples
 from yocc.passes.encode.moments import LayerMoments
+from yocc.passes.pictures import some_pictures
 from yocc.passes.stepping import Stepper, by_depth
 
-KEPT_BYTES = 2**28
-"""Decoded pictures kept in memory at most."""
 _TOGETHER = 8
 """Pictures whose samples are multiplied at once."""
 Array = np.ndarray[Any, Any]
@@ -53,7 +51,7 @@ def walk(
         sampling: how much is looked at.
     """
     count = min(sampling.pictures, len(feeds))
-    pictures = _some(feeds, count)
+    pictures = some_pictures(feeds, count)
     given, wanted = Stepper(graph, pictures, ctx), Stepper(teacher, pictures, ctx)
     groups = by_depth(graph, layers)
     random = ctx.random()
@@ -80,24 +78,3 @@ def _empty(layout: Layout) -> LayerMoments:
     for length in layout.shape:
         size *= length
     return LayerMoments.empty(size // outputs, outputs)
-
-
-def _some(feeds: Feeds, count: int) -> Iterable[Arrays]:
-    """Evenly spaced samples; kept decoded while they are few, as the first layers run on them again."""
-    step = max(1, len(feeds) // count)
-    first = next(iter(feeds))
-    if count * sum(array.nbytes for array in first.values()) <= KEPT_BYTES:
-        return list(itertools.islice(feeds, 0, step * count, step))
-    return _Again(feeds, step, count)
-
-
-@dataclass(frozen=True)
-class _Again:
-    """Evenly spaced samples, read anew each time."""
-
-    feeds: Feeds
-    step: int
-    count: int
-
-    def __iter__(self) -> Iterator[Arrays]:
-        return itertools.islice(self.feeds, 0, self.step * self.count, self.step)

@@ -19,12 +19,12 @@ from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Arrays, PassContext
 from yocc.errors import CalibrationError
 from yocc.passes.heads import final_layers
+from yocc.passes.pictures import some_pictures
 from yocc.passes.prune.effect import fisher
 from yocc.passes.prune.plan import Goal, PrunePlan, Ranked, teacher_after
 from yocc.passes.prune.ranking import Ranking
 from yocc.passes.prune.remove import remove_channels
 from yocc.passes.recover import fused_teacher
-from yocc.passes.recover.pictures import some_pictures
 from yocc.passes.recover.statistics import restore_statistics
 
 PICTURES = 24

@@ -10,7 +10,7 @@ from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.passes import Feeds, Pass, PassContext, Teacher
 from yocc.errors import CalibrationError, OptionError, PassError
 from yocc.passes.fuse import Fuse
-from yocc.passes.recover.pictures import alike
+from yocc.passes.pictures import alike
 from yocc.passes.recover.reconstruct import Outcome, reconstruct
 from yocc.passes.recover.statistics import restore_statistics
 

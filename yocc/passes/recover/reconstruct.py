@@ -19,9 +19,9 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Arrays, Feeds, PassContext, Teacher
+from yocc.passes.pictures import some_pictures
 from yocc.passes.recover.advance import Advance
 from yocc.passes.recover.masked import refit_masked
-from yocc.passes.recover.pictures import some_pictures
 from yocc.passes.recover.regression import Fit, Moments, refit
 from yocc.passes.windows import outputs_at, positions, windows_at
 

@@ -20,8 +20,8 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Arrays, Feeds, PassContext, Teacher
+from yocc.passes.pictures import some_pictures
 from yocc.passes.recover.advance import Advance
-from yocc.passes.recover.pictures import some_pictures
 from yocc.passes.stepping import by_depth
 
 Array = np.ndarray[Any, Any]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.passes.feeding import Pictures
-from yocc.passes.recover import pictures as module
-from yocc.passes.recover.pictures import Pixels, alike, some_pictures
+from yocc.passes import pictures as module
+from yocc.passes.pictures import Pixels, alike, some_pictures
 
 
 def pixels(seed: int) -> np.ndarray:
