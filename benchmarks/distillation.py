@@ -22,7 +22,7 @@ from pathlib import Path
 import onnx
 
 from yocc.commands.judging import against_labels
-from yocc.compiler.graph import load, refresh, to_proto
+from yocc.compiler.graph import Graph, load, refresh, to_proto
 from yocc.compiler.passes import Arrays, PassContext
 from yocc.compiler.pipeline import Pipeline
 from yocc.driver.subject import examine
@@ -100,9 +100,9 @@ def main() -> None:
     (options.out / "rows.md").write_text("\n".join([*rows, "", "Losses held out by step: " + ", ".join(losses)]) + "\n")
 
 
-def _row(name: str, options: argparse.Namespace, graph: object, seconds: float) -> str:
+def _row(name: str, options: argparse.Namespace, graph: Graph, seconds: float) -> str:
     path = options.out / f"{name}.onnx"
-    onnx.save(to_proto(graph), path)  # type: ignore[arg-type]
+    onnx.save(to_proto(graph), path)
     scores = against_labels(path, options.score, None, threads=options.threads)
     cells = [options.model.stem, options.rounds, name, f"{seconds:.0f}"]
     return f"| {' | '.join(cells)} | {scores.map50_95:.4f} | {scores.map50:.4f} |"
