@@ -107,10 +107,11 @@ def time_against(
     target = compiled.artifact.backend
     with ExitStack() as stack:
         first, second = (stack.enter_context(each.session(threads)) for each in (original, compiled))
+        shapes = {**anatomy.shapes, **_fixed(second), **(input_shapes or {})}
         if data is not None:
             feeds = list(islice(_feeds(anatomy, data, _TIMED_SAMPLES), _TIMED_SAMPLES))
         else:
-            feeds = random_feeds(first.inputs, {**anatomy.shapes, **(input_shapes or {})})
+            feeds = random_feeds(first.inputs, shapes)
 
         def timed(baseline: Session) -> Timing:
             return compare_speed(baseline, second, feeds, rounds=rounds, threads=threads, progress=progress)
@@ -121,7 +122,7 @@ def time_against(
         try:
             backend = find_backend(target)
             built = backend.target(compiled.artifact.options)
-            alike = stack.enter_context(original_session(original.artifact.model, backend, built, threads))
+            alike = stack.enter_context(original_session(original.artifact.model, backend, built, threads, shapes))
             return Speed(target, timed(alike), beside)
         except YoccError as error:
             return Speed(target, None, beside, f"The original was not timed in {target}'s runtime. {error}")
@@ -135,6 +136,16 @@ def check_model(model: Path) -> tuple[Check, ...]:
     """
     found = find_model(model)
     return find_backend(found.artifact.backend).verify(found.artifact)
+
+
+def _fixed(session: Session) -> dict[str, tuple[int, ...]]:
+    """Shapes of the inputs that a compiled model takes in one size only."""
+    found: dict[str, tuple[int, ...]] = {}
+    for spec in session.inputs:
+        sizes = tuple(size for size in spec.shape if isinstance(size, int) and size > 0)
+        if len(sizes) == len(spec.shape):
+            found[spec.name] = sizes
+    return found
 
 
 def _feeds(anatomy: Anatomy, data: Path | None, count: int | None) -> Feeds:

@@ -42,6 +42,11 @@ class Shapes:
         return self.shapes.get(tensor.name)
 
 
+def is_open(tensor: gs.Tensor) -> bool:
+    """Whether a tensor's own shape is not known in full."""
+    return tensor.shape is None or not all(isinstance(size, int) and size > 0 for size in tensor.shape)
+
+
 def concrete_shapes(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Shapes:
     """Walk the graph with concrete input shapes.
 

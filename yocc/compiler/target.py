@@ -87,6 +87,7 @@ class Target:
             says no.
         last_layers_fp16: whether `fp16` converts layers whose results are protected, with a Cast behind each that gives
             the protected tensor its own type back.
+        fixed_shapes: whether it compiles for one size, so that open shapes become those that inputs are given.
         skips_zeros: whether it computes faster with two zeros in each four weights along the input channels.
     """
 
@@ -106,6 +107,7 @@ class Target:
     least_channels: int = 1
     rest_is_fp16: bool = False
     last_layers_fp16: bool = False
+    fixed_shapes: bool = False
     skips_zeros: bool = False
 
     def __post_init__(self) -> None:

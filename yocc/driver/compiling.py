@@ -17,7 +17,7 @@ from yocc.compiler.observers import verify
 from yocc.compiler.passes import PassContext, Progress, silent
 from yocc.compiler.pipeline import Observer, Pipeline
 from yocc.compiler.report import PAGE_FILE, REPORT_FILE, Report, file_facts, pass_reports, plain
-from yocc.compiler.shapes import concrete_shapes
+from yocc.compiler.shapes import concrete_shapes, is_open
 from yocc.driver.acceptance import require_accepted, require_passed, require_valid
 from yocc.driver.accounting import calibration_facts, census, measurements, warnings_of
 from yocc.driver.measure import Judging, agreement_judge, judge
@@ -153,6 +153,8 @@ def compile_model(
         if inputs is None and recover is None and pipeline is None:
             # Nothing can be drawn for such inputs, so that nothing can be recovered on.
             steps = steps_with(None)
+        if wanted.fixed_shapes and input_shapes and any(is_open(tensor) for tensor in graph.inputs):
+            steps = Pipeline.parse(f"fix_shapes,{steps}")
         ctx = PassContext(
             target=wanted,
             feeds=None if inputs is None else inputs.calibration,

@@ -13,7 +13,8 @@ from typing import Any
 import onnx
 
 from yocc.compiler.graph import load
-from yocc.compiler.passes import Arrays, Progress, silent
+from yocc.compiler.passes import Arrays, PassContext, Progress, silent
+from yocc.compiler.pipeline import Pipeline
 from yocc.compiler.target import Target
 from yocc.driver.inputs import Inputs
 from yocc.errors import BackendError
@@ -104,7 +105,7 @@ def judge(
     """
     with contextlib.ExitStack() as stack:
         try:
-            original = stack.enter_context(original_session(source, backend, target, judging.threads))
+            original = stack.enter_context(original_session(source, backend, target, judging.threads, judging.shapes))
         except BackendError as error:
             # Kernels of its own are loaded where such a model is deployed, not here.
             return Verdict(warnings=(f"Nothing was measured: the original does not run here. {error}",))
@@ -153,7 +154,11 @@ def agreement_judge(
 
 @contextlib.contextmanager
 def original_session(
-    source: str | Path | bytes | onnx.ModelProto, backend: Backend, target: Target, threads: int | None
+    source: str | Path | bytes | onnx.ModelProto,
+    backend: Backend,
+    target: Target,
+    threads: int | None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Iterator[Session]:
     """A model as it is, built by a backend into a folder that is gone afterwards.
 
@@ -162,11 +167,15 @@ def original_session(
         backend: builds and runs it.
         target: what to build it for.
         threads: threads to compute with, None for all cores.
+        shapes: of its inputs, for targets that compile for one size.
 
     Raises:
         BackendError: the backend cannot take, build or run it.
     """
     graph = load(source)
+    if target.fixed_shapes:
+        # Arithmetic on shapes is not for kernels; folded, the model computes the same.
+        graph, _ = Pipeline.parse("fix_shapes,simplify").run(graph, PassContext(target, input_shapes=shapes or {}))
     rejects = backend.validate(graph, target)
     if rejects:
         raise BackendError(f"{backend.name} cannot take it: {rejects[0].reason}.", node=rejects[0].node)

@@ -161,6 +161,18 @@ def test_operators_without_an_importer_are_rejected(op: str, hint: str) -> None:
 def test_open_shapes_are_rejected() -> None:
     rejects = TvmBackend().validate(load(tiny_model(batch="n")), TvmBackend().target({}))
     assert [reject.node for reject in rejects] == ["x", "y"]
+    assert "--input-shape" in rejects[0].hint
+
+
+@needs_tvm
+def test_open_shapes_become_those_given(tmp_path: Path) -> None:
+    shapes = {"x": (1, *tiny_feed()["x"].shape[1:])}
+    model = tiny_model(batch="n")
+    report = yocc.compile(model, target="tvm", input_shapes=shapes, out=tmp_path / "out", html=False)
+    assert report.pipeline.startswith("fix_shapes,")
+    assert report.fidelity is not None
+    assert read_facts(tmp_path / "out").inputs[0].shape == shapes["x"]
+    assert report.measured["latency_ms"].paired_speedup > 0
 
 
 @needs_tvm

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from yocc.compiler.graph import Graph, clone, save, to_proto
+from yocc.compiler.shapes import is_open
 from yocc.compiler.target import Reject, Target, TensorScheme
 from yocc.compiler.widening import is_half, widen
 from yocc.errors import BackendUnavailable
@@ -70,6 +71,7 @@ class TvmBackend(Backend):
             grouped="float",
             rest_is_fp16=True,
             last_layers_fp16=True,
+            fixed_shapes=True,
             mcpu=mcpu,
         )
 
@@ -82,9 +84,9 @@ class TvmBackend(Backend):
                 hint = "Quantize the float model with --int8 instead." if coded else "Use --target onnxruntime."
                 rejects.append(Reject(node.name, f"TVM has no operator {node.op}", hint))
         rejects += [
-            Reject(tensor.name, "its shape is open", "Export the model with fixed shapes.")
+            Reject(tensor.name, "its shape is open", "Give it with --input-shape NAME=1,3,640,640.")
             for tensor in [*graph.inputs, *graph.outputs]
-            if tensor.shape is None or not all(isinstance(size, int) and size > 0 for size in tensor.shape)
+            if is_open(tensor)
         ]
         return rejects
 
