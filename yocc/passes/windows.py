@@ -10,10 +10,19 @@ import onnx_graphsurgeon as gs
 Array = np.ndarray[Any, Any]
 
 
-def positions(shape: tuple[int, ...], count: int, random: np.random.Generator) -> Array:
-    """Up to `count` distinct positions of an output of shape [1, channels, *spatial], flattened, ascending."""
+def positions(
+    shape: tuple[int, ...], count: int, random: np.random.Generator, likelihood: Array | None = None
+) -> Array:
+    """Up to `count` distinct positions of an output of shape [1, channels, *spatial], flattened, ascending.
+
+    Args:
+        shape: the output's.
+        count: how many.
+        random: chooses them.
+        likelihood: of each, none of it 0, summing to 1; None draws all alike.
+    """
     size = int(np.prod(shape[2:]))
-    chosen: Array = np.sort(random.choice(size, min(count, size), replace=False))
+    chosen: Array = np.sort(random.choice(size, min(count, size), replace=False, p=likelihood))
     return chosen
 
 

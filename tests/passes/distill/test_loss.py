@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="the extra yocc[torch] is not instal
 
 from yocc.compiler.passes import Detection  # noqa: E402 # after the test for torch
 from yocc.passes.distill.loss import output_loss, relative_error, variances  # noqa: E402
-from yocc.passes.prune.effect import fisher  # noqa: E402
+from yocc.passes.effect import fisher  # noqa: E402
 
 ANCHORS = Detection(classes=2, objectness=True)
 FREE = Detection(classes=2, objectness=False)

@@ -1,6 +1,6 @@
 """How far one detector's raw outputs are from another's, without labels: the other's confidence says what matters.
 
-To second order the same measure as the Gauss-Newton matrix that ranks channels (`yocc.passes.prune.effect`): scores by
+To second order the same measure as the Gauss-Newton matrix that ranks channels (`yocc.passes.effect`): scores by
 the divergence of Kullback and Leibler, classes and boxes as far as the teacher thinks that something is there.
 """
 

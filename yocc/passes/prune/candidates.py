@@ -18,9 +18,9 @@ from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Arrays, PassContext
 from yocc.errors import CalibrationError
+from yocc.passes.effect import fisher
 from yocc.passes.heads import final_layers
 from yocc.passes.pictures import some_pictures
-from yocc.passes.prune.effect import fisher
 from yocc.passes.prune.plan import Goal, PrunePlan, Ranked, teacher_after
 from yocc.passes.prune.ranking import Ranking
 from yocc.passes.prune.remove import remove_channels

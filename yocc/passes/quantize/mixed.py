@@ -20,8 +20,8 @@ from yocc.compiler.ops import OPS, Flow
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Feeds, PassContext, require_executor
 from yocc.compiler.shapes import Shapes
+from yocc.passes.effect import effects, fisher
 from yocc.passes.heads import final_layers
-from yocc.passes.prune.effect import effects, fisher
 from yocc.passes.quantize.knapsack import Item, Knapsack
 from yocc.passes.quantize.placement import Placement
 from yocc.passes.quantize.qdq import Coding, insert_qdq

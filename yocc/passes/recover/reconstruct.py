@@ -19,6 +19,9 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Arrays, Feeds, PassContext, Teacher
+from yocc.compiler.shapes import concrete_shapes
+from yocc.errors import PassError
+from yocc.passes.importance import Importance
 from yocc.passes.pictures import some_pictures
 from yocc.passes.recover.advance import Advance
 from yocc.passes.recover.masked import refit_masked
@@ -36,7 +39,7 @@ RAISED = 1e-2
 """The least ridge where there are fewer."""
 FEWEST = 4
 """Pictures that are used however little time there is."""
-RUNS = 7.0
+RUNS = 9.0
 """Runs of the original that refitting takes for each picture, all counted, about."""
 HALF = 6e4
 """Magnitude up to which targets are kept in half precision, whose rounding is far below what a fit misses."""
@@ -173,17 +176,31 @@ def _targets(
 ) -> dict[str, list[_Sample]]:
     """The original's outputs at a few positions of each layer, for the channels that are left."""
     outputs = dict(zip((node.name for node in layers), _outputs(teacher, layers), strict=True))
-    run = run_until(teacher.graph, list(outputs.values()), ctx)
+    importance = _importance(teacher.graph, outputs, ctx)
+    sources = [] if importance is None else importance.sources
+    run = run_until(teacher.graph, [*dict.fromkeys([*outputs.values(), *sources])], ctx)
     samples: dict[str, list[_Sample]] = {node.name: [] for node in layers}
     random = ctx.random()
     for arrays in ctx.progress(feeds, "original", count):
         values = run(arrays)
+        likely = {} if importance is None else importance.of(arrays, values)
         for node in layers:
             found = values[outputs[node.name]]
-            chosen = positions(found.shape, points, random)
+            chosen = positions(found.shape, points, random, likely.get(node.name))
             targets = outputs_at(found, chosen)[:, teacher.kept[node.name]]
             samples[node.name].append(_Sample(chosen, _compact(targets), found.shape[2:]))
     return samples
+
+
+def _importance(graph: Graph, outputs: dict[str, str], ctx: PassContext) -> Importance | None:
+    """What says where errors matter; None where gradients do not reach, with a note, or nothing is to be fitted."""
+    if not outputs:
+        return None
+    try:
+        return Importance(graph, concrete_shapes(graph, ctx.input_shapes), outputs, ctx)
+    except PassError as error:
+        ctx.note(f"Each position counts the same when layers are refitted: {error}")
+        return None
 
 
 def _is_ample(seen: Moments) -> bool:

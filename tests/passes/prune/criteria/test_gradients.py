@@ -6,9 +6,9 @@ import pytest
 from tests.passes.feeding import Pictures
 from tests.passes.prune.criteria.subjects import in_order, pictures, subject
 from yocc.errors import CalibrationError, PassError
+from yocc.passes.effect import fisher
 from yocc.passes.prune.criteria import Score
 from yocc.passes.prune.criteria.gradients import GaussNewton, Taylor
-from yocc.passes.prune.effect import fisher
 
 BOTH = (Taylor, GaussNewton)
 SECOND = np.array([[1.0, 2.0, 0.0, 0.5], [0.5, -1.0, 0.0, 3.0]])

@@ -13,11 +13,11 @@ from yocc.compiler.graph import to_proto
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import require_executor
 from yocc.errors import PassError
+from yocc.passes.effect import probes
 from yocc.passes.gradients import GradientGraph, gradient_graph
 from yocc.passes.heads import final_layers
 from yocc.passes.prune.criteria.criterion import Score, Subject
 from yocc.passes.prune.criteria.taps import class_axes, taps
-from yocc.passes.prune.effect import probes
 from yocc.passes.prune.norms import Scores
 
 PICTURES = 32
