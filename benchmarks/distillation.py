@@ -1,7 +1,8 @@
 r"""What distillation adds to the closed-form refit: YOLOv5n or a street detector, pruned, refitted, trained, scored.
 
     python benchmarks/distillation.py ../shared/data/models/yolov5n.onnx --rounds 0.2,0.25 --steps 6000 \
-        --fit ../shared/data/images/calib178 --learn ../shared/data/images/calib178 ../shared/data/images/unlabelled \
+        --fit ../shared/data/images/calib178 ../shared/data/images/unlabelled \
+        --learn ../shared/data/images/calib178 ../shared/data/images/unlabelled \
         --score ../shared/data/images/val128/images --out d40
 
 Channels are ranked and layers refitted on the pictures of `--fit`, the network is trained on those of `--learn`; both
@@ -55,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--rounds", required=True, help="share of what is left that each round removes, with commas")
-    parser.add_argument("--fit", type=Path, required=True)
+    parser.add_argument("--fit", type=Path, nargs="+", required=True)
     parser.add_argument("--learn", type=Path, nargs="+", required=True)
     parser.add_argument("--score", type=Path, required=True, help="labelled pictures")
     parser.add_argument("--out", type=Path, required=True)
@@ -80,7 +81,7 @@ def main() -> None:
 
     ctx = PassContext(
         target=OnnxRuntimeBackend().target({}),
-        feeds=pictures(options.fit),
+        feeds=Both([pictures(folder) for folder in options.fit]),
         executor=reference_executor(threads=options.threads, optimize=True),
         protected=profile.protected,
         input_shapes=subject.shapes,

@@ -19,6 +19,9 @@ from yocc.passes.distill.loss import output_loss, relative_error, variances
 from yocc.passes.distill.network import Network
 from yocc.passes.distill.pictures import Pictures
 
+FEATURES = 3
+"""Of so many layers on the way one is compared in a step: their gradients take more time than they are worth."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -105,8 +108,8 @@ class Learner:
             values = self.teacher(batch)
         self._variances = {name: variances(values[name][:, kept]) for name, kept in self._features.items()}
 
-    def loss(self, batch: Mapping[str, Tensor], weight: float, half: bool) -> Tensor:
-        """Of the outputs and, weighted, of the layers on the way."""
+    def loss(self, batch: Mapping[str, Tensor], weight: float, half: bool, random: np.random.Generator) -> Tensor:
+        """Of the outputs and, weighted, of a few layers on the way, which ones is drawn."""
         device = next(iter(batch.values())).device.type
         with torch.autocast(device, torch.bfloat16, enabled=half):
             with torch.no_grad():
@@ -115,10 +118,12 @@ class Learner:
         ends = [{name: values[name].float() for name in self._ends} for values in (found, wanted)]
         loss = output_loss(ends[0], ends[1], self._detection)
         if weight and self._features:
-            errors = [
-                relative_error(_thinned(found[name]), _thinned(wanted[name])[:, kept], self._variances[name])
-                for name, kept in self._features.items()
-            ]
+            names = sorted(self._features)
+            errors = []
+            for place in random.choice(len(names), -(-len(names) // FEATURES), replace=False):
+                name = names[place]
+                kept = _thinned(wanted[name])[:, self._features[name]]
+                errors.append(relative_error(_thinned(found[name]), kept, self._variances[name]))
             loss = loss + weight * torch.stack(errors).mean()
         return loss
 
@@ -221,7 +226,7 @@ class _Run:
         batch = self._fitted.batch(recipe.batch, recipe.side, random).to(self._device)
         if batch.ndim == 4:
             batch = batch.contiguous(memory_format=torch.channels_last)
-        loss = self._learner.loss({self._fitted.name: batch}, recipe.features, self._half)
+        loss = self._learner.loss({self._fitted.name: batch}, recipe.features, self._half, random)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self._parameters, 10.0)
@@ -285,10 +290,11 @@ class _Run:
 
     def _judge(self) -> float:
         name, losses = self._held_out.name, []
+        random = np.random.default_rng(self._recipe.seed)
         with torch.no_grad():
             for place in range(len(self._held_out.samples)):
                 batch = {name: self._held_out.whole(place).to(self._device)}
-                losses.append(float(self._learner.loss(batch, 0.0, self._half)))
+                losses.append(float(self._learner.loss(batch, 0.0, self._half, random)))
         return float(np.mean(losses))
 
     def _put(self, values: Sequence[Tensor]) -> None:

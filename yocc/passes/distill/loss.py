@@ -73,10 +73,7 @@ def variances(values: Tensor) -> Tensor:
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
     """Of Bernoulli variables given by logits."""
-    wanted = teacher.sigmoid()
-    return F.binary_cross_entropy_with_logits(student, wanted, reduction="none") - F.binary_cross_entropy_with_logits(
-        teacher, wanted, reduction="none"
-    )
+    return F.softplus(student) - F.softplus(teacher) - teacher.sigmoid() * (student - teacher)
 
 
 def _distance(student: Tensor, teacher: Tensor) -> Tensor:

@@ -42,10 +42,11 @@ class Advance:
             before = self._states.pop(place, None)
             self._room += _size(before)
             values = start(arrays) if before is None else resume(before)
-            after = {name: values[name] for name in frontier}
-            if _size(after) <= self._room:
-                self._room -= _size(after)
-                self._states[place] = after
+            size = sum(values[name].nbytes for name in frontier)
+            if size <= self._room:
+                self._room -= size
+                # Copies, as what a runtime hands out keeps its whole pool of memory alive.
+                self._states[place] = {name: values[name].copy() for name in frontier}
             yield {name: values[name] for name in names}
         self._done, self._frontier = done, frontier
 
