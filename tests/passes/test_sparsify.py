@@ -14,7 +14,7 @@ from yocc.compiler.passes import PassContext
 from yocc.compiler.pipeline import Pipeline
 from yocc.compiler.sparsity import sparse_layers
 from yocc.compiler.target import Target
-from yocc.driver.spec import pipeline_spec
+from yocc.driver.spec import Wishes, pipeline_spec
 from yocc.errors import InternalError, OptionError
 from yocc.models.yolov5 import build_yolov5
 from yocc.passes.sparsify import Sparsify, mask
@@ -92,11 +92,11 @@ def test_other_patterns_are_refused() -> None:
 
 
 def test_the_option_stands_for_the_pass() -> None:
-    spec = pipeline_spec(None, True, False, None, sparsity="2:4")
+    spec = pipeline_spec(Wishes(int8=True, sparsity="2:4"))
     assert spec == "fp32,simplify,fuse,sparsify{pattern=2:4},quantize"
     assert str(Pipeline.parse(spec)) == "fp32,simplify,fuse,sparsify,quantize"
     with pytest.raises(OptionError, match="pipeline"):
-        pipeline_spec(None, False, False, "simplify", sparsity="2:4")
+        pipeline_spec(Wishes(pipeline="simplify", sparsity="2:4"))
 
 
 def test_zeros_survive_quantization(tmp_path: Any) -> None:

@@ -10,7 +10,7 @@ from yocc.compiler.graph import load
 from yocc.compiler.latency import LatencyTable
 from yocc.compiler.passes import PassContext, Progress
 from yocc.compiler.pipeline import Pipeline
-from yocc.driver.spec import pipeline_spec
+from yocc.driver.spec import Wishes, pipeline_spec
 from yocc.driver.subject import examine
 from yocc.passes.prune.latency import fit_terms
 from yocc.passes.prune.timing import measure_table
@@ -38,7 +38,7 @@ def measure_latencies(
         input_shapes=subject.shapes,
         progress=progress,
     )
-    graph, _ = Pipeline.parse(pipeline_spec(None, False, False, None)).run(graph, ctx)
+    graph, _ = Pipeline.parse(pipeline_spec(Wishes())).run(graph, ctx)
     return measure_table(graph, ctx, OnnxRuntimeProfiler(threads))
 
 

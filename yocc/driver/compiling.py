@@ -22,7 +22,7 @@ from yocc.driver.acceptance import require_accepted, require_passed, require_val
 from yocc.driver.accounting import calibration_facts, census, measurements, warnings_of
 from yocc.driver.measure import Judging, agreement_judge, judge
 from yocc.driver.output import OutputFolder, output_path
-from yocc.driver.spec import Recovery, Schedule, Sparsity, pipeline_spec
+from yocc.driver.spec import Recovery, Schedule, Sparsity, Wishes, pipeline_spec
 from yocc.driver.subject import Source, calibration_inputs, examine, model_facts
 from yocc.driver.timing import clock_for
 from yocc.errors import BackendUnavailable, OptionError
@@ -123,16 +123,21 @@ def compile_model(
     seconds = math.inf if budget is None else read_duration(budget)
     require_measured(bounds, {"eval": evaluate is not None, "fidelity": fidelity, "bench": bench})
     pruned = prune is not None or prune_target is not None
-
-    def steps_with(recovery: Recovery | None) -> Pipeline:
-        return Pipeline.parse(
-            pipeline_spec(
-                prune, int8, fp16, pipeline, recovery, sparsity, weights, prune_target, schedule, rounds,
-                pictures=calibration is not None, max_drop=max_drop, max_latency=max_latency,
-            )
-        )  # fmt: skip
-
-    steps = steps_with(recover or ("reconstruct" if pruned else None))
+    wishes = Wishes(
+        prune=prune,
+        prune_target=prune_target,
+        recover=recover or ("reconstruct" if pruned else None),
+        schedule=schedule,
+        rounds=rounds,
+        sparsity=sparsity,
+        int8=int8,
+        max_drop=max_drop,
+        max_latency=max_latency,
+        weights=weights,
+        fp16=fp16,
+        pipeline=pipeline,
+    )
+    steps = Pipeline.parse(pipeline_spec(wishes, pictures=calibration is not None))
     clock = clock_for(target, latency_table, threads)
     backend = find_backend(target)
     wanted = backend.target(options or {})
@@ -152,7 +157,7 @@ def compile_model(
         inputs = calibration_inputs(subject, calibration, count, seed)
         if inputs is None and recover is None and pipeline is None:
             # Nothing can be drawn for such inputs, so that nothing can be recovered on.
-            steps = steps_with(None)
+            steps = Pipeline.parse(pipeline_spec(replace(wishes, recover=None), pictures=False))
         if wanted.fixed_shapes and input_shapes and any(is_open(tensor) for tensor in graph.inputs):
             steps = Pipeline.parse(f"fix_shapes,{steps}")
         ctx = PassContext(
