@@ -20,7 +20,7 @@ from yocc.passes.gradients import gradient_graph
 from yocc.passes.heads import final_layers
 
 Array = np.ndarray[Any, Any]
-SHARE = 0.95
+SHARE = 0.8
 """Share of the positions drawn by what they matter; the others are drawn alike, so that no part goes unseen."""
 
 

@@ -12,7 +12,6 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Feeds, PassContext
 from yocc.compiler.shapes import Shapes
-from yocc.passes.importance import Importance
 from yocc.passes.windows import positions, windows_at
 
 Array = np.ndarray[Any, Any]
@@ -24,9 +23,7 @@ POINTS = 256
 """Positions sampled in each layer and picture."""
 
 
-def input_covariances(
-    graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassContext, importance: Importance | None = None
-) -> dict[str, Array]:
+def input_covariances(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassContext) -> dict[str, Array]:
     """Covariance of what each ungrouped 2-D convolution with constant weights multiplies, over sampled positions.
 
     Args:
@@ -34,25 +31,22 @@ def input_covariances(
         shapes: its concrete shapes.
         feeds: pictures; up to `PICTURES` of them, evenly spaced, are used.
         ctx: runs the model, shows progress.
-        importance: draws positions by what errors there cost; None draws them alike.
 
     Returns:
         By layer, shape [inputs, inputs] with the inputs channel by channel; [channels, kernel, kernel] for layers with
         more than `LARGEST` inputs.
     """
     layers = [node for node in graph.nodes if _is_plain(node, shapes)]
-    sources = [] if importance is None else importance.sources
-    run = run_until(graph, [*dict.fromkeys([*(node.inputs[0].name for node in layers), *sources])], ctx)
+    run = run_until(graph, [node.inputs[0].name for node in layers], ctx)
     random = ctx.random()
     sums = {node.name: _Sums(node.inputs[1].shape[1], int(np.prod(node.inputs[1].shape[2:]))) for node in layers}
     step = max(1, len(feeds) // PICTURES)
     count = min(PICTURES, len(range(0, len(feeds), step)))
     for arrays in ctx.progress(itertools.islice(feeds, 0, step * count, step), "covariances", count):
         values = run(arrays)
-        likely = {} if importance is None else importance.of(arrays, values)
         for node in layers:
             output = shapes.shapes[node.outputs[0].name]
-            chosen = positions(output, POINTS, random, likely.get(node.name))
+            chosen = positions(output, POINTS, random)
             windows = windows_at(values[node.inputs[0].name], node, (output[2], output[3]), chosen)
             sums[node.name].add(windows.reshape(*windows.shape[:2], -1).astype(np.float64))
     return {name: found.covariance() for name, found in sums.items()}

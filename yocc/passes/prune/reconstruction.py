@@ -18,7 +18,6 @@ import numpy as np
 from yocc.compiler.graph import Graph
 from yocc.compiler.passes import Feeds, PassContext
 from yocc.compiler.shapes import Shapes
-from yocc.passes.importance import Importance
 from yocc.passes.prune.channels import ChannelMap, Group
 from yocc.passes.prune.covariance import input_covariances
 from yocc.passes.prune.norms import l2
@@ -36,7 +35,6 @@ def rank_by_reconstruction(
     ctx: PassContext,
     *,
     effects: Mapping[str, Array] | None = None,
-    importance: Importance | None = None,
 ) -> list[Ranking]:
     """Rankings from pictures.
 
@@ -48,10 +46,9 @@ def rank_by_reconstruction(
         ctx: runs the model, shows progress.
         effects: what an error in each layer's outputs costs, shape [outputs, outputs]; layers that are not there cost
             nothing. None counts errors as shares of the variance of a layer's outputs, so that all layers count alike.
-        importance: where in a picture errors count; None counts all positions alike.
     """
     nodes = {node.name: node for node in graph.nodes}
-    covariances = input_covariances(graph, shapes, feeds, ctx, importance)
+    covariances = input_covariances(graph, shapes, feeds, ctx)
     rankings: list[Ranking | None] = []
     for group in ctx.progress(channels.groups, "rank channels", len(channels.groups)):
         readers = find_readers(group, nodes, channels, covariances, effects)

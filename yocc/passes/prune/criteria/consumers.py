@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from yocc.errors import PassError
 from yocc.passes.effect import effects
-from yocc.passes.importance import Importance
 from yocc.passes.prune.criteria.criterion import Criterion, Subject
 from yocc.passes.prune.ranking import Ranking
 from yocc.passes.prune.reconstruction import rank_by_reconstruction
@@ -23,12 +22,10 @@ class Reconstruction(Criterion):
         """Channels of a group go one by one."""
         return self._rank(subject, None)
 
-    def _rank(
-        self, subject: Subject, weights: Mapping[str, Any] | None, importance: Importance | None = None
-    ) -> list[Ranking]:
+    def _rank(self, subject: Subject, weights: Mapping[str, Any] | None) -> list[Ranking]:
         feeds = subject.pictures(self.name)
         return rank_by_reconstruction(
-            subject.graph, subject.shapes, subject.channels, feeds, subject.ctx, effects=weights, importance=importance
+            subject.graph, subject.shapes, subject.channels, feeds, subject.ctx, effects=weights
         )
 
 
@@ -40,12 +37,11 @@ class Effect(Reconstruction):
 
     def rank(self, subject: Subject) -> list[Ranking]:
         """All layers count alike, and a warning says so, where gradients do not reach."""
-        outputs = {node.name: node.outputs[0].name for node in subject.graph.nodes if node.op == "Conv"}
+        layers = [node.name for node in subject.graph.nodes if node.op == "Conv"]
         feeds = subject.pictures(self.name)
-        weights, importance = None, None
+        weights = None
         try:
-            weights = effects(subject.graph, subject.shapes, list(outputs), feeds, subject.ctx)
-            importance = Importance(subject.graph, subject.shapes, outputs, subject.ctx)
+            weights = effects(subject.graph, subject.shapes, layers, feeds, subject.ctx)
         except PassError as error:
             subject.ctx.note(f"Each layer counts the same when channels are chosen: {error}", level="warning")
-        return self._rank(subject, weights, importance)
+        return self._rank(subject, weights)
