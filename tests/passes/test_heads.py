@@ -5,7 +5,7 @@ import pytest
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, load
 from yocc.compiler.layers import is_weighted
-from yocc.passes.heads import decode_nodes, final_layers
+from yocc.passes.heads import decode_nodes, final_layers, first_layers
 
 
 def names(graph: Graph) -> list[str]:
@@ -101,3 +101,19 @@ def test_heads_of_real_detectors(shared_data, file: str, layers: int, channels: 
     decode = decode_nodes(graph)
     assert not any(is_weighted(node) for node in graph.nodes if node.name in decode)
     assert {graph.outputs[0].inputs[0].name} <= decode
+
+
+def test_first_layers_see_the_input_through_no_other_layer() -> None:
+    graph = build(
+        [
+            "half: h = Relu(x)",
+            "c0: a = Conv(h, w0)",
+            "c1: b = Conv(x, w1)",
+            "sum: s = Add(a, b)",
+            "c2: y = Conv(s, w2)",
+        ],
+        {"w0": (4, 4, 1, 1), "w1": (4, 4, 1, 1), "w2": (2, 4, 1, 1)},
+        ["y"],
+    )
+    assert [node.name for node in first_layers(graph)] == ["c0", "c1"]
+    assert names(graph) == ["c2"]

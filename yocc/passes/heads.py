@@ -27,6 +27,20 @@ def final_layers(graph: Graph) -> list[gs.Node]:
     return [node for node in graph.nodes if node.name in found]
 
 
+def first_layers(graph: Graph) -> list[gs.Node]:
+    """The weighted layers that an input of the graph reaches without passing another layer, in node order."""
+    reached = {tensor.name for tensor in graph.inputs}
+    found = []
+    for node in graph.nodes:
+        if not reached.intersection(_reads(node)):
+            continue
+        if is_weighted(node):
+            found.append(node)
+        else:
+            reached |= {tensor.name for tensor in node.outputs}
+    return found
+
+
 def decode_nodes(graph: Graph) -> set[str]:
     """Names of the nodes behind the last layers: after them on the way to an output, and before no other layer."""
     flow = _Flow(graph)

@@ -227,7 +227,7 @@ def test_a_model_in_protobuf_form_passes_the_full_check() -> None:
 @pytest.mark.parametrize(
     ("text", "spec"),
     [
-        ("log2:4", "encode{code=log2,bits=4}"),
+        ("log2:4", "encode{code=log2,bits=4,ends=8}"),
         ("uniform:8", "encode{code=uniform,bits=8}"),
         ("apot:0.2", "encode{code=apot,size=0.2}"),
     ],
@@ -240,3 +240,38 @@ def test_short_forms_stand_for_a_pass(text: str, spec: str) -> None:
 def test_short_forms_that_cannot_be_meant_are_refused(text: str) -> None:
     with pytest.raises(OptionError):
         encode_spec(text)
+
+
+def deep() -> Graph:
+    """Three layers, of which only the second is neither first nor last."""
+    lines = [*WIDE[:2], "c2: c = Conv(b, w2)", "r2: d = Relu(c)", "c3: y = Conv(d, w3)"]
+    return build(lines, {**WEIGHTS, "w3": (8, 16, 1, 1)}, ["y"])
+
+
+@pytest.mark.parametrize("code", ["log2", "apot", "uniform"])
+def test_the_first_and_last_layers_can_have_more_bits(code: str) -> None:
+    graph = deep()
+    ctx = context(feeds=smooth(to_proto(graph), 32))
+    result = clone(graph)
+    Encode(code=code, bits=3, ends=8).run(result, ctx)  # type: ignore[arg-type] # pytest's strings
+    assert {name: told["bits"] for name, told in ctx.details["encode"]["layers"].items()} == {"c1": 8, "c2": 3, "c3": 8}
+    refresh(result)
+    assert signal_to_noise(result, graph) > signal_to_noise(encoded(graph, code=code, bits=3), graph) + 1
+
+
+def test_ends_that_are_int8_keep_their_codes() -> None:
+    graph = deep()
+    feeds = smooth(to_proto(graph), 32)
+    ctx = context(whole_graph(), feeds)
+    Quantize().run(graph, ctx)
+    refresh(graph)
+    Encode(code="log2", bits=4, ends=8).run(graph, ctx)
+    assert {name: told["bits"] for name, told in ctx.details["encode"]["layers"].items()} == {"c1": 8, "c2": 4, "c3": 8}
+
+
+@pytest.mark.parametrize(
+    "options", [{"bits": 4, "ends": 3}, {"ends": 8}, {"size": 0.2, "ends": 8}, {"bits": 4, "ends": 9}]
+)
+def test_ends_that_cannot_be_meant_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        Encode(**options)

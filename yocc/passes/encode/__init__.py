@@ -20,6 +20,7 @@ from yocc.passes.encode.repeats import store_once
 from yocc.passes.encode.rounding import choose_scales, output_error, refit_scales, round_jointly, round_nearest
 from yocc.passes.encode.stored import StoredLayer, stored_layer
 from yocc.passes.encode.walk import Sampling, walk
+from yocc.passes.heads import final_layers, first_layers
 
 Array = np.ndarray[Any, Any]
 DEFAULT_BITS = 4
@@ -40,6 +41,7 @@ class Encode(Pass):
     Attributes:
         code: the levels: `log2` signed powers of two, `apot` sums of powers of two, `uniform` integers.
         bits: of each weight; None for 4, or for what `size` allows.
+        ends: of the first and last layers instead, whose errors count most; with `bits` only.
         size: share of the model's size in float32 that the result may take; bits are then chosen for each layer.
         rounding: `nearest` level for each weight on its own, or `gram`, with which roundings make up for each other on
             pictures.
@@ -53,6 +55,7 @@ class Encode(Pass):
 
     code: Literal["log2", "apot", "uniform"] = "log2"
     bits: int | None = None
+    ends: int | None = None
     size: float | None = None
     rounding: Literal["nearest", "gram"] = "gram"
     packed: bool = True
@@ -64,6 +67,13 @@ class Encode(Pass):
             make_codec(self.code, self.bits)
             if self.size is not None:
                 raise OptionError("A size chooses the bits of each layer.", "Give either bits or size.")
+        if self.ends is not None:
+            make_codec(self.code, self.ends)
+            if self.bits is None or self.ends < self.bits:
+                raise OptionError(
+                    f"The first and last layers cannot have {self.ends} bits where others have {self.bits}.",
+                    "Give bits, and ends that are not fewer.",
+                )
         if self.size is not None and not 0 < self.size < 1:
             raise OptionError(f"A size of {self.size:g} is no share.", "Use a number between 0 and 1, such as 0.2.")
         if self.pictures < 1 or self.points < 1:
@@ -114,7 +124,13 @@ class Encode(Pass):
                     f"{codec.spec} has levels that int8 does not hold.",
                     "Use fewer bits or uniform codes, or leave int8 out.",
                 )
-            return dict.fromkeys(layers, codec)
+            found = dict.fromkeys(layers, codec)
+            if self.ends is not None:
+                # What is int8 already has codes that suit the ends.
+                wide, whole = make_codec(self.code, self.ends), make_codec("uniform", MOST_BITS)
+                ends = {node.name for node in (*first_layers(graph), *final_layers(graph))}
+                found |= {name: whole if name in coded else wide for name in layers if name in ends}
+            return found
         widths = {bits: make_codec(self.code, bits) for bits in range(FEWEST_BITS, MOST_BITS + 1)}
         options = {
             name: [
@@ -150,13 +166,16 @@ class Encode(Pass):
 def encode_spec(text: str) -> str:
     """The pass in text form for `code:bits` or `code:share`, such as `log2:4` or `log2:0.2`.
 
+    With a number of bits, the first and last layers have 8.
+
     Raises:
         OptionError: it cannot be read, or there is no such code.
     """
     code, _, amount = text.partition(":")
     if "." not in amount:
         codec = parse_codec(text)
-        return f"encode{{code={codec.name},bits={codec.bits}}}"
+        ends = f",ends={MOST_BITS}" if codec.bits < MOST_BITS else ""
+        return f"encode{{code={codec.name},bits={codec.bits}{ends}}}"
     make_codec(code, DEFAULT_BITS)
     try:
         share = float(amount)
