@@ -157,6 +157,22 @@ def test_a_deadline_ends_it_and_what_was_learnt_is_kept() -> None:
 
 
 @needs_torch
+def test_standing_still_ends_a_run_in_its_second_half_only() -> None:
+    from yocc.passes.distill import _learner
+    from yocc.passes.distill.loop import Recipe, learn
+    from yocc.passes.distill.pictures import collect
+    from yocc.passes.recover import fused_teacher
+
+    graph, ctx = pruned()
+    assert ctx.teacher is not None
+    assert ctx.feeds is not None
+    pictures = collect(ctx.feeds, "images")
+    recipe = Recipe(steps=40, batch=1, side=32, rate=1e-12, every=2, patience=3)
+    looks = learn(_learner(graph, fused_teacher(ctx.teacher, ctx), ctx), pictures, pictures.take([0]), recipe)
+    assert 20 < looks[-1].step < 30
+
+
+@needs_torch
 def test_networks_of_one_size_learn_from_whole_samples() -> None:
     model = TOPOLOGIES["residual"](seed=0)
     random = np.random.default_rng(0)

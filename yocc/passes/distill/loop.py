@@ -36,7 +36,8 @@ class Recipe:
         warm_up: steps in which the rate rises, half of all at most.
         averaging: decay of the averaged weights.
         every: steps between looks at the pictures held out.
-        patience: looks without a gain after which it ends.
+        patience: looks without a gain after which it ends, in its second half: at a high rate a loss that stands still
+            falls once the rate does.
         half: whether convolutions compute in bfloat16.
         seed: of the batches.
     """
@@ -176,7 +177,7 @@ def learn(
     with contextlib.suppress(KeyboardInterrupt):
         for step in progress(range(first, recipe.steps), "distill", recipe.steps - first):
             done = max(step / recipe.steps, run.seconds() / (spent + seconds))
-            if done >= 1 or run.is_stuck():
+            if done >= 1 or (done > 0.5 and run.is_stuck()):
                 break
             run.advance(recipe.rate_at(done, step))
             if run.step % recipe.every == 0:
