@@ -139,16 +139,7 @@ def _rows(graph: gs.Graph, spec: InputSpec, metadata: Mapping[str, str]) -> Mode
     others = [other for other in graph.outputs if other is not output]
     if classes is None or any(_raw_head(other, len(classes)) is None for other in others):
         return None
-    return ModelProfile(
-        family="yolov5",
-        layout=OutputLayout.ROWS,
-        outputs=(output.name,),
-        classes=classes,
-        strides=strides,
-        input=spec,
-        preprocess=_yolo_preprocess(spec),
-        protected=_written(head),
-    )
+    return _decoded("yolov5", OutputLayout.ROWS, output, head, classes, strides, spec)
 
 
 def _raw_heads(graph: gs.Graph, spec: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
@@ -206,9 +197,22 @@ def _columns(graph: gs.Graph, spec: InputSpec, metadata: Mapping[str, str]) -> M
     classes = _class_names(metadata, width - _BOX)
     if classes is None:
         return None
+    return _decoded("yolov8", OutputLayout.COLUMNS, output, head, classes, strides, spec)
+
+
+def _decoded(
+    family: str,
+    layout: OutputLayout,
+    output: gs.Tensor,
+    head: Head,
+    classes: tuple[str, ...],
+    strides: tuple[int, ...],
+    spec: InputSpec,
+) -> ModelProfile:
+    """A detector with one output that holds boxes and scores."""
     return ModelProfile(
-        family="yolov8",
-        layout=OutputLayout.COLUMNS,
+        family=family,
+        layout=layout,
         outputs=(output.name,),
         classes=classes,
         strides=strides,
