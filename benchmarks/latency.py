@@ -82,7 +82,7 @@ def predictions(path: Path, threads: int) -> list[str]:
     most = np.max(errors, axis=0)
     return [
         "## Predicted and measured",
-        f"YOLOv5n at 640 x 640, {profiler.device}, {threads} thread(s), a busy shared machine: the fast runs of each "
+        f"YOLOv5n at 640 x 640, {profiler.device}, {threads} thread(s): the fast runs of each "
         "in alternation, as shares of the original's time.",
         markdown("steps of|parameters|MACs|measured|table|square root law", rows),
         f"Mean error: {mean[0]:.3f} by the table, {mean[1]:.3f} by the law; largest {most[0]:.3f} and {most[1]:.3f}. "
