@@ -10,7 +10,7 @@ as far as there is an object, and a box as far as something is there.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,14 @@ def effects(graph: Graph, shapes: Shapes, layers: list[str], feeds: Feeds, ctx: 
     return found
 
 
-def probes(made: GradientGraph, outputs: Mapping[str, Array], ctx: PassContext, random: np.random.Generator) -> Arrays:
+def probes(
+    made: GradientGraph,
+    outputs: Mapping[str, Array],
+    ctx: PassContext,
+    random: np.random.Generator,
+    *,
+    by_probability: bool = False,
+) -> Arrays:
     """Seeds for a backward pass, by the name of the gradient graph's input: sqrt(F) times random signs.
 
     Args:
@@ -77,33 +84,37 @@ def probes(made: GradientGraph, outputs: Mapping[str, Array], ctx: PassContext, 
         outputs: what the last layers give, by its sources.
         ctx: knows what the outputs mean.
         random: draws the signs.
+        by_probability: as in `fisher`.
     """
     seeds = {}
-    for source, information in fisher(outputs, ctx.detection).items():
+    for source, information in fisher(outputs, ctx.detection, by_probability=by_probability).items():
         signs = random.integers(0, 2, information.shape) * 2 - 1
         seeds[made.seeds[source]] = (np.sqrt(information) * signs).astype(np.float32)
     return seeds
 
 
-def fisher(outputs: Mapping[str, Array], detection: Detection | None) -> Arrays:
+def fisher(outputs: Mapping[str, Array], detection: Detection | None, *, by_probability: bool = False) -> Arrays:
     """Fisher information of each value of the last layers' outputs, of their shapes.
 
     Args:
         outputs: what the last layers give, shape [1, channels, height, width] in a detector.
         detection: what the channels mean; None weighs each output by its variance.
+        by_probability: weigh scores by p instead of p (1 - p), which is the same for unlikely objects: for errors so
+            large that they take a certain object away, where the curvature is 0.
     """
     if detection is None:
         return {name: np.full(values.shape, 1 / max(float(values.var()), 1e-12)) for name, values in outputs.items()}
+    doubt = _one if by_probability else _doubt
     found: Arrays = {}
     likeliest: dict[tuple[int, ...], Array] = {}
     boxes = []
     for name, values in outputs.items():
         kind = detection.kind(values.shape[1])
         if kind == "anchors":
-            found[name] = _anchors(values, detection.classes)
+            found[name] = _anchors(values, detection.classes, doubt)
         elif kind == "classes":
             p = _sigmoid(values)
-            found[name] = p * (1 - p)
+            found[name] = p * doubt(p)
             likeliest[values.shape[2:]] = p.max(axis=1, keepdims=True)
         else:
             boxes.append(name)
@@ -114,14 +125,23 @@ def fisher(outputs: Mapping[str, Array], detection: Detection | None) -> Arrays:
     return found
 
 
-def _anchors(values: Array, classes: int) -> Array:
+def _anchors(values: Array, classes: int, doubt: Callable[[Array], Array]) -> Array:
     rows = values.reshape(len(values), -1, 5 + classes, *values.shape[2:])
     p = _sigmoid(rows)
     there = p[:, :, 4:5]
+    classified = p[:, :, 5:]
     information = np.concatenate(
-        [np.repeat(_BOX * there, 4, axis=2), there * (1 - there), there * p[:, :, 5:] * (1 - p[:, :, 5:])], axis=2
+        [np.repeat(_BOX * there, 4, axis=2), there * doubt(there), there * classified * doubt(classified)], axis=2
     )
     return information.reshape(values.shape)
+
+
+def _doubt(p: Array) -> Array:
+    return 1 - p
+
+
+def _one(p: Array) -> Array:
+    return np.ones_like(p)
 
 
 def _sigmoid(values: Array) -> Array:

@@ -17,7 +17,7 @@ from tests.passes.graphs import build
 from yocc.compiler import verify
 from yocc.compiler.graph import clone, refresh, to_proto
 from yocc.passes import quantize
-from yocc.passes.quantize import Quantize, placement, qdq
+from yocc.passes.quantize import Quantize, activations, placement, qdq
 from yocc.passes.quantize import weights as weight_codes
 
 Patch = pytest.MonkeyPatch
@@ -53,8 +53,9 @@ def one_code_too_few(patch: Patch) -> None:
 
 
 def rewrite(patch: Patch, name: str, change: Callable[[Any], Any]) -> None:
-    original = getattr(quantize, name)
-    patch.setattr(quantize, name, lambda *given: change(original(*given)))
+    place = activations if hasattr(activations, name) else quantize
+    original = getattr(place, name)
+    patch.setattr(place, name, lambda *given: change(original(*given)))
 
 
 def broken_shared_scale(patch: Patch) -> None:
@@ -77,8 +78,8 @@ def bias_with_the_old_scale(patch: Patch) -> None:
 
 
 def swapped_clip_range(patch: Patch) -> None:
-    original = quantize.code_range
-    patch.setattr(quantize, "code_range", lambda low, high, scheme: original(-high, -low, scheme))
+    original = activations.code_range
+    patch.setattr(activations, "code_range", lambda low, high, scheme: original(-high, -low, scheme))
 
 
 def bias_correction_of_the_wrong_sign(patch: Patch) -> None:

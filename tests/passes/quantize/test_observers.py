@@ -47,6 +47,28 @@ def coded_error(values: np.ndarray, low: float, high: float, scheme: TensorSchem
     return float(np.square(transfer(back) - transfer(values.astype(np.float64))).mean())
 
 
+def test_average_is_the_mean_of_each_pictures_extremes() -> None:
+    statistics = TensorStatistics()
+    for low, high in ((-1.0, 2.0), (-3.0, 10.0), (-2.0, 3.0)):
+        statistics.add(low, high, np.array([low, high], np.float32))
+    assert OBSERVERS["average"](statistics, UNSIGNED, as_is) == (-2.0, 5.0)
+
+
+def test_average_does_not_depend_on_the_order_of_pictures_of_very_different_magnitude() -> None:
+    pictures = [(-1e-8, 1e8), (-1e8, 1e-8), (-0.1, 0.3), (-1e20, 1e20), (0.0, 1.0)]
+    found = set()
+    for shift in range(len(pictures)):
+        statistics = TensorStatistics()
+        for low, high in pictures[shift:] + pictures[:shift]:
+            statistics.add(low, high, np.array([low, high], np.float32))
+        found.add(OBSERVERS["average"](statistics, UNSIGNED, as_is))
+    assert len(found) == 1
+
+
+def test_average_of_nothing_is_nothing() -> None:
+    assert OBSERVERS["average"](TensorStatistics(), UNSIGNED, as_is) == (np.inf, -np.inf)
+
+
 def test_minmax_is_everything_seen() -> None:
     values = normal()
     found = OBSERVERS["minmax"](seen(values), UNSIGNED, as_is)

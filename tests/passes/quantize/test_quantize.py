@@ -83,7 +83,8 @@ def test_a_quantized_topology_stays_close(name: str, target: Target, observer: s
     exact = to_proto(graph)
     quantized(graph, ctx, Quantize(observer=observer))  # type: ignore[arg-type]
     # The divergence weighs how often values are, not how large: it cuts tails that squared errors would keep.
-    limit = 10 if observer == "entropy" else 20
+    # A mean of extremes cuts off what half of the pictures hold.
+    limit = {"entropy": 10, "average": 16}.get(observer, 20)
     assert signal_to_noise(exact, to_proto(graph), ctx.feeds) > limit  # type: ignore[arg-type]
 
 

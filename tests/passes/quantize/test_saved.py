@@ -48,6 +48,7 @@ def same(one: Calibration, other: Calibration) -> bool:
         (one.network, one.samples, one.statistics.keys()) == (other.network, other.samples, other.statistics.keys())
     ) and all(
         (mine.low, mine.high, mine.exponent) == (theirs.low, theirs.high, theirs.exponent)
+        and (mine.pictures, mine.lows, mine.highs) == (theirs.pictures, theirs.lows, theirs.highs)
         and np.array_equal(mine.counts, theirs.counts)
         for mine, theirs in ((found, other.statistics[name]) for name, found in one.statistics.items())
     )

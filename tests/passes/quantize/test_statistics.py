@@ -31,6 +31,7 @@ def collected(parts: list[np.ndarray]) -> TensorStatistics:
 
 def assert_same(a: TensorStatistics, b: TensorStatistics) -> None:
     assert (a.low, a.high, a.exponent) == (b.low, b.high, b.exponent)
+    assert (a.pictures, a.lows, a.highs) == (b.pictures, b.lows, b.highs)
     np.testing.assert_array_equal(a.counts, b.counts)
 
 
@@ -94,7 +95,9 @@ def test_coarsening_is_exact() -> None:
     fine = np.arange(-200, 200, dtype=np.float32) / 256
     statistics = collected([fine])
     statistics.add(1000.0, 1000.0, np.array([1000.0], np.float32))
-    assert_same(statistics, collected([np.append(fine, np.float32(1000.0))]))
+    assert_same(statistics, collected([fine, np.array([1000.0], np.float32)]))
+    at_once = collected([np.append(fine, np.float32(1000.0))])
+    np.testing.assert_array_equal(statistics.counts, at_once.counts)
 
 
 @pytest.mark.parametrize("value", [0.0, 3.25, -3.25, TINY, -TINY, HUGE, -HUGE])

@@ -6,34 +6,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-import onnx_graphsurgeon as gs
-
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.passes import Feeds, Pass, PassContext
 from yocc.compiler.shapes import Shapes, concrete_shapes
-from yocc.compiler.target import TensorScheme
-from yocc.errors import CalibrationError, OptionError
+from yocc.errors import CalibrationError, OptionError, PassError
 from yocc.passes.distill import Distill
 from yocc.passes.encode.codec import MOST_BITS
 from yocc.passes.heads import final_layers
+from yocc.passes.quantize.activations import Seen, code_activations
 from yocc.passes.quantize.bias import correct_biases
 from yocc.passes.quantize.calibrate import collect
 from yocc.passes.quantize.figures import layer_figures, tensor_figures
+from yocc.passes.quantize.influence import Influence, influences
 from yocc.passes.quantize.learned import learn_codes
 from yocc.passes.quantize.mixed import agreement, estimated, measured, modelled_time, units, until_kept, within_time
-from yocc.passes.quantize.observers import OBSERVERS, Transfer
+from yocc.passes.quantize.observers import OBSERVERS
 from yocc.passes.quantize.placement import Placement, place
-from yocc.passes.quantize.qdq import (
-    Coding,
-    code_range,
-    insert_qdq,
-    store_codes,
-)
+from yocc.passes.quantize.qdq import Coding, insert_qdq, store_codes
 from yocc.passes.quantize.refit import refit, refittable
 from yocc.passes.quantize.saved import load_merged
 from yocc.passes.quantize.statistics import TensorStatistics
+from yocc.passes.quantize.transfer import as_is, silu, transfer_of
 from yocc.passes.quantize.weights import code_biases, code_weights
+
+OUTPUTS = "outputs"
+"""The observer that asks what codes do to the network's outputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +38,12 @@ class Quantize(Pass):
     """Code weights and activations in integers, calibrated on pictures.
 
     Attributes:
-        observer: what chooses the range of an activation.
+        observer: what chooses the range of an activation: `outputs` prices what rounding and cutting off do to the
+            network's outputs, by gradients on some of the pictures; the others look at the values alone. Where
+            gradients are not known or pictures were drawn by yocc, `outputs` does what `mse` does.
         rounding: `nearest` rounds each weight on its own; `gram` fits the weights of each layer to the float network's
-            outputs on pictures and rounds them so that roundings make up for each other, in half as much time again.
+            outputs on pictures and rounds them so that roundings make up for each other, which pictures drawn by yocc
+            are not used for.
         bias_correction: whether the mean error of each layer is taken out of its bias.
         learn: batches to train weights, biases and scales on with rounding in the loop, without labels; needs torch.
         max_drop: what the agreement with the float network may fall by, 0..1; the layers that cost most for their time
@@ -57,7 +57,7 @@ class Quantize(Pass):
     name: ClassVar[str] = "quantize"
     summary: ClassVar[str] = "code weights and activations in 8 bits, the detection head's last layers left float"
 
-    observer: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
+    observer: Literal["outputs", "minmax", "average", "percentile", "mse", "entropy"] = "mse"
     rounding: Literal["nearest", "gram"] = "nearest"
     bias_correction: bool = True
     learn: int = 0
@@ -66,8 +66,9 @@ class Quantize(Pass):
     sensitivity: Literal["measured", "hawq"] = "measured"
 
     def __post_init__(self) -> None:
-        if self.observer not in OBSERVERS:
-            raise OptionError(f"There is no observer {self.observer!r}.", f"Use one of {', '.join(OBSERVERS)}.")
+        if self.observer != OUTPUTS and self.observer not in OBSERVERS:
+            listed = ", ".join([OUTPUTS, *OBSERVERS])
+            raise OptionError(f"There is no observer {self.observer!r}.", f"Use one of {listed}.")
         if self.learn < 0:
             raise OptionError(f"Cannot learn from {self.learn} batches.", "Use 0 or more.")
         for name, share in (("accuracy drop", self.max_drop), ("latency", self.max_latency)):
@@ -112,18 +113,43 @@ class Quantize(Pass):
             statistics = saved.statistics
         else:
             statistics = collect(graph, tensors, ctx.feeds, shapes, ctx)
+        seen = Seen(statistics, self._influences(graph, placement, statistics, ctx.feeds, shapes, ctx))
         extra: dict[str, Any] = {}
         if self.max_drop is not None or self.max_latency is not None:
-            kept, extra = self._kept(graph, placement, statistics, ctx.feeds, shapes, ctx)
+            kept, extra = self._kept(graph, placement, seen, ctx.feeds, shapes, ctx)
             placement = place(graph, ctx.target, kept)
         _say_left(placement, ctx)
-        activations = self._activations(graph, placement, statistics, ctx)
+        activations = self._activations(graph, placement, seen, ctx)
         weights = code_weights(graph, placement, activations, ctx)
         weights = self._fit(graph, placement, activations, weights, ctx.feeds, ctx)
         if self.learn:
             activations, weights, extra["learned"] = learn_codes(graph, activations, weights, ctx, steps=self.learn)
         ctx.details[self.name] = _details(graph, placement, statistics, activations, weights, ctx) | extra
         return _insert(graph, activations, weights, ctx)
+
+    def _influences(
+        self,
+        graph: Graph,
+        placement: Placement,
+        statistics: Mapping[str, TensorStatistics],
+        feeds: Feeds,
+        shapes: Shapes,
+        ctx: PassContext,
+    ) -> dict[str, Influence]:
+        """What errors of activations do to the outputs; nothing where that is not asked for or cannot be known."""
+        if self.observer != OUTPUTS or feeds.stand_in:
+            return {}
+        try:
+            return influences(graph, placement, statistics, feeds, shapes, ctx)
+        except PassError as error:
+            ctx.note(f"Ranges are chosen by the values alone. {error.message}", node=error.node)
+            return {}
+
+    def _activations(
+        self, graph: Graph, placement: Placement, seen: Seen, ctx: PassContext, *, warn: bool = True
+    ) -> dict[str, Coding]:
+        by_values = "mse" if self.observer == OUTPUTS else self.observer
+        return code_activations(graph, placement, seen, by_values, ctx, warn=warn)
 
     def _fit(
         self,
@@ -137,7 +163,7 @@ class Quantize(Pass):
         """Change weights and biases so that errors make up for each other; how weights are to be coded then."""
         layers = [*placement.layers, *(node.name for node in final_layers(graph))]
         fitted: set[str] = set()
-        if self.rounding == "gram" and ctx.target.weights.bits <= MOST_BITS:
+        if self.rounding == "gram" and not feeds.stand_in and ctx.target.weights.bits <= MOST_BITS:
             schemes = dict.fromkeys(placement.layers, ctx.target.weights)
             chosen = {name: schemes.get(name) for name in refittable(graph, layers)}
             weights = refit(graph, chosen, activations, weights, feeds, ctx)
@@ -153,17 +179,17 @@ class Quantize(Pass):
         self,
         graph: Graph,
         placement: Placement,
-        statistics: Mapping[str, TensorStatistics],
+        seen: Seen,
         feeds: Feeds,
         shapes: Shapes,
         ctx: PassContext,
     ) -> tuple[frozenset[str], dict[str, Any]]:
         """Layers to leave float, with figures for the report."""
-        activations = self._activations(graph, placement, statistics, ctx, warn=False)
+        activations = self._activations(graph, placement, seen, ctx, warn=False)
         weights = code_weights(graph, placement, activations, ctx)
         found = units(graph, placement, shapes)
         if self.sensitivity == "hawq":
-            found = estimated(graph, found, shapes, statistics, activations, weights, feeds, ctx)
+            found = estimated(graph, found, shapes, seen.statistics, activations, weights, feeds, ctx)
         else:
             found = measured(graph, found, activations, weights, feeds, ctx)
         agree = agreement(graph, feeds, ctx)
@@ -171,7 +197,7 @@ class Quantize(Pass):
         def drop(kept: frozenset[str]) -> float:
             coded = clone(graph)
             chosen = place(coded, ctx.target, kept)
-            codings = self._activations(coded, chosen, statistics, ctx, warn=False)
+            codings = self._activations(coded, chosen, seen, ctx, warn=False)
             fitted = self._fit(coded, chosen, codings, code_weights(coded, chosen, codings, ctx), feeds, ctx)
             _insert(coded, codings, fitted, ctx)
             refresh(coded)
@@ -208,42 +234,6 @@ class Quantize(Pass):
             },
         }
 
-    def _activations(
-        self,
-        graph: Graph,
-        placement: Placement,
-        statistics: Mapping[str, TensorStatistics],
-        ctx: PassContext,
-        *,
-        warn: bool = True,
-    ) -> dict[str, Coding]:
-        scheme = ctx.target.activations
-        tensors = graph.tensors()
-        codings = {}
-        for group in placement.groups:
-            merged = TensorStatistics()
-            for name in group:
-                merged = merged.merge(statistics[name])
-            low, high = self._range([tensors[name] for name in group], merged, scheme)
-            if warn and merged.low == merged.high:
-                ctx.note(
-                    f"The calibration pictures leave this tensor constant at {merged.low:g}.",
-                    node=group[0],
-                    level="warning",
-                )
-            codings.update(dict.fromkeys(group, code_range(low, high, scheme)))
-        return codings
-
-    def _range(self, group: list[gs.Tensor], statistics: TensorStatistics, scheme: TensorScheme) -> tuple[float, float]:
-        if all(_is_sigmoid(tensor) for tensor in group):
-            # Clipping at 0.98 would scale down every large activation that the gate multiplies.
-            return 0.0, 1.0
-        if any(not tensor.inputs for tensor in group):
-            # White is a value of its own in pictures, not a tail to cut off.
-            return statistics.low, statistics.high
-        transfer = _transfer(group[0]) if len(group) == 1 else _as_is
-        return OBSERVERS[self.observer](statistics, scheme, transfer)
-
 
 def _say_left(placement: Placement, ctx: PassContext) -> None:
     for name, reason in placement.left_float.items():
@@ -261,29 +251,6 @@ def _insert(
     return pairs
 
 
-def _as_is(values: Any) -> Any:
-    return values
-
-
-def _is_sigmoid(tensor: gs.Tensor) -> bool:
-    return bool(tensor.inputs) and tensor.inputs[0].op in ("Sigmoid", "HardSigmoid", "Softmax")
-
-
-def _silu(values: Any) -> Any:
-    return values / (1.0 + np.exp(-np.clip(values, -80.0, 80.0)))
-
-
-def _transfer(tensor: gs.Tensor) -> Transfer:
-    """SiLU where the tensor goes nowhere but into x * sigmoid(x)."""
-    readers = list(tensor.outputs)
-    sigmoids = [reader for reader in readers if reader.op == "Sigmoid"]
-    products = [reader for reader in readers if reader.op == "Mul"]
-    gates = len(readers) == 2 and len(sigmoids) == 1 and len(products) == 1
-    if gates and any(operand is sigmoids[0].outputs[0] for operand in products[0].inputs):
-        return _silu
-    return _as_is
-
-
 def _details(
     graph: Graph,
     placement: Placement,
@@ -296,8 +263,8 @@ def _details(
     figures = {}
     for group in placement.groups:
         for name in group:
-            transfer = _transfer(tensors[name]) if len(group) == 1 else _as_is
-            behind = "SiLU" if transfer is _silu else ""
+            transfer = transfer_of(tensors[name]) if len(group) == 1 else as_is
+            behind = "SiLU" if transfer is silu else ""
             figures[name] = tensor_figures(
                 statistics[name], activations[name], ctx.target.activations, transfer, behind
             )

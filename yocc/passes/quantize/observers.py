@@ -32,6 +32,18 @@ def minmax(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfe
     return statistics.low, statistics.high
 
 
+def average(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:  # noqa: ARG001
+    """The mean over pictures of each one's extremes.
+
+    What an exponential moving average (Jacob et al., "Quantization and Training of Neural Networks for
+    Efficient Integer-Arithmetic-Only Inference", CVPR 2018, section 3.1) estimates. That one weighs later pictures more
+    and so depends on their order; with equal weights, sums and a count merge in any order.
+    """
+    if not statistics.pictures:
+        return statistics.low, statistics.high
+    return float(statistics.lows / statistics.pictures), float(statistics.highs / statistics.pictures)
+
+
 def percentile(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:  # noqa: ARG001
     """The range that holds `KEPT` of the values, the rest cut off evenly on both sides."""
     if not statistics.counts.any():
@@ -114,5 +126,5 @@ def entropy(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transf
 
 Observer = Callable[[TensorStatistics, TensorScheme, Transfer], tuple[float, float]]
 OBSERVERS: Mapping[str, Observer] = MappingProxyType(
-    {"minmax": minmax, "percentile": percentile, "mse": mse, "entropy": entropy}
+    {"minmax": minmax, "average": average, "percentile": percentile, "mse": mse, "entropy": entropy}
 )

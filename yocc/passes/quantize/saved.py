@@ -10,6 +10,7 @@ import hashlib
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from yocc.compiler.graph import Graph, to_proto
 from yocc.errors import CalibrationError
 from yocc.passes.quantize.statistics import BINS, TensorStatistics
 
-FORM = 1
+FORM = 2
 """Raised when what older files hold would be misread."""
 
 
@@ -75,6 +76,9 @@ def save_calibration(calibration: Calibration, path: Path) -> None:
             high=np.array([one.high for one in found]),
             exponent=np.array([one.exponent for one in found], dtype=np.int64),
             counts=np.array([one.counts for one in found], dtype=np.int64).reshape(-1, 2 * BINS),
+            pictures=np.array([one.pictures for one in found], dtype=np.int64),
+            lows=np.array([str(one.lows) for one in found], dtype=np.str_),
+            highs=np.array([str(one.highs) for one in found], dtype=np.str_),
         )
 
 
@@ -90,21 +94,32 @@ def load_calibration(path: Path) -> Calibration:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
             if int(held["form"]) != FORM:
                 raise CalibrationError(f"{str(path)!r} has form {int(held['form'])}, not {FORM}.", hint)
-            fields = (held["low"], held["high"], held["exponent"], held["counts"])
-            if any(field.shape != (len(held["names"]), *rest) for field, rest in
-                   zip(fields, ((), (), (), (2 * BINS,)), strict=True)):  # fmt: skip
+            parts = ("low", "high", "exponent", "pictures", "lows", "highs", "counts")
+            fields = [held[part] for part in parts]
+            if any(field.shape != (len(held["names"]), *((2 * BINS,) if part == "counts" else ()))
+                   for part, field in zip(parts, fields, strict=True)):  # fmt: skip
                 raise CalibrationError(f"{str(path)!r} is damaged.", hint)
             return Calibration(
                 str(held["network"]),
                 int(held["samples"]),
                 {
-                    str(name): TensorStatistics(float(low), float(high), int(exponent), counts.astype(np.int64))
-                    for name, low, high, exponent, counts in zip(held["names"], *fields, strict=True)
+                    str(name): TensorStatistics(
+                        float(low),
+                        float(high),
+                        int(exponent),
+                        counts.astype(np.int64),
+                        int(pictures),
+                        Fraction(str(lows)),
+                        Fraction(str(highs)),
+                    )
+                    for name, low, high, exponent, pictures, lows, highs, counts in zip(
+                        held["names"], *fields, strict=True
+                    )
                 },
             )
     except OSError as error:
         raise CalibrationError(f"{str(path)!r} cannot be read ({error.strerror or error}).", hint) from error
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, zipfile.BadZipFile, EOFError) as error:
         raise CalibrationError(f"{str(path)!r} holds no calibration statistics.", hint) from error
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -21,19 +22,25 @@ _FINEST = -149
 
 @dataclass
 class TensorStatistics:
-    """Minimum, maximum and histogram of a tensor's values.
+    """Minimum, maximum, mean extremes and histogram of a tensor's values.
 
     Attributes:
         low: smallest value seen; infinity before any.
         high: largest value seen; minus infinity before any.
         exponent: bins are 2^exponent wide.
         counts: values in each bin, shape [2 * BINS]; bin i starts at (i - BINS) * 2^exponent.
+        pictures: how many were taken in.
+        lows: sum of their smallest values, exactly, as a rounded sum would depend on the order.
+        highs: sum of their largest values.
     """
 
     low: float = math.inf
     high: float = -math.inf
     exponent: int = _FINEST
     counts: Array = field(default_factory=lambda: np.zeros(2 * BINS, dtype=np.int64))
+    pictures: int = 0
+    lows: Fraction = Fraction(0)
+    highs: Fraction = Fraction(0)
 
     def add(self, low: float, high: float, sample: Array) -> None:
         """Take in one picture.
@@ -44,12 +51,18 @@ class TensorStatistics:
             sample: some or all of its values, shape [n].
         """
         self._widen(low, high)
+        self.pictures += 1
+        self.lows += Fraction(low)
+        self.highs += Fraction(high)
         bins = np.floor(np.ldexp(sample.astype(np.float64), -self.exponent)).astype(np.int64)
         self.counts += np.bincount(np.clip(bins + BINS, 0, 2 * BINS - 1), minlength=2 * BINS)
 
     def merge(self, other: TensorStatistics) -> TensorStatistics:
         """Statistics of both sets of pictures together."""
-        merged = TensorStatistics(self.low, self.high, self.exponent, self.counts.copy())
+        merged = TensorStatistics(
+            self.low, self.high, self.exponent, self.counts.copy(),
+            self.pictures + other.pictures, self.lows + other.lows, self.highs + other.highs,
+        )  # fmt: skip
         if not other.counts.any() and other.low > other.high:
             return merged
         merged._widen(other.low, other.high)

@@ -1,0 +1,97 @@
+"""Codings of activations from what calibration saw of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.passes import PassContext
+from yocc.compiler.target import TensorScheme
+from yocc.passes.quantize.influence import Influence, narrow
+from yocc.passes.quantize.observers import OBSERVERS
+from yocc.passes.quantize.placement import Placement
+from yocc.passes.quantize.qdq import Coding, code_range
+from yocc.passes.quantize.statistics import TensorStatistics
+from yocc.passes.quantize.transfer import as_is, transfer_of
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What calibration knows of the coded tensors, by name.
+
+    Attributes:
+        statistics: their values.
+        influences: what errors in them do to the outputs; tensors that are left out are judged by their values alone.
+    """
+
+    statistics: Mapping[str, TensorStatistics]
+    influences: Mapping[str, Influence] = field(default_factory=dict)
+
+
+def code_activations(
+    graph: Graph, placement: Placement, seen: Seen, observer: str, ctx: PassContext, *, warn: bool = True
+) -> dict[str, Coding]:
+    """How each activation that is coded is coded.
+
+    Args:
+        graph: the float graph.
+        placement: which tensors are coded, and which share a scale.
+        seen: what calibration knows of them.
+        observer: judges by values where nothing is known of their influence.
+        ctx: the target's scheme; notes.
+        warn: whether to say which tensors the pictures leave constant.
+    """
+    scheme = ctx.target.activations
+    tensors = graph.tensors()
+    codings = {}
+    for group in placement.groups:
+        merged = TensorStatistics()
+        for name in group:
+            merged = merged.merge(seen.statistics[name])
+        low, high = _range([tensors[name] for name in group], merged, seen, observer, ctx)
+        if warn and merged.low == merged.high:
+            ctx.note(
+                f"The calibration pictures leave this tensor constant at {merged.low:g}.",
+                node=group[0],
+                level="warning",
+            )
+        codings.update(dict.fromkeys(group, code_range(low, high, scheme)))
+    return codings
+
+
+def _range(
+    group: list[gs.Tensor], statistics: TensorStatistics, seen: Seen, observer: str, ctx: PassContext
+) -> tuple[float, float]:
+    scheme: TensorScheme = ctx.target.activations
+    if all(_is_sigmoid(tensor) for tensor in group):
+        # Clipping at 0.98 would scale down every large activation that the gate multiplies.
+        return 0.0, 1.0
+    if any(not tensor.inputs for tensor in group):
+        # White is a value of its own in pictures, not a tail to cut off.
+        return statistics.low, statistics.high
+    made = [tensor for tensor in group if not _only_moved(tensor, group, ctx)]
+    known = {
+        tensor.name: (seen.influences[tensor.name], transfer_of(tensor))
+        for tensor in made
+        if tensor.name in seen.influences
+    }
+    if statistics.low < statistics.high and len(known) == len(made) and any(i.squares.any() for i, _ in known.values()):
+        return narrow(known, statistics, scheme)
+    transfer = transfer_of(group[0]) if len(group) == 1 else as_is
+    return OBSERVERS[observer](statistics, scheme, transfer)
+
+
+def _only_moved(tensor: gs.Tensor, group: list[gs.Tensor], ctx: PassContext) -> bool:
+    """Whether all values of a tensor have been coded before in the same codes, so that coding changes nothing."""
+    maker = tensor.inputs[0]
+    if maker.op not in ctx.target.shared_scale_ops:
+        return False
+    sources = maker.inputs if maker.op == "Concat" else maker.inputs[:1]
+    return all(any(source is other for other in group) for source in sources)
+
+
+def _is_sigmoid(tensor: gs.Tensor) -> bool:
+    return bool(tensor.inputs) and tensor.inputs[0].op in ("Sigmoid", "HardSigmoid", "Softmax")
