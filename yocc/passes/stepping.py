@@ -48,7 +48,8 @@ class Stepper:
         for arrays in self._start:
             values = run(arrays)
             if kept is not None:
-                kept.append({name: values[name] for name in alive})
+                # Copies, as what a runtime hands out keeps its whole pool of memory alive.
+                kept.append({name: values[name].copy() for name in alive})
                 size += sum(array.nbytes for array in kept[-1].values())
                 if size > KEPT_BYTES:
                     kept = None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,3 +88,18 @@ def test_positions_of_objects_are_drawn_more_often() -> None:
 def test_constant_outputs_are_sampled_alike(value: float) -> None:
     chosen = _notable(np.full((2, 100), value, np.float32), 10, np.random.default_rng(0))
     assert 5 <= len(chosen) <= 10
+
+
+def test_the_target_says_how_weights_are_rounded_where_nobody_does() -> None:
+    graph = fused("residual")
+    target = dataclasses.replace(Target("inputs"), weight_rounding="gram")
+
+    def coded(target: Target, **options: Any) -> bytes:
+        result = clone(graph)
+        Quantize(**options).run(result, context(target, smooth(to_proto(graph), 16)))
+        refresh(result)
+        return to_proto(result).SerializeToString(deterministic=True)
+
+    assert coded(target) == coded(Target("inputs"), rounding="gram")
+    assert coded(target, rounding="nearest") == coded(Target("inputs"))
+    assert coded(target) != coded(Target("inputs"))
