@@ -25,7 +25,7 @@ from yocc.compiler.target import TensorScheme
 from yocc.passes.effect import probes
 from yocc.passes.gradients import gradient_graph
 from yocc.passes.heads import final_layers
-from yocc.passes.quantize.observers import Transfer
+from yocc.passes.quantize.observers import Transfer, narrowed
 from yocc.passes.quantize.placement import Placement
 from yocc.passes.quantize.statistics import TensorStatistics
 from yocc.passes.quantize.transfer import gated
@@ -123,20 +123,12 @@ def narrow(
     low, high = min(statistics.low, 0.0), max(statistics.high, 0.0)
     parts = [_Part.of(influence, transfer, low, high) for influence, transfer in members.values()]
     codes = scheme.highest - scheme.lowest
-    shares = np.linspace(1.0, 1.0 / _CUTS, _CUTS)
 
     def cost(low: float, high: float) -> float:
         noise = ((high - low) / codes) ** 2 / 12
         return math.fsum(part.cost(low, high, noise) for part in parts) if noise > 0 else math.inf
 
-    if scheme.symmetric:
-        reach = max(-low, high)
-        best = min(shares, key=lambda share: cost(-reach * share, reach * share))
-        return -reach * best, reach * best
-    for _ in range(2):
-        high = min((high * share for share in shares), key=lambda bound: cost(low, bound)) if high > 0 else high
-        low = min((low * share for share in shares), key=lambda bound: cost(bound, high)) if low < 0 else low
-    return low, high
+    return narrowed(low, high, scheme, cost, cuts=_CUTS)
 
 
 @dataclass(frozen=True)

@@ -76,15 +76,7 @@ def mse(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) 
         cut = np.where((values < low) | (values > high), CLIPPING, 1.0)
         return float((weights * cut) @ np.square(transfer(coded) - wanted))
 
-    shares = np.linspace(1.0, 1.0 / _CUTS, _CUTS)
-    if scheme.symmetric:
-        reach = max(-low, high)
-        best = min(shares, key=lambda share: error(-reach * share, reach * share))
-        return -reach * best, reach * best
-    for _ in range(2):
-        high = min((high * share for share in shares), key=lambda bound: error(low, bound)) if high > 0 else high
-        low = min((low * share for share in shares), key=lambda bound: error(bound, high)) if low < 0 else low
-    return low, high
+    return narrowed(low, high, scheme, error)
 
 
 def entropy(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:  # noqa: ARG001
@@ -113,14 +105,21 @@ def entropy(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transf
         wanted, spread = wanted / wanted.sum(), spread / spread.sum()
         return float(np.sum(wanted * np.log(wanted / spread)))
 
-    shares = np.linspace(1.0, 1.0 / _CUTS, _CUTS)
+    return narrowed(low, high, scheme, divergence)
+
+
+def narrowed(
+    low: float, high: float, scheme: TensorScheme, cost: Callable[[float, float], float], *, cuts: int = _CUTS
+) -> tuple[float, float]:
+    """The range of least cost inside another: both ends are moved in turn, or together where codes are symmetric."""
+    shares = np.linspace(1.0, 1.0 / cuts, cuts)
     if scheme.symmetric:
         reach = max(-low, high)
-        best = min(shares, key=lambda share: divergence(-reach * share, reach * share))
+        best = min(shares, key=lambda share: cost(-reach * share, reach * share))
         return -reach * best, reach * best
     for _ in range(2):
-        high = min((high * share for share in shares), key=lambda bound: divergence(low, bound)) if high > 0 else high
-        low = min((low * share for share in shares), key=lambda bound: divergence(bound, high)) if low < 0 else low
+        high = min((high * share for share in shares), key=lambda bound: cost(low, bound)) if high > 0 else high
+        low = min((low * share for share in shares), key=lambda bound: cost(bound, high)) if low < 0 else low
     return low, high
 
 
