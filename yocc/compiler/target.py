@@ -76,8 +76,6 @@ class Target:
         last_layers: `float` leaves the last layers in front of the decoding alone; `int8` codes what enters them and
             their weights, never what leaves them, where scores and coordinates of different magnitude share a tensor.
         grouped: whether convolutions of several groups, depthwise ones apart, compute in int8 or stay float.
-        weight_rounding: how `quantize` rounds weights where it is not told: `nearest`, or `gram` on pictures, which
-            takes longer and pays where the weights make much of the error.
         scale_sharing: which tensors share a scale across `shared_scale_ops`: `coded` joins what has codes and is input
             or output of one operator; `connected` joins also through tensors without codes, for runtimes that
             move the coding of a result up to where its values are made.
@@ -104,7 +102,6 @@ class Target:
     shared_scale_ops: frozenset[str] = frozenset({"Concat", "MaxPool", "Resize"})
     last_layers: Literal["float", "int8"] = "float"
     grouped: Literal["int8", "float"] = "int8"
-    weight_rounding: Literal["nearest", "gram"] = "nearest"
     scale_sharing: Literal["coded", "connected"] = "coded"
     added_inputs: Literal["code", "float"] = "float"
     least_channels: int = 1

@@ -127,7 +127,7 @@ def check(*, bias_correction: bool = False) -> None:
     refresh(graph)
     exact = to_proto(clone(graph))
     ctx = context(whole_graph(), drawn(exact, 8))
-    Quantize(bias_correction=bias_correction).run(graph, ctx)
+    Quantize(bias_correction=bias_correction, rounding="nearest").run(graph, ctx)
     refresh(graph)
     assert verify.problems(graph) == []
     assert_one_scale_where_codes_only_move(graph)

@@ -218,7 +218,7 @@ def test_bias_correction_can_be_left_out_and_brings_the_mean_nearer() -> None:
     for correct in (False, True):
         graph, ctx = prepared(detector())
         exact = to_proto(graph)
-        quantized(graph, ctx, Quantize(bias_correction=correct))
+        quantized(graph, ctx, Quantize(bias_correction=correct, rounding="nearest"))
         last = [node.outputs[0].name for node in graph.nodes if node.name.startswith("/model.24/m.")]
         means = []
         for arrays in ctx.feeds or ():

@@ -90,16 +90,17 @@ def test_constant_outputs_are_sampled_alike(value: float) -> None:
     assert 5 <= len(chosen) <= 10
 
 
-def test_the_target_says_how_weights_are_rounded_where_nobody_does() -> None:
+def test_weights_are_fitted_on_pictures_but_not_on_drawn_ones() -> None:
     graph = fused("residual")
-    target = dataclasses.replace(Target("inputs"), weight_rounding="gram")
 
-    def coded(target: Target, **options: Any) -> bytes:
+    def coded(*, stand_in: bool, **options: Any) -> bytes:
         result = clone(graph)
-        Quantize(**options).run(result, context(target, smooth(to_proto(graph), 16)))
+        pictures = smooth(to_proto(graph), 16)
+        pictures.stand_in = stand_in
+        Quantize(**options).run(result, context(Target("inputs"), pictures))
         refresh(result)
         return to_proto(result).SerializeToString(deterministic=True)
 
-    assert coded(target) == coded(Target("inputs"), rounding="gram")
-    assert coded(target, rounding="nearest") == coded(Target("inputs"))
-    assert coded(target) != coded(Target("inputs"))
+    assert coded(stand_in=False) == coded(stand_in=False, rounding="gram")
+    assert coded(stand_in=False) != coded(stand_in=False, rounding="nearest")
+    assert coded(stand_in=True) == coded(stand_in=True, rounding="nearest")

@@ -41,9 +41,9 @@ class Quantize(Pass):
         observer: what chooses the range of an activation: `outputs` prices what rounding and cutting off do to the
             network's outputs, by gradients on some of the pictures; the others look at the values alone. Where
             gradients are not known or pictures were drawn by yocc, `outputs` does what `mse` does.
-        rounding: `nearest` rounds each weight on its own; `gram` fits the weights of each layer to the float network's
-            outputs on pictures and rounds them so that roundings make up for each other, which pictures drawn by yocc
-            are not used for. None does what the target says.
+        rounding: `gram` fits the weights of each layer to the float network's outputs on pictures and rounds them so
+            that roundings make up for each other; on pictures drawn by yocc it does what `nearest` does, which rounds
+            each weight on its own.
         bias_correction: whether the mean error of each layer is taken out of its bias.
         learn: batches to train weights, biases and scales on with rounding in the loop, without labels; needs torch.
         max_drop: what the agreement with the float network may fall by, 0..1; the layers that cost most for their time
@@ -58,7 +58,7 @@ class Quantize(Pass):
     summary: ClassVar[str] = "code weights and activations in 8 bits, the detection head's last layers left float"
 
     observer: Literal["outputs", "minmax", "average", "percentile", "mse", "entropy"] = "mse"
-    rounding: Literal["nearest", "gram"] | None = None
+    rounding: Literal["gram", "nearest"] = "gram"
     bias_correction: bool = True
     learn: int = 0
     max_drop: float | None = None
@@ -163,8 +163,7 @@ class Quantize(Pass):
         """Change weights and biases so that errors make up for each other; how weights are to be coded then."""
         layers = [*placement.layers, *(node.name for node in final_layers(graph))]
         fitted: set[str] = set()
-        rounding = self.rounding or ctx.target.weight_rounding
-        if rounding == "gram" and not feeds.stand_in and ctx.target.weights.bits <= MOST_BITS:
+        if self.rounding == "gram" and not feeds.stand_in and ctx.target.weights.bits <= MOST_BITS:
             schemes = dict.fromkeys(placement.layers, ctx.target.weights)
             chosen = {name: schemes.get(name) for name in refittable(graph, layers)}
             weights = refit(graph, chosen, activations, weights, feeds, ctx)

@@ -23,7 +23,7 @@ from yocc.passes.encode.walk import Sampling, walk
 from yocc.passes.quantize.qdq import Coding, insert_qdq
 
 Array = np.ndarray[Any, Any]
-SAMPLING = Sampling(pictures=8, points=384)
+SAMPLING = Sampling(pictures=12, points=768)
 RIDGE = 1.0
 """Pull towards the weights there were, as a share of the inputs' mean variance: 8 bits leave little to make up for."""
 _BIAS_CODES = 2.0**30
