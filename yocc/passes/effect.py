@@ -9,7 +9,6 @@ as far as there is an object, and a box as far as something is there.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from yocc.compiler.passes import Arrays, Detection, Feeds, PassContext, require_
 from yocc.compiler.shapes import Shapes
 from yocc.passes.gradients import GradientGraph, flat_gram, gradient_graph
 from yocc.passes.heads import final_layers
+from yocc.passes.pictures import evenly
 
 Array = np.ndarray[Any, Any]
 PICTURES = 32
@@ -59,13 +59,12 @@ def effects(graph: Graph, shapes: Shapes, layers: list[str], feeds: Feeds, ctx: 
     forward, backward = run_until(graph, sources, ctx), require_executor(ctx, "Measuring")(to_proto(made.graph))
     random = ctx.random()
     found = {name: np.zeros(shapes.shapes[outputs[name]][1:2] * 2) for name in grams}
-    step = max(1, len(feeds) // PICTURES)
-    count = min(PICTURES, len(range(0, len(feeds), step)))
-    for arrays in ctx.progress(itertools.islice(feeds, 0, step * count, step), "effects", count):
+    pictures = evenly(feeds, PICTURES)
+    for arrays in ctx.progress(pictures, "effects", len(pictures)):
         answers = forward(arrays)
         values = backward({**arrays, **probes(made, {name: answers[name] for name in sources}, ctx, random)})
         for name, gram in grams.items():
-            found[name] += values[gram.name].astype(np.float64) / count
+            found[name] += values[gram.name].astype(np.float64) / len(pictures)
     return found
 
 

@@ -38,21 +38,37 @@ class Pixels:
         return values
 
 
-def some_pictures(feeds: Feeds, count: int) -> Iterable[Arrays]:
-    """Evenly spaced samples, kept decoded where there is room for them, as every depth runs on them again.
+@dataclass(frozen=True)
+class Evenly:
+    """Evenly spaced samples, read anew each time."""
 
-    Args:
-        feeds: what they are taken of.
-        count: how many, not more than there are.
-    """
-    step = max(1, len(feeds) // count)
+    feeds: Feeds
+    step: int
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Arrays]:
+        return itertools.islice(self.feeds, 0, self.step * self.count, self.step)
+
+
+def evenly(feeds: Feeds, most: int) -> Evenly:
+    """Up to `most` samples."""
+    step = max(1, len(feeds) // most)
+    return Evenly(feeds, step, min(most, len(range(0, len(feeds), step))))
+
+
+def some_pictures(feeds: Feeds, count: int) -> Iterable[Arrays]:
+    """Up to `count` evenly spaced samples, kept decoded where there is room, as every depth runs on them again."""
+    taken = evenly(feeds, count)
     kept: list[dict[str, Array | Pixels]] = []
     size = 0
-    for arrays in itertools.islice(feeds, 0, step * count, step):
+    for arrays in taken:
         kept.append({name: Pixels.of(array) or array for name, array in arrays.items()})
         size += sum((part.levels if isinstance(part, Pixels) else part).nbytes for part in kept[-1].values())
-        if size * count > KEPT_BYTES * len(kept):
-            return _Again(feeds, step, count)
+        if size * len(taken) > KEPT_BYTES * len(kept):
+            return taken
     return _Kept(kept)
 
 
@@ -75,15 +91,3 @@ class _Kept:
     def __iter__(self) -> Iterator[Arrays]:
         for sample in self.samples:
             yield {name: part.array() if isinstance(part, Pixels) else part for name, part in sample.items()}
-
-
-@dataclass(frozen=True)
-class _Again:
-    """Evenly spaced samples, read anew each time."""
-
-    feeds: Feeds
-    step: int
-    count: int
-
-    def __iter__(self) -> Iterator[Arrays]:
-        return itertools.islice(self.feeds, 0, self.step * self.count, self.step)

@@ -24,7 +24,7 @@ from yocc.passes.heads import final_layers, first_layers
 
 Array = np.ndarray[Any, Any]
 DEFAULT_BITS = 4
-RIDGE = 0.01
+RIDGE = 0.1
 """Pull towards the weights there were, as a share of the inputs' mean variance."""
 _ROW_BYTES = 8
 """Bytes of a scale and a bias."""

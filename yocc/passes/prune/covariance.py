@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Feeds, PassContext
 from yocc.compiler.shapes import Shapes
+from yocc.passes.pictures import evenly
 from yocc.passes.windows import positions, windows_at
 
 Array = np.ndarray[Any, Any]
@@ -40,9 +40,8 @@ def input_covariances(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassConte
     run = run_until(graph, [node.inputs[0].name for node in layers], ctx)
     random = ctx.random()
     sums = {node.name: _Sums(node.inputs[1].shape[1], int(np.prod(node.inputs[1].shape[2:]))) for node in layers}
-    step = max(1, len(feeds) // PICTURES)
-    count = min(PICTURES, len(range(0, len(feeds), step)))
-    for arrays in ctx.progress(itertools.islice(feeds, 0, step * count, step), "covariances", count):
+    pictures = evenly(feeds, PICTURES)
+    for arrays in ctx.progress(pictures, "covariances", len(pictures)):
         values = run(arrays)
         for node in layers:
             output = shapes.shapes[node.outputs[0].name]

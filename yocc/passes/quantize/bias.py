@@ -7,7 +7,6 @@ on top of each other's errors would be counted twice and diverge.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from yocc.compiler.cost import weight_of
 from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, clone, refresh, to_proto, weight_bytes
 from yocc.compiler.passes import Feeds, PassContext, require_executor
 from yocc.errors import InternalError
+from yocc.passes.pictures import evenly
 from yocc.passes.quantize.qdq import Coding, insert_qdq
 
 PICTURES = 32
@@ -57,14 +57,13 @@ def correct_biases(
     refresh(coded)
     outputs = [(node.outputs[0].name, _rank(node)) for node in chosen]
     run = require_executor(ctx, "Bias correction")(_side_by_side(to_proto(graph), to_proto(coded), outputs))
-    step = max(1, len(feeds) // PICTURES)
-    count = len(range(0, len(feeds), step))
+    pictures = evenly(feeds, PICTURES)
     errors: list[Any] = [0.0] * len(chosen)
-    for arrays in ctx.progress(itertools.islice(feeds, 0, None, step), "correct biases", count):
+    for arrays in ctx.progress(pictures, "correct biases", len(pictures)):
         found = run(arrays)
         for index in range(len(chosen)):
             error = found[_mean(index, _CODED)].astype(np.float64) - found[_mean(index, "")]
-            errors[index] = errors[index] + error / count
+            errors[index] = errors[index] + error / len(pictures)
     for node, error in zip(chosen, errors, strict=True):
         _shift(node, -error / node.attrs.get("beta", 1.0))
     return len(chosen)

@@ -8,7 +8,6 @@ values are all that is needed to price any range.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from yocc.compiler.target import TensorScheme
 from yocc.passes.effect import probes
 from yocc.passes.gradients import gradient_graph
 from yocc.passes.heads import final_layers
+from yocc.passes.pictures import evenly
 from yocc.passes.quantize.observers import Transfer, narrowed
 from yocc.passes.quantize.placement import Placement
 from yocc.passes.quantize.statistics import TensorStatistics
@@ -96,10 +96,9 @@ def influences(
     made.graph.cleanup().toposort()
     forward, backward = run_until(graph, sources, ctx), require_executor(ctx, "Measuring")(to_proto(made.graph))
     random = ctx.random()
-    step = max(1, len(feeds) // PICTURES)
-    count = min(PICTURES, len(range(0, len(feeds), step)))
+    pictures = evenly(feeds, PICTURES)
     found = {name: _Sums(_exponent(statistics[name])) for name in taken}
-    for arrays in ctx.progress(itertools.islice(feeds, 0, step * count, step), "influences", count):
+    for arrays in ctx.progress(pictures, "influences", len(pictures)):
         answers = forward(arrays)
         seeds = probes(made, {name: answers[name] for name in sources}, ctx, random, by_probability=True)
         values = {**arrays, **backward({**arrays, **seeds})}

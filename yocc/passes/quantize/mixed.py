@@ -6,7 +6,6 @@ then measured on the whole result, and the choice widened until the promise is k
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from yocc.compiler.passes import Feeds, PassContext, require_executor
 from yocc.compiler.shapes import Shapes
 from yocc.passes.effect import effects, fisher
 from yocc.passes.heads import final_layers
+from yocc.passes.pictures import evenly
 from yocc.passes.quantize.knapsack import Item, Knapsack
 from yocc.passes.quantize.placement import Placement
 from yocc.passes.quantize.qdq import Coding, insert_qdq
@@ -97,8 +97,7 @@ def measured(
     divergence between what the two networks say.
     """
     sources = [node.outputs[0].name for node in final_layers(graph)]
-    step = max(1, len(feeds) // PICTURES)
-    pictures = list(itertools.islice(feeds, 0, step * PICTURES, step))
+    pictures = list(evenly(feeds, PICTURES))
     exact = run_until(graph, sources, ctx)
     answers = [{name: values[name] for name in sources} for values in map(exact, pictures)]
     found = []
@@ -217,8 +216,7 @@ def agreement(graph: Graph, feeds: Feeds, ctx: PassContext) -> Callable[[Graph],
     if ctx.judge is not None:
         judge, reference = ctx.judge, to_proto(graph)
         return lambda coded: judge(reference, to_proto(coded))
-    step = max(1, len(feeds) // (4 * PICTURES))
-    pictures = list(itertools.islice(feeds, 0, 4 * step * PICTURES, step))
+    pictures = list(evenly(feeds, 4 * PICTURES))
     run = require_executor(ctx, "Mixed precision")
     answers = [run(to_proto(graph))(arrays) for arrays in pictures]
 

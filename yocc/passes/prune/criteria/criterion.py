@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,6 +13,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.passes import Arrays, Feeds, PassContext
 from yocc.compiler.shapes import Shapes
 from yocc.errors import CalibrationError, PassError
+from yocc.passes.pictures import evenly
 from yocc.passes.prune.channels import ChannelMap
 from yocc.passes.prune.norms import Scores, l2
 from yocc.passes.prune.ranking import Ranking, rank_by_score, rank_by_sum, stand_in
@@ -50,10 +50,8 @@ class Subject:
 
     def some_pictures(self, criterion: str, most: int) -> Iterable[Arrays]:
         """Up to `most` pictures, evenly spaced, with progress shown."""
-        feeds = self.pictures(criterion)
-        step = max(1, len(feeds) // most)
-        count = min(most, len(range(0, len(feeds), step)))
-        return self.ctx.progress(itertools.islice(feeds, 0, step * count, step), criterion, count)
+        pictures = evenly(self.pictures(criterion), most)
+        return self.ctx.progress(pictures, criterion, len(pictures))
 
 
 class Criterion(abc.ABC):
