@@ -79,7 +79,7 @@ def test_pipeline_and_short_forms_exclude_each_other(prune: float | None, int8: 
 
 def test_weight_codes_come_last_and_exclude_half_precision() -> None:
     assert pipeline_spec(Wishes(int8=True, weights="uniform:4")).endswith(
-        "fuse,quantize,encode{code=uniform,bits=4,ends=8}"
+        "fuse,quantize,encode{code=uniform,bits=4,wide=8}"
     )
     assert pipeline_spec(Wishes(weights="log2:0.2")).endswith("fuse,encode{code=log2,size=0.2}")
     with pytest.raises(OptionError, match="float32"):

@@ -227,7 +227,7 @@ def test_a_model_in_protobuf_form_passes_the_full_check() -> None:
 @pytest.mark.parametrize(
     ("text", "spec"),
     [
-        ("log2:4", "encode{code=log2,bits=4,ends=8}"),
+        ("log2:4", "encode{code=log2,bits=4,wide=8}"),
         ("uniform:8", "encode{code=uniform,bits=8}"),
         ("apot:0.2", "encode{code=apot,size=0.2}"),
     ],
@@ -253,25 +253,35 @@ def test_the_first_and_last_layers_can_have_more_bits(code: str) -> None:
     graph = deep()
     ctx = context(feeds=smooth(to_proto(graph), 32))
     result = clone(graph)
-    Encode(code=code, bits=3, ends=8).run(result, ctx)  # type: ignore[arg-type] # pytest's strings
+    Encode(code=code, bits=3, wide=8).run(result, ctx)  # type: ignore[arg-type] # pytest's strings
     assert {name: told["bits"] for name, told in ctx.details["encode"]["layers"].items()} == {"c1": 8, "c2": 3, "c3": 8}
     refresh(result)
     assert signal_to_noise(result, graph) > signal_to_noise(encoded(graph, code=code, bits=3), graph) + 1
 
 
-def test_ends_that_are_int8_keep_their_codes() -> None:
+def test_small_layers_can_have_more_bits() -> None:
+    weights = {"w1": (8, 4, 3, 3), "w2": (8, 8, 1, 1), "w3": (32, 8, 3, 3), "w4": (8, 32, 1, 1), "w5": (4, 8, 1, 1)}
+    lines = ["c1: a = Conv(x, w1)", *(f"c{n}: {'abcde'[n - 1]} = Conv({'abcde'[n - 2]}, w{n})" for n in range(2, 6))]
+    graph = build(lines, weights, ["e"])
+    ctx = context(feeds=smooth(to_proto(graph), 8))
+    Encode(bits=4, wide=8).run(graph, ctx)
+    bits = {name: told["bits"] for name, told in ctx.details["encode"]["layers"].items()}
+    assert bits == {"c1": 8, "c2": 8, "c3": 4, "c4": 4, "c5": 8}
+
+
+def test_wide_layers_that_are_int8_keep_their_codes() -> None:
     graph = deep()
     feeds = smooth(to_proto(graph), 32)
     ctx = context(whole_graph(), feeds)
     Quantize().run(graph, ctx)
     refresh(graph)
-    Encode(code="log2", bits=4, ends=8).run(graph, ctx)
+    Encode(code="log2", bits=4, wide=8).run(graph, ctx)
     assert {name: told["bits"] for name, told in ctx.details["encode"]["layers"].items()} == {"c1": 8, "c2": 4, "c3": 8}
 
 
 @pytest.mark.parametrize(
-    "options", [{"bits": 4, "ends": 3}, {"ends": 8}, {"size": 0.2, "ends": 8}, {"bits": 4, "ends": 9}]
+    "options", [{"bits": 4, "wide": 3}, {"wide": 8}, {"size": 0.2, "wide": 8}, {"bits": 4, "wide": 9}]
 )
-def test_ends_that_cannot_be_meant_are_refused(options: dict[str, Any]) -> None:
+def test_wide_codes_that_cannot_be_meant_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         Encode(**options)

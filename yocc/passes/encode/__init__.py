@@ -26,6 +26,8 @@ Array = np.ndarray[Any, Any]
 DEFAULT_BITS = 4
 RIDGE = 0.1
 """Pull towards the weights there were, as a share of the inputs' mean variance."""
+SMALL = 0.05
+"""Share of all weights that the smallest layers may hold which are given more bits."""
 _ROW_BYTES = 8
 """Bytes of a scale and a bias."""
 _DECODER_BYTES = 1200
@@ -41,7 +43,8 @@ class Encode(Pass):
     Attributes:
         code: the levels: `log2` signed powers of two, `apot` sums of powers of two, `uniform` integers.
         bits: of each weight; None for 4, or for what `size` allows.
-        ends: of the first and last layers instead, whose errors count most; with `bits` only.
+        wide: of layers instead whose errors count most or whose bits cost least: the first, the last, and the smallest
+            with up to a twentieth of all weights together; with `bits` only.
         size: share of the model's size in float32 that the result may take; bits are then chosen for each layer.
         rounding: `nearest` level for each weight on its own, or `gram`, with which roundings make up for each other on
             pictures.
@@ -55,7 +58,7 @@ class Encode(Pass):
 
     code: Literal["log2", "apot", "uniform"] = "log2"
     bits: int | None = None
-    ends: int | None = None
+    wide: int | None = None
     size: float | None = None
     rounding: Literal["nearest", "gram"] = "gram"
     packed: bool = True
@@ -67,12 +70,12 @@ class Encode(Pass):
             make_codec(self.code, self.bits)
             if self.size is not None:
                 raise OptionError("A size chooses the bits of each layer.", "Give either bits or size.")
-        if self.ends is not None:
-            make_codec(self.code, self.ends)
-            if self.bits is None or self.ends < self.bits:
+        if self.wide is not None:
+            make_codec(self.code, self.wide)
+            if self.bits is None or self.wide < self.bits:
                 raise OptionError(
-                    f"The first and last layers cannot have {self.ends} bits where others have {self.bits}.",
-                    "Give bits, and ends that are not fewer.",
+                    f"The first, last and small layers cannot have {self.wide} bits where others have {self.bits}.",
+                    "Give bits, and wide ones that are not fewer.",
                 )
         if self.size is not None and not 0 < self.size < 1:
             raise OptionError(f"A size of {self.size:g} is no share.", "Use a number between 0 and 1, such as 0.2.")
@@ -125,11 +128,10 @@ class Encode(Pass):
                     "Use fewer bits or uniform codes, or leave int8 out.",
                 )
             found = dict.fromkeys(layers, codec)
-            if self.ends is not None:
-                # What is int8 already has codes that suit the ends.
-                wide, whole = make_codec(self.code, self.ends), make_codec("uniform", MOST_BITS)
-                ends = {node.name for node in (*first_layers(graph), *final_layers(graph))}
-                found |= {name: whole if name in coded else wide for name in layers if name in ends}
+            if self.wide is not None:
+                # What is int8 already has codes that suit it.
+                wide, whole = make_codec(self.code, self.wide), make_codec("uniform", MOST_BITS)
+                found |= {name: whole if name in coded else wide for name in _worth_more(graph, layers)}
             return found
         widths = {bits: make_codec(self.code, bits) for bits in range(FEWEST_BITS, MOST_BITS + 1)}
         options = {
@@ -166,7 +168,7 @@ class Encode(Pass):
 def encode_spec(text: str) -> str:
     """The pass in text form for `code:bits` or `code:share`, such as `log2:4` or `log2:0.2`.
 
-    With a number of bits, the first and last layers have 8.
+    With a number of bits, the first, the last and the smallest layers have 8.
 
     Raises:
         OptionError: it cannot be read, or there is no such code.
@@ -174,8 +176,8 @@ def encode_spec(text: str) -> str:
     code, _, amount = text.partition(":")
     if "." not in amount:
         codec = parse_codec(text)
-        ends = f",ends={MOST_BITS}" if codec.bits < MOST_BITS else ""
-        return f"encode{{code={codec.name},bits={codec.bits}{ends}}}"
+        wide = f",wide={MOST_BITS}" if codec.bits < MOST_BITS else ""
+        return f"encode{{code={codec.name},bits={codec.bits}{wide}}}"
     make_codec(code, DEFAULT_BITS)
     try:
         share = float(amount)
@@ -193,6 +195,19 @@ def _layers(graph: Graph, ctx: PassContext) -> dict[str, StoredLayer]:
         elif found != "it has no weight":
             ctx.note(f"Keeps its weight: {found}.", node=node.name)
     return layers
+
+
+def _worth_more(graph: Graph, layers: Mapping[str, StoredLayer]) -> set[str]:
+    """Names of the first and last layers, whose errors count most, and of the smallest, whose bits cost least."""
+    found = {node.name for node in (*first_layers(graph), *final_layers(graph))} & layers.keys()
+    sizes = {name: layer.rows().size for name, layer in layers.items()}
+    left = SMALL * sum(sizes.values())
+    for name in sorted(sizes.keys() - found, key=lambda name: (sizes[name], name)):
+        left -= sizes[name]
+        if left < 0:
+            break
+        found.add(name)
+    return found
 
 
 def _relative_error(layer: StoredLayer, codec: Codec) -> float:

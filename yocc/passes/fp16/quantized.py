@@ -51,7 +51,8 @@ def prepare_scales(graph: Graph, half: Collection[str], ctx: PassContext) -> int
             )
         node.inputs[1] = raised[scale.name]
         ctx.note(
-            f"Scales below {MIN_SCALE:.2g}, the smallest normal number of fp16, were raised to it.", node=node.name
+            f"Scales of the tensor {codes.name!r} below {MIN_SCALE:.2g} were raised to that, fp16's least normal.",
+            node=node.name,
         )
         changed += 1
     graph.nodes = [node for node in graph.nodes if node.name not in folded]
