@@ -36,8 +36,8 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
               help="With --int8: leave layers float as far as the modelled time of all stays within this share of "
               "float's, 0.5 to 1.")  # fmt: skip
 @click.option("--weights", metavar="CODE:BITS",
-              help="Weights in codes of 2 to 8 bits, packed: log2:4, apot:4, uniform:4, where first and last layers "
-              "have 8; log2:0.2 chooses the bits of each layer for a file of that share of its size.")  # fmt: skip
+              help="Weights in codes of 2 to 8 bits, packed: log2:4, apot:4, uniform:4, where first, last and small "
+              "layers have 8; log2:0.2 chooses each layer's bits for a file of that share of its size.")  # fmt: skip
 @click.option("--fp16/--no-fp16", default=False, help="Store and compute the rest in half precision.  [default: off]")
 @click.option("--recover", type=click.Choice(["none", "statistics", "reconstruct", "distill"]),
               help="How to give a pruned model back what it lost: refit it layer by layer, or also train it for "
