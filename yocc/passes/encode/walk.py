@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from threadpoolctl import threadpool_limits
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.passes import Feeds, PassContext
@@ -50,6 +51,15 @@ def walk(
         ctx: runs models, shows progress.
         sampling: how much is looked at.
     """
+    # These products are small: more threads take more time of the processor and no less on the clock. And sums come out
+    # alike on machines with any number of cores.
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield from _walk(graph, teacher, layers, feeds, ctx, sampling)
+
+
+def _walk(
+    graph: Graph, teacher: Graph, layers: dict[str, Layout], feeds: Feeds, ctx: PassContext, sampling: Sampling
+) -> Iterator[tuple[gs.Node, LayerMoments]]:
     count = min(sampling.pictures, len(feeds))
     pictures = some_pictures(feeds, count)
     given, wanted = Stepper(graph, pictures, ctx), Stepper(teacher, pictures, ctx)
