@@ -26,6 +26,7 @@ PACKAGES = (
     "pillow",
     "protobuf",
     "pycocotools",
+    "threadpoolctl",
 )
 """What yocc's results depend on, as far as it is installed."""
 _GROUPS = ("yocc.passes", "yocc.backends", "yocc.criteria")
