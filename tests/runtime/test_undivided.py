@@ -125,3 +125,17 @@ def test_parts_in_another_order_stay() -> None:
     concat = next(node for node in graph.nodes if node.op == "Concat")
     concat.inputs[0], concat.inputs[1] = concat.inputs[1], concat.inputs[0]
     assert undivide(graph) == 0
+
+
+def test_a_constant_among_the_parts_stays() -> None:
+    graph = _divided(_same, _same, lambda writer, part: _constant(writer, part.shape))
+    assert undivide(graph) == 0
+
+
+def test_a_part_that_comes_from_elsewhere_stays() -> None:
+    graph = _divided(_same, _same, lambda writer, part: writer.input("other", part.shape))
+    assert undivide(graph) == 0
+
+
+def _constant(writer: GraphWriter, shape: tuple[int, ...]) -> Value:
+    return Value(writer.constant(np.ones(shape, np.float32)), shape)

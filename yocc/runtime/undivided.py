@@ -107,6 +107,8 @@ def _quadratic(tensor: gs.Tensor, part: gs.Tensor, given: frozenset[str]) -> _Qu
         return None
     if tensor is part:
         return _Quadratic(np.zeros(1), np.ones(1), np.zeros(1))
+    if not tensor.inputs:
+        return None
     node = tensor.inputs[0]
     rule = _RULES.get(node.op)
     if rule is None or len(node.inputs) != 2:
