@@ -113,7 +113,13 @@ class Quantize(Pass):
             statistics = saved.statistics
         else:
             statistics = collect(graph, tensors, ctx.feeds, shapes, ctx)
-        seen = Seen(statistics, self._influences(graph, placement, statistics, ctx.feeds, shapes, ctx))
+        effects: Mapping[str, Influence] = {}
+        if self.observer == OUTPUTS and not ctx.feeds.stand_in:
+            try:
+                effects = influences(graph, placement, statistics, ctx.feeds, shapes, ctx)
+            except PassError as error:
+                ctx.note(f"Ranges are chosen by the values alone. {error.message}", node=error.node)
+        seen = Seen(statistics, effects)
         extra: dict[str, Any] = {}
         if self.max_drop is not None or self.max_latency is not None:
             kept, extra = self._kept(graph, placement, seen, ctx.feeds, shapes, ctx)
@@ -126,24 +132,6 @@ class Quantize(Pass):
             activations, weights, extra["learned"] = learn_codes(graph, activations, weights, ctx, steps=self.learn)
         ctx.details[self.name] = _details(graph, placement, statistics, activations, weights, ctx) | extra
         return _insert(graph, activations, weights, ctx)
-
-    def _influences(
-        self,
-        graph: Graph,
-        placement: Placement,
-        statistics: Mapping[str, TensorStatistics],
-        feeds: Feeds,
-        shapes: Shapes,
-        ctx: PassContext,
-    ) -> dict[str, Influence]:
-        """What errors of activations do to the outputs; nothing where that is not asked for or cannot be known."""
-        if self.observer != OUTPUTS or feeds.stand_in:
-            return {}
-        try:
-            return influences(graph, placement, statistics, feeds, shapes, ctx)
-        except PassError as error:
-            ctx.note(f"Ranges are chosen by the values alone. {error.message}", node=error.node)
-            return {}
 
     def _activations(
         self, graph: Graph, placement: Placement, seen: Seen, ctx: PassContext, *, warn: bool = True
