@@ -72,6 +72,44 @@ def test_result_of_one_run_survives_the_next(tmp_path: Path) -> None:
 
 
 @needs_openvino
+def test_result_outlives_its_session(tmp_path: Path) -> None:
+    backend = OpenVinoBackend()
+    artifact = backend.build(load(tiny_model()), backend.target({}), tmp_path)
+    with backend.session(artifact, threads=1) as session:
+        found = session.run(tiny_feed())["y"]
+        kept = found.copy()
+    np.testing.assert_array_equal(found, kept)
+
+
+@needs_openvino
+def test_feed_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+    backend = OpenVinoBackend()
+    artifact = backend.build(load(tiny_model()), backend.target({}), tmp_path)
+    feed = tiny_feed()["x"]
+    locked = feed.copy()
+    locked.flags.writeable = False
+    with backend.session(artifact, threads=1) as session:
+        np.testing.assert_array_equal(session.run({"x": locked})["y"], session.run({"x": feed})["y"])
+
+
+@needs_openvino
+@pytest.mark.parametrize("batch", [1, "n"])
+def test_input_that_is_an_output_too_is_handed_back(tmp_path: Path, batch: int | str) -> None:
+    nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Relu", ["x"], ["z"])]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, 4]) for name in "xyz"]
+    graph = helper.make_graph(nodes, "both", values[:1], values[1:])
+    backend = OpenVinoBackend()
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    artifact = backend.build(load(model), backend.target({}), tmp_path)
+    feed = np.array([[1, -2, 3, -4]], np.float32)
+    with backend.session(artifact, threads=1) as session:
+        found = session.run({"x": feed})
+    np.testing.assert_array_equal(found["y"], feed)
+    np.testing.assert_array_equal(found["z"], [[1, 0, 3, 0]])
+    assert not np.shares_memory(found["y"], feed)
+
+
+@needs_openvino
 def test_open_batch_stays_open(tmp_path: Path) -> None:
     backend = OpenVinoBackend()
     artifact = backend.build(load(tiny_model(batch="n")), backend.target({}), tmp_path)

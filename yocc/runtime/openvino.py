@@ -160,15 +160,27 @@ class OpenVinoSession(Session):
         """Run once."""
         self.check_feeds(feeds)
         try:
+            found = self._hand_over_outputs()
             # Positions, as a port may bear several names.
-            self._request.infer([np.ascontiguousarray(feeds[spec.name]) for spec in self.inputs])
-            # Copied, because the request writes its next results into the same memory.
-            return {
-                spec.name: np.array(self._request.get_output_tensor(index).data)
-                for index, spec in enumerate(self.outputs)
-            }
+            self._request.infer([np.ascontiguousarray(feeds[spec.name]) for spec in self.inputs], share_inputs=True)
+            for index, spec in enumerate(self.outputs):
+                if spec.name not in found:
+                    # Copied, because the request writes its next results into the same memory.
+                    found[spec.name] = np.array(self._request.get_output_tensor(index).data)
+            return found
         except Exception as error:  # OpenVINO's exceptions share no base but Exception
             raise BackendError(f"OpenVINO cannot run the model: {_one_sentence(error)}.") from error
+
+    def _hand_over_outputs(self) -> dict[str, np.ndarray[Any, Any]]:
+        """New arrays for the results of known size to be written into, which saves copying them."""
+        openvino = _runtime()
+        found = {}
+        for index, spec in enumerate(self.outputs):
+            sizes = [size for size in spec.shape if isinstance(size, int)]
+            if len(sizes) == len(spec.shape):
+                found[spec.name] = np.empty(sizes, spec.dtype)
+                self._request.set_output_tensor(index, openvino.Tensor(found[spec.name], shared_memory=True))
+        return found
 
     def close(self) -> None:
         """Free the compiled model."""
