@@ -62,3 +62,8 @@ def test_additions_can_only_be_coded_where_inputs_are() -> None:
 def test_an_impossible_least_count_of_channels_is_refused(count: int) -> None:
     with pytest.raises(OptionError, match=f"{count} channels"):
         Target("t", least_channels=count)
+
+
+def test_in_the_whole_graph_nothing_reads_floats_past_the_codes() -> None:
+    with pytest.raises(OptionError, match="all read codes"):
+        Target("t", placement="whole_graph", other_readers="float")

@@ -81,6 +81,8 @@ class Target:
             move the coding of a result up to where its values are made.
         added_inputs: `code` also codes what enters an addition of two tensors, apart from what a layer writes into it
             directly, as that addition is fused into the layer; one operand at most stays float so.
+        other_readers: what reads a tensor that enters a layer, and is no such layer itself, gets: `coded` its values as
+            decoded from the codes, `float` as they were, for runtimes whose layers code what enters them.
         least_channels: convolutions with fewer input or output channels stay float, except where the smaller count is
             a multiple of 8 and the other one is not below.
         rest_is_fp16: whether `fp16` converts what `quantize` left out of int8; a target that computes that in fp32
@@ -104,6 +106,7 @@ class Target:
     grouped: Literal["int8", "float"] = "int8"
     scale_sharing: Literal["coded", "connected"] = "coded"
     added_inputs: Literal["code", "float"] = "float"
+    other_readers: Literal["coded", "float"] = "coded"
     least_channels: int = 1
     rest_is_fp16: bool = False
     last_layers_fp16: bool = False
@@ -117,5 +120,7 @@ class Target:
             raise OptionError(f"A least count of {self.least_channels} channels has no meaning.", "Use 1 or more.")
         if self.added_inputs == "code" and self.placement != "inputs":
             raise OptionError("The whole graph codes additions anyway.", 'Use placement="inputs" with added_inputs.')
+        if self.other_readers == "float" and self.placement != "inputs":
+            raise OptionError("In the whole graph all read codes.", 'Use placement="inputs" with other_readers.')
         if self.last_layers == "int8" and self.placement != "inputs":
             raise OptionError("Last layers in int8 keep float outputs.", 'Use placement="inputs" with them.')

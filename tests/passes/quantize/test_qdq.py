@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
@@ -315,3 +317,16 @@ def test_a_bias_beyond_int32_is_an_error_of_ours() -> None:
     graph = bias_graph(np.full(5, 1e6, np.float32))
     with pytest.raises(InternalError, match="overflows int32"):
         code_bias(graph, graph.nodes[1], np.array(1e-6, np.float32), np.full(5, 1e-6, np.float32))
+
+
+@pytest.mark.parametrize(("readers", "coded"), [(None, {"next", "shortcut"}), (frozenset({"next"}), {"next"})])
+def test_pairs_stand_in_front_of_the_readers_they_are_for(readers: frozenset[str] | None, coded: set[str]) -> None:
+    graph = build(["first: m = Relu(x)", "next: b = Neg(m)", "shortcut: y = Add(m, b)"], {}, ["y"])
+    refresh(graph)
+    before = print_graph(graph)
+    insert_qdq(graph, {"m": dataclasses.replace(code_range(-1.0, 1.0, TensorScheme()), readers=readers)}, {})
+    pair = next(node for node in graph.nodes if node.op == "DequantizeLinear")
+    assert {node.name for node in pair.outputs[0].outputs} == coded
+    assert strip_qdq(graph) == 1
+    refresh(graph)
+    assert print_graph(graph) == before

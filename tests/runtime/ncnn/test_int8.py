@@ -221,3 +221,36 @@ def test_compiled_detector_agrees_with_its_codes_in_onnxruntime(tmp_path: Path) 
     cosine = float((wanted * found).sum() / np.linalg.norm(wanted) / np.linalg.norm(found))
     assert cosine > 0.9995
     np.testing.assert_allclose(found[..., 4:], wanted[..., 4:], rtol=0, atol=0.02)
+
+
+@needs_ncnn
+def test_what_is_added_to_a_branch_is_read_in_float_by_both(tmp_path: Path) -> None:
+    """ncnn's layers code what enters them and leave the tensor alone, so the shortcut past them is never rounded."""
+    random = np.random.default_rng(3)
+    weights = {f"w{place}": random.normal(0, 0.3, (8, 8, 3, 3)).astype(np.float32) for place in range(3)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w0"], ["a"], name="first", pads=[1] * 4),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "w1"], ["c"], name="branch", pads=[1] * 4),
+        helper.make_node("Add", ["b", "c"], ["d"], name="shortcut"),
+        helper.make_node("Conv", ["d", "w2"], ["e"], name="behind", pads=[1] * 4),
+        helper.make_node("Relu", ["e"], ["y"]),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8, 16, 16]) for name in "xy"]
+    constants = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "residual", values[:1], values[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    np.save(tmp_path / "x.npy", random.random((4, 8, 16, 16), dtype=np.float32))
+    graphs = []
+    yocc.compile(
+        model,
+        int8=True,
+        target="ncnn",
+        calibration=tmp_path / "x.npy",
+        out=tmp_path / "out",
+        bench=False,
+        observers=[lambda _, graph: graphs.append(to_proto(graph))],
+    )
+    feeds = {"x": random.random((1, 8, 16, 16), dtype=np.float32)}
+    wanted, found = oracles.run(graphs[-1], feeds)["y"], ncnn_outputs(graphs[-1], feeds)["y"]
+    assert np.median(np.abs(found - wanted)) < 1e-5 * np.abs(wanted).max()

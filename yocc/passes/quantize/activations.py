@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx_graphsurgeon as gs
 
@@ -58,7 +58,10 @@ def code_activations(
                 node=group[0],
                 level="warning",
             )
-        codings.update(dict.fromkeys(group, code_range(low, high, scheme)))
+        coding = code_range(low, high, scheme)
+        if ctx.target.other_readers == "float":
+            coding = replace(coding, readers=frozenset(placement.layers))
+        codings.update(dict.fromkeys(group, coding))
     return codings
 
 

@@ -26,11 +26,13 @@ class Coding:
         scale: float32, shape [] or [channels].
         zero_point: int8, uint8, int16 or uint16, the scale's shape.
         axis: the channel axis when there are several scales.
+        readers: names of the nodes that read an activation's codes, None for all; others read its values.
     """
 
     scale: Array
     zero_point: Array
     axis: int | None = None
+    readers: frozenset[str] | None = None
 
     def codes(self, values: Array, scheme: TensorScheme) -> Array:
         """Codes of values, rounded half to even as ONNX does, outside the range cut off."""
@@ -176,7 +178,7 @@ def has_vector_bias(node: gs.Node) -> bool:
 
 
 def _insert_after(graph: Graph, tensor: gs.Variable, coding: Coding, taken: set[str]) -> None:
-    readers = list(tensor.outputs)
+    readers = [node for node in tensor.outputs if coding.readers is None or node.name in coding.readers]
     result = _pair(graph, tensor, coding, tensor.name, taken)
     for reader in readers:
         _replace_input(reader, tensor, result)

@@ -74,6 +74,7 @@ class NcnnBackend(Backend):
             activations=TensorScheme(bits=8, signed=True, symmetric=True),
             weights=TensorScheme(bits=8, signed=True, symmetric=True, per_channel=True),
             placement="inputs",
+            other_readers="float",
             bias="float",
             int8_ops=frozenset({"Conv", "Gemm"}),
             # Values are moved in float, so each layer's input has a scale of its own.
