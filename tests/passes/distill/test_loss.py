@@ -33,7 +33,7 @@ def test_no_difference_costs_nothing(detection: Detection | None) -> None:
 def test_small_differences_of_scores_and_boxes_cost_what_the_ranking_of_channels_says() -> None:
     teacher = outputs(ANCHORS)
     random = np.random.default_rng(1)
-    change = {name: 1e-3 * random.normal(size=values.shape) for name, values in teacher.items()}
+    change = {name: 1e-2 * random.normal(size=values.shape) for name, values in teacher.items()}
     found = loss({name: teacher[name] + change[name] for name in teacher}, teacher, ANCHORS)
     rows = teacher["y"].reshape(1, 2, 7, 4, 5)
     objects = (1 / (1 + np.exp(-rows[:, :, 4]))).sum()
@@ -73,3 +73,15 @@ def test_relative_errors_do_not_depend_on_scale() -> None:
     other = relative_error(student * scale, teacher * scale, variances(teacher * scale))
     assert float(one) == pytest.approx(float(other), rel=1e-3)
     assert float(one) == pytest.approx(0.01, rel=0.5)
+
+
+def test_where_the_original_sees_nothing_classes_and_boxes_are_not_compared() -> None:
+    teacher = outputs(ANCHORS)
+    rows = teacher["y"].reshape(1, 2, 7, 4, 5)
+    rows[:, :, 4] = -7.0  # a probability of 0.0009
+    wrong = rows.copy()
+    wrong[:, :, :4] += 9.0
+    wrong[:, :, 5:] += 9.0
+    assert loss({"y": wrong.reshape(1, 14, 4, 5)}, teacher, ANCHORS) == 0
+    wrong[:, :, 4] += 1.0
+    assert loss({"y": wrong.reshape(1, 14, 4, 5)}, teacher, ANCHORS) > 0

@@ -43,7 +43,7 @@ class Distill(Pass):
         steps: batches to learn from; None takes as many as the time allows that users give, or `STEPS` without one.
         batch: pictures in each.
         side: pixels of the squares cut out of the pictures; 0 learns from whole ones.
-        rate: relative change of a weight in a step, at its peak.
+        rate: five times the relative change of weights in a step, in root mean square, at its peak.
         features: weight of the layers' own outputs beside the network's; 0 compares the network's alone.
         device: `cpu`, `cuda`, or `auto` for the GPU if there is one.
         checkpoint: file that keeps the state, to continue from after an interruption; empty keeps none.

@@ -1,4 +1,4 @@
-"""Learning from the original: AdamW with warm-up and cosine, averaged weights, the best kept, resumed after a stop."""
+"""Learning from the original: warm-up and cosine, averaged weights, the best kept, resumed after a stop."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from yocc.compiler.passes import Detection, Progress, silent
 from yocc.errors import OptionError
 from yocc.passes.distill.loss import output_loss, relative_error, variances
 from yocc.passes.distill.network import Network
+from yocc.passes.distill.optimizer import Optimizer
 from yocc.passes.distill.pictures import Pictures
 
 FEATURES = 3
@@ -31,7 +32,7 @@ class Recipe:
         steps: how many batches.
         batch: pictures in each.
         side: pixels of the squares cut out of the pictures; 0 learns from whole ones.
-        rate: relative change of a weight in a step, at its peak.
+        rate: five times the relative change of weights in a step, in root mean square, at its peak.
         features: weight of the layers' own outputs beside the network's.
         warm_up: steps in which the rate rises, half of all at most.
         averaging: decay of the averaged weights.
@@ -116,7 +117,7 @@ class Learner:
             with torch.no_grad():
                 wanted = self.teacher(batch)
             found = self.student(batch)
-        ends = [{name: values[name].float() for name in self._ends} for values in (found, wanted)]
+        ends = [{name: values[name] for name in self._ends} for values in (found, wanted)]
         loss = output_loss(ends[0], ends[1], self._detection)
         if weight and self._features:
             names = sorted(self._features)
@@ -204,7 +205,7 @@ class _Run:
         self._parameters = list(learner.student.parameters())
         self._averaged = [parameter.detach().clone() for parameter in self._parameters]
         self._best = [parameter.detach().clone() for parameter in self._parameters]
-        self._optimizer = torch.optim.AdamW(self._parameters, lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.0)
+        self._optimizer = Optimizer(self._parameters)
         self._began = time.monotonic()
         self.looks: list[Look] = []
         self.step = 0
@@ -221,17 +222,15 @@ class _Run:
     def advance(self, rate: float) -> None:
         """One batch."""
         recipe = self._recipe
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
         random = np.random.default_rng((recipe.seed, self.step))
         batch = self._fitted.batch(recipe.batch, recipe.side, random).to(self._device)
         if batch.ndim == 4:
             batch = batch.contiguous(memory_format=torch.channels_last)
         loss = self._learner.loss({self._fitted.name: batch}, recipe.features, self._half, random)
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.forget_gradients()
         loss.backward()
         nn.utils.clip_grad_norm_(self._parameters, 10.0)
-        self._optimizer.step()
+        self._optimizer.step(rate)
         self.step += 1
         # The first averages must forget where they began.
         decay = recipe.averaging * (1 - math.exp(-self.step / 200))
@@ -261,7 +260,7 @@ class _Run:
             "averaged": self._averaged,
             "best": self._best,
             "looks": [asdict(look) for look in self.looks],
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": self._optimizer.state(),
         }
         partial = path.with_name(path.name + ".partial")
         torch.save(state, partial)
@@ -285,7 +284,7 @@ class _Run:
         _copy(self._averaged, state["averaged"])
         _copy(self._best, state["best"])
         self.looks = [Look(**look) for look in state["looks"]]
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._optimizer.resume(state["optimizer"])
         self.step = state["step"]
         self._began = time.monotonic() - self.looks[-1].seconds
 

@@ -17,6 +17,9 @@ from yocc.compiler.passes import Detection
 BOX = 0.25
 """Weight of a squared box logit's error against that of a score, as in the ranking of channels."""
 
+DOUBT = 1e-3
+"""Probability of an object up to which a cell's classes and box are not compared, which most cells are below."""
+
 
 def output_loss(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], detection: Detection | None) -> Tensor:
     """Divergence of raw outputs, for each object the teacher sees; 0 where both agree.
@@ -27,7 +30,8 @@ def output_loss(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], de
         detection: what the channels mean; None compares squares relative to the teacher's variance.
     """
     if detection is None:
-        errors = [relative_error(student[name], wanted, variances(wanted)) for name, wanted in teacher.items()]
+        pairs = [(student[name].float(), wanted.float()) for name, wanted in teacher.items()]
+        errors = [relative_error(found, wanted, variances(wanted)) for found, wanted in pairs]
         return torch.stack(errors).mean()
     total, objects = torch.zeros(()), torch.zeros(())
     likeliest: dict[Sequence[int], Tensor] = {}
@@ -35,22 +39,25 @@ def output_loss(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], de
     for name, wanted in teacher.items():
         kind = detection.kind(wanted.shape[1])
         if kind == "anchors":
-            rows = [values.unflatten(1, (-1, 5 + detection.classes)) for values in (student[name], wanted)]
-            there = rows[1][:, :, 4:5].sigmoid()
-            total = total + _divergence(rows[0][:, :, 4:5], rows[1][:, :, 4:5]).sum()
-            total = total + (there * _divergence(rows[0][:, :, 5:], rows[1][:, :, 5:])).sum()
-            total = total + (there * _distance(rows[0][:, :, :4], rows[1][:, :, :4])).sum()
+            ours, theirs = (_cells(values, detection.classes) for values in (student[name], wanted))
+            there = theirs[:, 4].float().sigmoid()
             objects = objects + there.sum()
+            total = total + _divergence(ours[:, 4].float(), theirs[:, 4].float()).sum()
+            told = (there > DOUBT).nonzero()[:, 0]
+            # Only then in full precision: most cells are not told, and copies of all of them take as long as layers.
+            ours, theirs, weight = (values.index_select(0, told).float() for values in (ours, theirs, there[:, None]))
+            total = total + (weight * _divergence(ours[:, 5:], theirs[:, 5:])).sum()
+            total = total + (weight * _distance(ours[:, :4], theirs[:, :4])).sum()
         elif kind == "classes":
-            total = total + _divergence(student[name], wanted).sum()
-            there = wanted.sigmoid().amax(1, keepdim=True)
+            total = total + _divergence(student[name].float(), wanted.float()).sum()
+            there = wanted.float().sigmoid().amax(1, keepdim=True)
             likeliest[tuple(wanted.shape[2:])] = there
             objects = objects + there.sum()
         else:
             boxes.append(name)
     for name in boxes:
         there = likeliest.get(tuple(teacher[name].shape[2:]), torch.ones(()))
-        total = total + (there * _distance(student[name], teacher[name])).sum()
+        total = total + (there * _distance(student[name].float(), teacher[name].float())).sum()
     return total / objects.clamp_min(1.0)
 
 
@@ -69,6 +76,11 @@ def relative_error(student: Tensor, teacher: Tensor, variance: Tensor) -> Tensor
 def variances(values: Tensor) -> Tensor:
     """Of each channel, shape [channels]; never 0."""
     return values.var([axis for axis in range(values.ndim) if axis != 1], correction=0) + 1e-6
+
+
+def _cells(values: Tensor, classes: int) -> Tensor:
+    """Shape [cells, 5 + classes]; a view where the channels lie last in memory."""
+    return values.movedim(1, -1).reshape(-1, 5 + classes)
 
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:

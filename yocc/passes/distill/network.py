@@ -36,7 +36,8 @@ class Network(nn.Module):
     """The part of a graph that computes some tensors.
 
     A weight is what it was plus a learnt change, measured in units of its row's root mean square: one rate of learning
-    means the same relative change in every layer, and a change of zero leaves every bit.
+    means the same relative change in every layer, and a change of zero leaves every bit. The change of a weight that
+    mixes channels is a matrix, with a row for each channel of its first axis.
 
     Args:
         graph: sorted; shares its arrays with the module until `store`.
@@ -110,7 +111,7 @@ class Network(nn.Module):
         change = f"change_{name}" if group is None else shared.setdefault(group, f"change_{name}")
         self._learnt[tensor.name] = change
         if change == f"change_{name}":
-            self.register_parameter(change, nn.Parameter(torch.zeros_like(value)))
+            self.register_parameter(change, nn.Parameter(_as_matrix(torch.zeros_like(value))))
         self.register_buffer(f"unit_{name}", torch.from_numpy(np.asarray(unit, dtype=np.float32)), persistent=False)
 
     def _value(self, name: str) -> Tensor:
@@ -118,7 +119,12 @@ class Network(nn.Module):
         value = self.get_buffer(own)
         if name not in self._learnt:
             return value
-        return value + self.get_buffer(f"unit_{own}") * self.get_parameter(self._learnt[name])
+        return value + self.get_buffer(f"unit_{own}") * self.get_parameter(self._learnt[name]).view_as(value)
+
+
+def _as_matrix(change: Tensor) -> Tensor:
+    """Rows of a weight; a depthwise one, whose rows have nothing to do with each other, stays as it is."""
+    return change.flatten(1) if change.ndim > 2 and change.shape[1] > 1 else change
 
 
 def _units(nodes: Iterable[gs.Node]) -> dict[str, Array]:
