@@ -111,3 +111,21 @@ def test_errors_of_one_layer_are_not_counted_again_in_the_next() -> None:
     correct_biases(graph, ["c", "d"], *coded(graph, 0), drawn(to_proto(graph)), context())
     np.testing.assert_allclose(graph.nodes[2].inputs[2].values, before, atol=1e-6)
     assert np.abs(bias_of(graph)).max() > 1e-3
+
+
+def test_without_coded_activations_only_what_the_weights_change_is_taken_out() -> None:
+    """Nagel et al. 2019: the change of the weights times the mean inputs."""
+    lines, weights, axis = LAYERS["Conv"]
+    graph = build(lines, weights, ["y"])
+    node = next(node for node in graph.nodes if node.name == "c")
+    weight, bias = node.inputs[1].values, node.inputs[2].values
+    coding = code_weight(weight, axis, COARSE)
+    middle = float(coding.zero_point.flat[0])
+    change = (coding.codes(weight, COARSE) - middle) * coding.scale.reshape(-1, 1, 1, 1) - weight
+    feeds = drawn(to_proto(graph), 8)
+    mean = np.mean([arrays["x"] for arrays in feeds], axis=0)[0]
+    places = [(y, x) for y in range(6) for x in range(6)]
+    windows = np.mean([mean[:, y : y + 3, x : x + 3] for y, x in places], axis=0)
+    assert correct_biases(graph, ["c"], {}, {("c", 1): coding}, feeds, context()) == 1
+    corrected = next(node for node in graph.nodes if node.name == "c").inputs[2].values
+    np.testing.assert_allclose(corrected, bias - np.einsum("oikl,ikl->o", change, windows), atol=1e-5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -112,7 +112,7 @@ FAULTS = {
 }
 
 
-def check(*, bias_correction: bool = False) -> None:
+def check(bias_correction: Literal["empirical", "analytic", "none"] = "none") -> None:
     """Three coded convolutions with a Concat and a pooling between them, and a last one."""
     lines = [
         "c1: a = Conv<pads=[1,1,1,1]>(x, w1, b1)",
@@ -173,13 +173,13 @@ def assert_one_scale_where_codes_only_move(graph: Any) -> None:
         assert len(scales) == 1, f"{node.name} moves codes between scales {scales}"
 
 
-@pytest.mark.parametrize("bias_correction", [False, True])
-def test_without_a_fault_nothing_is_caught(bias_correction: bool) -> None:
-    check(bias_correction=bias_correction)
+@pytest.mark.parametrize("bias_correction", ["none", "analytic", "empirical"])
+def test_without_a_fault_nothing_is_caught(bias_correction: Literal["empirical", "analytic", "none"]) -> None:
+    check(bias_correction)
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_the_fault_is_caught(name: str, monkeypatch: Patch) -> None:
     FAULTS[name](monkeypatch)
     with pytest.raises(CAUGHT):
-        check(bias_correction="correction" in name)
+        check("empirical" if "correction" in name else "none")

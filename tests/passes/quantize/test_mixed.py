@@ -70,7 +70,7 @@ def context(target: Target, judged: list[float] | None = None) -> PassContext:
 def quantized(ctx: PassContext, **options: object) -> Graph:
     graph = load(model())
     ctx.enter("quantize")
-    Quantize(bias_correction=False, **options).run(graph, ctx)  # type: ignore[arg-type]
+    Quantize(bias_correction="none", **options).run(graph, ctx)  # type: ignore[arg-type]
     refresh(graph)
     return graph
 

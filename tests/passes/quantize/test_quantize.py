@@ -204,6 +204,12 @@ def test_a_model_without_layers_stays_float_with_a_warning() -> None:
     assert to_proto(graph).SerializeToString(deterministic=True) == before
 
 
+@pytest.mark.parametrize("option", ["rounding", "bias_correction", "sensitivity"])
+def test_a_choice_that_is_none_is_refused(option: str) -> None:
+    with pytest.raises(OptionError, match=f"no {option}=guess"):
+        Quantize(**{option: "guess"})  # type: ignore[arg-type]
+
+
 def test_a_constant_tensor_is_warned_of() -> None:
     graph, ctx = prepared(TOPOLOGIES["residual"](0))
     zeros = {name: np.zeros_like(values) for name, values in next(iter(ctx.feeds)).items()}  # type: ignore[arg-type]
@@ -215,17 +221,19 @@ def test_a_constant_tensor_is_warned_of() -> None:
 
 def test_bias_correction_can_be_left_out_and_brings_the_mean_nearer() -> None:
     errors = {}
-    for correct in (False, True):
+    for correct in ("none", "analytic", "empirical"):
         graph, ctx = prepared(detector())
         exact = to_proto(graph)
-        quantized(graph, ctx, Quantize(bias_correction=correct, rounding="nearest"))
+        quantized(graph, ctx, Quantize(bias_correction=correct, rounding="nearest"))  # type: ignore[arg-type]
         last = [node.outputs[0].name for node in graph.nodes if node.name.startswith("/model.24/m.")]
         means = []
         for arrays in ctx.feeds or ():
             a, b = run(exact, arrays, taps=last), run(to_proto(graph), arrays, taps=last)
             means.append([np.mean(b[name] - a[name], axis=(0, 2, 3)) for name in last])
         errors[correct] = float(np.square(np.concatenate(np.mean(means, axis=0))).mean())
-    assert errors[True] < errors[False]
+    assert errors["analytic"] < errors["none"]
+    assert errors["empirical"] < errors["none"]
+    assert errors["analytic"] != errors["empirical"]
 
 
 @pytest.mark.parametrize("bits", [8, 16])

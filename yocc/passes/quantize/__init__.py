@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.passes import Feeds, Pass, PassContext
@@ -32,6 +32,15 @@ from yocc.passes.quantize.weights import code_biases, code_weights
 OUTPUTS = "outputs"
 """The observer that asks what codes do to the network's outputs."""
 
+_Rounding = Literal["gram", "nearest"]
+_BiasCorrection = Literal["empirical", "analytic", "none"]
+_Sensitivity = Literal["measured", "hawq"]
+_CHOICES = {
+    "rounding": get_args(_Rounding),
+    "bias_correction": get_args(_BiasCorrection),
+    "sensitivity": get_args(_Sensitivity),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quantize(Pass):
@@ -44,7 +53,9 @@ class Quantize(Pass):
         rounding: `gram` fits the weights of each layer to the float network's outputs on pictures and rounds them so
             that roundings make up for each other; on pictures drawn by yocc it does what `nearest` does, which rounds
             each weight on its own.
-        bias_correction: whether the mean error of each layer is taken out of its bias.
+        bias_correction: what is taken out of the bias of each layer that is not fitted: `empirical`, the mean error of
+            its outputs; `analytic`, the part of it that coding its weights makes, their change times its mean inputs;
+            or `none`.
         learn: batches to train weights, biases and scales on with rounding in the loop, without labels; needs torch.
         max_drop: what the agreement with the float network may fall by, 0..1; the layers that cost most for their time
             then stay float. Agreement is mAP50-95 with the float network's confident detections as truth, on pictures
@@ -58,17 +69,21 @@ class Quantize(Pass):
     summary: ClassVar[str] = "code weights and activations in 8 bits, the detection head's last layers left float"
 
     observer: Literal["outputs", "minmax", "average", "percentile", "mse", "entropy"] = "mse"
-    rounding: Literal["gram", "nearest"] = "gram"
-    bias_correction: bool = True
+    rounding: _Rounding = "gram"
+    bias_correction: _BiasCorrection = "empirical"
     learn: int = 0
     max_drop: float | None = None
     max_latency: float | None = None
-    sensitivity: Literal["measured", "hawq"] = "measured"
+    sensitivity: _Sensitivity = "measured"
 
     def __post_init__(self) -> None:
         if self.observer != OUTPUTS and self.observer not in OBSERVERS:
             listed = ", ".join([OUTPUTS, *OBSERVERS])
             raise OptionError(f"There is no observer {self.observer!r}.", f"Use one of {listed}.")
+        for option, choices in _CHOICES.items():
+            chosen = getattr(self, option)
+            if chosen not in choices:
+                raise OptionError(f"There is no {option}={chosen}.", f"Use one of {', '.join(choices)}.")
         if self.learn < 0:
             raise OptionError(f"Cannot learn from {self.learn} batches.", "Use 0 or more.")
         for name, share in (("accuracy drop", self.max_drop), ("latency", self.max_latency)):
@@ -156,11 +171,15 @@ class Quantize(Pass):
             chosen = {name: schemes.get(name) for name in refittable(graph, layers)}
             weights = refit(graph, chosen, activations, weights, feeds, ctx)
             fitted = set(chosen)
-        if self.bias_correction and ctx.statistics and feeds.stand_in:
+        if self.bias_correction == "none":
+            return weights
+        if ctx.statistics and feeds.stand_in:
             ctx.note("Biases are not corrected, as no pictures were given to measure on.")
-        elif self.bias_correction:
-            left = [name for name in layers if name not in fitted]
-            correct_biases(graph, left, activations, weights, feeds, ctx)
+            return weights
+        left = [name for name in layers if name not in fitted]
+        # With activations exact, the mean error of the outputs is what the weights' change makes of the mean inputs.
+        coded = activations if self.bias_correction == "empirical" else {}
+        correct_biases(graph, left, coded, weights, feeds, ctx)
         return weights
 
     def _kept(

@@ -1,8 +1,8 @@
 """Bias correction: taking out the mean error that coding leaves in each output channel of a layer.
 
-Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (ICCV 2019), section 4.2, in its
-empirical form. Each layer's error is measured with everything before the preceding layers exact: corrections measured
-on top of each other's errors would be counted twice and diverge.
+Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (ICCV 2019), section 4.2, and its
+empirical form where activations are coded too. Each layer's error is measured with everything before the preceding
+layers exact: corrections measured on top of each other's errors would be counted twice and diverge.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def correct_biases(
         graph: the float graph; changed in place.
         layers: nodes to correct, coded or fed by codes; those that are no Conv, ConvTranspose or Gemm, or whose bias is
             computed at run time, are passed over.
-        tensors: how activations are to be coded.
+        tensors: how activations are to be coded; with none, errors of the weights alone are corrected.
         weights: how weights are to be coded.
         feeds: pictures to measure on.
         ctx: runs the model.
