@@ -9,6 +9,19 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from yocc.compiler.graph import Graph
+
+REAL_MODELS = (
+    "squeezenet11.onnx",
+    "ultraface_rfb320_op9.onnx",
+    "yolov5n.onnx",
+    "yolov5n_bn.onnx",
+    "yolov5n_dynamic.onnx",
+    "yolov5n_fp16cast_op12.onnx",
+    "yolov5n_raw_op12.onnx",
+)
+"""In the shared data, with different opsets, heads and types."""
+
 
 def value(name: str, shape: Sequence[int | str] | None, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, shape)
@@ -103,3 +116,8 @@ def run(model: onnx.ModelProto | bytes | Path, **feeds: object) -> list[np.ndarr
     session = ort.InferenceSession(str(source) if isinstance(source, Path) else source, options)
     arrays = {name: np.asarray(feed) for name, feed in feeds.items()}
     return list(session.run(None, arrays))
+
+
+def shapes_of(graph: Graph) -> dict[str, object]:
+    """Of all tensors, by name."""
+    return {name: tensor.shape for name, tensor in graph.tensors().items()}
