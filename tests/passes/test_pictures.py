@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.passes.feeding import Pictures
+from tests.passes.feeding import Pictures, context
+from yocc.compiler.deadline import Deadline
 from yocc.passes import pictures as module
-from yocc.passes.pictures import Pixels, alike, some_pictures
+from yocc.passes.pictures import FEWEST, Pixels, affordable, alike, in_time, some_pictures
 
 
 def pixels(seed: int) -> np.ndarray:
@@ -49,3 +50,34 @@ def test_pictures_that_show_nothing_or_all_the_same_are_told() -> None:
     assert alike(Pictures([{"x": pixels(1)}] * 3))
     assert not alike(Pictures([{"x": pixels(1)}, {"x": pixels(2)}]))
     assert not alike(Pictures([{"x": pixels(1)}]))
+
+
+def test_with_no_end_in_sight_nothing_is_tried_and_all_are_taken() -> None:
+    tried: list[object] = []
+    feeds = Pictures([{"x": pixels(seed)} for seed in range(10)])
+    ctx = context()
+    assert len(in_time(feeds, 8, tried.append, ctx)) == 8
+    assert not tried
+    assert not ctx.notes
+
+
+def test_when_time_is_short_few_pictures_are_taken_and_it_is_told() -> None:
+    feeds = Pictures([{"x": pixels(seed)} for seed in range(10)])
+    ctx = context()
+    ctx.deadline = Deadline(0.0)
+    assert len(in_time(feeds, 8, len, ctx)) == FEWEST
+    assert [note.message for note in ctx.notes if note.level == "warning"] == [
+        "Time was enough to rank channels on 4 pictures of 8."
+    ]
+
+
+def test_there_is_time_for_as_many_runs_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+
+    def run() -> None:
+        now[0] += 2.0
+
+    assert affordable(run, 21.0, 100) == 10
+    assert affordable(run, 1e9, 100) == 100
+    assert affordable(run, 1.0, 3) == 3

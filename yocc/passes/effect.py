@@ -20,7 +20,7 @@ from yocc.compiler.passes import Arrays, Detection, Feeds, PassContext, require_
 from yocc.compiler.shapes import Shapes
 from yocc.passes.gradients import GradientGraph, flat_gram, gradient_graph
 from yocc.passes.heads import final_layers
-from yocc.passes.pictures import evenly
+from yocc.passes.pictures import in_time
 
 Array = np.ndarray[Any, Any]
 PICTURES = 32
@@ -35,7 +35,7 @@ def effects(graph: Graph, shapes: Shapes, layers: list[str], feeds: Feeds, ctx: 
         graph: the graph; not changed.
         shapes: its concrete shapes.
         layers: names of nodes whose first outputs have the shape [1, channels, ...].
-        feeds: pictures; up to `PICTURES` of them, evenly spaced, are used.
+        feeds: pictures; up to `PICTURES` of them, evenly spaced, are used, fewer where time is short.
         ctx: runs the model, shows progress, knows what the outputs mean.
 
     Returns:
@@ -59,10 +59,14 @@ def effects(graph: Graph, shapes: Shapes, layers: list[str], feeds: Feeds, ctx: 
     forward, backward = run_until(graph, sources, ctx), require_executor(ctx, "Measuring")(to_proto(made.graph))
     random = ctx.random()
     found = {name: np.zeros(shapes.shapes[outputs[name]][1:2] * 2) for name in grams}
-    pictures = evenly(feeds, PICTURES)
-    for arrays in ctx.progress(pictures, "effects", len(pictures)):
+
+    def backward_on(arrays: Arrays) -> Arrays:
         answers = forward(arrays)
-        values = backward({**arrays, **probes(made, {name: answers[name] for name in sources}, ctx, random)})
+        return backward({**arrays, **probes(made, {name: answers[name] for name in sources}, ctx, random)})
+
+    pictures = in_time(feeds, PICTURES, backward_on, ctx)
+    for arrays in ctx.progress(pictures, "effects", len(pictures)):
+        values = backward_on(arrays)
         for name, gram in grams.items():
             found[name] += values[gram.name].astype(np.float64) / len(pictures)
     return found

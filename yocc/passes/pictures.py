@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from yocc.compiler.passes import Arrays, Feeds
+from yocc.compiler.passes import Arrays, Feeds, PassContext
 
 Array = np.ndarray[Any, Any]
 KEPT_BYTES = 2**29
 """Decoded pictures kept in memory at most."""
+FEWEST = 4
+"""Pictures that are used however little time there is."""
 _STEP = np.float32(1 / 255)
 _LOOKED_AT = 8
 
@@ -57,6 +61,30 @@ def evenly(feeds: Feeds, most: int) -> Evenly:
     """Up to `most` samples."""
     step = max(1, len(feeds) // most)
     return Evenly(feeds, step, min(most, len(range(0, len(feeds), step))))
+
+
+def affordable(run: Callable[[], object], seconds: float, most: int) -> int:
+    """How many runs there is time for, by how long the second of two takes; `FEWEST` however short it is."""
+    if math.isinf(seconds):
+        return most
+    run()
+    started = time.monotonic()
+    run()
+    each = time.monotonic() - started
+    return max(min(FEWEST, most), min(most, int(seconds / max(each, 1e-9))))
+
+
+def in_time(feeds: Feeds, most: int, run: Callable[[Arrays], object], ctx: PassContext) -> Evenly:
+    """Up to `most` samples for ranking channels, fewer where users give less time than `run` takes for all of them.
+
+    Of the time left to a round of pruning a tenth goes into each ranking's runs.
+    """
+    first = next(iter(feeds))
+    seconds = ctx.deadline.left() / (1 + ctx.to_come.count("prune")) / 10
+    count = affordable(lambda: run(first), seconds, most)
+    if count < min(most, len(feeds)):
+        ctx.note(f"Time was enough to rank channels on {count} pictures of {min(most, len(feeds))}.", level="warning")
+    return evenly(feeds, count)
 
 
 def some_pictures(feeds: Feeds, count: int) -> Iterable[Arrays]:

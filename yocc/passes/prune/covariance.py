@@ -11,7 +11,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Feeds, PassContext
 from yocc.compiler.shapes import Shapes
-from yocc.passes.pictures import evenly
+from yocc.passes.pictures import in_time
 from yocc.passes.windows import positions, windows_at
 
 Array = np.ndarray[Any, Any]
@@ -29,7 +29,7 @@ def input_covariances(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassConte
     Args:
         graph: the graph.
         shapes: its concrete shapes.
-        feeds: pictures; up to `PICTURES` of them, evenly spaced, are used.
+        feeds: pictures; up to `PICTURES` of them, evenly spaced, are used, fewer where time is short.
         ctx: runs the model, shows progress.
 
     Returns:
@@ -40,7 +40,7 @@ def input_covariances(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassConte
     run = run_until(graph, [node.inputs[0].name for node in layers], ctx)
     random = ctx.random()
     sums = {node.name: _Sums(node.inputs[1].shape[1], int(np.prod(node.inputs[1].shape[2:]))) for node in layers}
-    pictures = evenly(feeds, PICTURES)
+    pictures = in_time(feeds, PICTURES, run, ctx)
     for arrays in ctx.progress(pictures, "covariances", len(pictures)):
         values = run(arrays)
         for node in layers:

@@ -22,7 +22,7 @@ from yocc.compiler.passes import Arrays, Feeds, PassContext, Teacher
 from yocc.compiler.shapes import concrete_shapes
 from yocc.errors import PassError
 from yocc.passes.importance import Importance
-from yocc.passes.pictures import some_pictures
+from yocc.passes.pictures import affordable, some_pictures
 from yocc.passes.recover.advance import Advance
 from yocc.passes.recover.masked import refit_masked
 from yocc.passes.recover.regression import Fit, Moments, refit
@@ -37,8 +37,6 @@ AMPLE = 2.0
 """Samples for each input of a layer from which its regression is stable."""
 RAISED = 1e-2
 """The least ridge where there are fewer."""
-FEWEST = 4
-"""Pictures that are used however little time there is."""
 RUNS = 9.0
 """Runs of the original that refitting takes for each picture, all counted, about."""
 HALF = 6e4
@@ -129,11 +127,7 @@ def _affordable(
         return count
     run = run_until(teacher.graph, _outputs(teacher, layers), ctx)
     arrays = next(iter(feeds))
-    run(arrays)
-    started = time.monotonic()
-    run(arrays)
-    each = RUNS * (time.monotonic() - started)
-    return max(min(FEWEST, count), min(count, int(seconds / max(each, 1e-9))))
+    return affordable(lambda: run(arrays), seconds / RUNS, count)
 
 
 def _outputs(teacher: Teacher, layers: list[gs.Node]) -> list[str]:
