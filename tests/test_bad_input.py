@@ -262,7 +262,14 @@ def test_interrupted_in_the_middle(
 ) -> None:
     marker = tmp_path / "sleeping"
     arguments = _command("compile", *_sound(tmp_path), "--pipeline", "look,sleep", "-o", str(tmp_path / "deep" / "out"))
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env={**environment, SLEEPING: str(marker)})
+    process = subprocess.Popen(
+        arguments,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environment, SLEEPING: str(marker)},
+        # Shells start what runs in the background with SIGINT ignored, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         deadline = time.monotonic() + 60
         while not marker.exists() and process.poll() is None and time.monotonic() < deadline:
