@@ -16,7 +16,7 @@ class Optimizer:
     """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) and AdamW side by side.
 
     Muon gives all directions of a weight matrix steps of the same length. A refitted network learns faster so than with
-    AdamW alone, whose steps first undo the fit.
+    AdamW alone; `benchmarks/distillation.md` has both.
 
     Args:
         parameters: those with two axes are matrices, their steps orthogonal; what has another number of axes is not.
