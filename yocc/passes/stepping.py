@@ -1,61 +1,79 @@
 """Running a graph piece by piece over several pictures, so that its layers can be changed between the pieces.
 
 A pass that fits layer after layer needs each layer's inputs as the layers before it, already changed, give them.
-Running from the pictures for every layer costs a whole run a layer; keeping what is alive at each cut costs one run in
+Running from the pictures for every layer costs a whole run a layer; keeping what is alive at each stop costs one run in
 all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from functools import cache, partial
 
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.graph import Graph, to_proto
-from yocc.compiler.partial import extract
-from yocc.compiler.passes import Arrays, PassContext, require_executor
+from yocc.compiler.graph import Graph
+from yocc.compiler.order import reads
+from yocc.compiler.partial import run_until
+from yocc.compiler.passes import Arrays, PassContext
 
-KEPT_BYTES = 2**28
-"""What one stepper keeps of all pictures at most; beyond it, it computes again from its last cut."""
+KEPT_BYTES = 3 * 2**28
+"""Intermediate results kept in memory at most; about 10 MB for each picture of 640 x 640 in a small YOLO."""
 
 
 class Stepper:
-    """One graph and a few pictures, run up to ever later tensors.
+    """Remembers how far each picture has come, while there is room, so that nothing is computed twice.
+
+    A picture for which there is no room is run from the start each time.
 
     Args:
-        graph: sorted, with known shapes; nodes not yet run may be changed between steps.
-        feeds: pictures, iterated anew while nothing else is kept.
+        graph: sorted; nodes that have not been run yet may be changed between steps.
+        pictures: inputs of the graph; iterating again starts again.
         ctx: runs models.
+        room: bytes to keep at most.
     """
 
-    def __init__(self, graph: Graph, feeds: Iterable[Arrays], ctx: PassContext) -> None:
-        self._graph = graph
-        self._ctx = ctx
-        self._start = feeds
+    def __init__(self, graph: Graph, pictures: Iterable[Arrays], ctx: PassContext, *, room: int = KEPT_BYTES) -> None:
+        self._graph, self._pictures, self._ctx = graph, pictures, ctx
+        self._room = room
         self._done: set[str] = set()
-        """Names of nodes before the last cut."""
+        self._frontier: list[str] = []
+        self._states: dict[int, Arrays] = {}
 
     def step(self, names: Collection[str]) -> Iterator[Arrays]:
-        """Compute the named tensors, one picture after the other.
-
-        The cut moves to here when all pictures have been taken and what is alive is small enough to be kept.
-        """
-        needed = _ancestors(self._graph, names, self._done)
-        alive = _alive(self._graph, self._done | needed)
-        run = _piece(self._graph, needed, [*names, *alive], self._ctx)
-        kept: list[Arrays] | None = []
-        size = 0
-        for arrays in self._start:
-            values = run(arrays)
-            if kept is not None:
+        """The named tensors for each picture; run through it to the end before the next step."""
+        done = self._done | self._ancestors(names)
+        frontier = self._read_outside(done, names)
+        # Prepared when needed: most steps need one of the two ways only.
+        start = cache(partial(run_until, self._graph, frontier, self._ctx))
+        resume = cache(partial(run_until, self._graph, frontier, self._ctx, given=self._frontier))
+        for place, arrays in enumerate(self._pictures):
+            before = self._states.pop(place, None)
+            self._room += _size(before)
+            values = start()(arrays) if before is None else resume()(before)
+            size = sum(values[name].nbytes for name in frontier)
+            if size <= self._room:
+                self._room -= size
                 # Copies, as what a runtime hands out keeps its whole pool of memory alive.
-                kept.append({name: values[name].copy() for name in alive})
-                size += sum(array.nbytes for array in kept[-1].values())
-                if size > KEPT_BYTES:
-                    kept = None
+                self._states[place] = {name: values[name].copy() for name in frontier}
             yield {name: values[name] for name in names}
-        if kept is not None:
-            self._start, self._done = kept, self._done | needed
+        self._done, self._frontier = done, frontier
+
+    def _ancestors(self, names: Collection[str]) -> set[str]:
+        """Names of the nodes that compute the named tensors."""
+        wanted, found = set(names), set()
+        for node in reversed(self._graph.nodes):
+            if any(tensor.name in wanted for tensor in node.outputs):
+                found.add(node.name)
+                wanted.update(reads(node))
+        return found
+
+    def _read_outside(self, done: set[str], names: Collection[str]) -> list[str]:
+        """Tensors that are known when the nodes are done and read by others, and those asked for."""
+        known = {tensor.name for tensor in self._graph.inputs}
+        known |= {tensor.name for node in self._graph.nodes if node.name in done for tensor in node.outputs}
+        read = {name for node in self._graph.nodes if node.name not in done for name in reads(node)}
+        return [*dict.fromkeys(names), *sorted((known & read) - set(names))]
 
 
 def by_depth(graph: Graph, layers: Collection[str]) -> list[list[gs.Node]]:
@@ -72,42 +90,5 @@ def by_depth(graph: Graph, layers: Collection[str]) -> list[list[gs.Node]]:
     return [groups[level] for level in sorted(groups)]
 
 
-def _ancestors(graph: Graph, names: Collection[str], done: set[str]) -> set[str]:
-    """Nodes not done that the named tensors need."""
-    wanted = set(names)
-    found = set()
-    for node in reversed(graph.nodes):
-        if node.name in done or not any(tensor.name in wanted for tensor in node.outputs):
-            continue
-        found.add(node.name)
-        wanted.update(tensor.name for tensor in node.inputs)
-        for subgraph in node.subgraphs(recursive=True):
-            wanted.update(tensor.name for inner in subgraph.nodes for tensor in inner.inputs)
-    return found
-
-
-def _alive(graph: Graph, done: set[str]) -> list[str]:
-    """Tensors made by done nodes or given from outside that other nodes still read."""
-    made = {tensor.name for tensor in graph.inputs}
-    made |= {tensor.name for node in graph.nodes if node.name in done for tensor in node.outputs}
-    read: dict[str, None] = {}
-    for node in graph.nodes:
-        if node.name not in done:
-            read |= {tensor.name: None for tensor in node.inputs if tensor.name in made}
-            for subgraph in node.subgraphs(recursive=True):
-                inner = [tensor.name for inner in subgraph.nodes for tensor in inner.inputs]
-                read |= {name: None for name in inner if name in made}
-    return list(read)
-
-
-def _piece(graph: Graph, nodes: set[str], names: Collection[str], ctx: PassContext) -> Callable[[Arrays], Arrays]:
-    """What computes tensors by some of the nodes; tensors it is given are handed through."""
-    chosen = [node for node in graph.nodes if node.name in nodes]
-    made = {tensor.name for node in chosen for tensor in node.outputs}
-    wanted = [name for name in dict.fromkeys(names) if name in made]
-    if not wanted:
-        return dict
-    part = extract(graph, chosen, wanted)
-    run = require_executor(ctx, "Measuring")(to_proto(part))
-    read = {tensor.name for tensor in part.inputs}
-    return lambda arrays: {**arrays, **run({name: array for name, array in arrays.items() if name in read})}
+def _size(state: Arrays | None) -> int:
+    return 0 if state is None else sum(array.nbytes for array in state.values())

@@ -17,6 +17,8 @@ from yocc.passes.encode.moments import LayerMoments
 from yocc.passes.pictures import some_pictures
 from yocc.passes.stepping import Stepper, by_depth
 
+_ROOM = 2**28
+"""Bytes that each of the two networks keeps."""
 _TOGETHER = 8
 """Pictures whose samples are multiplied at once."""
 Array = np.ndarray[Any, Any]
@@ -62,7 +64,7 @@ def _walk(
 ) -> Iterator[tuple[gs.Node, LayerMoments]]:
     count = min(sampling.pictures, len(feeds))
     pictures = some_pictures(feeds, count)
-    given, wanted = Stepper(graph, pictures, ctx), Stepper(teacher, pictures, ctx)
+    given, wanted = (Stepper(one, pictures, ctx, room=_ROOM) for one in (graph, teacher))
     groups = by_depth(graph, layers)
     random = ctx.random()
     for group in ctx.progress(groups, "fit layers", len(groups)):

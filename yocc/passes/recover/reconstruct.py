@@ -23,9 +23,9 @@ from yocc.compiler.shapes import concrete_shapes
 from yocc.errors import PassError
 from yocc.passes.importance import Importance
 from yocc.passes.pictures import affordable, some_pictures
-from yocc.passes.recover.advance import Advance
 from yocc.passes.recover.masked import refit_masked
 from yocc.passes.recover.regression import Fit, Moments, refit
+from yocc.passes.stepping import Stepper
 from yocc.passes.windows import outputs_at, positions, windows_at
 
 Array = np.ndarray[Any, Any]
@@ -101,14 +101,14 @@ def reconstruct(
     samples = _targets(teacher, layers, chosen, ctx, points, count)
     fits: dict[str, Fit] = {}
     raised = 0
-    advance = Advance(graph, chosen, ctx)
+    stepper = Stepper(graph, chosen, ctx)
     for number, wave in enumerate(waves, 1):
         if time.monotonic() - started > seconds:
             break
         label = f"refit {number} of {len(waves)}"
         moments = {node.name: _empty(node) for node in wave}
         inputs = [node.inputs[0].name for node in wave]
-        for index, values in enumerate(ctx.progress(advance.to(inputs), label, count)):
+        for index, values in enumerate(ctx.progress(stepper.step(inputs), label, count)):
             for node in wave:
                 part = moments[node.name][(index + 1) % HELD_OUT == 0]
                 _take_in(part, node, values[node.inputs[0].name], samples[node.name][index])

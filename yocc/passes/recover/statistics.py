@@ -21,8 +21,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Arrays, Feeds, PassContext, Teacher
 from yocc.passes.pictures import some_pictures
-from yocc.passes.recover.advance import Advance
-from yocc.passes.stepping import by_depth
+from yocc.passes.stepping import Stepper, by_depth
 
 Array = np.ndarray[Any, Any]
 _LEAST = 1e-6
@@ -77,7 +76,7 @@ def restore_statistics(
     chosen = some_pictures(feeds, count)
     layers = _changed(graph, teacher)
     wanted = _original_sums(teacher, layers, chosen, ctx, count)
-    advance = Advance(graph, chosen, ctx)
+    stepper = Stepper(graph, chosen, ctx)
     found: dict[str, float] = {}
     waves = by_depth(graph, {node.name for node in layers})
     for number, wave in enumerate(waves, 1):
@@ -86,7 +85,7 @@ def restore_statistics(
         outputs, inputs = ([node.outputs[0].name for node in wave], [node.inputs[0].name for node in wave])
         run = run_until(graph, outputs, ctx, given=inputs)
         sums = {node.name: _Sums.empty(node.inputs[1].shape[0]) for node in wave}
-        for values in ctx.progress(advance.to(inputs), f"statistics {number} of {len(waves)}", count):
+        for values in ctx.progress(stepper.step(inputs), f"statistics {number} of {len(waves)}", count):
             made = run(values)
             for node in wave:
                 sums[node.name].add(made[node.outputs[0].name])
