@@ -20,7 +20,7 @@ from yocc.compiler.target import Target
 from yocc.errors import CalibrationError, OptionError, PassError
 from yocc.models.topologies import TOPOLOGIES
 from yocc.models.yolov5 import build_yolov5
-from yocc.passes.distill import Distill
+from yocc.passes.distill import STEPS, Distill
 from yocc.passes.fuse import Fuse
 from yocc.passes.prune import Prune
 
@@ -154,6 +154,18 @@ def test_a_deadline_ends_it_and_what_was_learnt_is_kept() -> None:
     Distill(batch=1, side=32).run(graph, ctx)
     assert ctx.deadline.left() == 0
     assert ctx.details["distill"]["steps"] > 0
+
+
+@needs_torch
+def test_a_round_before_another_takes_a_third_of_the_time_and_half_of_the_steps() -> None:
+    graph, ctx = pruned()
+    ctx.to_come = ("prune", "recover", "distill")
+    ctx.deadline = Deadline(9.0)
+    Distill(batch=1, side=32).run(graph, ctx)
+    assert 3.0 < ctx.deadline.left() < 7.0
+    ctx.deadline, ctx.progress = Deadline(), after(2)
+    Distill(batch=1, side=32).run(graph, ctx)
+    assert any(f"2 of {STEPS // 2} steps" in note.message for note in ctx.notes)
 
 
 @needs_torch

@@ -29,6 +29,8 @@ ENOUGH_PICTURES = 16
 HELD_OUT = 24
 """Pictures that choose the weights instead of being learnt from, at most; a quarter where there are few."""
 STEPS = 4000
+LATER = 2
+"""How many times as long each later round of pruning is learnt from as the one before it."""
 _ENDLESS = 10**7
 
 
@@ -40,7 +42,8 @@ class Distill(Pass):
     of the original's that they still have (FitNets, Romero et al. 2015, arXiv 1412.6550).
 
     Attributes:
-        steps: batches to learn from; None takes as many as the time allows that users give, or `STEPS` without one.
+        steps: batches to learn from; None takes as many as the time allows that users give, or `STEPS` without one,
+            and half of either for each round of pruning that is still to come.
         batch: pictures in each.
         side: pixels of the squares cut out of the pictures; 0 learns from whole ones.
         rate: five times the relative change of weights in a step, in root mean square, at its peak.
@@ -108,8 +111,10 @@ class Distill(Pass):
         recipe = self._recipe(learner, fitted, ctx)
         device = _device(self.device)
         checkpoint = Path(self.checkpoint) if self.checkpoint else None
+        later = ctx.to_come.count(self.name)
+        seconds = ctx.deadline.left() / sum(LATER**place for place in range(later + 1))
         looks = learn(
-            learner, fitted, held_out, recipe, device=device, seconds=ctx.deadline.left(), checkpoint=checkpoint,
+            learner, fitted, held_out, recipe, device=device, seconds=seconds, checkpoint=checkpoint,
             progress=ctx.progress,
         )  # fmt: skip
         if looks[-1].step < recipe.steps < _ENDLESS:
@@ -129,7 +134,8 @@ class Distill(Pass):
             side = 0
         steps = self.steps
         if steps is None:
-            steps = STEPS if math.isinf(ctx.deadline.seconds) else _ENDLESS
+            later = ctx.to_come.count(self.name)
+            steps = STEPS // LATER**later if math.isinf(ctx.deadline.seconds) else _ENDLESS
         return Recipe(steps=steps, batch=self.batch, side=side, rate=self.rate, features=self.features, seed=ctx.seed)
 
 
