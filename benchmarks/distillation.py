@@ -1,19 +1,21 @@
 r"""What distillation adds to the closed-form refit: YOLOv5n or a street detector, pruned, refitted, trained, scored.
 
-    python benchmarks/distillation.py ../shared/data/models/yolov5n.onnx --rounds 0.2,0.25 --steps 6000 \
+    python benchmarks/distillation.py ../shared/data/models/yolov5n.onnx --rounds 0.2254,0.2254 --minutes 100 \
         --fit ../shared/data/images/calib178 ../shared/data/images/unlabelled \
         --learn ../shared/data/images/calib178 ../shared/data/images/unlabelled \
         --score ../shared/data/images/val128/images --out d40
 
 Channels are ranked and layers refitted on the pictures of `--fit`, the network is trained on those of `--learn`; both
-without labels. `--out` gets `refitted.onnx`, `distilled.onnx`, the state of the training, which continues when the
-command is repeated, and `rows.md` with the scores and the losses. Needs the extra `torch`.
+without labels. Each round is trained for twice as long as the one before it; rounds joined by `+`, as in
+`0.2254+0.2254`, are refitted between and trained after the last of them only. `--out` gets the network after each
+refit and each training, and `rows.md` with the scores and the losses. Needs the extra `torch`.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -23,12 +25,13 @@ from pathlib import Path
 import onnx
 
 from yocc.commands.judging import against_labels
+from yocc.compiler.deadline import Deadline
 from yocc.compiler.graph import Graph, load, refresh, to_proto
 from yocc.compiler.passes import Arrays, PassContext
 from yocc.compiler.pipeline import Pipeline
 from yocc.driver.subject import examine
 from yocc.errors import CalibrationError
-from yocc.passes.distill import Distill
+from yocc.passes.distill import LATER, Distill
 from yocc.runtime.feeds import Feeds, open_feeds
 from yocc.runtime.onnxruntime import OnnxRuntimeBackend, reference_executor
 
@@ -55,12 +58,13 @@ class Both:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--rounds", required=True, help="share of what is left that each round removes, with commas")
+    parser.add_argument("--rounds", required=True, help="share of what is left that each round removes")
     parser.add_argument("--fit", type=Path, nargs="+", required=True)
     parser.add_argument("--learn", type=Path, nargs="+", required=True)
     parser.add_argument("--score", type=Path, required=True, help="labelled pictures")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, help="of the last training [default: 4000, or what the time allows]")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="for all trainings together")
     parser.add_argument("--side", type=int, default=320)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--threads", type=int, default=1)
@@ -87,18 +91,26 @@ def main() -> None:
         input_shapes=subject.shapes,
         detection=profile.detection,
     )
-    steps = [f"prune{{ratio={ratio},criterion=effect}},recover" for ratio in options.rounds.split(",")]
-    started = time.perf_counter()
-    graph, _ = Pipeline.parse(",".join(["fp32,simplify,fuse", *steps])).run(graph, ctx)
-    rows = [_row("refitted", options, graph, time.perf_counter() - started)]
-    ctx.feeds = Both([pictures(folder) for folder in options.learn])
-    learn = Distill(steps=options.steps, side=options.side, rate=options.rate, checkpoint=str(options.out / "state.pt"))
-    learn.run(graph, ctx)
-    refresh(graph)
-    told = ctx.details["distill"]
-    rows.append(_row("distilled", options, graph, told["curve"][-1]["seconds"]))
-    losses = [f"{look['step']}: {look['loss']:.3f}" for look in told["curve"]]
-    (options.out / "rows.md").write_text("\n".join([*rows, "", "Losses held out by step: " + ", ".join(losses)]) + "\n")
+    passes = "fp32,simplify,fuse"
+    rounds = options.rounds.split(",")
+    spent, rows, losses = 0.0, [], []
+    for number, joined in enumerate(rounds, 1):
+        started = time.perf_counter()
+        ctx.feeds, ctx.deadline = Both([pictures(folder) for folder in options.fit]), Deadline()
+        refit = [f"prune{{ratio={ratio},criterion=effect}},recover" for ratio in joined.split("+")]
+        graph, _ = Pipeline.parse(",".join([passes, *refit] if number == 1 else refit)).run(graph, ctx)
+        rows.append(_row(f"refitted_{number}", options, graph, time.perf_counter() - started))
+        ctx.feeds = Both([pictures(folder) for folder in options.learn])
+        ctx.to_come = ("distill",) * (len(rounds) - number)
+        ctx.deadline = Deadline(60 * options.minutes - spent)
+        steps = options.steps and options.steps // LATER ** (len(rounds) - number)
+        Distill(steps=steps, side=options.side, rate=options.rate).run(graph, ctx)
+        refresh(graph)
+        curve = ctx.details["distill"]["curve"]
+        spent += curve[-1]["seconds"]
+        rows.append(_row(f"distilled_{number}", options, graph, curve[-1]["seconds"]))
+        losses.append(", ".join(f"{look['step']}: {look['loss']:.3f}" for look in curve))
+        (options.out / "rows.md").write_text("\n".join([*rows, "", "Losses held out by step:", *losses]) + "\n")
 
 
 def _row(name: str, options: argparse.Namespace, graph: Graph, seconds: float) -> str:

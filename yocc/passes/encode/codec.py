@@ -95,15 +95,26 @@ def log2(bits: int) -> Codec:
     The first bit is the sign, the others number the steps below the largest level; the last code is 0.
     """
     half = 1 << (bits - 1)
-    steps = 1
-    while (half - 1) // (2 * steps) >= _OCTAVES and steps < 16:
-        steps *= 2
-    magnitudes = np.exp2(-np.arange(half) / steps)
-    magnitudes[-1] = 0.0
-    if steps == 1 and half <= 8:
+    magnitudes = _powers(half)
+    if 2 * magnitudes[1] == magnitudes[0] and half <= 8:
         # Powers of two that int8 holds: 2^6 and below.
         magnitudes = magnitudes * 2.0 ** (half - 2)
     return Codec("log2", bits, np.concatenate([magnitudes, -magnitudes]))
+
+
+def positive_log2(bits: int) -> Codec:
+    """Powers of two without a sign, and 0, the largest of which is 1: `log2` for what has been shifted above 0."""
+    return Codec("log2", bits, _powers(1 << bits))
+
+
+def _powers(count: int) -> Array:
+    """Powers of two from 1 down, several in an octave where there are more than octaves that count; the last is 0."""
+    steps = 1
+    while (count - 1) // (2 * steps) >= _OCTAVES:
+        steps *= 2
+    powers: Array = np.exp2(-np.arange(count) / steps)
+    powers[-1] = 0.0
+    return powers
 
 
 def apot(bits: int) -> Codec:

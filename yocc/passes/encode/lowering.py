@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.passes.encode.codec import Codec
 from yocc.passes.encode.packing import byte_table, pack, plane_widths
+from yocc.passes.encode.writing import Writer
 
 Array = np.ndarray[Any, Any]
 
@@ -26,9 +27,7 @@ class Decoders:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._taken = {*graph.tensors(), *(node.name for node in graph.nodes)}
-        self._tables: dict[str, gs.Constant] = {}
+        self._writer = Writer(graph)
 
     def decoded(self, name: str, codes: Array, codec: Codec, dtype: Any) -> gs.Variable:
         """A tensor of levels.
@@ -45,19 +44,19 @@ class Decoders:
         kind = np.dtype(dtype)
         widths = plane_widths(codec.bits)
         planes = [
-            gs.Constant(self._free(f"{name}_{width}"), plane)
+            self._writer.constant(f"{name}_{width}", plane)
             for width, plane in zip(widths, pack(codes, codec.bits), strict=True)
         ]
         if len(widths) == 1:
             levels = codec.decode(byte_table(widths[0])).astype(kind)
-            table = self._table(f"{codec.name}{codec.bits}_{kind.name}_levels", levels)
+            table = self._writer.table(f"{codec.name}{codec.bits}_{kind.name}_levels", levels)
             flat = self._flat(name, self._gather(f"{name}_rows", planes[0], table, kind), codes.size, levels.shape[1])
         else:
             index = self._index(planes, codec.bits, codes.size)
-            table = self._table(f"{codec.name}{codec.bits}_{kind.name}", codec.levels.astype(kind))
-            flat = self._node("Gather", f"{name}_flat", [table, index], kind)
-        shape = self._table(f"shape_{'x'.join(map(str, codes.shape))}", np.array(codes.shape, np.int64))
-        return self._node("Reshape", f"{name}_decoded", [flat, shape], kind)
+            table = self._writer.table(f"{codec.name}{codec.bits}_{kind.name}", codec.levels.astype(kind))
+            flat = self._writer.node("Gather", f"{name}_flat", [table, index], kind)
+        shape = self._writer.table(f"shape_{'x'.join(map(str, codes.shape))}", np.array(codes.shape, np.int64))
+        return self._writer.node("Reshape", f"{name}_decoded", [flat, shape], kind)
 
     def scaled(self, name: str, levels: gs.Variable, scales: Array, axis: int) -> gs.Variable:
         """Levels times the scale of their output channel.
@@ -69,8 +68,8 @@ class Decoders:
             axis: of the output channels.
         """
         shape = [-1 if index == axis else 1 for index in range(_rank(levels))]
-        scale = gs.Constant(self._free(f"{name}_scale"), np.ascontiguousarray(scales.astype(np.float32).reshape(shape)))
-        return self._node("Mul", f"{name}_scaled", [levels, scale], np.dtype(np.float32))
+        scale = self._writer.constant(f"{name}_scale", scales.astype(np.float32).reshape(shape))
+        return self._writer.node("Mul", f"{name}_scaled", [levels, scale], np.dtype(np.float32))
 
     def _index(self, planes: list[gs.Constant], bits: int, count: int) -> gs.Variable:
         """Codes put together from their planes, int32, shape [count]."""
@@ -78,44 +77,27 @@ class Decoders:
         left = bits
         for width, plane in zip(plane_widths(bits), planes, strict=True):
             left -= width
-            table = self._table(f"bits{width}_{left}", byte_table(width) << left)
+            table = self._writer.table(f"bits{width}_{left}", byte_table(width) << left)
             rows = self._gather(f"{plane.name}_bits", plane, table, np.uint8)
             narrow = self._flat(plane.name, rows, count, 8 // width)
-            part = self._node("Cast", f"{plane.name}_wide", [narrow], np.int32, {"to": np.int32})
-            total = part if total is None else self._node("Add", f"{plane.name}_sum", [total, part], np.int32)
+            part = self._writer.node("Cast", f"{plane.name}_wide", [narrow], np.int32, {"to": np.int32})
+            total = part if total is None else self._writer.node("Add", f"{plane.name}_sum", [total, part], np.int32)
         return total
 
     def _gather(self, name: str, packed: gs.Constant, table: gs.Constant, dtype: Any) -> gs.Variable:
         # Gather takes no 8-bit indices.
-        wide = self._node("Cast", f"{name}_index", [packed], np.int32, {"to": np.int32})
-        return self._node("Gather", name, [table, wide], dtype, {"axis": 0})
+        wide = self._writer.node("Cast", f"{name}_index", [packed], np.int32, {"to": np.int32})
+        return self._writer.node("Gather", name, [table, wide], dtype, {"axis": 0})
 
     def _flat(self, name: str, rows: gs.Variable, count: int, each: int) -> gs.Variable:
         """The first `count` values of rows of `each`."""
-        flat = self._node("Reshape", f"{name}_row", [rows, self._table("all", np.array([-1], np.int64))], rows.dtype)
+        flat = self._writer.node(
+            "Reshape", f"{name}_row", [rows, self._writer.table("all", np.array([-1], np.int64))], rows.dtype
+        )
         if count % each == 0:
             return flat
-        bounds = [self._table(f"int_{value}", np.array([value], np.int64)) for value in (0, count)]
-        return self._node("Slice", f"{name}_cut", [flat, *bounds], rows.dtype)
-
-    def _node(
-        self, op: str, name: str, inputs: list[gs.Tensor], dtype: Any, attributes: dict[str, Any] | None = None
-    ) -> gs.Variable:
-        name = self._free(name)
-        output = gs.Variable(name, dtype=np.dtype(dtype))
-        self._graph.nodes.append(gs.Node(op, name, attributes or {}, inputs, [output]))
-        return output
-
-    def _table(self, name: str, values: Array) -> gs.Constant:
-        if name not in self._tables:
-            self._tables[name] = gs.Constant(self._free(f"yocc/{name}"), np.ascontiguousarray(values))
-        return self._tables[name]
-
-    def _free(self, name: str) -> str:
-        while name in self._taken:
-            name += "_"
-        self._taken.add(name)
-        return name
+        bounds = [self._writer.table(f"int_{value}", np.array([value], np.int64)) for value in (0, count)]
+        return self._writer.node("Slice", f"{name}_cut", [flat, *bounds], rows.dtype)
 
 
 def _rank(levels: gs.Variable) -> int:

@@ -1,0 +1,102 @@
+"""Activations in log-scale codes, as accelerators that shift instead of multiplying read them; simulated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.layers import is_weighted
+from yocc.compiler.passes import Pass, PassContext
+from yocc.compiler.shapes import concrete_shapes
+from yocc.errors import CalibrationError, OptionError
+from yocc.passes.encode.codec import FEWEST_BITS, MOST_BITS
+from yocc.passes.encode.stored import StoredLayer, stored_layer
+from yocc.passes.encode_activations.lowering import Rounders
+from yocc.passes.encode_activations.shifted import Levels, choose_levels
+from yocc.passes.heads import decode_nodes
+from yocc.passes.quantize.calibrate import collect
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeActivations(Pass):
+    """Round what enters layers to powers of two.
+
+    No runtime computes in such codes: the result shows what accuracy an accelerator would reach, and is slower than the
+    network was. Pictures themselves and what decodes boxes stay as they are.
+
+    Attributes:
+        bits: of a code.
+        shift: whether levels are shifted to where values are, see `shifted`.
+    """
+
+    name: ClassVar[str] = "encode_activations"
+    summary: ClassVar[str] = "round what enters layers to log-scale codes, to see what accuracy they allow (simulated)"
+
+    bits: int = MOST_BITS
+    shift: bool = True
+
+    def __post_init__(self) -> None:
+        if not FEWEST_BITS <= self.bits <= MOST_BITS:
+            raise OptionError(f"Activations cannot be coded in {self.bits} bits.", f"Use {FEWEST_BITS} to {MOST_BITS}.")
+
+    def requires(self, graph: Graph, ctx: PassContext) -> None:  # noqa: ARG002 # the protocol's
+        """There must be pictures to see the values on."""
+        if ctx.feeds is None or len(ctx.feeds) == 0:
+            raise CalibrationError("Codes are chosen on pictures.", "Give a folder with --calib.")
+
+    def run(self, graph: Graph, ctx: PassContext) -> int:
+        """The number of tensors that are rounded."""
+        if ctx.feeds is None:
+            return 0
+        layers = _layers(graph, ctx)
+        shapes = concrete_shapes(graph, ctx.input_shapes)
+        statistics = collect(graph, layers, ctx.feeds, shapes, ctx)
+        rounders = Rounders(graph)
+        figures: dict[str, dict[str, Any]] = {}
+        for name, readers in layers.items():
+            levels, error = choose_levels(statistics[name], self.bits, shift=self.shift)
+            rounded = rounders.rounded(readers[0].inputs[0], levels)
+            for node in readers:
+                node.inputs[0] = rounded
+            figures[name] = _figures(levels, error)
+        ctx.details[self.name] = {"bits": self.bits, "tensors": figures}
+        return len(layers)
+
+
+def _layers(graph: Graph, ctx: PassContext) -> dict[str, list[gs.Node]]:
+    """Layers whose input can be rounded, by the tensor that enters them."""
+    decode = decode_nodes(graph)
+    found: dict[str, list[gs.Node]] = {}
+    for node in graph.nodes:
+        if not is_weighted(node) or node.name in decode or not node.inputs[0].inputs:
+            continue
+        reason = _reason(node)
+        if reason:
+            ctx.note(f"What enters it is not rounded: {reason}.", node=node.name)
+            continue
+        found.setdefault(node.inputs[0].name, []).append(node)
+    return found
+
+
+def _reason(node: gs.Node) -> str:
+    """Why what enters a layer stays as it is; empty if nothing speaks against rounding it."""
+    layer = stored_layer(node)
+    if not isinstance(layer, StoredLayer):
+        return layer
+    if layer.weight is not None:
+        return "it is coded already"
+    dtype = node.inputs[0].dtype
+    return "" if dtype == np.float32 else f"it is {dtype}, not float32"
+
+
+def _figures(levels: Levels, error: float) -> dict[str, Any]:
+    return {
+        "code": "signed" if levels.signed else "positive",
+        "scale": levels.scale * levels.codec.reach,
+        "offset": levels.offset,
+        "error": error,
+    }
