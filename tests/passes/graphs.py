@@ -8,6 +8,15 @@ from onnx import TensorProto, helper
 
 from yocc.compiler.graph import Graph, load
 
+SILU_READ_BY_TWO = [
+    "c1: a = Conv(x, w1)",
+    "s: g = Sigmoid(a)",
+    "m: h = Mul(a, g)",
+    "c2: y = Conv(h, w2)",
+    "c3: z = Conv(h, w3)",
+    "n: v = Neg(h)",
+]
+"""For `build`: a layer behind SiLU, whose result two layers read, and something that is none."""
 Value = tuple[int, ...] | list[int] | np.ndarray[Any, Any]
 
 

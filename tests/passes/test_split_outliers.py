@@ -5,7 +5,7 @@ import pytest
 
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context, whole_graph
-from tests.passes.graphs import build
+from tests.passes.graphs import SILU_READ_BY_TWO, build
 from yocc.compiler import verify
 from yocc.compiler.graph import Graph, clone, refresh, to_proto
 from yocc.compiler.passes import PassContext
@@ -27,15 +27,7 @@ def swelling(largest: float) -> Graph:
         "w2": random.normal(size=(6, 8, 3, 3)).astype(np.float32),
         "w3": random.normal(size=(3, 8, 1, 1)).astype(np.float32),
     }
-    lines = [
-        "c1: a = Conv(x, w1)",
-        "s: g = Sigmoid(a)",
-        "m: h = Mul(a, g)",
-        "c2: y = Conv(h, w2)",
-        "c3: z = Conv(h, w3)",
-        "n: v = Neg(h)",
-    ]
-    graph = build(lines, weights, ["y", "z", "v"])
+    graph = build(SILU_READ_BY_TWO, weights, ["y", "z", "v"])
     refresh(graph)
     return graph
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context
-from tests.passes.graphs import build
+from tests.passes.graphs import SILU_READ_BY_TWO, build
 from yocc.compiler import verify
 from yocc.compiler.graph import Graph, clone, refresh, to_proto
 from yocc.compiler.passes import PassContext
@@ -20,17 +20,8 @@ from yocc.passes.quantize import Quantize
 
 
 def two_layers() -> Graph:
-    """A layer behind SiLU, read by two others and by what is no layer."""
     weights = {"w1": (8, 4, 3, 3), "w2": (6, 8, 3, 3), "w3": (3, 8, 1, 1)}
-    lines = [
-        "c1: a = Conv(x, w1)",
-        "s: g = Sigmoid(a)",
-        "m: h = Mul(a, g)",
-        "c2: y = Conv(h, w2)",
-        "c3: z = Conv(h, w3)",
-        "n: v = Neg(h)",
-    ]
-    graph = build(lines, weights, ["y", "z", "v"])
+    graph = build(SILU_READ_BY_TWO, weights, ["y", "z", "v"])
     refresh(graph)
     return graph
 
