@@ -42,8 +42,8 @@ class Distill(Pass):
     of the original's that they still have (FitNets, Romero et al. 2015, arXiv 1412.6550).
 
     Attributes:
-        steps: batches to learn from; None takes as many as the time allows that users give, or `STEPS` without one,
-            and half of either for each round of pruning that is still to come.
+        steps: batches to learn from; None takes as many as the time allows that users give, or `STEPS` without one.
+            Where a pipeline distills several times, each time gets twice as many as the time before.
         batch: pictures in each.
         side: pixels of the squares cut out of the pictures; 0 learns from whole ones.
         rate: five times the relative change of weights in a step, in root mean square, at its peak.

@@ -69,17 +69,16 @@ def choose_levels(statistics: TensorStatistics, bits: int, *, shift: bool) -> tu
 
 
 def _candidates(low: float, high: float, bits: int, shift: bool) -> Iterator[Levels]:
-    reaches = [max(abs(low), abs(high)) or 1.0] * (low < 0 or not shift)
-    for reach in reaches:
-        codec = log2(bits) if low < 0 else positive_log2(bits)
-        yield from (Levels(codec, scale / codec.reach, 0.0) for scale in _scales(reach))
-    if shift:
-        for offset in np.linspace(min(low, 0.0), 0.0, _SHIFTS + 1 if low < 0 else 1):
-            reach = high - float(offset)
-            for scale in _scales(reach if reach > 0 else 1.0):
-                yield Levels(positive_log2(bits), scale, float(offset))
+    positive = positive_log2(bits)
+    codec = log2(bits) if low < 0 else positive
+    for scale in _scales(max(-low, high)):
+        yield Levels(codec, scale / codec.reach, 0.0)
+    if shift and low < 0:
+        for offset in np.linspace(low, 0.0, _SHIFTS + 1):
+            for scale in _scales(high - float(offset)):
+                yield Levels(positive, scale, float(offset))
 
 
 def _scales(reach: float) -> Array:
-    scales: Array = reach * np.exp2(-np.arange(_SCALES) / 8)
+    scales: Array = (reach if reach > 0 else 1.0) * np.exp2(-np.arange(_SCALES) / 8)
     return scales
