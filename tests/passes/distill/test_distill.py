@@ -151,9 +151,21 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
 def test_a_deadline_ends_it_and_what_was_learnt_is_kept() -> None:
     graph, ctx = pruned()
     ctx.deadline = Deadline(3.0)
+    totals: list[int | None] = []
+
+    def shown(items: Iterable[Any], label: str, total: int | None = None) -> Iterable[Any]:
+        if label == "distill":
+            totals.append(total)
+        return items
+
+    ctx.progress = shown
     Distill(batch=1, side=32).run(graph, ctx)
     assert ctx.deadline.left() == 0
-    assert ctx.details["distill"]["steps"] > 0
+    steps = ctx.details["distill"]["steps"]
+    assert steps > 0
+    (total,) = totals
+    assert total is not None
+    assert total < 20 * steps, "what is shown is what there is time for"
 
 
 @needs_torch

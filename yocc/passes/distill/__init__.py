@@ -19,7 +19,8 @@ from yocc.passes.heads import final_layers
 from yocc.passes.recover import fused_teacher
 
 if TYPE_CHECKING:
-    from yocc.passes.distill.loop import Learner, Look, Recipe
+    from yocc.passes.distill.learner import Learner
+    from yocc.passes.distill.loop import Look, Recipe
     from yocc.passes.distill.pictures import Pictures
 
 __all__ = ["Distill"]
@@ -149,7 +150,7 @@ def _shared_out(pictures: Pictures) -> tuple[Pictures, Pictures]:
 def _learner(graph: Graph, teacher: Teacher, ctx: PassContext) -> Learner:
     import torch
 
-    from yocc.passes.distill.loop import Learner
+    from yocc.passes.distill.learner import Learner
     from yocc.passes.distill.network import Network
 
     ends = [node.outputs[0].name for node in final_layers(graph)]

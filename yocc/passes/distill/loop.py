@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,15 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from yocc.compiler.passes import Detection, Progress, silent
+from yocc.compiler.passes import Progress, silent
 from yocc.errors import OptionError
-from yocc.passes.distill.loss import output_loss, relative_error, variances
-from yocc.passes.distill.network import Network
+from yocc.passes.distill.learner import Learner
 from yocc.passes.distill.optimizer import Optimizer
 from yocc.passes.distill.pictures import Pictures
 
-FEATURES = 3
-"""Of so many layers on the way one is compared in a step: their gradients take more time than they are worth."""
+_PACED = 5
+"""Steps after which the time of all can be told."""
 
 
 @dataclass(frozen=True)
@@ -76,65 +75,6 @@ class Look:
     loss: float
 
 
-class Learner:
-    """What learns from what.
-
-    Args:
-        student: learns; gives the last layers' outputs and those of the layers in `features`.
-        teacher: the original.
-        ends: names of the last layers' outputs.
-        features: for the outputs of other layers, the teacher's channels that the student still has.
-        detection: what the last layers' channels mean.
-    """
-
-    def __init__(
-        self,
-        student: Network,
-        teacher: Network,
-        ends: Sequence[str],
-        features: Mapping[str, Tensor],
-        detection: Detection | None,
-    ) -> None:
-        self.student, self.teacher = student, teacher
-        self._ends, self._features, self._detection = ends, features, detection
-        self._variances: dict[str, Tensor] = {}
-
-    def to(self, device: str) -> None:
-        """Compute there from now on."""
-        self.student.to(device)
-        self.teacher.to(device)
-
-    def measure(self, batch: Mapping[str, Tensor]) -> None:
-        """Take from a batch by what to divide the errors of the layers on the way."""
-        with torch.no_grad():
-            values = self.teacher(batch)
-        self._variances = {name: variances(values[name][:, kept]) for name, kept in self._features.items()}
-
-    def loss(self, batch: Mapping[str, Tensor], weight: float, half: bool, random: np.random.Generator) -> Tensor:
-        """Of the outputs and, weighted, of a few layers on the way, which ones is drawn."""
-        device = next(iter(batch.values())).device.type
-        with torch.autocast(device, torch.bfloat16, enabled=half):
-            with torch.no_grad():
-                wanted = self.teacher(batch)
-            found = self.student(batch)
-        ends = [{name: values[name] for name in self._ends} for values in (found, wanted)]
-        loss = output_loss(ends[0], ends[1], self._detection)
-        if weight and self._features:
-            names = sorted(self._features)
-            errors = []
-            for place in random.choice(len(names), -(-len(names) // FEATURES), replace=False):
-                name = names[place]
-                kept = _thinned(wanted[name])[:, self._features[name]]
-                errors.append(relative_error(_thinned(found[name]), kept, self._variances[name]))
-            loss = loss + weight * torch.stack(errors).mean()
-        return loss
-
-
-def _thinned(values: Tensor) -> Tensor:
-    """Every second row and column, which says enough of a feature map."""
-    return values[..., ::2, ::2].float() if values.ndim == 4 else values.float()
-
-
 def learn(
     learner: Learner,
     fitted: Pictures,
@@ -176,7 +116,7 @@ def learn(
         run.look()
     spent, first = run.seconds(), run.step
     with contextlib.suppress(KeyboardInterrupt):
-        for step in progress(range(first, recipe.steps), "distill", recipe.steps - first):
+        for step in _shown(range(first, recipe.steps), seconds, progress):
             done = max(step / recipe.steps, run.seconds() / (spent + seconds))
             if done >= 1 or (done > 0.5 and run.is_stuck()):
                 break
@@ -192,6 +132,18 @@ def learn(
                 run.save(checkpoint)
     run.finish()
     return run.looks
+
+
+def _shown(steps: range, seconds: float, progress: Progress) -> Iterator[int]:
+    """The steps, shown as many as there is time for, by the pace of the first few."""
+    if math.isinf(seconds):
+        yield from progress(steps, "distill", len(steps))
+        return
+    started = time.monotonic()
+    yield from steps[:_PACED]
+    spent = time.monotonic() - started
+    likely = int((seconds - spent) / max(spent / _PACED, 1e-9))
+    yield from progress(steps[_PACED:], "distill", max(1, min(likely, len(steps) - _PACED)))
 
 
 class _Run:

@@ -58,8 +58,9 @@ class Recover(Pass):
             return 0
         self._warn(ctx, ctx.feeds)
         teacher = fused_teacher(ctx.teacher, ctx)
-        # What is still to come needs its part of the time, and a training most of it.
-        seconds = ctx.deadline.left() / (1 + ctx.to_come.count(self.name) + 4 * ctx.to_come.count("distill"))
+        # What is still to come needs its part of the time. A training takes what is left over, which is more the longer
+        # there is: a refit needs no more than minutes, and in short times gains more.
+        seconds = ctx.deadline.left() / (1 + ctx.to_come.count(self.name) + ctx.to_come.count("distill"))
         if self.method == "statistics":
             return self._restore(graph, teacher, ctx.feeds, ctx, seconds)
         done = reconstruct(graph, teacher, ctx.feeds, ctx, pictures=self.pictures, points=self.points, seconds=seconds)
