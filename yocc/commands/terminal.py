@@ -139,7 +139,7 @@ class Bars:
                 continue
             said, rate = now, _rate(done, now - started)
             amount = f"{done} of {total}" if total else str(done)
-            left = f", {(total - done) / rate:.0f} s left" if total else ""
+            left = f", {max(0, total - done) / rate:.0f} s left" if total else ""
             say(f"{label}: {amount}, {rate:.3g}/s{left}")
 
 
