@@ -257,6 +257,29 @@ def test_steps_run_in_order_and_notes_name_their_pass() -> None:
     ]
 
 
+def test_a_pass_that_runs_twice_tells_each_time_what_it_did_then() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Counting(Pass):
+        name: ClassVar[str] = "counting"
+        summary: ClassVar[str] = "counts its runs, twice at most"
+
+        def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
+            before = ctx.details.get(self.name, {}).get("runs", 0)
+            ctx.note(f"ran after {before}")
+            if before < 2:
+                ctx.details[self.name] = {"runs": before + 1}
+            return 0
+
+    _, runs = Pipeline((Counting(), Counting(), Options(), Counting())).run(load(conv_model()), _context())
+    assert [run.details for run in runs] == [{"runs": 1}, {"runs": 2}, {}, {}]
+    assert [[note.message for note in run.notes] for run in runs] == [
+        ["ran after 0"],
+        ["ran after 1"],
+        [],
+        ["ran after 2"],
+    ]
+
+
 def test_the_opset_rises_before_a_pass_that_needs_it_and_says_so() -> None:
     ctx = _context()
     graph, _ = Pipeline((Options(), Cut(opset=13))).run(load(conv_model(opset=11)), ctx)

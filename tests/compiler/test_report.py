@@ -83,17 +83,18 @@ def test_values_become_what_json_knows(value: object, expected: object) -> None:
     assert plain(value) == expected
 
 
-def test_notes_and_details_stand_at_the_first_run_of_their_pass() -> None:
-    runs = [PassRun("fuse", 1, 0.1), PassRun("prune{ratio=0.3}", 2, 0.1), PassRun("fuse", 0, 0.1)]
-    note, other = Note("fuse", "merged"), Note("prune", "cut")
-    first, second, third = pass_reports(runs, [note, other], {"prune": {"kept": 3}})
-    assert (first.notes, second.notes, third.notes) == ((note,), (other,), ())
-    assert second.details == {"kept": 3}
+def test_notes_and_details_stand_at_the_run_that_said_them() -> None:
+    note = Note("prune", "cut")
+    runs = [PassRun("fuse", 1, 0.1), PassRun("prune{ratio=0.3}", 2, 0.1, (note,), {"kept": 3}), PassRun("fuse", 0, 0.1)]
+    first, second, third = pass_reports(runs)
+    assert (first.notes, second.notes, third.notes) == ((), (note,), ())
+    assert (first.details, second.details) == ({}, {"kept": 3})
     assert third.rewrites == 0
 
 
 def test_figures_of_layers_stand_at_the_layers_only() -> None:
-    (only,) = pass_reports([PassRun("prune", 1, 0.1)], [], {"prune": {"layers": {"a": {"kept": 3}}, "multiple": 8}})
+    details = {"layers": {"a": {"kept": 3}}, "multiple": 8}
+    (only,) = pass_reports([PassRun("prune", 1, 0.1, (), details)])
     assert only.details == {"multiple": 8}
 
 

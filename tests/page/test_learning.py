@@ -23,6 +23,15 @@ def test_each_training_has_a_chart_of_its_losses() -> None:
     assert "3 before, 1.5 after" in first.text
 
 
+def test_trainings_of_one_pass_are_told_apart() -> None:
+    content = passes(FIGURES, FIGURES)
+    for step in content["passes"]:
+        step["spec"] = "distill"
+    found = learning(content)
+    assert [each.title for each in found] == ["distill", "distill, time 2"]
+    assert len({each.chart.name for each in found}) == 2
+
+
 def test_looks_without_a_loss_are_left_out() -> None:
     (only,) = learning(passes({**FIGURES, "curve": [*CURVE, {"step": 500, "seconds": 200.0, "loss": None}]}))
     assert len(only.chart.bars) == 2

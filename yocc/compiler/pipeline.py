@@ -7,13 +7,13 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 import onnx.shape_inference
 
 from yocc.compiler.graph import Graph, convert_opset, refresh
-from yocc.compiler.passes import Pass, PassContext
+from yocc.compiler.passes import Note, Pass, PassContext
 from yocc.compiler.registry import discover, lookup, nearest
 from yocc.errors import InternalError, OptionError
 
@@ -31,11 +31,15 @@ class PassRun:
         spec: the pass in text form.
         rewrites: how many rewrites it made.
         seconds: how long it took, refresh and observers not counted.
+        notes: what it said.
+        details: its figures.
     """
 
     spec: str
     rewrites: int
     seconds: float
+    notes: tuple[Note, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Observer(Protocol):
@@ -101,6 +105,7 @@ class Pipeline:
         runs = []
         for number, step in enumerate(self.passes, 1):
             ctx.enter(step.name)
+            said, before = len(ctx.notes), ctx.details.get(step.name)
             ctx.to_come = tuple(later.name for later in self.passes[number:])
             opset = step.min_opset(ctx)
             if graph.opset < opset:
@@ -113,7 +118,9 @@ class Pipeline:
             if rewrites:
                 _refresh_after(step, graph)
             step.ensures(graph, ctx)
-            done = PassRun(print_pass(step), rewrites, seconds)
+            details = ctx.details.get(step.name)
+            told = {} if details is None or details is before else details
+            done = PassRun(print_pass(step), rewrites, seconds, tuple(ctx.notes[said:]), told)
             runs.append(done)
             for observer in observers:
                 observer(done, graph)

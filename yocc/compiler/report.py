@@ -190,25 +190,9 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def pass_reports(runs: Sequence[PassRun], notes: Sequence[Note], details: Mapping[str, Any]) -> tuple[PassReport, ...]:
-    """Bring together what the pipeline and the passes said; notes of a pass that runs twice stand at its first run.
-
-    What a pass says of single layers stands at the layers, see `account.layer_reports`.
-    """
-    reports, said = [], set()
-    for run in runs:
-        name = run.spec.partition("{")[0]
-        first = name not in said
-        said.add(name)
-        reports.append(
-            PassReport(
-                run.spec,
-                run.rewrites,
-                tuple(note for note in notes if first and note.origin == name),
-                without_layers(details.get(name, {})) if first else {},
-            )
-        )
-    return tuple(reports)
+def pass_reports(runs: Sequence[PassRun]) -> tuple[PassReport, ...]:
+    """What the pipeline and the passes said; what a pass says of single layers is in `account.layer_reports`."""
+    return tuple(PassReport(run.spec, run.rewrites, run.notes, without_layers(run.details)) for run in runs)
 
 
 def file_facts(path: Path, shown: str) -> FileFacts:

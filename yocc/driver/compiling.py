@@ -213,7 +213,7 @@ def compile_model(
             seed=seed,
             before=subject.facts,
             after=after,
-            passes=pass_reports(runs, ctx.notes, ctx.details),
+            passes=pass_reports(runs),
             layers=layer_reports(subject.layers, layers, ctx.details),
             types=types,
             calibration=calibrated,

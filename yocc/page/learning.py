@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,8 @@ class Learning:
 
 def learning(content: Mapping[str, Any]) -> tuple[Learning, ...]:
     """One for each pass that trained."""
-    found = []
+    found: list[Learning] = []
+    times: Counter[str] = Counter()
     for step in content["passes"]:
         details = details_of(step)
         for figures in (details, details.get("learned")):
@@ -38,7 +40,10 @@ def learning(content: Mapping[str, Any]) -> tuple[Learning, ...]:
                 continue
             looks = _looks(figures["curve"])
             if looks:
-                found.append(_learning(step["spec"].partition("{")[0], figures, looks))
+                name = step["spec"].partition("{")[0]
+                times[name] += 1
+                title = name if times[name] == 1 else f"{name}, time {times[name]}"
+                found.append(_learning(title, f"learning-{len(found)}", figures, looks))
     return tuple(found)
 
 
@@ -48,7 +53,7 @@ def _looks(curve: Any) -> list[Mapping[str, Any]]:
     return [look for look in looks if has(look, ("step", "seconds", "loss")) and look["loss"] is not None]
 
 
-def _learning(title: str, figures: Mapping[str, Any], looks: list[Mapping[str, Any]]) -> Learning:
+def _learning(title: str, place: str, figures: Mapping[str, Any], looks: list[Mapping[str, Any]]) -> Learning:
     places = [
         Place(
             0.0, look["loss"], ANCHOR, f"step {look['step']}, {seconds(look['seconds'])}: {plain_number(look['loss'])}"
@@ -60,4 +65,4 @@ def _learning(title: str, figures: Mapping[str, Any], looks: list[Mapping[str, A
         f"{figures['steps']} batches from {figures['pictures']} pictures in {seconds(looks[-1]['seconds'])}; "
         f"loss on pictures held out {plain_number(first)} before, {plain_number(best)} after."
     )
-    return Learning(title, text, bar_chart(f"learning-{title}", f"Losses while {title} learnt", places))
+    return Learning(title, text, bar_chart(place, f"Losses while {title} learnt", places))
