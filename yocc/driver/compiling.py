@@ -82,9 +82,9 @@ def compile_model(
         weights: code of the weights, such as `log2:4`, or `log2:0.2` for a file of a fifth of its size.
         fp16: store and compute the rest in half precision.
         recover: `reconstruct` refits weights so that the pruned network gives what the original gave, `distill` also
-            trains it to in each round, which needs torch, `statistics` only gives channels the means and deviations
-            they had, `none` leaves it at pruning by weights. None reconstructs. With pictures in `calibration`, they
-            also choose the channels; without, weights do, and pictures that yocc draws recover.
+            trains it to, which needs torch, `statistics` only gives channels the means and deviations they had, `none`
+            leaves it at pruning by weights. None reconstructs. With pictures in `calibration`, they also choose the
+            channels; without, weights do, and pictures that yocc draws recover.
         schedule: `oneshot` prunes at once, `iterative` in rounds with recovery after each; None takes rounds of up to a
             quarter.
         rounds: how many; None as `schedule` says.

@@ -101,12 +101,11 @@ def _pruning(wishes: Wishes, pictures: bool) -> list[str]:
     if prune is None:
         return ["fuse"]
     recovery = ["recover{method=statistics}" if wishes.recover == "statistics" else "recover"] if recovered else []
-    if wishes.recover == "distill":
-        recovery.append("distill")
+    training = ["distill"] if wishes.recover == "distill" else []
     scheduled = (wishes.schedule, wishes.rounds) != (None, None) and count > 1
     if recovered and (pictures or scheduled):
-        return ["fuse", *_rounds(prune, budget, recovery, count, "effect" if pictures else "auto")]
-    return [f"prune{{ratio={prune!r}{budget}}}", "fuse", *recovery]
+        return ["fuse", *_rounds(prune, budget, recovery, count, "effect" if pictures else "auto"), *training]
+    return [f"prune{{ratio={prune!r}{budget}}}", "fuse", *recovery, *training]
 
 
 def read_target(text: str) -> tuple[str, float]:
