@@ -42,12 +42,12 @@ def test_a_missing_executor_is_our_mistake() -> None:
     with pytest.raises(InternalError, match="quantize runs the model"):
         require_executor(PassContext(Target("x")), "quantize")
     executor = object()
-    assert require_executor(PassContext(Target("x"), executor=executor), "quantize") is executor  # type: ignore[arg-type]
+    assert require_executor(PassContext(Target("x"), executor=executor), "quantize") is executor  # type: ignore[arg-type] # any object
 
 
 def test_a_pass_must_say_what_it_does() -> None:
     with pytest.raises(TypeError, match="abstract"):
-        Pass()  # type: ignore[abstract]
+        Pass()  # type: ignore[abstract] # that is the mistake
 
 
 def test_optional_steps_do_nothing() -> None:

@@ -17,7 +17,7 @@ MOST_PRUNED = 0.95
 LEARNT = 500
 """Batches on which a distilled network learns to live with its codes."""
 ROUND = 0.25
-"""Share removed at most before what is left is recovered: what matters changes as the network shrinks."""
+"""Share removed at most before what is left is refitted: what matters changes as the network shrinks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,8 @@ def pipeline_spec(wishes: Wishes, *, pictures: bool = True) -> str:
     if not wishes.int8 and promised:
         raise OptionError("There is nothing to leave float.", "Give --int8 with --max-accuracy-drop and --max-latency.")
     steps = ["fp32", "simplify", *_pruning(wishes, pictures)]
+    if wishes.recover == "distill":
+        steps.append("distill")
     if wishes.sparsity is not None:
         steps.append(f"sparsify{{pattern={wishes.sparsity}}}")
     if wishes.int8:
@@ -100,12 +102,11 @@ def _pruning(wishes: Wishes, pictures: bool) -> list[str]:
     count = _count_rounds(prune, wishes)
     if prune is None:
         return ["fuse"]
-    recovery = ["recover{method=statistics}" if wishes.recover == "statistics" else "recover"] if recovered else []
-    training = ["distill"] if wishes.recover == "distill" else []
+    recovery = "recover{method=statistics}" if wishes.recover == "statistics" else "recover"
     scheduled = (wishes.schedule, wishes.rounds) != (None, None) and count > 1
     if recovered and (pictures or scheduled):
-        return ["fuse", *_rounds(prune, budget, recovery, count, "effect" if pictures else "auto"), *training]
-    return [f"prune{{ratio={prune!r}{budget}}}", "fuse", *recovery, *training]
+        return ["fuse", *_rounds(prune, budget, recovery, count, "effect" if pictures else "auto")]
+    return [f"prune{{ratio={prune!r}{budget}}}", "fuse", *([recovery] if recovered else [])]
 
 
 def read_target(text: str) -> tuple[str, float]:
@@ -159,8 +160,8 @@ def _quantize(wishes: Wishes) -> str:
     return f"quantize{{{','.join(given)}}}" if given else "quantize"
 
 
-def _rounds(prune: float, budget: str, recovery: list[str], count: int, criterion: str) -> list[str]:
-    """Pruning and recovering in rounds that remove the same share of what is left each."""
+def _rounds(prune: float, budget: str, recovery: str, count: int, criterion: str) -> list[str]:
+    """Pruning and refitting in rounds that remove the same share of what is left each."""
     ratio = round(1 - (1 - prune) ** (1 / count), 4)
     chosen = f",criterion={criterion}" if criterion != "auto" else ""
-    return [f"prune{{ratio={ratio!r}{budget}{chosen}}}", *recovery] * count
+    return [f"prune{{ratio={ratio!r}{budget}{chosen}}}", recovery] * count

@@ -3,7 +3,7 @@
 Levels of a log-scale code crowd around its 0, and half of a signed code's are negative. Behind an activation such as
 SiLU, whose negative values end at -0.278, these are hardly used; where values are shifted above 0, all levels are.
 Choi & Kim, "Hardware-friendly Log-scale Quantization for CNNs with Activation Functions Containing Negative Values"
-(ISOCC 2021), rescale the distribution so; how far is chosen here by the error on pictures.
+(ISOCC 2021), rescale the distribution for that; here it is a shift, chosen by the error on pictures.
 """
 
 from __future__ import annotations
