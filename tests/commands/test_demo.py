@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -61,8 +62,10 @@ def test_the_scores_are_those_of_eval(folder: Path, table: dict[str, list[str]])
 
 def test_a_demo_replaces_an_earlier_one(folder: Path, table: dict[str, list[str]]) -> None:
     assert table
-    result = CliRunner().invoke(cli, ["demo", "--scenes", "2", "-o", str(folder), "--threads", "1"], prog_name="yocc")
+    arguments = ["demo", "--scenes", "2", "--prune", "0.6", "-o", str(folder), "--threads", "1"]
+    result = CliRunner().invoke(cli, arguments, prog_name="yocc")
     assert result.exit_code == 0, result.stderr
+    assert re.search(r"parameters .* (39|40|41)%", result.stdout)
     assert len(list((folder / "test" / "images").iterdir())) == 2
     assert str(folder / "pictures") in result.stdout
 

@@ -6,7 +6,7 @@ import onnx_graphsurgeon as gs
 import pytest
 
 from tests.oracles import run
-from yocc.passes.windows import outputs_at, positions, windows_at
+from yocc.passes.windows import outputs_at, positions, represented, windows_at
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,25 @@ def test_windows_times_weights_are_the_outputs(
 def test_positions_are_distinct_and_no_more_than_there_are() -> None:
     chosen = positions((1, 8, 5, 5), 100, np.random.default_rng(0))
     assert chosen.tolist() == list(range(25))
+
+
+@pytest.mark.parametrize("sharpness", [0.0, 1.0, 2.5])
+def test_the_chosen_stand_for_all(sharpness: float) -> None:
+    """Sums over drawn positions, each counted for as many as it stands for, are those over all on average."""
+    random = np.random.default_rng(0)
+    values = random.normal(size=400) + 2
+    likelihood = np.exp(sharpness * random.normal(size=400)) + 0.05
+    likelihood /= likelihood.sum()
+    sums = []
+    for _ in range(400):
+        chosen = positions((1, 1, 400), 60, random, likelihood)
+        sums.append(represented(400, 60, likelihood, chosen) @ values[chosen])
+    assert np.mean(sums) == pytest.approx(values.sum(), rel=0.03)
+
+
+def test_all_positions_stand_for_themselves() -> None:
+    assert represented(5, 9, np.full(5, 0.2), np.arange(5)).tolist() == [1.0] * 5
+
+
+def test_positions_drawn_alike_stand_for_the_same_number() -> None:
+    assert represented(100, 20, None, np.arange(20)).tolist() == [5.0] * 20

@@ -18,7 +18,6 @@ from yocc.models.shipped import shipped_detector
 from yocc.models.street import write
 
 _PARTS = ("calibration", "test", "compiled", "pictures")
-_PRUNE = 0.4
 _SHOWN = 8
 _ZOOM = 2
 
@@ -30,6 +29,7 @@ class DemoPlan:
     Attributes:
         calibration: scenes to calibrate with.
         test: scenes to score with.
+        prune: share of the parameters and MACs to remove.
         threads: threads to run models with, None for all cores.
         seed: of the compilation; the scenes are always the same.
 
@@ -39,6 +39,7 @@ class DemoPlan:
 
     calibration: int = 64
     test: int = 200
+    prune: float = 0.4
     threads: int | None = None
     seed: int = 0
 
@@ -65,7 +66,7 @@ class Demo:
 
 
 def run_demo(out: Path, plan: DemoPlan, *, progress: Progress = silent, observers: Sequence[Observer] = ()) -> Demo:
-    """Compress the detector that comes with yocc with `--prune 0.4 --int8` and measure what that costs and gains.
+    """Compress the detector that comes with yocc by `--prune` and `--int8` and measure what that costs and gains.
 
     Args:
         out: folder for the scenes, the compiled model with its report, and pictures with boxes. That of an earlier
@@ -86,7 +87,7 @@ def run_demo(out: Path, plan: DemoPlan, *, progress: Progress = silent, observer
             write(out / split, split, count, size=size)
         report = compile_model(
             model,
-            prune=_PRUNE,
+            prune=plan.prune,
             int8=True,
             calibration=out / "calibration" / "images",
             out=out / "compiled",

@@ -8,6 +8,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 Array = np.ndarray[Any, Any]
+_STEPS = 20
+_SMALLEST = 1e-12
 
 
 def positions(
@@ -24,6 +26,29 @@ def positions(
     size = int(np.prod(shape[2:]))
     chosen: Array = np.sort(random.choice(size, min(count, size), replace=False, p=likelihood))
     return chosen
+
+
+def represented(size: int, count: int, likelihood: Array | None, chosen: Array) -> Array:
+    """For how many positions each that `positions` chose stands, so that sums over these are about those over all.
+
+    The reciprocal of how likely it was to be among them: 1 - exp(-t p), as if each came at times of its own rate and
+    the first ones were taken, with t such that `count` are expected.
+
+    Args:
+        size: of how many.
+        count: how many were wanted.
+        likelihood: of each position, as `positions` took it.
+        chosen: flat positions.
+    """
+    if count >= size or likelihood is None:
+        return np.full(len(chosen), max(1.0, size / count))
+    time = float(count)
+    # The expected number grows ever slower with the time, so that Newton's steps from below never overshoot.
+    for _ in range(_STEPS):
+        missed = np.exp(-time * likelihood)
+        time += (count - (size - missed.sum())) / max(float(likelihood @ missed), _SMALLEST)
+    found: Array = 1 / (1 - np.exp(-time * likelihood[chosen]))
+    return found
 
 
 def outputs_at(values: Array, chosen: Array) -> Array:

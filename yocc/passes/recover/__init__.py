@@ -27,6 +27,7 @@ class Recover(Pass):
             the mean and deviation it had.
         pictures: pictures to use at most.
         points: positions sampled in each layer and picture, by `reconstruct`.
+        answers: whether `reconstruct` fits a detector's last layers once more, by what their outputs mean.
     """
 
     name: ClassVar[str] = "recover"
@@ -35,6 +36,7 @@ class Recover(Pass):
     method: Literal["reconstruct", "statistics"] = "reconstruct"
     pictures: int = 288
     points: int = 128
+    answers: bool = True
 
     def __post_init__(self) -> None:
         if self.pictures < 1 or self.points < 1:
@@ -63,7 +65,10 @@ class Recover(Pass):
         seconds = ctx.deadline.left() / (1 + ctx.to_come.count(self.name) + ctx.to_come.count("distill"))
         if self.method == "statistics":
             return self._restore(graph, teacher, ctx.feeds, ctx, seconds)
-        done = reconstruct(graph, teacher, ctx.feeds, ctx, pictures=self.pictures, points=self.points, seconds=seconds)
+        done = reconstruct(
+            graph, teacher, ctx.feeds, ctx,
+            pictures=self.pictures, points=self.points, seconds=seconds, by_answers=self.answers,
+        )  # fmt: skip
         self._tell_limits(ctx, done, len(ctx.feeds))
         ctx.details[self.name] = {
             "method": self.method,
@@ -76,6 +81,7 @@ class Recover(Pass):
                 }
                 for name, fit in done.fits.items()
             },
+            "answers": {name: {"loss_before": fit.loss_before, "loss": fit.loss} for name, fit in done.answers.items()},
         }
         return len(done.fits)
 

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.oracles import run
+from yocc.compiler.graph import load, to_proto
+from yocc.compiler.passes import Detection, PassContext
+from yocc.compiler.pipeline import Pipeline
+from yocc.models.profile import find_profile
+from yocc.models.shipped import shipped_detector
+from yocc.models.street import write
+from yocc.passes.recover.answers import Answers, believed, refit_answers
+from yocc.passes.recover.logistic import divergence
+from yocc.runtime.feeds import open_feeds
+from yocc.runtime.onnxruntime import OnnxRuntimeBackend, reference_executor
+
+ANCHORS = Detection(classes=2, objectness=True)
+FREE = Detection(classes=2, objectness=False)
+
+
+def drawn(channels: int, *, noise: float = 1.0, seed: int = 0) -> tuple[Answers, np.ndarray, np.ndarray]:
+    """Answers of a layer whose inputs do not quite say them, and its least squares weights."""
+    random = np.random.default_rng(seed)
+    inputs = random.normal(size=(3000, 8)).astype(np.float32)
+    outputs = (inputs @ random.normal(size=(8, channels)) - 2 + noise * random.normal(size=(3000, channels))) * 2
+    solved = np.linalg.lstsq(np.column_stack([inputs, np.ones(3000)]), outputs, rcond=None)[0]
+    counts, there = np.ones(3000, np.float32), random.uniform(0, 1, 3000).astype(np.float32)
+    answers = Answers(inputs, outputs.astype(np.float16), counts, there, np.arange(3000) % 5 == 0)
+    return answers, solved[:-1], solved[-1]
+
+
+@pytest.mark.parametrize(("channels", "detection"), [(14, ANCHORS), (2, FREE)])
+def test_probabilities_come_nearer_than_by_least_squares(channels: int, detection: Detection) -> None:
+    answers, weight, bias = drawn(channels, noise=2.0)
+    fit = refit_answers(answers, weight, bias, detection)
+    assert fit.loss < fit.loss_before
+    score = 4 if channels == 14 else 0
+    wanted = answers.outputs[:, score].astype(np.float64)
+    losses = [
+        divergence(answers.inputs @ w[:, score] + b[score], wanted).mean()
+        for w, b in ((weight, bias), (fit.weight, fit.bias))
+    ]
+    assert losses[1] < 0.98 * losses[0]
+
+
+def test_a_layer_that_answers_rightly_is_kept() -> None:
+    answers, weight, bias = drawn(14, noise=0.0)
+    fit = refit_answers(answers, weight, bias, ANCHORS)
+    np.testing.assert_allclose(fit.weight, weight, atol=0.05)
+    np.testing.assert_allclose(fit.bias, bias, atol=0.05)
+
+
+def test_what_does_not_hold_for_other_pictures_is_left_alone() -> None:
+    """The pictures held out contradict the others: nothing learnt from these helps on them."""
+    answers, weight, bias = drawn(2, noise=0.0)
+    outputs = np.where(answers.held_out[:, None], answers.inputs @ weight + bias, 20.0)
+    contradicted = Answers(answers.inputs, outputs, answers.counts, answers.there, answers.held_out)
+    fit = refit_answers(contradicted, weight, bias, FREE)
+    np.testing.assert_allclose(fit.weight, weight, atol=1e-5)
+    assert fit.loss == fit.loss_before
+
+
+def test_boxes_count_where_something_is() -> None:
+    answers, weight, bias = drawn(4)
+    random = np.random.default_rng(3)
+    there = random.integers(0, 2, len(answers.inputs)).astype(np.float32)
+    right = answers.inputs @ weight + bias + 1.0
+    outputs = np.where(there[:, None] > 0, right, random.normal(size=right.shape) * 30)
+    fit = refit_answers(Answers(answers.inputs, outputs, answers.counts, there, answers.held_out), weight, bias, FREE)
+    np.testing.assert_allclose(fit.weight, weight, atol=0.01)
+    np.testing.assert_allclose(fit.bias, bias + 1, atol=0.05)
+
+
+def test_an_input_that_is_always_zero_does_not_break_the_solve() -> None:
+    answers, weight, bias = drawn(14)
+    silent = np.concatenate([answers.inputs[:, :-1], np.zeros((3000, 1), np.float32)], axis=1)
+    fit = refit_answers(
+        Answers(silent, answers.outputs, answers.counts, answers.there, answers.held_out), weight, bias, ANCHORS
+    )
+    assert np.isfinite(fit.weight).all()
+    np.testing.assert_allclose(fit.weight[-1], weight[-1], rtol=1e-5)
+
+
+def test_boxes_are_believed_as_the_likeliest_class_at_their_place() -> None:
+    random = np.random.default_rng(0)
+    values = {name: random.normal(size=(1, channels, 3, 4)) for name, channels in (("c", 2), ("b", 16))}
+    found = believed(values, {"classes": "c", "boxes": "b"}, FREE)
+    assert list(found) == ["boxes"]
+    np.testing.assert_allclose(found["boxes"], 1 / (1 + np.exp(-values["c"].max(axis=1).ravel())))
+    assert believed({"a": np.zeros((1, 14, 2, 2))}, {"anchors": "a"}, ANCHORS) == {}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    write(folder / "fit", "calibration", 40, size=256)
+    write(folder / "judge", "test", 16, size=256)
+    return folder
+
+
+def test_a_pruned_detector_answers_more_like_the_original(scenes: Path) -> None:
+    model = load(shipped_detector("plain"))
+    profile = find_profile(model)
+    assert profile is not None
+    judges = list(open_feeds(scenes / "judge" / "images", [profile.input], profile.preprocess))
+    original = [run(to_proto(model), arrays)["output0"][0, :, 4] for arrays in judges]
+    losses, details = {}, {}
+    for answers in ("true", "false"):
+        ctx = PassContext(
+            target=OnnxRuntimeBackend().target({}),
+            feeds=open_feeds(scenes / "fit" / "images", [profile.input], profile.preprocess),
+            executor=reference_executor(threads=1),
+            detection=profile.detection,
+        )
+        spec = f"fp32,simplify,fuse,prune{{ratio=0.3,criterion=effect}},recover{{answers={answers}}}"
+        graph, _ = Pipeline.parse(spec).run(load(shipped_detector("plain")), ctx)
+        found = [run(to_proto(graph), arrays)["output0"][0, :, 4] for arrays in judges]
+        losses[answers] = np.mean([_divergence(q, p) for q, p in zip(found, original, strict=True)])
+        details[answers] = ctx.details["recover"]["answers"]
+    assert losses["true"] < 0.95 * losses["false"]
+    assert len(details["true"]) == 3
+    assert all(fit["loss"] <= fit["loss_before"] for fit in details["true"].values())
+    assert details["false"] == {}
+
+
+def _divergence(given: np.ndarray, wanted: np.ndarray) -> float:
+    p, q = (np.clip(values.astype(np.float64), 1e-7, 1 - 1e-7) for values in (wanted, given))
+    return float((p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))).sum())

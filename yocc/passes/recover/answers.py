@@ -1,0 +1,183 @@
+"""The last layers of a detector, refitted by what their outputs mean instead of by squares.
+
+A score is compared by its probability, classes and boxes as far as the original believes that something is there: the
+measure by which distillation learns (`yocc.passes.distill.loss`), least for the last layers' inputs as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.passes import Arrays, Detection
+from yocc.passes.heads import final_layers
+from yocc.passes.recover.logistic import divergence, refit_logistic, sigmoid
+
+Array = np.ndarray[Any, Any]
+RIDGES = (1e-1, 1e-2, 1e-3)
+"""Candidates, as a share of what the samples count, where an input's mean square is 1."""
+SOFTENED = 1.25
+"""Logits are divided by it before they are compared, so that what the original only suspects counts more. 1 brings back
+what it is sure of at the expense of that, from 1.5 on it is the other way round (docs/recovery.md)."""
+_DOUBT = 1e-3
+"""Samples that count less, of the one that counts most, are left out."""
+
+
+@dataclass(frozen=True)
+class AnswerFit:
+    """A last layer before and after.
+
+    Attributes:
+        weight: shape [n, m].
+        bias: shape [m].
+        loss_before: on the pictures held out, of each object the original sees, with the weights it had.
+        loss: the same with those that were fitted to the others.
+    """
+
+    weight: Array
+    bias: Array
+    loss_before: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a last layer sees and what it should answer, at samples of all pictures.
+
+    Attributes:
+        inputs: shape [samples, n].
+        outputs: the original's, shape [samples, m].
+        counts: for how many positions each stands, shape [samples].
+        there: how far the original believes that something is there, shape [samples]; read for boxes alone.
+        held_out: whether the sample is of a picture held out, shape [samples].
+    """
+
+    inputs: Array
+    outputs: Array
+    counts: Array
+    there: Array
+    held_out: Array
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Outputs that are fitted together: logits of probabilities, or values, and how much each sample counts."""
+
+    columns: slice
+    counts: Array
+    probabilities: bool
+
+
+def last_layers(graph: Graph) -> dict[str, str]:
+    """Names of the last layers, and of their outputs."""
+    return {node.name: node.outputs[0].name for node in final_layers(graph)}
+
+
+def believed(values: Arrays, layers: Mapping[str, str], detection: Detection) -> dict[str, Array]:
+    """How far something is there, at each position of the layers that give boxes alone.
+
+    Args:
+        values: at least the last layers' outputs, shape [1, channels, height, width].
+        layers: as `last_layers`.
+        detection: what their channels mean.
+
+    Returns:
+        By name of layer, flattened: the likeliest class at that place.
+    """
+    likeliest = {
+        values[output].shape[2:]: sigmoid(values[output].max(axis=1)).reshape(-1)
+        for output in layers.values()
+        if detection.kind(values[output].shape[1]) == "classes"
+    }
+    return {
+        name: likeliest[values[output].shape[2:]]
+        for name, output in layers.items()
+        if detection.kind(values[output].shape[1]) == "boxes" and values[output].shape[2:] in likeliest
+    }
+
+
+def refit_answers(answers: Answers, weight: Array, bias: Array, detection: Detection) -> AnswerFit:
+    """Weights and bias of the least divergence; what does not get better on the pictures held out stays.
+
+    Args:
+        answers: what to learn from; pictures held out choose the ridge and are learnt from once it is chosen.
+        weight: the weights to begin with and to stay near, shape [n, m].
+        bias: shape [m].
+        detection: what the outputs mean.
+    """
+    sizes = np.sqrt(np.square(answers.inputs, dtype=np.float64).mean(axis=0)).astype(np.float32)
+    sizes[sizes == 0] = 1.0
+    inputs = np.concatenate([answers.inputs / sizes, np.ones((len(answers.inputs), 1), np.float32)], axis=1)
+    start = (np.concatenate([weight * sizes[:, None], bias[None]]) / SOFTENED).astype(np.float32)
+    outputs = answers.outputs.astype(np.float32) / SOFTENED
+    found, before, after = start.copy(), 0.0, 0.0
+    for part in _parts(outputs, answers, detection):
+        columns = part.columns
+        fitted, was, now = _refit_part(inputs, outputs[:, columns], part, answers.held_out, start[:, columns])
+        found[:, columns] = fitted
+        before, after = before + was, after + now
+    objects = max(_objects(outputs, answers, detection), 1e-9)
+    refitted = found.astype(np.float64) * SOFTENED
+    return AnswerFit(refitted[:-1] / sizes[:, None], refitted[-1], before / objects, after / objects)
+
+
+def _parts(outputs: Array, answers: Answers, detection: Detection) -> Iterator[_Part]:
+    counts, channels = answers.counts, outputs.shape[1]
+    kind = detection.kind(channels)
+    if kind == "classes":
+        yield _Part(slice(0, channels), counts, True)
+    elif kind == "boxes":
+        yield _Part(slice(0, channels), counts * answers.there, False)
+    else:
+        for box in range(0, channels, 5 + detection.classes):
+            believed = counts * sigmoid(outputs[:, box + 4])
+            yield _Part(slice(box + 4, box + 5), counts, True)
+            yield _Part(slice(box + 5, box + 5 + detection.classes), believed, True)
+            yield _Part(slice(box, box + 4), believed, False)
+
+
+def _objects(outputs: Array, answers: Answers, detection: Detection) -> float:
+    """How many objects the original sees in the pictures held out."""
+    outputs, counts = outputs[answers.held_out], answers.counts[answers.held_out]
+    kind = detection.kind(outputs.shape[1])
+    if kind == "anchors":
+        return float(counts @ sigmoid(outputs[:, 4 :: 5 + detection.classes]).sum(axis=1))
+    return float(counts @ (answers.there[answers.held_out] if kind == "boxes" else sigmoid(outputs).sum(axis=1)))
+
+
+def _refit_part(inputs: Array, wanted: Array, part: _Part, held_out: Array, start: Array) -> tuple[Array, float, float]:
+    """The weights, and the losses on the pictures held out before and after."""
+    kept = part.counts > _DOUBT * part.counts.max(initial=0.0)
+    inputs, wanted, counts, judges = inputs[kept], wanted[kept], part.counts[kept], held_out[kept]
+    fit = refit_logistic if part.probabilities else _refit_squares
+    probable = sigmoid(wanted).max(axis=1) if part.probabilities else 1.0
+    seen = ~judges
+
+    def loss(weights: Array) -> float:
+        given, asked = inputs[judges] @ weights, wanted[judges]
+        errors = divergence(given, asked) if part.probabilities else 0.5 * np.square(given - asked)
+        return float(counts[judges] @ errors.sum(axis=1))
+
+    before = loss(start)
+    chosen, least = 0.0, before
+    for ridge in RIDGES:
+        strength = ridge * float((counts * probable)[seen].sum())
+        found = loss(fit(inputs[seen], wanted[seen], counts[seen], start, strength)) if strength else before
+        if found < least:
+            chosen, least = ridge, found
+    if not chosen:
+        return start, before, before
+    return fit(inputs, wanted, counts, start, chosen * float((counts * probable).sum())), before, least
+
+
+def _refit_squares(inputs: Array, wanted: Array, counts: Array, start: Array, ridge: float) -> Array:
+    """As `refit_logistic`, for values."""
+    matrix = ((inputs.T * counts) @ inputs).astype(np.float64)
+    matrix[np.diag_indices_from(matrix)] += ridge
+    missed = (inputs.T * counts) @ (wanted - inputs @ start)
+    found: Array = start + np.linalg.solve(matrix, missed.astype(np.float64)).astype(np.float32)
+    return found

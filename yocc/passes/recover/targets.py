@@ -1,0 +1,122 @@
+"""What the original gives: at which positions of which layers, and for how many others each stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.partial import run_until
+from yocc.compiler.passes import Arrays, PassContext, Teacher
+from yocc.compiler.shapes import concrete_shapes
+from yocc.errors import PassError
+from yocc.passes.importance import Importance
+from yocc.passes.recover.answers import Answers, believed
+from yocc.passes.windows import outputs_at, positions, represented
+
+Array = np.ndarray[Any, Any]
+HALF = 6e4
+"""Magnitude up to which targets are kept in half precision, whose rounding is far below what a fit misses."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the original gives for one layer in one picture.
+
+    Attributes:
+        chosen: flat positions.
+        targets: its outputs there, shape [positions, channels].
+        spatial: height and width of the outputs.
+        counts: for how many positions each stands, of a detector's last layers.
+        there: how far something is there, as `believed`, of layers that give boxes alone.
+    """
+
+    chosen: Array
+    targets: Array
+    spatial: tuple[int, int]
+    counts: Array | None = None
+    there: Array | None = None
+
+
+def collect_targets(
+    teacher: Teacher,
+    layers: list[gs.Node],
+    last: Mapping[str, str],
+    feeds: Iterable[Arrays],
+    ctx: PassContext,
+    *,
+    points: int,
+    count: int,
+) -> dict[str, list[Sample]]:
+    """The original's outputs at a few positions of each layer, for the channels that are left.
+
+    Args:
+        teacher: the original.
+        layers: of the pruned graph.
+        last: outputs of a detector's last layers that are to be fitted by what they mean, by name of layer.
+        feeds: pictures.
+        ctx: runs models, shows progress.
+        points: positions in each layer and picture.
+        count: how many pictures there are.
+
+    Returns:
+        Samples of each picture, by name of layer.
+    """
+    outputs = original_outputs(teacher, layers)
+    importance = _importance(teacher.graph, outputs, ctx)
+    sources = [] if importance is None else importance.sources
+    run = run_until(teacher.graph, [*dict.fromkeys([*outputs.values(), *sources, *last.values()])], ctx)
+    samples: dict[str, list[Sample]] = {node.name: [] for node in layers}
+    random = ctx.random()
+    for arrays in ctx.progress(feeds, "original", count):
+        values = run(arrays)
+        likely = {} if importance is None else importance.of(arrays, values)
+        there = believed(values, last, ctx.detection) if last and ctx.detection else {}
+        for node in layers:
+            found = values[outputs[node.name]]
+            chosen = positions(found.shape, points, random, likely.get(node.name))
+            targets = outputs_at(found, chosen)[:, teacher.kept[node.name]]
+            sample = Sample(chosen, _compact(targets), found.shape[2:])
+            if node.name in last:
+                counts = represented(found[0, 0].size, points, likely.get(node.name), chosen)
+                sample = replace(sample, counts=counts, there=there.get(node.name, np.ones(found[0, 0].size))[chosen])
+            samples[node.name].append(sample)
+    return samples
+
+
+def original_outputs(teacher: Teacher, layers: list[gs.Node]) -> dict[str, str]:
+    """Names of what the layers give in the original, by theirs."""
+    found = {node.name: node.outputs[0].name for node in teacher.graph.nodes if node.outputs}
+    return {node.name: found[node.name] for node in layers}
+
+
+def gathered(windows: list[Array], samples: list[Sample], every: int) -> Answers:
+    """What a last layer sees and should answer in all pictures, each `every`th of which is held out."""
+    picture = np.repeat(np.arange(len(windows)), [len(part) for part in windows])
+    return Answers(
+        inputs=np.concatenate(windows),
+        outputs=np.concatenate([sample.targets for sample in samples]),
+        counts=np.concatenate([sample.counts for sample in samples]).astype(np.float32),
+        there=np.concatenate([sample.there for sample in samples]).astype(np.float32),
+        held_out=(picture + 1) % every == 0,
+    )
+
+
+def _importance(graph: Graph, outputs: dict[str, str], ctx: PassContext) -> Importance | None:
+    """What says where errors matter; None where gradients do not reach, with a note, or nothing is to be fitted."""
+    if not outputs:
+        return None
+    try:
+        return Importance(graph, concrete_shapes(graph, ctx.input_shapes), outputs, ctx)
+    except PassError as error:
+        ctx.note(f"Each position counts the same when layers are refitted: {error}")
+        return None
+
+
+def _compact(targets: Array) -> Array:
+    small = float(np.abs(targets).max(initial=0.0)) < HALF
+    return np.ascontiguousarray(targets, dtype=np.float16 if small else np.float32)
