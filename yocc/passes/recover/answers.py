@@ -25,6 +25,8 @@ SOFTENED = 1.25
 what it is sure of at the expense of that, from 1.5 on it is the other way round (docs/recovery.md)."""
 _DOUBT = 1e-3
 """Samples that count less, of the one that counts most, are left out."""
+_DEAD = 1e-2
+"""Inputs smaller than this share of the others' root mean square are hardly there."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,7 @@ def refit_answers(answers: Answers, weight: Array, bias: Array, detection: Detec
         bias: shape [m].
         detection: what the outputs mean.
     """
-    sizes = np.sqrt(np.square(answers.inputs, dtype=np.float64).mean(axis=0)).astype(np.float32)
-    sizes[sizes == 0] = 1.0
+    sizes = _sizes(answers.inputs)
     inputs = np.concatenate([answers.inputs / sizes, np.ones((len(answers.inputs), 1), np.float32)], axis=1)
     start = (np.concatenate([weight * sizes[:, None], bias[None]]) / SOFTENED).astype(np.float32)
     outputs = answers.outputs.astype(np.float32) / SOFTENED
@@ -123,6 +124,13 @@ def refit_answers(answers: Answers, weight: Array, bias: Array, detection: Detec
     objects = max(_objects(outputs, answers, detection), 1e-9)
     refitted = found.astype(np.float64) * SOFTENED
     return AnswerFit(refitted[:-1] / sizes[:, None], refitted[-1], before / objects, after / objects)
+
+
+def _sizes(inputs: Array) -> Array:
+    """Root mean square of each input, but not so little that a dead one's weight could grow without bounds."""
+    squares = np.square(inputs, dtype=np.float64).mean(axis=0)
+    found: Array = np.sqrt(np.maximum(squares, _DEAD**2 * squares.mean() or 1.0)).astype(np.float32)
+    return found
 
 
 def _parts(outputs: Array, answers: Answers, detection: Detection) -> Iterator[_Part]:
