@@ -11,7 +11,9 @@ from yocc.compiler.passes import Feeds, Pass, PassContext, Teacher
 from yocc.errors import CalibrationError, OptionError, PassError
 from yocc.passes.fuse import Fuse
 from yocc.passes.pictures import alike
+from yocc.passes.recover.answers import AnswerFit
 from yocc.passes.recover.reconstruct import Outcome, reconstruct
+from yocc.passes.recover.regression import Fit
 from yocc.passes.recover.statistics import restore_statistics
 
 ENOUGH_PICTURES = 16
@@ -73,15 +75,7 @@ class Recover(Pass):
         ctx.details[self.name] = {
             "method": self.method,
             "pictures": done.pictures,
-            "layers": {
-                name: {
-                    "ridge": fit.ridge if math.isfinite(fit.ridge) else None,
-                    "error_before": fit.error_before,
-                    "error": fit.error,
-                }
-                for name, fit in done.fits.items()
-            },
-            "answers": {name: {"loss_before": fit.loss_before, "loss": fit.loss} for name, fit in done.answers.items()},
+            "layers": {name: _figures(fit, done.answers.get(name)) for name, fit in done.fits.items()},
         }
         return len(done.fits)
 
@@ -122,6 +116,15 @@ class Recover(Pass):
             )
         if done.pictures < min(self.pictures, available):
             ctx.note(f"Time was enough for {done.pictures} pictures of {available}.", level="warning")
+
+
+def _figures(fit: Fit, answers: AnswerFit | None) -> dict[str, float | None]:
+    figures = {
+        "ridge": fit.ridge if math.isfinite(fit.ridge) else None,
+        "error_before": fit.error_before,
+        "error": fit.error,
+    }
+    return figures if answers is None else {**figures, "loss_before": answers.loss_before, "loss": answers.loss}
 
 
 def fused_teacher(teacher: Teacher, ctx: PassContext) -> Teacher:
