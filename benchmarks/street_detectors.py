@@ -27,6 +27,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "--prune 0.4 --recover none": {"prune": 0.4, "recover": "none"},
     "--prune 0.4": {"prune": 0.4},
     "--prune 0.4 --int8": {"prune": 0.4, "int8": True},
+    "--prune 0.7": {"prune": 0.7},
+    "--prune 0.7 --int8": {"prune": 0.7, "int8": True},
 }
 
 
