@@ -7,6 +7,7 @@ import pytest
 
 import yocc.models.shipped
 from yocc.compiler.graph import load
+from yocc.driver import compile_model
 from yocc.errors import ModelError, OptionError
 from yocc.models.profile import find_profile
 from yocc.models.shipped import SHIPPED, shipped_detector
@@ -41,6 +42,30 @@ def test_a_shipped_detector_finds_what_is_there(name: str, tmp_path: Path) -> No
     with model.session(threads=1) as session:
         scores = evaluate(session, profile, tmp_path / "images")
     assert 0.45 < scores.map50_95 < 0.9
+
+
+def test_most_of_the_sparse_one_can_go(tmp_path: Path) -> None:
+    """It was trained for a cut of 70 %: what such a cut takes was dead."""
+    for split, count in (("calibration", 32), ("test", 48)):
+        write(tmp_path / split, split, count, size=256)
+    report = compile_model(
+        shipped_detector("sparse"),
+        prune=0.7,
+        schedule="oneshot",
+        calibration=tmp_path / "calibration" / "images",
+        evaluate=tmp_path / "test" / "images",
+        out=tmp_path / "out",
+        fidelity=False,
+        bench=False,
+        html=False,
+        threads=1,
+    )
+    assert report.after.macs < 0.32 * report.before.macs
+    assert report.after.parameters < 0.32 * report.before.parameters
+    assert report.accuracy is not None
+    original, compiled = (report.accuracy[which].map50_95 for which in ("original", "compiled"))
+    assert original > 0.45
+    assert original - compiled < 0.08
 
 
 def test_an_unknown_name_is_refused() -> None:

@@ -29,7 +29,7 @@ def main(
     \b
     Examples:
       python -m yocc.models.train --out plain/
-      python -m yocc.models.train --out sparse/ --start plain/checkpoint.pt --prune 0.4 --steps 6000 --drawings plain/
+      python -m yocc.models.train --out sparse/ --start plain/checkpoint.pt --prune 0.7 --steps 24000 --scenes 16000
     """  # noqa: D301 # click reads a real backspace as "do not wrap what follows"
     import onnx
     import torch

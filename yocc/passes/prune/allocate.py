@@ -19,6 +19,11 @@ from yocc.passes.prune.latency import Latency
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 TOLERANCE = 0.005
 """How far each budget may be missed before a finer channel multiple is tried, as a share of the original."""
+_MOST_MOVES = 8
+"""Moves to the targets, for each group, before what is reached is taken."""
+_LEAST_GAIN = 0.02
+"""By which share of the distance to the targets a move must come nearer, unless that meets them."""
+_TRIED = 64
 
 
 @dataclass(frozen=True)
@@ -193,58 +198,69 @@ def _descend(budget: _Budget, levels: Sequence[list[int]], left: Sequence[Vector
 
 
 def _polish(budget: _Budget, levels: Sequence[list[int]], left: Sequence[Vector], position: Any) -> Any:
-    """Move one or two groups by one step while that brings the shares nearer to the targets, cheapest loss first."""
-    last = np.array([len(counts) - 1 for counts in levels])
-    for _ in range(4 * len(levels)):
+    """Move one or two groups by one step until the targets are met, as long as that brings the shares nearer to them.
+
+    The move taken loses least for what it brings: a step that is for free may have to be taken back, so that another
+    one, as cheap, can serve the budget that is still exceeded.
+    """
+    for _ in range(_MOST_MOVES * len(levels)):
         missed = budget.missed(_counts(levels, position))
         if missed <= TOLERANCE:
             return position
-        moves = [
-            (group, step)
-            for group in range(len(levels))
-            for step in (-1, 1)
-            if 0 <= position[group] + step <= last[group]
-        ]
-        if not moves:
-            return position
-        candidates = _nearest_moves(budget, levels, position, moves)
-        best: tuple[float, float, Any] | None = None
-        for changed in candidates:
-            distance = budget.missed(_counts(levels, changed))
-            loss = -sum(float(scores[index]) for scores, index in zip(left, changed, strict=True))
-            key = (max(distance, TOLERANCE), loss, changed)
-            if distance < missed and (best is None or key[:2] < best[:2]):
-                best = key
+        enough = min(_LEAST_GAIN * missed, missed - TOLERANCE)
+        best: tuple[float, Any] | None = None
+        for changed in _cheapest_moves(budget, levels, left, position, enough):
+            nearer = missed - max(budget.missed(_counts(levels, changed)), TOLERANCE)
+            if nearer >= enough:
+                price = (_lost(left, changed) - _lost(left, position)) / nearer
+                if best is None or price < best[0]:
+                    best = price, changed
         if best is None:
             return position
-        position = best[2]
+        position = best[1]
     return position
 
 
-def _nearest_moves(
-    budget: _Budget, levels: Sequence[list[int]], position: Any, moves: list[tuple[int, int]]
+def _lost(left: Sequence[Vector], position: Any) -> float:
+    return -sum(float(scores[index]) for scores, index in zip(left, position, strict=True))
+
+
+def _cheapest_moves(
+    budget: _Budget, levels: Sequence[list[int]], left: Sequence[Vector], position: Any, enough: float
 ) -> list[Any]:
-    """The single and paired moves that to first order come nearest to the targets, up to 64 of them."""
+    """The moves that to first order lose least for coming nearer to the targets, by `enough`; up to `_TRIED` of them."""
+    moves = [
+        (group, step)
+        for group, counts in enumerate(levels)
+        for step in (-1, 1)
+        if 0 <= position[group] + step < len(counts)
+    ]
+    if not moves:
+        return []
     kept = _counts(levels, position)
     share, slopes = budget.shares(kept), budget.slopes(kept)
-    change = np.stack(
-        [slopes[:, group] * (levels[group][position[group] + step] - kept[group]) for group, step in moves], axis=1
-    )
-    change = np.concatenate([np.zeros((len(share), 1)), change], axis=1)
-    distance = np.abs(share[:, None, None] + change[:, :, None] + change[:, None, :] - budget.goal[:, None, None]).max(
-        axis=0
-    )
+    change = np.zeros((len(share), 1 + len(moves)))
+    lost = np.zeros(1 + len(moves))
+    for place, (group, step) in enumerate(moves, 1):
+        after = position[group] + step
+        change[:, place] = slopes[:, group] * (levels[group][after] - kept[group])
+        lost[place] = left[group][position[group]] - left[group][after]
+    missing = share - budget.goal
+    distance = np.abs(missing[:, None, None] + change[:, :, None] + change[:, None, :]).max(axis=0)
+    nearer = float(np.abs(missing).max()) - np.maximum(distance, TOLERANCE)
+    groups = np.array([-1, *(group for group, _ in moves)])
+    places = np.arange(len(groups))
+    possible = (nearer >= enough) & (groups[:, None] != groups[None, :]) & (places[:, None] < places[None, :])
+    price = np.where(possible, (lost[:, None] + lost[None, :]) / np.maximum(nearer, 1e-12), np.inf)
     found = []
-    for flat in np.argsort(distance, axis=None, kind="stable")[:256]:
-        first, second = np.unravel_index(flat, distance.shape)
-        if first > second or second == 0 or (first and moves[first - 1][0] == moves[second - 1][0]):
-            continue
+    for flat in np.argsort(price, axis=None, kind="stable")[:_TRIED]:
+        pair = np.unravel_index(flat, price.shape)
+        if not np.isfinite(price[pair]):
+            break
         changed = position.copy()
-        for index in (first, second):
-            if index:
-                group, step = moves[index - 1]
+        for place in pair:
+            if place:
+                group, step = moves[place - 1]
                 changed[group] += step
         found.append(changed)
-        if len(found) == 64:
-            break
     return found
