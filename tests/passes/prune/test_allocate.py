@@ -59,6 +59,21 @@ def test_small_networks_are_met_with_a_finer_multiple(name: str, ratio: float) -
         assert count == len(group.classes) or count * group.repeats % found.multiple == 0
 
 
+@pytest.mark.parametrize("ratio", [0.2, 0.3, 0.4, 0.5, 0.6])
+def test_what_is_dead_goes_before_anything_that_works(ratio: float) -> None:
+    """A network with the dead channels of a cut of 70 % bears smaller cuts for nothing."""
+    costs, channels, _ = planned("s")
+    alive = allocated("s", 0.7)[0].kept
+    losses = []
+    for group, count in zip(channels.groups, alive, strict=True):
+        kept = np.arange(len(group.classes) + 1)
+        losses.append(np.where(kept == 0, np.inf, np.maximum(count - kept, 0).astype(float)))
+    repeats = [group.repeats for group in channels.groups]
+    found = allocate(costs, losses, repeats, parameters=1 - ratio, macs=1 - ratio, multiple=8)
+    assert found.missed(1 - ratio, 1 - ratio) <= 0.01
+    assert sum(lost[count] for lost, count in zip(losses, found.kept, strict=True)) == 0
+
+
 def test_the_shares_are_those_of_the_kept_counts() -> None:
     found, channels = allocated("residual", 0.4)
     costs = planned("residual")[0]

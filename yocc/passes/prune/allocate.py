@@ -228,7 +228,7 @@ def _lost(left: Sequence[Vector], position: Any) -> float:
 def _cheapest_moves(
     budget: _Budget, levels: Sequence[list[int]], left: Sequence[Vector], position: Any, enough: float
 ) -> list[Any]:
-    """The moves that to first order lose least for coming nearer to the targets, by `enough`; up to `_TRIED` of them."""
+    """Moves that to first order lose least for coming nearer to the targets, by `enough`; up to `_TRIED` of them."""
     moves = [
         (group, step)
         for group, counts in enumerate(levels)
