@@ -24,6 +24,7 @@ _MOST_MOVES = 8
 _LEAST_GAIN = 0.02
 """By which share of the distance to the targets a move must come nearer, unless that meets them."""
 _TRIED = 64
+"""Moves whose true change is looked at, of those that are best to first order."""
 
 
 @dataclass(frozen=True)
