@@ -6,16 +6,15 @@ r"""What distillation adds to the closed-form refit: YOLOv5n or a street detecto
         --score ../shared/data/images/val128/images --out d40
 
 Channels are ranked and layers refitted on the pictures of `--fit`, the network is trained on those of `--learn`; both
-without labels. Each round is trained for twice as long as the one before it; rounds joined by `+`, as in
-`0.2254+0.2254`, are refitted between and trained after the last of them only. `--out` gets the network after each
-refit and each training, and `rows.md` with the scores and the losses. Needs the extra `torch`.
+without labels. Each round is trained for twice as long as the one before it, or as `--minutes 75,42` says; rounds
+joined by `+`, as in `0.2254+0.2254`, are refitted between and trained after the last of them only. `--out` gets the
+network after each refit and each training, and `rows.md` with the scores and the losses. Needs the extra `torch`.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -64,7 +63,7 @@ def main() -> None:
     parser.add_argument("--score", type=Path, required=True, help="labelled pictures")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, help="of the last training [default: 4000, or what the time allows]")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="for all trainings together")
+    parser.add_argument("--minutes", default="inf", help="for all trainings together, or a list with those of each")
     parser.add_argument("--side", type=int, default=320)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--threads", type=int, default=1)
@@ -92,7 +91,9 @@ def main() -> None:
         detection=profile.detection,
     )
     passes = "fp32,simplify,fuse"
-    rounds = options.rounds.split(",")
+    rounds, minutes = options.rounds.split(","), [float(each) for each in options.minutes.split(",")]
+    if len(minutes) not in (1, len(rounds)):
+        parser.error("--minutes takes one number, or one for each of the --rounds.")
     spent, rows, losses = 0.0, [], []
     for number, joined in enumerate(rounds, 1):
         started = time.perf_counter()
@@ -101,8 +102,9 @@ def main() -> None:
         graph, _ = Pipeline.parse(",".join([passes, *refit] if number == 1 else refit)).run(graph, ctx)
         rows.append(_row(f"refitted_{number}", options, graph, time.perf_counter() - started))
         ctx.feeds = Both([pictures(folder) for folder in options.learn])
-        ctx.to_come = ("distill",) * (len(rounds) - number)
-        ctx.deadline = Deadline(60 * options.minutes - spent)
+        together = len(minutes) == 1
+        ctx.to_come = ("distill",) * (len(rounds) - number) if together else ()
+        ctx.deadline = Deadline(60 * minutes[0] - spent if together else 60 * minutes[number - 1])
         steps = options.steps and options.steps // LATER ** (len(rounds) - number)
         Distill(steps=steps, side=options.side, rate=options.rate).run(graph, ctx)
         refresh(graph)
