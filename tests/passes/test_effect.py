@@ -13,7 +13,7 @@ from yocc.compiler.target import Target
 from yocc.errors import PassError
 from yocc.passes.effect import effects, fisher
 from yocc.passes.prune import Prune
-from yocc.passes.prune.channels import map_channels
+from yocc.passes.prune.coupling.channels import map_channels
 from yocc.passes.prune.reconstruction import rank_by_reconstruction
 
 TWO_CLASSES = Detection(classes=2, objectness=True)

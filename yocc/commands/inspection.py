@@ -10,7 +10,7 @@ from yocc.compiler.cost import Totals, layer_costs, totals
 from yocc.compiler.graph import Graph
 from yocc.compiler.shapes import concrete_shapes
 from yocc.compiler.target import Target
-from yocc.passes.prune.channels import map_channels
+from yocc.passes.prune.coupling.channels import map_channels
 from yocc.passes.quantize.placement import place
 
 

@@ -13,7 +13,7 @@ from yocc.models.topologies import TOPOLOGIES
 from yocc.models.yolov5 import build_yolov5
 from yocc.passes.prune.allocate import TOLERANCE, Allocation, allocate
 from yocc.passes.prune.budget import Capacity
-from yocc.passes.prune.channels import ChannelMap
+from yocc.passes.prune.coupling.channels import ChannelMap
 from yocc.passes.prune.norms import l2
 from yocc.passes.prune.ranking import share_losses
 

@@ -16,8 +16,9 @@ from tests.passes.prune.masking import pruned_equals_masked
 from tests.strategies import RandomGraph, Step
 from yocc.compiler.ops import Flow
 from yocc.models.topologies import TOPOLOGIES
-from yocc.passes.prune import atoms, channels, flows, moving, remove, weighted
-from yocc.passes.prune.walk import Walk
+from yocc.passes.prune import remove
+from yocc.passes.prune.coupling import atoms, channels, flows, moving, weighted
+from yocc.passes.prune.coupling.walk import Walk
 
 Patch = pytest.MonkeyPatch
 CAUGHT = (AssertionError, IndexError, ValueError, InferenceError, Fail, InvalidArgument, InvalidGraph, RuntimeException)

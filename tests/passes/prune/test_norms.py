@@ -9,7 +9,7 @@ from tests.passes.graphs import build
 from tests.passes.prune.planning import mapped
 from yocc.compiler.graph import Graph, refresh, to_proto
 from yocc.models.topologies import TOPOLOGIES
-from yocc.passes.prune.channels import ChannelMap
+from yocc.passes.prune.coupling.channels import ChannelMap
 from yocc.passes.prune.norms import bn_gamma, by_class, l1, l2
 
 

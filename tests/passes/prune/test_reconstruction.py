@@ -11,7 +11,7 @@ from yocc.compiler.shapes import concrete_shapes
 from yocc.compiler.target import Target
 from yocc.errors import CalibrationError
 from yocc.passes.prune import Prune
-from yocc.passes.prune.channels import ChannelMap, map_channels
+from yocc.passes.prune.coupling.channels import ChannelMap, map_channels
 from yocc.passes.prune.ranking import Ranking
 from yocc.passes.prune.reconstruction import rank_by_reconstruction
 

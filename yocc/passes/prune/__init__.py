@@ -11,8 +11,8 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.passes import Pass, PassContext
 from yocc.compiler.shapes import concrete_shapes
 from yocc.errors import InternalError, OptionError
-from yocc.passes.prune.atoms import WeightCut
 from yocc.passes.prune.candidates import best_candidate
+from yocc.passes.prune.coupling.atoms import WeightCut
 from yocc.passes.prune.criteria import criterion_named
 from yocc.passes.prune.filters import drop_filters, plan_filters
 from yocc.passes.prune.pacing import MEASURED, Paced, plan_for_latency

@@ -15,7 +15,7 @@ import numpy as np
 from yocc.compiler.cost import LayerCost, totals, weight_of
 from yocc.compiler.graph import Graph
 from yocc.errors import InternalError
-from yocc.passes.prune.channels import ChannelMap
+from yocc.passes.prune.coupling.channels import ChannelMap
 
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 

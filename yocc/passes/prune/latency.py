@@ -14,9 +14,9 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.latency import LatencyTable, WidthTime
 from yocc.compiler.shapes import Shapes
 from yocc.errors import PassError
-from yocc.passes.prune.atoms import along, varying_axes
 from yocc.passes.prune.budget import Capacity, add_counts, groups_of_classes
-from yocc.passes.prune.channels import ChannelMap
+from yocc.passes.prune.coupling.atoms import along, varying_axes
+from yocc.passes.prune.coupling.channels import ChannelMap
 
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 

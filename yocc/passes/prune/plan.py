@@ -15,7 +15,7 @@ from yocc.compiler.shapes import Shapes, concrete_shapes
 from yocc.errors import PassError
 from yocc.passes.prune.allocate import Allocation, allocate
 from yocc.passes.prune.budget import Capacity, capacity
-from yocc.passes.prune.channels import ChannelMap, map_channels
+from yocc.passes.prune.coupling.channels import ChannelMap, map_channels
 from yocc.passes.prune.criteria import Subject, criterion_named
 from yocc.passes.prune.latency import Latency
 from yocc.passes.prune.ranking import Ranking

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.passes.prune.atoms import WeightCut
-from yocc.passes.prune.channels import ChannelMap, Group
+from yocc.passes.prune.coupling.atoms import WeightCut
+from yocc.passes.prune.coupling.channels import ChannelMap, Group
 
 Array = np.ndarray[Any, Any]
 _RIDGE = 1e-3

@@ -12,9 +12,9 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.compiler.ops import OPS, WEIGHTED
 from yocc.compiler.shapes import Shapes
-from yocc.passes.prune.atoms import WeightCut, along
-from yocc.passes.prune.channels import ChannelMap
-from yocc.passes.prune.moving import slice_ranges
+from yocc.passes.prune.coupling.atoms import WeightCut, along
+from yocc.passes.prune.coupling.channels import ChannelMap
+from yocc.passes.prune.coupling.moving import slice_ranges
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 

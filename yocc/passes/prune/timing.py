@@ -12,7 +12,7 @@ from yocc.compiler.graph import Graph, clone, refresh, to_proto
 from yocc.compiler.latency import LatencyTable, WidthTime
 from yocc.compiler.passes import Arrays, PassContext, Profiler, require_executor
 from yocc.compiler.shapes import Shapes, concrete_shapes
-from yocc.passes.prune.channels import ChannelMap, map_channels
+from yocc.passes.prune.coupling.channels import ChannelMap, map_channels
 from yocc.passes.prune.remove import remove_channels, split_shared
 
 Array = np.ndarray[Any, Any]

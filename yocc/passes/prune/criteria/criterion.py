@@ -14,7 +14,7 @@ from yocc.compiler.passes import Arrays, Feeds, PassContext
 from yocc.compiler.shapes import Shapes
 from yocc.errors import CalibrationError, PassError
 from yocc.passes.pictures import evenly
-from yocc.passes.prune.channels import ChannelMap
+from yocc.passes.prune.coupling.channels import ChannelMap
 from yocc.passes.prune.norms import Scores, l2
 from yocc.passes.prune.ranking import Ranking, rank_by_score, rank_by_sum, stand_in
 

@@ -10,7 +10,7 @@ from yocc.compiler.graph import Graph, refresh
 from yocc.compiler.shapes import concrete_shapes
 from yocc.models.topologies import TOPOLOGIES
 from yocc.models.yolov5 import build_yolov5
-from yocc.passes.prune.channels import ChannelMap, map_channels
+from yocc.passes.prune.coupling.channels import ChannelMap, map_channels
 
 
 def described(channels: ChannelMap) -> str:

@@ -13,9 +13,9 @@ from types import MappingProxyType
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.ops import Flow
-from yocc.passes.prune import computing, moving, weighted
-from yocc.passes.prune.atoms import Array
-from yocc.passes.prune.walk import Walk
+from yocc.passes.prune.coupling import computing, moving, weighted
+from yocc.passes.prune.coupling.atoms import Array
+from yocc.passes.prune.coupling.walk import Walk
 
 Rule = Callable[[Walk, gs.Node], list[Array]]
 

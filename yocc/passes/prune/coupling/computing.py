@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.passes.prune.atoms import Array, along, compress, varying_axes
-from yocc.passes.prune.walk import Walk, align, frozen, frozen_outputs, give_up, on_axis
+from yocc.passes.prune.coupling.atoms import Array, along, compress, varying_axes
+from yocc.passes.prune.coupling.walk import Walk, align, frozen, frozen_outputs, give_up, on_axis
 
 
 def per_channel(walk: Walk, node: gs.Node) -> list[Array]:

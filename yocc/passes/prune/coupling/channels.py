@@ -16,9 +16,9 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.ops import OPS
 from yocc.compiler.shapes import Shapes
 from yocc.passes.heads import final_layers
-from yocc.passes.prune.atoms import Array, Reason, WeightCut, varying_axes
-from yocc.passes.prune.flows import RULES
-from yocc.passes.prune.walk import Walk, frozen, give_up
+from yocc.passes.prune.coupling.atoms import Array, Reason, WeightCut, varying_axes
+from yocc.passes.prune.coupling.flows import RULES
+from yocc.passes.prune.coupling.walk import Walk, frozen, give_up
 
 _LAST_LAYER = "its channels are outputs of the model: scores, coordinates or classes"
 

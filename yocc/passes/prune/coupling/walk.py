@@ -6,7 +6,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.shapes import Shapes
-from yocc.passes.prune.atoms import FROZEN, Array, AtomTable, Role, WeightCut, along, varying_axes
+from yocc.passes.prune.coupling.atoms import FROZEN, Array, AtomTable, Role, WeightCut, along, varying_axes
 
 
 class Walk:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.passes.prune.atoms import Array
-from yocc.passes.prune.walk import Walk, give_up, on_axis
+from yocc.passes.prune.coupling.atoms import Array
+from yocc.passes.prune.coupling.walk import Walk, give_up, on_axis
 
 
 def conv(walk: Walk, node: gs.Node) -> list[Array]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yocc.passes.prune.atoms import FROZEN, AtomTable, along, compress, varying_axes
+from yocc.passes.prune.coupling.atoms import FROZEN, AtomTable, along, compress, varying_axes
 
 pairs = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=20)
 

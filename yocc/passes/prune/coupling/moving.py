@@ -6,8 +6,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.shapes import Shapes
-from yocc.passes.prune.atoms import LARGEST, Array, compress, varying_axes
-from yocc.passes.prune.walk import Walk, align, give_up, on_axis
+from yocc.passes.prune.coupling.atoms import LARGEST, Array, compress, varying_axes
+from yocc.passes.prune.coupling.walk import Walk, align, give_up, on_axis
 
 
 def concat(walk: Walk, node: gs.Node) -> list[Array]:
