@@ -4,7 +4,7 @@
 
 The folder holds the models and pictures described in its own README; they are not part of this repository. Each row is
 one run of the command in a process of its own. Accuracy is mAP50-95 on val128, which nothing
-is fitted or calibrated on.
+is fitted or calibrated on. What recovery gives back after pruning is measured by `recovery.py` and `distillation.py`.
 """
 
 from __future__ import annotations
@@ -60,10 +60,6 @@ def main() -> None:
             partial(memory, models / "yolov5n.onnx", [*calibration, "--count", str(count)]) for count in (16, 178)
         ],
         "A large model without pictures": [large],
-        "Pruning with recovery, `--calib calib178`: refitted in closed form on 96 pictures without labels": [
-            partial(recovery, models / "yolov5n.onnx", share, [*calibration, *scored])
-            for share in ("0.2", "0.4", "0.1")
-        ],
     }
     done = ["# The road from model to artifact", intro]
     for title, runs in plan.items():
@@ -79,20 +75,6 @@ def main() -> None:
 def road(model: Path, calibration: list[str]) -> dict[str, str]:
     run = compile_model(model, ["--prune", "0.4", "--int8", "--recover", "none", *calibration])
     return {"model": model.stem, **shares(run), **speed(run), "fidelity": fidelity(run), **cost(run)}
-
-
-def recovery(model: Path, share: str, arguments: list[str]) -> dict[str, str]:
-    run = compile_model(model, ["--prune", share, *arguments])
-    scores = run.report["accuracy"]
-    before, after = scores["original"], scores["compiled"]
-    return {
-        "pruned": share,
-        **shares(run),
-        "mAP50-95": f"{before['map50_95']:.4f} -> {after['map50_95']:.4f}",
-        "mAP50": f"{before['map50']:.4f} -> {after['map50']:.4f}",
-        **speed(run),
-        **cost(run),
-    }
 
 
 def accuracy(model: Path, arguments: list[str]) -> dict[str, str]:
@@ -119,10 +101,10 @@ def large() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "yolov5x.onnx"
         subprocess.run([*yocc(), "build", "yolov5x", "-o", str(model)], check=True)
-        run = compile_model(model, ["--prune", "0.4"])
+        run = compile_model(model, ["--prune", "0.4", "--recover", "none"])
     return {
         "model": "yolov5x (built, seeded weights)",
-        "options": "--prune 0.4",
+        "options": "--prune 0.4 --recover none",
         **shares(run),
         **speed(run),
         **cost(run),

@@ -191,9 +191,27 @@ def test_standing_still_ends_a_run_in_its_second_half_only() -> None:
     assert ctx.teacher is not None
     assert ctx.feeds is not None
     pictures = collect(ctx.feeds, "images")
-    recipe = Recipe(steps=40, batch=1, side=32, rate=1e-12, every=2, patience=3)
+    recipe = Recipe(steps=40, batch=1, side=32, rate=1e-12, every=2, patience=0.1)
     looks = learn(_learner(graph, fused_teacher(ctx.teacher, ctx), ctx), pictures, pictures.take([0]), recipe)
     assert 20 < looks[-1].step < 30
+
+
+@needs_torch
+def test_a_loss_that_falls_only_with_the_rate_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from yocc.passes.distill import _learner, loop
+    from yocc.passes.distill.pictures import collect
+    from yocc.passes.recover import fused_teacher
+
+    graph, ctx = pruned()
+    assert ctx.teacher is not None
+    assert ctx.feeds is not None
+    pictures = collect(ctx.feeds, "images")
+    losses = iter([1.0, *np.linspace(3.0, 0.5, 20)])
+    monkeypatch.setattr(loop._Run, "_judge", lambda _: next(losses))
+    recipe = loop.Recipe(steps=40, batch=1, side=32, rate=1e-12, every=2, patience=0.1)
+    learner = _learner(graph, fused_teacher(ctx.teacher, ctx), ctx)
+    looks = loop.learn(learner, pictures, pictures.take([0]), recipe)
+    assert looks[-1].step == 40
 
 
 @needs_torch

@@ -36,8 +36,9 @@ class Recipe:
         warm_up: steps in which the rate rises, half of all at most.
         averaging: decay of the averaged weights.
         every: steps between looks at the pictures held out.
-        patience: looks without a gain after which it ends, in its second half: at a high rate a loss that stands still
-            falls once the rate does.
+        patience: share of the run, all of it in the second half, after which it ends when it brought no gain over the
+            looks of that half: at a high rate a loss stands still, even above where a good refit began, and falls once
+            the rate does.
         half: whether convolutions compute in bfloat16.
         seed: of the batches.
     """
@@ -50,7 +51,7 @@ class Recipe:
     warm_up: int = 100
     averaging: float = 0.998
     every: int = 250
-    patience: int = 6
+    patience: float = 0.25
     half: bool = True
     seed: int = 0
 
@@ -118,7 +119,7 @@ def learn(
     with contextlib.suppress(KeyboardInterrupt):
         for step in _shown(range(first, recipe.steps), seconds, progress):
             done = max(step / recipe.steps, run.seconds() / (spent + seconds))
-            if done >= 1 or (done > 0.5 and run.is_stuck()):
+            if done >= 1 or run.is_stuck(done):
                 break
             run.advance(recipe.rate_at(done, step))
             if run.step % recipe.every == 0:
@@ -166,10 +167,14 @@ class _Run:
         """Since the start, interruptions not counted."""
         return time.monotonic() - self._began
 
-    def is_stuck(self) -> bool:
-        """Whether the last looks brought no gain."""
-        best = min(range(len(self.looks)), key=lambda place: self.looks[place].loss)
-        return len(self.looks) - 1 - best >= self._recipe.patience
+    def is_stuck(self, done: float) -> bool:
+        """Whether looks of the second half have long brought no gain; `done` is the share of the whole that is over."""
+        if done <= 0.5:
+            return False
+        whole = self.step / done
+        later = [look for look in self.looks if look.step >= whole / 2]
+        best = min(later, key=lambda look: look.loss, default=None)
+        return best is not None and later[-1].step - best.step >= self._recipe.patience * whole
 
     def advance(self, rate: float) -> None:
         """One batch."""
