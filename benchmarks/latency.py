@@ -47,7 +47,9 @@ def main() -> None:
     parts = predictions(options.data / "models" / "yolov5n.onnx", options.threads)
     if not options.no_accuracy:
         parts += accuracy(options.data, options.threads)
-    options.output.write_text("\n\n".join(["# Time as a target", *parts]) + "\n")
+    options.output.write_text(
+        "\n\n".join(["# Time as a target", "    python benchmarks/latency.py ../shared/data", *parts]) + "\n"
+    )
 
 
 def predictions(path: Path, threads: int) -> list[str]:
