@@ -215,6 +215,14 @@ def test_a_loss_that_falls_only_with_the_rate_is_waited_for(monkeypatch: pytest.
 
 
 @needs_torch
+def test_pictures_beyond_the_memory_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("yocc.passes.distill.pictures.KEPT_BYTES", 10 * 3 * 64 * 64)
+    graph, ctx = pruned()
+    Distill(steps=0, side=32).run(graph, ctx)
+    assert any("Distilled on 8 of 16 pictures" in note.message for note in ctx.notes)
+
+
+@needs_torch
 def test_networks_of_one_size_learn_from_whole_samples() -> None:
     model = TOPOLOGIES["residual"](seed=0)
     random = np.random.default_rng(0)

@@ -107,6 +107,12 @@ class Distill(Pass):
                 level="warning",
             )
         pictures = collect(ctx.progress(ctx.feeds, "pictures", len(ctx.feeds)), graph.inputs[0].name)
+        if len(pictures.samples) < len(ctx.feeds):
+            ctx.note(
+                f"Distilled on {len(pictures.samples)} of {len(ctx.feeds)} pictures, evenly spaced; "
+                "more do not fit into the memory it takes.",
+                level="warning",
+            )
         fitted, held_out = _shared_out(pictures)
         learner = _learner(graph, fused_teacher(ctx.teacher, ctx), ctx)
         recipe = self._recipe(learner, fitted, ctx)

@@ -14,8 +14,8 @@ from torch import Tensor
 from yocc.compiler.passes import Arrays
 
 Array = np.ndarray[Any, Any]
-KEPT_BYTES = 3 * 2**29
-"""Pictures kept in memory at most; beyond that evenly spaced ones are."""
+KEPT_BYTES = 2**31
+"""Pictures kept in memory at most, 1747 of 640 x 640 pixels; beyond that evenly spaced ones are."""
 
 
 @dataclass(frozen=True)
