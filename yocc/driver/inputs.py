@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from yocc.compiler.passes import Arrays
 from yocc.errors import OptionError
 from yocc.models.profile import ModelProfile
@@ -99,12 +101,8 @@ def open_inputs(
 
 
 def input_specs(
-    shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, object], profile: ModelProfile | None
+    shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype[np.generic]], profile: ModelProfile | None
 ) -> list[InputSpec]:
     """Every input of a graph with concrete shape and type; the profile's own where it has one."""
     own = {} if profile is None else {profile.input_name: profile.input}
-    return [
-        own.get(name) or InputSpec(name, shapes[name], dtypes[name])  # type: ignore[arg-type]
-        for name in dtypes
-        if name in shapes
-    ]
+    return [own.get(name) or InputSpec(name, shapes[name], dtypes[name]) for name in dtypes if name in shapes]

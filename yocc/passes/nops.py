@@ -85,7 +85,7 @@ def _is_output(tensor: gs.Tensor, graph: Graph) -> bool:
     return any(tensor is output for output in graph.outputs)
 
 
-def _identity(node: gs.Node, graph: Graph) -> gs.Tensor | None:  # noqa: ARG001 # one signature for all rules
+def _identity(node: gs.Node, graph: Graph) -> gs.Tensor | None:
     return node.inputs[0]
 
 
@@ -99,7 +99,7 @@ def _dropout(node: gs.Node, graph: Graph) -> gs.Tensor | None:
     return node.inputs[0]
 
 
-def _cast(node: gs.Node, graph: Graph) -> gs.Tensor | None:  # noqa: ARG001
+def _cast(node: gs.Node, graph: Graph) -> gs.Tensor | None:
     """A Cast to the type there is, or the way back from a wider type that holds every value of it."""
     source, wanted = node.inputs[0], _wanted_dtype(node)
     if wanted is None or source.dtype is None:
@@ -114,7 +114,7 @@ def _cast(node: gs.Node, graph: Graph) -> gs.Tensor | None:  # noqa: ARG001
     return None
 
 
-def _reshape(node: gs.Node, graph: Graph) -> gs.Tensor | None:  # noqa: ARG001
+def _reshape(node: gs.Node, graph: Graph) -> gs.Tensor | None:
     shape, wanted = node.inputs[0].shape, _integers(_input(node, 1))
     if shape is None or wanted is None or len(shape) != len(wanted) or node.attrs.get("allowzero"):
         return None
@@ -124,7 +124,7 @@ def _reshape(node: gs.Node, graph: Graph) -> gs.Tensor | None:  # noqa: ARG001
     return node.inputs[0] if same else None
 
 
-def _transpose(node: gs.Node, graph: Graph) -> gs.Tensor | None:  # noqa: ARG001
+def _transpose(node: gs.Node, graph: Graph) -> gs.Tensor | None:
     order = node.attrs.get("perm")
     if order is None:
         return None
@@ -139,7 +139,7 @@ def _transpose(node: gs.Node, graph: Graph) -> gs.Tensor | None:  # noqa: ARG001
     return None
 
 
-def _concat(node: gs.Node, graph: Graph) -> gs.Tensor | None:  # noqa: ARG001
+def _concat(node: gs.Node, graph: Graph) -> gs.Tensor | None:
     return node.inputs[0] if len(node.inputs) == 1 else None
 
 

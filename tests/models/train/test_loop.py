@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra yocc[torch] is not installed")
 
-from yocc.errors import OptionError  # noqa: E402 # after the test for torch
-from yocc.models.train.loop import CHECKPOINT, CURVE, DOOMED, Recipe, load_averaged, train  # noqa: E402
+from yocc.errors import OptionError
+from yocc.models.train.loop import CHECKPOINT, CURVE, DOOMED, Recipe, load_averaged, train
 
 RECIPE = Recipe(steps=6, batch=2, scenes=4, size=64, warm_up=2, half=False)
 

@@ -4,8 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra yocc[torch] is not installed")
 
-from yocc.models.train.loss import LossWeights, complete_iou, detection_loss, match  # noqa: E402 # after the test for torch
-from yocc.models.yolov5_head import STRIDES  # noqa: E402
+from yocc.models.train.loss import LossWeights, complete_iou, detection_loss, match
+from yocc.models.yolov5_head import STRIDES
 
 SIZE = 128
 CLASSES = 3

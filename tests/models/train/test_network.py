@@ -6,8 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra yocc[torch] is not installed")
 
-from yocc.errors import InternalError  # noqa: E402 # after the test for torch
-from yocc.models.train.network import YoloV5, initializers, to_graph  # noqa: E402
+from yocc.errors import InternalError
+from yocc.models.train.network import YoloV5, initializers, to_graph
 
 NAMES = ("a", "b", "c")
 

@@ -4,15 +4,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra yocc[torch] is not installed")
 
-from yocc.compiler.cost import layer_costs, totals  # noqa: E402 # after the test for torch
-from yocc.compiler.graph import load  # noqa: E402
-from yocc.compiler.passes import PassContext  # noqa: E402
-from yocc.compiler.pipeline import Pipeline  # noqa: E402
-from yocc.compiler.shapes import concrete_shapes  # noqa: E402
-from yocc.models.street import CLASSES  # noqa: E402
-from yocc.models.train.network import YoloV5, to_graph  # noqa: E402
-from yocc.models.train.sparsity import doomed_channels, shrink  # noqa: E402
-from yocc.runtime.registry import find_backend  # noqa: E402
+from yocc.compiler.cost import layer_costs, totals
+from yocc.compiler.graph import load
+from yocc.compiler.passes import PassContext
+from yocc.compiler.pipeline import Pipeline
+from yocc.compiler.shapes import concrete_shapes
+from yocc.models.street import CLASSES
+from yocc.models.train.network import YoloV5, to_graph
+from yocc.models.train.sparsity import doomed_channels, shrink
+from yocc.runtime.registry import find_backend
 
 SIZE = 64
 

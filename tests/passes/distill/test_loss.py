@@ -5,9 +5,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra yocc[torch] is not installed")
 
-from yocc.compiler.passes import Detection  # noqa: E402 # after the test for torch
-from yocc.passes.distill.loss import output_loss, relative_error, variances  # noqa: E402
-from yocc.passes.effect import fisher  # noqa: E402
+from yocc.compiler.passes import Detection
+from yocc.passes.distill.loss import output_loss, relative_error, variances
+from yocc.passes.effect import fisher
 
 ANCHORS = Detection(classes=2, objectness=True)
 FREE = Detection(classes=2, objectness=False)

@@ -6,13 +6,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra yocc[torch] is not installed")
 
-from tests.oracles import random_feeds, run  # noqa: E402 # after the test for torch
-from yocc.compiler.graph import Graph, convert_opset, load, to_proto  # noqa: E402
-from yocc.compiler.shapes import concrete_shapes  # noqa: E402
-from yocc.errors import PassError  # noqa: E402
-from yocc.models.topologies import TOPOLOGIES  # noqa: E402
-from yocc.models.yolov5 import build_yolov5  # noqa: E402
-from yocc.passes.distill.network import Network  # noqa: E402
+from tests.oracles import random_feeds, run
+from yocc.compiler.graph import Graph, convert_opset, load, to_proto
+from yocc.compiler.shapes import concrete_shapes
+from yocc.errors import PassError
+from yocc.models.topologies import TOPOLOGIES
+from yocc.models.yolov5 import build_yolov5
+from yocc.passes.distill.network import Network
 
 KNOWN = ("residual", "bottleneck", "squeeze_excite", "c2f", "dense", "unet", "prelu", "shuffle_groups", "activations")
 

@@ -9,12 +9,12 @@ from onnx import helper, numpy_helper
 
 torch = pytest.importorskip("torch", reason="the extra yocc[torch] is not installed")
 
-from tests.oracles import run  # noqa: E402 # after the test for torch
-from yocc.compiler.graph import load  # noqa: E402
-from yocc.compiler.shapes import concrete_shapes  # noqa: E402
-from yocc.errors import PassError  # noqa: E402
-from yocc.passes.distill.network import Network  # noqa: E402
-from yocc.passes.distill.operators import RULES  # noqa: E402
+from tests.oracles import run
+from yocc.compiler.graph import load
+from yocc.compiler.shapes import concrete_shapes
+from yocc.errors import PassError
+from yocc.passes.distill.network import Network
+from yocc.passes.distill.operators import RULES
 
 RANDOM = np.random.default_rng(0)
 PICTURE = (2, 4, 9, 8)

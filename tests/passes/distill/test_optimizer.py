@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra yocc[torch] is not installed")
 
-from yocc.passes.distill.optimizer import Optimizer  # noqa: E402 # after the test for torch
+from yocc.passes.distill.optimizer import Optimizer
 
 SHAPES = {"matrix": (6, 10), "tall": (12, 5), "bias": (6,), "depthwise": (4, 1, 3, 3), "scale": ()}
 

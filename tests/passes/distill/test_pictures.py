@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra yocc[torch] is not installed")
 
-import yocc.passes.distill.pictures as under_test  # noqa: E402 # after the test for torch
-from yocc.passes.distill.pictures import collect  # noqa: E402
+import yocc.passes.distill.pictures as under_test
+from yocc.passes.distill.pictures import collect
 
 
 def letterboxed(count: int = 3) -> Iterator[dict[str, np.ndarray]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import onnx
@@ -93,9 +94,9 @@ def test_other_orders_are_moves_of_at_most_four_axes(
 @needs_ncnn
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from([1, 2, 3]), min_size=5, max_size=6), st.randoms(use_true_random=False))
-def test_any_order_of_axes_is_kept(sizes: list[int], random: object) -> None:
+def test_any_order_of_axes_is_kept(sizes: list[int], random: Random) -> None:
     order = list(range(1, len(sizes) + 1))
-    random.shuffle(order)  # type: ignore[attr-defined]
+    random.shuffle(order)
     count = int(np.prod(sizes))
     shape = (1, sizes[0], count // sizes[0])
     assert_same(_model(shape, [1, *sizes], [0, *order], [1, -1, sizes[-1]]), _feeds(*shape), 0.0)

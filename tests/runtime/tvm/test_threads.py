@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,10 @@ def _used() -> int:
     return int(tvm.get_global_func("runtime.NumThreads")())
 
 
-def _in_a_new_thread(work: object) -> list[int]:
+def _in_a_new_thread(work: Callable[[], list[int]]) -> list[int]:
     """TVM's pool belongs to the thread of Python that made it; one made anew takes the settings."""
     found: list[int] = []
-    thread = threading.Thread(target=lambda: found.extend(work()))  # type: ignore[operator]
+    thread = threading.Thread(target=lambda: found.extend(work()))
     thread.start()
     thread.join()
     return found

@@ -27,12 +27,12 @@ often the whole signal of one channel.
 """
 
 
-def minmax(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:  # noqa: ARG001
+def minmax(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:
     """Everything that was seen."""
     return statistics.low, statistics.high
 
 
-def average(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:  # noqa: ARG001
+def average(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:
     """The mean over pictures of each one's extremes.
 
     What an exponential moving average (Jacob et al., "Quantization and Training of Neural Networks for
@@ -44,7 +44,7 @@ def average(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transf
     return float(statistics.lows / statistics.pictures), float(statistics.highs / statistics.pictures)
 
 
-def percentile(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:  # noqa: ARG001
+def percentile(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:
     """The range that holds `KEPT` of the values, the rest cut off evenly on both sides."""
     if not statistics.counts.any():
         return statistics.low, statistics.high
@@ -79,7 +79,7 @@ def mse(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) 
     return narrowed(low, high, scheme, error)
 
 
-def entropy(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:  # noqa: ARG001
+def entropy(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:
     """The range whose codes keep most of the distribution of the values seen, found by narrowing both ends in turn.
 
     The divergence of Kullback and Leibler between the histogram, with what is cut off put on its ends, and what is left

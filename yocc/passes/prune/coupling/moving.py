@@ -62,11 +62,12 @@ def slice_ranges(shapes: Shapes, node: gs.Node) -> dict[int, slice] | None:
     """Range taken along each axis by a Slice (opset 10 or newer), with bounds inside the tensor; None if unknown."""
     shape = shapes.of(node.inputs[0])
     given = [shapes.values.get(tensor.name) for tensor in node.inputs[1:] if not tensor.is_empty()]
-    if shape is None or len(given) < 2 or any(values is None for values in given):
+    known = [values.tolist() for values in given if values is not None]
+    if shape is None or len(known) < 2 or len(known) < len(given):
         return None
-    starts, ends = given[0].tolist(), given[1].tolist()  # type: ignore[union-attr]
-    axes = given[2].tolist() if len(given) > 2 else list(range(len(starts)))  # type: ignore[union-attr]
-    steps = given[3].tolist() if len(given) > 3 else [1] * len(starts)  # type: ignore[union-attr]
+    starts, ends = known[:2]
+    axes = known[2] if len(known) > 2 else list(range(len(starts)))
+    steps = known[3] if len(known) > 3 else [1] * len(starts)
     ranges = {}
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         axis %= len(shape)
