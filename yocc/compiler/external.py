@@ -19,11 +19,14 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from yocc.compiler.payload import byte_count, tensors_of
 from yocc.errors import ModelError
+from yocc.files import require_regular
 
 ALIGNMENT = 4096
 """Offsets of written tensors are multiples of this many bytes, so that runtimes can map the file."""
 COPY_BYTES = 2**20
 """How much of a weight is in memory while it is copied from file to file."""
+_SHOWN = 255
+"""Characters of a location in a message; no file's name is longer."""
 
 
 class ExternalValues(LazyValues):
@@ -184,15 +187,20 @@ def _location(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:
     path = Path(location)
     if not location or "\0" in location or path.is_absolute() or ".." in path.parts:
         raise _outside(location, tensor)
-    missing = ModelError(f"External data file {location!r} is missing.", "Copy it next to the model.", tensor.name)
+    shown = location if len(location) <= _SHOWN else location[:_SHOWN] + "..."
+    missing = ModelError(f"External data file {shown!r} is missing.", "Copy it next to the model.", tensor.name)
     try:
         inside = (folder / path).resolve()
     except (OSError, RuntimeError):  # a loop of symbolic links
         raise missing from None
     if not inside.is_relative_to(folder.resolve()):
         raise _outside(location, tensor)
-    if not inside.is_file():
-        raise missing
+    require_regular(inside, ModelError)
+    try:
+        if not inside.is_file():
+            raise missing
+    except OSError:  # a name that is too long
+        raise missing from None
     need = byte_count(tensor)
     if offset < 0 or (length is not None and length < need) or offset + need > inside.stat().st_size:
         raise ModelError(

@@ -21,10 +21,12 @@ from onnx_graphsurgeon.importers.onnx_importer import get_numpy_type
 from onnx_graphsurgeon.ir.tensor import LazyValues
 from onnx_graphsurgeon.logger import G_LOGGER
 
-from yocc.compiler import external
+from yocc.compiler import division, external
 from yocc.compiler.copying import copy_graph
+from yocc.compiler.misfits import misfits
 from yocc.compiler.order import is_sorted, sort_nodes, sort_protos
-from yocc.compiler.source import OLDEST_OPSET, name_nodes, prepare, read
+from yocc.compiler.propagation import is_bounded
+from yocc.compiler.source import OLDEST_OPSET, forget_inner_shapes, name_nodes, prepare, read
 from yocc.errors import InternalError, ModelError
 
 # Graphsurgeon prints to standard output what yocc reports itself, and would spoil machine-readable output there.
@@ -108,8 +110,18 @@ def load(source: str | Path | bytes | onnx.ModelProto) -> Graph:
             opset is older than 9 or newer than the installed onnx.
     """
     model, folder = read(source)
-    graph = from_proto(prepare(model, folder), folder)
-    _refresh_model(graph, "The model contradicts itself")
+    model = prepare(model, folder)
+    graph = from_proto(model, folder)
+    try:
+        refresh(graph)
+    except onnx.shape_inference.InferenceError as error:
+        if not forget_inner_shapes(model):
+            raise _contradiction("The model contradicts itself", error) from error
+        graph = from_proto(model, folder)
+        _refresh_model(graph, "The model contradicts itself")
+    for problem in misfits(graph):
+        raise ModelError(f"The model is not valid: {problem}.", "Export it again.")
+    division.check(graph)
     return graph
 
 
@@ -164,7 +176,10 @@ def refresh(graph: Graph) -> None:
     """
     graph.cleanup(remove_unused_graph_inputs=False, recurse_subgraphs=False)
     sort_nodes(graph)
-    inferred = onnx.shape_inference.infer_shapes(skeleton(graph), check_type=True, strict_mode=True, data_prop=True)
+    bare = skeleton(graph)
+    inferred = onnx.shape_inference.infer_shapes(
+        bare, check_type=True, strict_mode=True, data_prop=is_bounded(bare.graph)
+    )
     types = {value.name: value.type for value in inferred.graph.value_info}
     boundary = {tensor.name for tensor in [*graph.inputs, *graph.outputs]}
     for name, tensor in graph.tensors().items():
@@ -237,7 +252,11 @@ def _refresh_model(graph: Graph, what: str) -> None:
     try:
         refresh(graph)
     except onnx.shape_inference.InferenceError as error:
-        raise ModelError(f"{what}: {_first_line(error)}.", "Export it again, or check it with onnx.checker.") from error
+        raise _contradiction(what, error) from error
+
+
+def _contradiction(what: str, error: onnx.shape_inference.InferenceError) -> ModelError:
+    return ModelError(f"{what}: {_first_line(error)}.", "Export it again, or check it with onnx.checker.")
 
 
 def _export(graph: gs.Graph, origin: Graph) -> onnx.ModelProto:

@@ -34,12 +34,14 @@ def byte_count(tensor: onnx.TensorProto) -> int:
 
 
 def check(model: onnx.ModelProto) -> None:
-    """Refuse embedded tensors that hold less or more than their shape says.
+    """Refuse embedded tensors that hold less or more than their shape says, or only a segment.
 
     Raises:
         ModelError: naming the tensor.
     """
     for tensor in tensors_of(model):
+        if tensor.HasField("segment"):
+            raise ModelError("A tensor is stored in segments.", "Export it as a whole.", tensor.name)
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.data_type == onnx.TensorProto.STRING:
             continue
         need = byte_count(tensor)

@@ -7,20 +7,19 @@ Concat, ...) by which exporters compute shapes at run time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
-import onnx.shape_inference
 import onnx_graphsurgeon as gs
-from onnx.reference import ReferenceEvaluator
 
+from yocc.compiler.evaluating import Array, evaluate, infer, known_shape, tensor_type
 from yocc.compiler.graph import SMALL_CONSTANT, Graph, node_proto
 from yocc.errors import OptionError
 
-Array = np.ndarray[Any, Any]
 DEFAULT_SIDE = 640
 """Height and width assumed for a symbolic picture, the input size of most detectors in pixels."""
 
@@ -67,11 +66,10 @@ def concrete_shapes(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | 
         if isinstance(tensor, gs.Constant):
             shapes[tensor.name] = tuple(tensor.shape)
             types[tensor.name] = tensor.export_dtype
-            if int(np.prod(tensor.shape)) <= SMALL_CONSTANT:
+            if math.prod(tensor.shape) <= SMALL_CONSTANT:
                 values[tensor.name] = tensor.values
-    opsets = [onnx.helper.make_opsetid("", graph.opset)]
     for node in graph.nodes:
-        _walk(node, graph.opset, opsets, shapes, types, values)
+        _walk(node, graph.opset, shapes, types, values)
     return Shapes(shapes, values)
 
 
@@ -105,7 +103,6 @@ def _check_input(graph: Graph, name: str, shape: tuple[int, ...]) -> None:
 def _walk(
     node: gs.Node,
     opset: int,
-    opsets: list[onnx.OperatorSetIdProto],
     shapes: dict[str, tuple[int, ...]],
     types: dict[str, Any],
     values: dict[str, Array],
@@ -114,64 +111,33 @@ def _walk(
         return
     proto = node_proto(node)
     if node.op == "Shape" and node.inputs[0].name in shapes:
-        _evaluate(proto, opsets, {node.inputs[0].name: np.empty(0)}, values, shapes, types, shapes[node.inputs[0].name])
+        read = shapes[node.inputs[0].name]
+        dims = read[node.attrs.get("start", 0) : node.attrs.get("end", len(read))]
+        _keep(proto, [np.array(dims, np.int64)], shapes, types, values)
         return
     names = [tensor.name for tensor in node.inputs if tensor.name]
     if names and all(name in values for name in names):
-        known = {name: values[name] for name in names}
-        _evaluate(proto, opsets, known, values, shapes, types, None)
+        _keep(proto, evaluate(proto, opset, {name: values[name] for name in names}), shapes, types, values)
         if proto.output[0] in shapes:
             return
     if not all(name in shapes and types.get(name) is not None for name in names):
         return
-    try:
-        schema = onnx.defs.get_schema(node.op, opset, "")
-        inferred = onnx.shape_inference.infer_node_outputs(
-            schema,
-            proto,
-            {name: _type(types[name], shapes[name]) for name in names},
-            {name: onnx.numpy_helper.from_array(values[name], name) for name in names if name in values},
-            opset_imports=opsets,
-        )
-    except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError, RuntimeError):
-        return
-    for name, kind in inferred.items():
-        tensor = kind.tensor_type
-        if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
-            shapes[name] = tuple(dim.dim_value for dim in tensor.shape.dim)
-            types[name] = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    kinds = {name: tensor_type(types[name], shapes[name]) for name in names}
+    for name, kind in infer(proto, opset, kinds, {name: values[name] for name in names if name in values}).items():
+        shape = known_shape(kind)
+        if shape is not None:
+            shapes[name] = shape
+            types[name] = onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
 
 
-def _evaluate(
+def _keep(
     proto: onnx.NodeProto,
-    opsets: list[onnx.OperatorSetIdProto],
-    known: dict[str, Array],
-    values: dict[str, Array],
+    results: list[Array] | None,
     shapes: dict[str, tuple[int, ...]],
     types: dict[str, Any],
-    shape_of_input: tuple[int, ...] | None,
+    values: dict[str, Array],
 ) -> None:
-    """Compute a node on known values; Shape needs only a stand-in of the right shape."""
-    if shape_of_input is not None:
-        known = {name: np.broadcast_to(np.float32(0), shape_of_input) for name in known}
-    undefined = onnx.TensorProto.UNDEFINED
-    graph = onnx.helper.make_graph(
-        [proto],
-        "node",
-        [onnx.helper.make_tensor_value_info(name, undefined, None) for name in known],
-        [onnx.helper.make_tensor_value_info(name, undefined, None) for name in proto.output],
-    )
-    try:
-        results = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets)).run(None, known)
-    except Exception:  # whatever the evaluator lacks, the value is then simply not known
-        return
-    for name, value in zip(proto.output, results, strict=False):
-        value = np.asarray(value)
+    for name, value in zip(proto.output, results or (), strict=False):
         shapes[name], types[name] = value.shape, value.dtype
         if value.size <= SMALL_CONSTANT:
             values[name] = value
-
-
-def _type(dtype: Any, shape: tuple[int, ...]) -> onnx.TypeProto:
-    elem = dtype if isinstance(dtype, int) else onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    return onnx.helper.make_tensor_type_proto(elem, shape)

@@ -6,14 +6,19 @@ from collections import Counter
 from pathlib import Path
 
 import onnx
-import onnx.inliner
 from google.protobuf.message import DecodeError
 
-from yocc.compiler import external, payload
+from yocc.compiler import external, payload, text
+from yocc.compiler.inlining import inline_functions
 from yocc.compiler.order import captured, sort_protos
+from yocc.compiler.protos import all_subgraphs
+from yocc.compiler.soundness import faults
 from yocc.errors import ModelError
+from yocc.files import require_regular, why
 
 OLDEST_OPSET = 9
+_LARGEST_FILE = 2**31
+"""Bytes protobuf can hold; the weights of larger models lie in files of their own."""
 
 _CARRIED = frozenset({"FLOAT", "INT", "STRING", "TENSOR", "GRAPH", "FLOATS", "INTS", "STRINGS"})
 """Kinds of attributes graphsurgeon keeps; it drops the others without a word."""
@@ -33,14 +38,15 @@ def read(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto,
     if isinstance(source, bytes):
         return _parse(source, "The given bytes"), None
     path = Path(source)
+    require_regular(path, ModelError, limit=_LARGEST_FILE)
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"There is no file {str(path)!r}.", "Check the path of the model.") from None
     except IsADirectoryError:
         raise ModelError(f"{str(path)!r} is a folder.", "Name the .onnx file inside it.") from None
-    except OSError as error:
-        raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}.", "Check its permissions.") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{str(path)!r} cannot be read: {why(error)}.", "Check the path and its permissions.") from error
     return _parse(data, f"{str(path)!r}"), path.resolve().parent
 
 
@@ -50,20 +56,39 @@ def prepare(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
     Raises:
         ModelError: the model is broken, unsafe, too old or too new.
     """
+    text.check(model)
     _check_opset(model)
     payload.check(model)
     external.check(model, folder)
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model, convert_version=True)
-    if model.functions:
-        raise ModelError(
-            f"The function {model.functions[0].name!r} cannot be inlined.", "Export the model without functions."
-        )
+    model = inline_functions(model)
     _check_carried(model.graph)
     _check_names(model.graph)
     sort_protos(model.graph)
+    for subgraph in all_subgraphs(model.graph.node):
+        sort_protos(subgraph)
+    _forget_repeated(model.graph)
     name_nodes(model.graph)
+    for fault in faults(model):
+        raise ModelError(f"The model is not valid: {fault.rstrip('.')}.", "Export it again, or repair it.")
     return model
+
+
+def forget_inner_shapes(model: onnx.ModelProto) -> bool:
+    """Remove the shapes that exporters noted inside subgraphs, but for those nothing can infer again.
+
+    Returns:
+        Whether there were any.
+    """
+    found = False
+    for subgraph in all_subgraphs(model.graph.node):
+        opaque = {
+            name for node in subgraph.node if not onnx.defs.has(node.op_type, node.domain) for name in node.output
+        }
+        kept = [value for value in subgraph.value_info if value.name in opaque]
+        found = found or len(kept) < len(subgraph.value_info)
+        del subgraph.value_info[:]
+        subgraph.value_info.extend(kept)
+    return found
 
 
 def name_nodes(graph: onnx.GraphProto) -> None:
@@ -107,6 +132,23 @@ def _check_opset(model: onnx.ModelProto) -> None:
         raise ModelError(f"The model's opset {opset} is older than {OLDEST_OPSET}.", "Export it with opset 9 or newer.")
 
 
+def _forget_repeated(graph: onnx.GraphProto) -> None:
+    """Remove what `value_info` says again of inputs, outputs and weights: the importer would take it for the truth."""
+    declared = {value.name for value in [*graph.input, *graph.output]} | {tensor.name for tensor in graph.initializer}
+    kept = [value for value in graph.value_info if value.name not in declared and _is_carried(value.type)]
+    if len(kept) < len(graph.value_info):
+        del graph.value_info[:]
+        graph.value_info.extend(kept)
+    for subgraph in all_subgraphs(graph.node):
+        _forget_repeated(subgraph)
+
+
+def _is_carried(kind: onnx.TypeProto) -> bool:
+    if kind.HasField("sequence_type"):
+        kind = kind.sequence_type.elem_type
+    return bool(kind.HasField("tensor_type"))
+
+
 def _check_carried(graph: onnx.GraphProto) -> None:
     """Refuse what the importer would lose: sparse weights, some kinds of attributes, inputs that are no tensors."""
     for sparse in graph.sparse_initializer:
@@ -116,6 +158,12 @@ def _check_carried(graph: onnx.GraphProto) -> None:
         if kind not in (None, "tensor_type", "sequence_type"):
             raise ModelError(
                 f"The model passes a {kind.removesuffix('_type')}, and only tensors and sequences can be carried.",
+                "Export it without that input or output.",
+                value.name,
+            )
+        if kind == "sequence_type" and not _is_carried(value.type):
+            raise ModelError(
+                "The model passes a sequence of something else than tensors, which cannot be carried.",
                 "Export it without that input or output.",
                 value.name,
             )

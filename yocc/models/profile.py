@@ -21,6 +21,8 @@ from yocc.runtime.preprocess import InputSpec, Preprocess
 __all__ = ["ModelProfile", "OutputLayout", "Preprocess", "find_profile"]
 
 DEFAULT_SIZE = 640
+_LARGEST_SIDE = 2**16
+"""Pixels; metadata that say more mean something else."""
 _STRIDES = ((8, 16, 32), (8, 16, 32, 64))
 _BOX = 4
 _BOX_AND_OBJECTNESS = 5
@@ -237,8 +239,8 @@ def _picture_input(graph: gs.Graph, metadata: Mapping[str, str]) -> InputSpec | 
 
 def _picture_size(metadata: Mapping[str, str]) -> tuple[int, int]:
     size = _literal(metadata.get("imgsz", ""))
-    pair = [size, size] if isinstance(size, int) else size
-    if isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(one, int) and one > 0 for one in pair):
+    pair = size if isinstance(size, list | tuple) else [size, size]
+    if len(pair) == 2 and all(type(one) is int and 0 < one <= _LARGEST_SIDE for one in pair):  # True is no size
         return pair[0], pair[1]
     return DEFAULT_SIZE, DEFAULT_SIZE
 
@@ -263,9 +265,9 @@ def _anchors(metadata: Mapping[str, str], heads: int) -> Anchors:
     published = YOLOV5_ANCHORS if heads == len(YOLOV5_ANCHORS) else YOLOV5_P6_ANCHORS
     try:
         stated = np.asarray(_literal(metadata.get("anchors", "")), np.float64).reshape(heads, -1, 2)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return published
-    if not stated.size or not (stated > 0).all():
+    if not stated.size or not (stated > 0).all() or not np.isfinite(stated).all():
         return published
     return tuple(tuple((float(width), float(height)) for width, height in head) for head in stated)
 

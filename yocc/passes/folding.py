@@ -6,10 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
-from onnx.reference import ReferenceEvaluator
 
+from yocc.compiler.evaluating import compute
 from yocc.compiler.graph import Graph, node_proto
 from yocc.passes.nops import captured_names
 
@@ -30,13 +29,12 @@ def fold_constants(graph: Graph) -> int:
     Returns:
         How many nodes became constants.
     """
-    opsets = [onnx.helper.make_opsetid("", graph.opset)]
     kept = {tensor.name for tensor in graph.outputs} | captured_names(graph)
     folded = set()
     for node in graph.nodes:
         if not _may_fold(node, kept):
             continue
-        value = _compute(node, opsets)
+        value = _compute(node, graph.opset)
         if value is None:
             continue
         output = node.outputs[0]
@@ -69,25 +67,13 @@ def _bytes(constant: gs.Constant) -> int:
     return count * int(constant.dtype.itemsize)
 
 
-def _compute(node: gs.Node, opsets: list[onnx.OperatorSetIdProto]) -> np.ndarray[Any, Any] | None:
+def _compute(node: gs.Node, opset: int) -> np.ndarray[Any, Any] | None:
     """The node's value by onnx's reference implementation; None when that has no such operator or refuses."""
-    known: dict[str, Any] = {tensor.name: tensor.values for tensor in node.inputs if tensor.name}
-    output, undefined = node.outputs[0], onnx.TensorProto.UNDEFINED
-    model = onnx.helper.make_model(
-        onnx.helper.make_graph(
-            [node_proto(node)],
-            "node",
-            [onnx.helper.make_tensor_value_info(name, undefined, None) for name in known],
-            [onnx.helper.make_tensor_value_info(output.name, undefined, None)],
-        ),
-        opset_imports=opsets,
-    )
-    try:
-        with np.errstate(all="ignore"):
-            results: Any = ReferenceEvaluator(model).run(None, known)
-        value = np.asarray(results[0])
-    except Exception:  # the evaluator raises whatever numpy raises; the node is then simply kept
+    output = node.outputs[0]
+    results = compute(node_proto(node), opset, {tensor.name: tensor.values for tensor in node.inputs if tensor.name})
+    if results is None:
         return None
+    value = results[0]
     if value.shape != tuple(output.shape) or value.dtype != output.dtype:
         return None
     return value

@@ -1,0 +1,48 @@
+"""Opening files of users: a pipe or a device in place of a file is refused, because reading it may never end."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from yocc.errors import YoccError
+
+MEGABYTE = 10**6
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def require_regular(path: Path, refusal: type[YoccError], *, limit: int | None = None) -> None:
+    """Refuse what is neither a regular file nor a folder, and files that are too large to be meant.
+
+    A path that leads nowhere passes: opening it says more precisely what is wrong.
+
+    Args:
+        path: of the user.
+        refusal: the error to raise, which decides on the exit code.
+        limit: most bytes the file may have; None for any number.
+
+    Raises:
+        YoccError: of the given class.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return
+    kind = _KINDS.get(stat.S_IFMT(found.st_mode))
+    if kind is not None:
+        raise refusal(f"{str(path)!r} is {kind}, not a file.", "Save its content as a file and name that.")
+    if limit is not None and stat.S_ISREG(found.st_mode) and found.st_size > limit:
+        raise refusal(
+            f"{str(path)!r} has {found.st_size / MEGABYTE:,.0f} MB; at most {limit / MEGABYTE:,.0f} MB can be read.",
+            "Check that it is the right file.",
+        )
+
+
+def why(error: OSError | ValueError) -> str:
+    """The reason of a failed file operation, without its path and number."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
