@@ -6,7 +6,7 @@ import pytest
 from onnx import helper
 
 from tests.compiler.models import build, conv_model, if_model, loop_model, run, value, weight
-from yocc.compiler.graph import Graph, load, refresh, to_proto
+from yocc.compiler.graph import Graph, from_proto, load, refresh, to_proto
 from yocc.compiler.verify import problems
 
 
@@ -54,7 +54,7 @@ def _graph(op: str, weights: dict[str, tuple[int, ...]], channels: int = 8, grou
     attributes = {"group": group} if op.startswith("Conv") else {}
     node = helper.make_node(op, ["x", *weights], ["y"], name="it", **attributes)
     tensors = [weight(name, *shape) for name, shape in weights.items()]
-    return load(build([node], [value("x", [1, channels, 5, 5])], [value("y", None)], tensors))
+    return from_proto(build([node], [value("x", [1, channels, 5, 5])], [value("y", None)], tensors))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 from yocc.compiler.evaluating import MOST_ELEMENTS, Array, evaluate
 from yocc.errors import ModelError
 
+_REGISTER = 4
+"""Bytes of the narrowest integers that processors divide; smaller ones are widened first."""
 _DEEPEST = 100
 """Nodes in a row that lead from constants to a divisor; exporters write a handful."""
 
@@ -39,9 +41,9 @@ def check(graph: gs.Graph) -> None:
             raise ModelError(
                 f"A {node.op} of integers divides by zero.", "Mend the constant and export the model again.", node.name
             )
-        if dividend is not None and _overflows(dividend, divisor):
+        if node.op == "Div" and dividend is not None and _overflows(dividend, divisor):
             raise ModelError(
-                f"A {node.op} divides the smallest {dividend.dtype} by -1, and the result does not fit.",
+                f"A Div divides the smallest {dividend.dtype} by -1, and the result does not fit.",
                 "Mend the constant and export the model again.",
                 node.name,
             )
@@ -53,8 +55,10 @@ def _is_integer(tensor: gs.Tensor) -> bool:
 
 def _overflows(dividend: Array, divisor: Array) -> bool:
     smallest = np.iinfo(dividend.dtype).min
+    if not smallest or dividend.dtype.itemsize < _REGISTER:
+        return False
     try:
-        return bool(smallest and np.any((dividend == smallest) & (divisor == -1)))
+        return bool(np.any((dividend == smallest) & (divisor == -1)))
     except ValueError:  # shapes that do not broadcast are for shape inference to refuse
         return False
 

@@ -11,6 +11,7 @@ import math
 import onnx
 import onnx.checker
 
+from yocc.compiler.payload import tensors_of
 from yocc.compiler.protos import all_nodes
 
 SMALL = 1024
@@ -57,12 +58,15 @@ def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.graph.output.extend(graph.output)
     inputs = {value.name for value in graph.input}
     for tensor in graph.initializer:
-        if math.prod(tensor.dims) <= SMALL:
+        if math.prod(tensor.dims) <= SMALL and tensor.data_location != onnx.TensorProto.EXTERNAL:
             copy.graph.initializer.append(tensor)
         elif tensor.name not in inputs:
             copy.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     for value in [*copy.graph.input, *copy.graph.output]:
         _complete(value)
+    for tensor in tensors_of(copy):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            tensor.CopyFrom(onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=[0], raw_data=b""))
     imported = {entry.domain for entry in copy.opset_import}
     for node in all_nodes(copy.graph.node):
         if not node.domain and outlives_onnx(node.op_type) and not onnx.defs.has(node.op_type):

@@ -20,6 +20,8 @@ OLDEST_OPSET = 9
 _LARGEST_FILE = 2**31
 """Bytes protobuf can hold; the weights of larger models lie in files of their own."""
 
+_UNNAMED = "graph"
+"""Name of a graph without one, which runtimes take and onnx's checker does not."""
 _CARRIED = frozenset({"FLOAT", "INT", "STRING", "TENSOR", "GRAPH", "FLOATS", "INTS", "STRINGS"})
 """Kinds of attributes graphsurgeon keeps; it drops the others without a word."""
 
@@ -66,6 +68,8 @@ def prepare(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
     sort_protos(model.graph)
     for subgraph in all_subgraphs(model.graph.node):
         sort_protos(subgraph)
+        subgraph.name = subgraph.name or _UNNAMED
+    model.graph.name = model.graph.name or _UNNAMED
     _forget_repeated(model.graph)
     name_nodes(model.graph)
     for fault in faults(model):
@@ -168,6 +172,10 @@ def _check_carried(graph: onnx.GraphProto) -> None:
                 value.name,
             )
     for node in graph.node:
+        named = Counter(attribute.name for attribute in node.attribute)
+        if len(named) < len(node.attribute):
+            name = named.most_common(1)[0][0]
+            raise ModelError(f"A {node.op_type} has the attribute {name!r} twice.", "Export it again.", node.name)
         for attribute in node.attribute:
             kind = onnx.AttributeProto.AttributeType.Name(attribute.type)
             if kind not in _CARRIED:

@@ -10,10 +10,12 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, load, refresh, skeleton
+from yocc.compiler.native import captured_output
 from yocc.compiler.passes import Pass, PassContext
 from yocc.passes.folding import fold_constants
 from yocc.passes.nops import remove_nops
 from yocc.passes.resize import constant_scales
+from yocc.passes.shielding import hide, show
 
 _FOLD_LIMIT = "1MB"
 """Constants folding may create: grids and shapes, but no tensor that would bloat the file."""
@@ -72,8 +74,11 @@ def _run_onnxsim(graph: Graph, ctx: PassContext) -> int | None:
         How many nodes are gone or new; None when onnxsim cannot work on this graph.
     """
     before = skeleton(graph)
+    hide(before, graph, lambda reason, node: _note_once(ctx, reason, node))
     try:
         after = _onnxsim(before)
+        for model in (before, after):
+            show(model)
         simplified = load(after)
     except Exception as error:  # onnxsim raises whatever its parts raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -89,17 +94,23 @@ def _run_onnxsim(graph: Graph, ctx: PassContext) -> int | None:
     return changed
 
 
+def _note_once(ctx: PassContext, reason: str, node: str) -> None:
+    if not any((note.message, note.node) == (reason, node) for note in ctx.notes):
+        ctx.note(reason, node=node)
+
+
 def _onnxsim(model: onnx.ModelProto) -> onnx.ModelProto:
     import onnxsim
 
     simplified: onnx.ModelProto
-    simplified, _ = onnxsim.simplify(
-        model,
-        check_n=0,
-        certify=False,
-        skipped_optimizers=_SKIPPED,
-        tensor_size_threshold=_FOLD_LIMIT,
-    )
+    with captured_output():
+        simplified, _ = onnxsim.simplify(
+            model,
+            check_n=0,
+            certify=False,
+            skipped_optimizers=_SKIPPED,
+            tensor_size_threshold=_FOLD_LIMIT,
+        )
     return simplified
 
 
