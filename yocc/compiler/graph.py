@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.checker
 import onnx.shape_inference
 import onnx.version_converter
 import onnx_graphsurgeon as gs
@@ -54,6 +55,8 @@ PROTOBUF_LIMIT = 2**31 - 2**26
 SMALL_CONSTANT = 1024
 """Elements up to which a constant can be a shape, an index list or a scale: shape inference needs its value."""
 
+_CONTRADICTIONS = (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError)
+"""What shape inference raises of a model that contradicts itself; a ValueError for types that are none."""
 _CONSTANT_ATTRIBUTES = (
     ("value_float", np.float32),
     ("value_floats", np.float32),
@@ -114,7 +117,7 @@ def load(source: str | Path | bytes | onnx.ModelProto) -> Graph:
     graph = from_proto(model, folder)
     try:
         refresh(graph)
-    except onnx.shape_inference.InferenceError as error:
+    except _CONTRADICTIONS as error:
         if not forget_inner_shapes(model):
             raise _contradiction("The model contradicts itself", error) from error
         graph = from_proto(model, folder)
@@ -251,11 +254,11 @@ def weight_bytes(graph: Graph) -> int:
 def _refresh_model(graph: Graph, what: str) -> None:
     try:
         refresh(graph)
-    except onnx.shape_inference.InferenceError as error:
+    except _CONTRADICTIONS as error:
         raise _contradiction(what, error) from error
 
 
-def _contradiction(what: str, error: onnx.shape_inference.InferenceError) -> ModelError:
+def _contradiction(what: str, error: Exception) -> ModelError:
     return ModelError(f"{what}: {_first_line(error)}.", "Export it again, or check it with onnx.checker.")
 
 

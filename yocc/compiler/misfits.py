@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import onnx_graphsurgeon as gs
 
+Shape = Sequence[int | str | None] | None
 _PER_CHANNEL_OPS = frozenset({"BatchNormalization", "InstanceNormalization"})
 
 
@@ -18,6 +22,8 @@ def _misfits(node: gs.Node) -> list[str]:
         group, first = node.attrs.get("group", 1), shapes[1][0]
         if group < 1 or (isinstance(first, int) and first % group):
             return [f"{node.op} {node.name!r}: {first} channels of {node.inputs[1].name!r} make no {group} groups"]
+    if node.op == "Reshape" and _counts_differ(shapes[0], node.outputs[0].shape):
+        return [f"Reshape {node.name!r} makes {node.outputs[0].shape} of {shapes[0]}"]
     if len(shapes) < 2 or not shapes[0] or len(shapes[0]) < 2 or not isinstance(shapes[0][1], int):
         return []
     channels = shapes[0][1]
@@ -38,3 +44,9 @@ def _misfits(node: gs.Node) -> list[str]:
         for index, (has, needs) in wanted.items()
         if has != needs and isinstance(has, int)
     ]
+
+
+def _counts_differ(before: Shape, after: Shape) -> bool:
+    if before is None or after is None or not all(isinstance(size, int) and size >= 0 for size in (*before, *after)):
+        return False
+    return math.prod(before) != math.prod(after)

@@ -148,9 +148,10 @@ def _forget_repeated(graph: onnx.GraphProto) -> None:
 
 
 def _is_carried(kind: onnx.TypeProto) -> bool:
+    """Whether it is a tensor or a sequence of tensors, with elements of a known type."""
     if kind.HasField("sequence_type"):
         kind = kind.sequence_type.elem_type
-    return bool(kind.HasField("tensor_type"))
+    return bool(kind.HasField("tensor_type") and kind.tensor_type.elem_type in onnx.TensorProto.DataType.values())
 
 
 def _check_carried(graph: onnx.GraphProto) -> None:
@@ -165,9 +166,9 @@ def _check_carried(graph: onnx.GraphProto) -> None:
                 "Export it without that input or output.",
                 value.name,
             )
-        if kind == "sequence_type" and not _is_carried(value.type):
+        if kind is not None and not _is_carried(value.type):
             raise ModelError(
-                "The model passes a sequence of something else than tensors, which cannot be carried.",
+                "The model passes elements of an unknown type, or a sequence of something else than tensors.",
                 "Export it without that input or output.",
                 value.name,
             )

@@ -6,7 +6,6 @@ static graph a walk that carries one atom per channel replaces its pairwise trig
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,17 +13,13 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
-from yocc.compiler.ops import OPS, Flow
+from yocc.compiler.ops import OPS
 from yocc.compiler.shapes import Shapes
 from yocc.passes.heads import final_layers
-from yocc.passes.prune.coupling.atoms import Array, Reason, WeightCut, varying_axes
+from yocc.passes.prune.coupling.atoms import LARGEST, Array, Reason, WeightCut, varying_axes
 from yocc.passes.prune.coupling.flows import RULES
 from yocc.passes.prune.coupling.walk import Walk, frozen, frozen_outputs, give_up
 
-_LONGEST = 2**24
-"""Channels along one axis that are followed."""
-_MOST = 2**28
-"""Values that are followed through a reshape."""
 _LAST_LAYER = "its channels are outputs of the model: scores, coordinates or classes"
 
 
@@ -96,14 +91,10 @@ def _follow(walk: Walk, node: gs.Node) -> list[Array]:
     facts = OPS[node.op]
     if facts.keeps_values and not any(walk.of(tensor).any() for tensor in node.inputs if tensor.name):
         return frozen_outputs(walk, node)
-    if facts.keeps_values and any(_is_huge(walk.shape(tensor), facts.flow) for tensor in node.outputs if tensor.name):
+    sizes = [size for tensor in node.outputs if not tensor.is_empty() for size in walk.shape(tensor)]
+    if facts.keeps_values and max(sizes, default=1) > LARGEST:
         return give_up(walk, node, f"{node.op} makes more channels than can be followed")
     return RULES[facts.flow](walk, node)
-
-
-def _is_huge(shape: tuple[int, ...], flow: Flow) -> bool:
-    """Whether following would take hundreds of megabytes: along one axis, or through a reshape value by value."""
-    return max(shape, default=1) > _LONGEST or (flow is Flow.RESHAPE and math.prod(shape) > _MOST)
 
 
 def _known(node: gs.Node) -> bool:

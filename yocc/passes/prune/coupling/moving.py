@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -112,8 +114,10 @@ def reshape(walk: Walk, node: gs.Node) -> list[Array]:
     """Moves an array of atoms: Reshape, Flatten, Squeeze, Unsqueeze."""
     before, after = walk.shape(node.inputs[0]), walk.shape(node.outputs[0])
     atoms = walk.of(node.inputs[0])
-    if int(np.prod(after)) > LARGEST:
+    if math.prod(after) > LARGEST:
         return give_up(walk, node, f"{node.op} makes a tensor too large to follow")
+    if math.prod(before) != math.prod(after):
+        return give_up(walk, node, f"{node.op} does not fit the size of the input")
     if node.op == "Reshape" and varying_axes(atoms) and not isinstance(node.inputs[1], gs.Constant):
         return give_up(walk, node, f"{node.op} has a shape computed at run time")
     result = compress(np.broadcast_to(atoms, before).reshape(after))
