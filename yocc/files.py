@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from pathlib import Path
 
@@ -31,7 +32,11 @@ def require_regular(path: Path, refusal: type[YoccError], *, limit: int | None =
     """
     try:
         found = path.stat()
-    except (OSError, ValueError):
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise refusal(f"{str(path)!r} is a link that leads in a circle.", "Name the file itself.") from None
+        return
+    except ValueError:
         return
     kind = _KINDS.get(stat.S_IFMT(found.st_mode))
     if kind is not None:
@@ -41,6 +46,14 @@ def require_regular(path: Path, refusal: type[YoccError], *, limit: int | None =
             f"{str(path)!r} has {found.st_size / MEGABYTE:,.0f} MB; at most {limit / MEGABYTE:,.0f} MB can be read.",
             "Check that it is the right file.",
         )
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything at a path; not so for a name that is too long or is none, of which `Path` complains."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def why(error: OSError | ValueError) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yocc
+from yocc.errors import OptionError
+from yocc.files import require_regular
 
 PACKAGES = (
     "jinja2",
@@ -123,5 +125,6 @@ def _version(name: str) -> str:
 
 
 def _digest(file: Path) -> str:
+    require_regular(file, OptionError)
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -9,8 +9,12 @@ from typing import Any
 
 from yocc.compiler.report import REPORT_FILE, SCHEMA, file_facts
 from yocc.errors import ModelError, OptionError
+from yocc.files import MEGABYTE, require_regular
 from yocc.gates.baseline import gates_against
 from yocc.gates.gate import Gate, Outcome, check_gates
+
+_LARGEST = 1000 * MEGABYTE
+"""Bytes of a report; those with pictures and every layer have some megabytes."""
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -20,13 +24,14 @@ def read_report(path: Path) -> dict[str, Any]:
         ModelError: there is none, or it is not one this version reads.
     """
     file = path / REPORT_FILE if path.is_dir() else path
+    require_regular(file, ModelError, limit=_LARGEST)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"There is no report {str(file)!r}.", "Name a folder that `yocc compile` wrote.") from None
     except OSError as error:
         raise ModelError(f"{str(file)!r} cannot be read: {error.strerror}.", "Check its permissions.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{str(file)!r} is not JSON.", "Name a report that `yocc compile` wrote.") from error
     if not isinstance(content, dict) or content.get("tool") != "yocc" or not isinstance(content.get("schema"), int):
         raise ModelError(f"{str(file)!r} is not a report of yocc.", "Name one that `yocc compile` wrote.")

@@ -15,7 +15,8 @@ from yocc.compiler.pipeline import Observer
 from yocc.compiler.report import REPORT_FILE
 from yocc.driver.compiling import compile_model
 from yocc.driver.output import OutputFolder, output_path
-from yocc.errors import OutputError
+from yocc.errors import ModelError, OutputError
+from yocc.files import require_regular
 from yocc.gates.gate import Outcome, parse_gates, require_measured, violated
 
 
@@ -109,6 +110,7 @@ def compile_or_restore(
     Raises:
         YoccError: as `compile_model`.
     """
+    require_regular(model, ModelError)
     require_measured(
         parse_gates(arguments["gates"]),
         {"eval": arguments["evaluate"] is not None, "fidelity": arguments["fidelity"], "bench": arguments["bench"]},

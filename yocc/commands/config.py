@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from yocc.errors import OptionError
+from yocc.files import MEGABYTE, require_regular
 
 CONFIG_FILE = "yocc.toml"
 PROJECT_FILE = "pyproject.toml"
+_LARGEST = 10 * MEGABYTE
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def read_config(file: Path) -> Config:
 
 
 def _read(file: Path) -> Config | None:
+    require_regular(file, OptionError, limit=_LARGEST)
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

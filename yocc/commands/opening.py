@@ -11,6 +11,7 @@ from yocc.compiler.graph import Graph, load
 from yocc.compiler.report import REPORT_FILE, written_files
 from yocc.compiler.shapes import default_input_shapes
 from yocc.errors import ModelError, OptionError
+from yocc.files import exists, require_regular
 from yocc.models.profile import ModelProfile, find_profile
 from yocc.runtime.backend import Artifact, Session
 from yocc.runtime.registry import find_backend
@@ -57,8 +58,9 @@ def find_model(path: Path) -> ModelOnDisk:
     Raises:
         ModelError: there is none.
     """
-    if not path.is_dir():
-        if not path.is_file():
+    require_regular(path, ModelError)
+    if not exists(path) or not path.is_dir():
+        if not exists(path):
             raise ModelError(f"There is no file {str(path)!r}.", "Check the path of the model.")
         return ModelOnDisk(Artifact(ONNX_TARGET, path.parent, path))
     if written_files(path) is None:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import traceback
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
@@ -51,7 +52,7 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line on standard error."""
-        click.echo(f"Error: {' '.join(self.message.split())}", file=file, err=file is None)
+        click.echo(f"Error: {printable(' '.join(self.message.split()))}", file=file, err=file is None)
 
 
 class Commands(click.Group):
@@ -143,9 +144,22 @@ class Bars:
             say(f"{label}: {amount}, {rate:.3g}/s{left}")
 
 
+def printable(text: str) -> str:
+    """Text with control characters written as escapes, because names in a model are a stranger's.
+
+    A terminal obeys control characters, and those that change the direction of writing make one name look like another.
+    Line breaks and tabs stay.
+    """
+    return "".join(one if _is_harmless(one) else one.encode("unicode_escape").decode() for one in text)
+
+
+def _is_harmless(character: str) -> bool:
+    return character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
 def say(text: str) -> None:
     """A line about the work going on, on standard error."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
 
 
 def announce_config(settings: Settings) -> None:
@@ -158,12 +172,13 @@ def warn(text: str) -> None:
     """A line nobody should miss, on standard error."""
     # https://no-color.org: set and not empty means no colour, also on a terminal.
     color = False if os.environ.get("NO_COLOR") else None
-    click.secho(f"Warning: {text}", err=True, fg="yellow", bold=True, color=color)
+    click.secho(f"Warning: {printable(text)}", err=True, fg="yellow", bold=True, color=color)
 
 
 def show_json(content: Any) -> None:
     """Print as JSON on standard output."""
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    click.echo("".join(one if _is_harmless(one) else json.dumps(one)[1:-1] for one in text))
 
 
 def show_tables(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[str]]]]) -> None:
@@ -191,11 +206,11 @@ def show_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(printable(title)) if title else None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column.lstrip("#"), justify="right" if column.startswith("#") else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(stderr=error)
     console.width = min(widest, console.width) if console.is_terminal else widest
     console.print(table)
@@ -207,4 +222,4 @@ def _rate(done: int, seconds: float) -> float:
 
 def _trace(settings: Settings) -> None:
     if settings.verbose:
-        traceback.print_exc()
+        say(traceback.format_exc().rstrip("\n"))

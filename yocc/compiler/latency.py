@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from yocc.errors import OptionError, OutputError
+from yocc.files import MEGABYTE, require_regular
 
 _FORM = 1
+_LARGEST = 100 * MEGABYTE
 _WRITTEN_BY = "`yocc latency MODEL -o FILE` writes one."
 
 
@@ -77,11 +79,12 @@ def read_table(path: Path) -> LatencyTable:
     Raises:
         OptionError: there is no such file, or it is no table.
     """
+    require_regular(path, OptionError, limit=_LARGEST)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OptionError(f"Cannot read the latency table {path} ({error.strerror}).", "Check the path.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OptionError(f"The latency table {path} is not JSON.", _WRITTEN_BY) from error
     try:
         if content["yocc_latency"] != _FORM:
@@ -89,7 +92,7 @@ def read_table(path: Path) -> LatencyTable:
         threads = None if content["threads"] is None else int(content["threads"])
         layers = {str(name): tuple(map(_point, points)) for name, points in content["layers"].items()}
         return LatencyTable(str(content["device"]), threads, _time(content["rest_ms"]), layers)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise OptionError(f"{path} is no latency table: {type(error).__name__} {error}.", _WRITTEN_BY) from error
 
 

@@ -28,6 +28,8 @@ from yocc.compiler.account import LayerReport, without_layers
 from yocc.compiler.census import Census
 from yocc.compiler.passes import Note
 from yocc.compiler.pipeline import PassRun
+from yocc.errors import ModelError
+from yocc.files import require_regular
 
 SCHEMA = 2
 """Raised when a reader of the previous form would misread the new one."""
@@ -197,6 +199,7 @@ def pass_reports(runs: Sequence[PassRun]) -> tuple[PassReport, ...]:
 
 def file_facts(path: Path, shown: str) -> FileFacts:
     """Size and hash of a file."""
+    require_regular(path, ModelError)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -235,6 +238,8 @@ def schema_text() -> str:
 
 def written_files(folder: Path) -> frozenset[str] | None:
     """Names of the files yocc writes into a folder, the reports included; None when it is not an output of yocc."""
+    if (folder / REPORT_FILE).is_fifo():
+        return None
     try:
         content = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
         if content["tool"] != "yocc" or not isinstance(content["schema"], int):

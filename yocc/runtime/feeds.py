@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from yocc.errors import CalibrationError, OptionError
+from yocc.files import exists, require_regular
 from yocc.runtime.arrays import ArrayFile, open_arrays
 from yocc.runtime.drawn import photograph_size
 from yocc.runtime.letterbox import picture_size, read_picture
@@ -153,8 +154,9 @@ def open_feeds(
     if source is None:
         return _drawn(_picture_input(inputs, "Drawn pictures fit"), preprocess, count or DRAWN_COUNT, seed)
     path = Path(source)
-    if not path.exists():
+    if not exists(path):
         raise CalibrationError(f"There is no {path} to calibrate with.", "Check the path.")
+    require_regular(path, CalibrationError)
     if path.suffix.lower() in _ARRAY_SUFFIXES and path.is_file():
         return _arrays(path, inputs, count)
     spec = _picture_input(inputs, f"The pictures in {path} fit")
@@ -172,11 +174,14 @@ def open_feeds(
 def find_pictures(path: Path) -> tuple[Path, ...]:
     """The picture files in a folder and the folders in it, sorted by path; or the one picture that `path` is.
 
+    Hidden files and folders are left out: file managers keep notes and thumbnails there under names of pictures.
+
     Raises:
         CalibrationError: there is no picture.
     """
-    if not path.exists():
+    if not exists(path):
         raise CalibrationError(f"There is no folder {path}.", "Check the path.")
+    require_regular(path, CalibrationError)
     if path.is_file():
         if path.suffix.lower() not in _PICTURE_SUFFIXES:
             raise CalibrationError(
@@ -185,12 +190,20 @@ def find_pictures(path: Path) -> tuple[Path, ...]:
             )
         return (path,)
     try:
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in _PICTURE_SUFFIXES and file.is_file())
+        found = sorted(file for file in path.rglob("*") if _is_picture(file, path))
     except OSError as error:
         raise CalibrationError(f"The folder {path} cannot be read ({error}).", "Check its permissions.") from error
     if not found:
         raise CalibrationError(f"The folder {path} holds no pictures.", "Put jpg, png, bmp or webp files into it.")
     return tuple(found)
+
+
+def _is_picture(file: Path, folder: Path) -> bool:
+    if file.suffix.lower() not in _PICTURE_SUFFIXES or any(
+        part.startswith(".") for part in file.relative_to(folder).parts
+    ):
+        return False
+    return file.is_file()
 
 
 def spread(available: int, count: int) -> tuple[int, ...]:
@@ -225,6 +238,11 @@ def _arrays(path: Path, inputs: Sequence[InputSpec], count: int | None) -> Feeds
 def _picture_input(inputs: Sequence[InputSpec], what: str) -> InputSpec:
     if len(inputs) == 1 and inputs[0].takes_pictures:
         return inputs[0]
+    if len(inputs) == 1 and len(inputs[0].shape) == 4:
+        raise CalibrationError(
+            f"{what} inputs of 1 or 3 channels, and {inputs[0].name!r} {list(inputs[0].shape)} has another number.",
+            "Calibrate with an .npz file that holds an array of the input's shape, samples along the leading axis.",
+        )
     listed = ", ".join(f"{spec.name!r} {list(spec.shape)}" for spec in inputs)
     raise CalibrationError(
         f"{what} one picture input, and the model takes {listed}.",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yocc.errors import CalibrationError
+from yocc.files import exists, require_regular
 from yocc.runtime.letterbox import picture_size
 
 _FIELDS = "class cx cy w h"
@@ -55,8 +56,9 @@ def read_labels(labels: Path | None, pictures: Sequence[Path], classes: Sequence
     """
     if labels is None:
         labels = labels_beside(pictures)
-    if not labels.exists():
+    if not exists(labels):
         raise CalibrationError(f"There are no labels at {labels}.", "Check the path.")
+    require_regular(labels, CalibrationError)
     if labels.is_dir():
         return _from_folder(labels, pictures, len(classes))
     if labels.suffix.lower() == ".json":
@@ -99,6 +101,7 @@ def _refuse_twins(pictures: Sequence[Path]) -> None:
 
 
 def _read_text(file: Path, picture: Path, classes: int) -> Truth:
+    require_regular(file, CalibrationError)
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

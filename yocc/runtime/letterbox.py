@@ -48,7 +48,7 @@ class Placement:
 
 
 def read_picture(path: Path) -> Image.Image:
-    """Decode a picture file to RGB, upright as its EXIF orientation says.
+    """Decode a picture file to RGB, upright as its EXIF orientation says; of 16 bits the upper 8 are kept.
 
     Raises:
         CalibrationError: the file is missing, not a picture, or cut short.
@@ -56,6 +56,8 @@ def read_picture(path: Path) -> Image.Image:
     try:
         with Image.open(path) as file:
             upright = ImageOps.exif_transpose(file)
+            if upright.mode.startswith("I"):  # Pillow's own conversion cuts every value above 255 off
+                upright = Image.fromarray((np.asarray(upright) >> 8).clip(0, 255).astype(np.uint8))
             return upright.convert("RGB")
     except FileNotFoundError:
         raise CalibrationError(f"There is no picture {path}.", "Check the path.") from None

@@ -17,6 +17,7 @@ import numpy as np
 
 from yocc.compiler.graph import Graph, to_proto
 from yocc.errors import CalibrationError
+from yocc.files import require_regular
 from yocc.passes.quantize.statistics import BINS, TensorStatistics
 
 FORM = 2
@@ -89,6 +90,7 @@ def load_calibration(path: Path) -> Calibration:
         CalibrationError: it is missing, or was not written by `save_calibration`.
     """
     hint = "Write it with: yocc calibrate MODEL --calib PICTURES -o FILE"
+    require_regular(path, CalibrationError)
     try:
         # numpy leaves open what it opened itself and cannot read.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
