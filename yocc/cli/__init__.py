@@ -23,6 +23,10 @@ _TERMINATED_EXIT = 143
 """128 + SIGTERM, as shells count."""
 
 
+class Terminated(SystemExit):
+    """The process was asked to end, unlike where some code calls `sys.exit`."""
+
+
 def main() -> None:
     """Entry point of the command `yocc`."""
     signal.signal(signal.SIGTERM, _terminate)
@@ -68,4 +72,4 @@ for command in COMMANDS:
 
 def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 # the signature of a handler
     """Unwind, so that what was half-written is removed."""
-    raise SystemExit(_TERMINATED_EXIT)
+    raise Terminated(_TERMINATED_EXIT)

@@ -11,7 +11,7 @@ import click
 
 from yocc.commands.publishing import github_lines, publish
 from yocc.commands.summary import FIGURE_COLUMNS, GATE_COLUMNS, figures, gate_rows, sources
-from yocc.commands.terminal import Settings, say, show_table
+from yocc.commands.terminal import Settings, printable, say, show_table
 from yocc.errors import GateError
 from yocc.gates.gate import Outcome, violated
 
@@ -21,12 +21,12 @@ SUMMARY_WIDTH = 80
 
 def show_summary(content: Mapping[str, Any], model: Path) -> None:
     """What a compilation did, on standard output."""
-    click.echo(f"{content['source']['path']} -> {model} for {content['target']}")
-    click.echo(f"passes: {content['pipeline']}")
+    click.echo(printable(f"{content['source']['path']} -> {model} for {content['target']}"))
+    click.echo(printable(f"passes: {content['pipeline']}"))
     show_table("", FIGURE_COLUMNS, [row.cells for row in figures(content)], widest=SUMMARY_WIDTH)
     for kind, text in sources(content):
         for line in wrap(f"{kind}: {text}", SUMMARY_WIDTH, subsequent_indent="  ", break_long_words=False):
-            click.echo(line)
+            click.echo(printable(line))
 
 
 def conclude(

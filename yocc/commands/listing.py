@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from yocc.compiler.pipeline import known_passes
+from yocc.compiler.registry import describe
 from yocc.runtime.registry import backends
 
 
@@ -14,12 +15,17 @@ def target_list() -> list[dict[str, Any]]:
     found = []
     for plugin in backends().values():
         entry: dict[str, Any] = {"name": plugin.name, "distribution": plugin.distribution}
-        if plugin.loaded is None:
+        loaded: Any = plugin.loaded
+        if loaded is None:
             found.append({**entry, "summary": "", "options": {}, "problem": plugin.reason})
             continue
-        backend = plugin.loaded()
-        problem = backend.available() or ""
-        found.append({**entry, "summary": backend.summary, "options": dict(backend.options), "problem": problem})
+        try:
+            backend = loaded()
+            problem = backend.available() or ""
+            options = dict(backend.options)
+        except Exception as error:  # somebody else's code may raise anything
+            problem, options = describe(error), {}
+        found.append({**entry, "summary": loaded.summary, "options": options, "problem": problem})
     return found
 
 

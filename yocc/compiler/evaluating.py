@@ -25,7 +25,18 @@ _RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLi
     {"RandomUniformLike"}
 )
 _WINDOWED = frozenset(
-    {"AveragePool", "Col2Im", "Conv", "ConvInteger", "ConvTranspose", "DFT", "DeformConv", "Einsum", "LpPool", "MaxPool"}
+    {
+        "AveragePool",
+        "Col2Im",
+        "Conv",
+        "ConvInteger",
+        "ConvTranspose",
+        "DFT",
+        "DeformConv",
+        "Einsum",
+        "LpPool",
+        "MaxPool",
+    }
     | {"MaxUnpool", "MelWeightMatrix", "QLinearConv", "STFT"}
 )
 """Operators that can need far more memory than their result takes."""

@@ -1,4 +1,4 @@
-"""Weights that do not fit the channels they meet, which onnx's checker does not look at."""
+"""Weights and shapes that do not fit what they meet, which onnx's checker does not look at."""
 
 from __future__ import annotations
 
@@ -8,45 +8,60 @@ from collections.abc import Sequence
 import onnx_graphsurgeon as gs
 
 Shape = Sequence[int | str | None] | None
-_PER_CHANNEL_OPS = frozenset({"BatchNormalization", "InstanceNormalization"})
+_PER_CHANNEL = frozenset({"BatchNormalization", "InstanceNormalization"})
+_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 
 
 def misfits(graph: gs.Graph) -> list[str]:
-    """What does not fit, one line each, where the shapes are known."""
+    """What does not fit, one line each, where the shapes are known.
+
+    Args:
+        graph: with inferred shapes.
+    """
     return [line for node in graph.nodes if not node.domain for line in _misfits(node)]
 
 
 def _misfits(node: gs.Node) -> list[str]:
-    shapes = [tensor.shape for tensor in node.inputs]
-    if node.op in ("Conv", "ConvTranspose") and len(shapes) > 1 and shapes[1] and len(shapes[1]) >= 2:
-        group, first = node.attrs.get("group", 1), shapes[1][0]
-        if group < 1 or (isinstance(first, int) and first % group):
-            return [f"{node.op} {node.name!r}: {first} channels of {node.inputs[1].name!r} make no {group} groups"]
-    if node.op == "Reshape" and _counts_differ(shapes[0], node.outputs[0].shape):
-        return [f"Reshape {node.name!r} makes {node.outputs[0].shape} of {shapes[0]}"]
-    if len(shapes) < 2 or not shapes[0] or len(shapes[0]) < 2 or not isinstance(shapes[0][1], int):
-        return []
-    channels = shapes[0][1]
-    wanted: dict[int, tuple[int, int]] = {}  # input: its first dimension and what that must be
-    if node.op in _PER_CHANNEL_OPS:
-        wanted = {index: (shape[0], channels) for index, shape in enumerate(shapes) if index and shape}
-    elif node.op in ("Conv", "ConvTranspose") and shapes[1] and len(shapes[1]) >= 2:
-        group = int(node.attrs.get("group", 1))
-        first, second = shapes[1][0], shapes[1][1]
-        if not (isinstance(first, int) and isinstance(second, int)):
+    shapes = [_known(tensor.shape) for tensor in node.inputs]
+    if node.op == "Reshape":
+        before, after = shapes[0], _known(node.outputs[0].shape)
+        if before is None or after is None or math.prod(before) == math.prod(after):
             return []
-        made, taken = (first, second * group) if node.op == "Conv" else (second * group, first)
-        wanted = {1: (taken, channels)}
-        if len(shapes) > 2 and shapes[2]:
-            wanted[2] = (shapes[2][0], made)
+        return [f"Reshape {node.name!r} makes {list(after)} of {list(before)}"]
+    if node.op in _CONVOLUTIONS and len(shapes) > 1 and shapes[1]:
+        first, group = shapes[1][0], int(node.attrs.get("group", 1))
+        if group < 1 or first % group:
+            return [f"{node.op} {node.name!r}: {first} channels of {node.inputs[1].name!r} make no {group} groups"]
     return [
         f"{node.op} {node.name!r}: {node.inputs[index].name!r} is made for {has} channels and meets {needs}"
-        for index, (has, needs) in wanted.items()
-        if has != needs and isinstance(has, int)
+        for index, (has, needs) in _wanted(node, shapes).items()
+        if has != needs
     ]
 
 
-def _counts_differ(before: Shape, after: Shape) -> bool:
-    if before is None or after is None or not all(isinstance(size, int) and size >= 0 for size in (*before, *after)):
-        return False
-    return math.prod(before) != math.prod(after)
+def _wanted(node: gs.Node, shapes: Sequence[tuple[int, ...] | None]) -> dict[int, tuple[int, int]]:
+    """By input, the channels it is made for and those it meets."""
+    data = node.inputs[0].shape if node.inputs else None
+    channels = data[1] if data is not None and len(data) > 1 else None
+    if not isinstance(channels, int) or channels < 0:
+        return {}
+    if node.op in _PER_CHANNEL:
+        return {index: (shape[0], channels) for index, shape in enumerate(shapes) if index and shape}
+    weight = shapes[1] if node.op in _CONVOLUTIONS and len(shapes) > 1 else None
+    if weight is None or len(weight) < 2:
+        return {}
+    group = int(node.attrs.get("group", 1))
+    made, taken = (weight[0], weight[1] * group) if node.op == "Conv" else (weight[1] * group, weight[0])
+    wanted = {1: (taken, channels)}
+    bias = shapes[2] if len(shapes) > 2 else None
+    if bias:
+        wanted[2] = (bias[0], made)
+    return wanted
+
+
+def _known(shape: Shape) -> tuple[int, ...] | None:
+    """The shape, None unless every dimension is known."""
+    if shape is None:
+        return None
+    sizes = [size for size in shape if isinstance(size, int) and size >= 0]
+    return tuple(sizes) if len(sizes) == len(shape) else None

@@ -15,7 +15,7 @@ import onnx.shape_inference
 from yocc.compiler.graph import Graph, convert_opset, refresh
 from yocc.compiler.passes import Note, Pass, PassContext
 from yocc.compiler.registry import discover, lookup, nearest
-from yocc.errors import InternalError, OptionError
+from yocc.errors import InternalError, OptionError, PassError
 
 _QUOTED = r'"(?:\\.|[^"\\])*"'
 _PASS = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(?:\{((?:" + _QUOTED + r"|[^{}\"])*)\})?\s*")
@@ -113,7 +113,7 @@ class Pipeline:
                 graph = convert_opset(graph, opset)
             step.requires(graph, ctx)
             started = time.perf_counter()
-            rewrites = step.run(graph, ctx)
+            rewrites = _rewrites_of(step, graph, ctx)
             seconds = time.perf_counter() - started
             if rewrites:
                 _refresh_after(step, graph)
@@ -125,6 +125,15 @@ class Pipeline:
             for observer in observers:
                 observer(done, graph)
         return graph, runs
+
+
+def _rewrites_of(step: Pass, graph: Graph, ctx: PassContext) -> int:
+    try:
+        return step.run(graph, ctx)
+    except SystemExit as error:
+        if type(error) is not SystemExit:  # a signal, and not somebody's sys.exit()
+            raise
+        raise PassError(f"The pass {step.name!r} ended the process.", "Leave it out, or mend it.") from error
 
 
 def known_passes() -> Mapping[str, Any]:

@@ -59,4 +59,6 @@ def _length(node: onnx.NodeProto, lengths: dict[str, int]) -> int | None:
 
 
 def _attribute_length(attribute: onnx.AttributeProto) -> int:
-    return max(math.prod(attribute.t.dims) if attribute.HasField("t") else 1, len(attribute.ints), len(attribute.floats))
+    return max(
+        math.prod(attribute.t.dims) if attribute.HasField("t") else 1, len(attribute.ints), len(attribute.floats)
+    )

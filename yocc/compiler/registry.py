@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 
 from yocc.errors import OptionError
@@ -12,23 +13,55 @@ from yocc.errors import OptionError
 
 @dataclass(frozen=True)
 class Plugin:
-    """One registered name.
+    """One registered name; its module is imported when it is first looked at.
 
     Attributes:
         name: the name users type.
         distribution: the installed package that registers it.
-        loaded: the class; None when it does not import.
-        reason: why it does not import; empty when it does.
+        source: where the class is, or the class itself.
+        base: the class it must derive from.
     """
 
     name: str
     distribution: str
-    loaded: type | None
-    reason: str = ""
+    source: EntryPoint | type
+    base: type = object
+
+    @property
+    def loaded(self) -> type | None:
+        """The class; None when it cannot be used."""
+        return self._found[0]
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot be used; empty when it can."""
+        return self._found[1]
+
+    @cached_property
+    def _found(self) -> tuple[type | None, str]:
+        if isinstance(self.source, type):
+            return self.source, ""
+        try:
+            found = self.source.load()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # somebody else's module may raise anything while it is imported
+            return None, describe(error)
+        problem = _problem(found, self.base, self.source)
+        return (None, problem) if problem else (found, "")
+
+
+def describe(error: BaseException) -> str:
+    """An error of somebody else's code, whose own text may raise another."""
+    try:
+        text = str(error)
+    except Exception:  # as above
+        text = ""
+    return f"{type(error).__name__}: {text}".rstrip(".: ")
 
 
 def discover(group: str, base: type) -> Mapping[str, Plugin]:
-    """Load every plugin of an entry-point group; a broken one stays listed with its reason.
+    """Every plugin of an entry-point group, none of which is imported before it is used.
 
     Args:
         group: `yocc.passes` or `yocc.backends`.
@@ -39,7 +72,8 @@ def discover(group: str, base: type) -> Mapping[str, Plugin]:
     """
     found: dict[str, Plugin] = {}
     for point in sorted(entry_points(group=group), key=lambda point: (point.name, point.value)):
-        plugin = _load(point, base)
+        distribution = point.dist.name if point.dist is not None else "an unnamed distribution"
+        plugin = Plugin(point.name, distribution, point, base)
         other = found.get(plugin.name)
         if other is not None and other.distribution != plugin.distribution:
             raise OptionError(
@@ -74,15 +108,13 @@ def nearest(name: str, known: Mapping[str, object]) -> str:
     return f"Known: {', '.join(sorted(known))}."
 
 
-def _load(point: EntryPoint, base: type) -> Plugin:
-    distribution = point.dist.name if point.dist is not None else "an unnamed distribution"
-    try:
-        loaded = point.load()
-    except Exception as error:  # somebody else's module may raise anything while it is imported
-        return Plugin(point.name, distribution, None, f"{type(error).__name__}: {error}".rstrip("."))
-    if not (isinstance(loaded, type) and issubclass(loaded, base)):
-        return Plugin(point.name, distribution, None, f"{point.value} is not a {base.__name__}")
-    declared = getattr(loaded, "name", point.name)
+def _problem(found: object, base: type, point: EntryPoint) -> str:
+    """Why what was imported is no plugin; empty when it is one."""
+    if not (isinstance(found, type) and issubclass(found, base)):
+        return f"{point.value} is not a {base.__name__}"
+    declared = getattr(found, "name", point.name)
     if isinstance(declared, str) and declared != point.name:
-        return Plugin(point.name, distribution, None, f"{point.value} calls itself {declared!r}")
-    return Plugin(point.name, distribution, loaded)
+        return f"{point.value} calls itself {declared!r}"
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    missing += [name for name in ("name", "summary") if not isinstance(getattr(found, name, None), str)]
+    return f"{point.value} lacks {', '.join(missing)}" if missing else ""

@@ -48,7 +48,9 @@ def read(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto,
     except IsADirectoryError:
         raise ModelError(f"{str(path)!r} is a folder.", "Name the .onnx file inside it.") from None
     except (OSError, ValueError) as error:
-        raise ModelError(f"{str(path)!r} cannot be read: {why(error)}.", "Check the path and its permissions.") from error
+        raise ModelError(
+            f"{str(path)!r} cannot be read: {why(error)}.", "Check the path and its permissions."
+        ) from error
     return _parse(data, f"{str(path)!r}"), path.resolve().parent
 
 

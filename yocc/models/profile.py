@@ -240,9 +240,8 @@ def _picture_input(graph: gs.Graph, metadata: Mapping[str, str]) -> InputSpec | 
 def _picture_size(metadata: Mapping[str, str]) -> tuple[int, int]:
     size = _literal(metadata.get("imgsz", ""))
     pair = size if isinstance(size, list | tuple) else [size, size]
-    if len(pair) == 2 and all(type(one) is int and 0 < one <= _LARGEST_SIDE for one in pair):  # True is no size
-        return pair[0], pair[1]
-    return DEFAULT_SIZE, DEFAULT_SIZE
+    sides = [one for one in pair if isinstance(one, int) and not isinstance(one, bool) and 0 < one <= _LARGEST_SIDE]
+    return (sides[0], sides[1]) if len(sides) == len(pair) == 2 else (DEFAULT_SIZE, DEFAULT_SIZE)
 
 
 def _yolo_preprocess(spec: InputSpec) -> Preprocess:
