@@ -23,18 +23,24 @@ def remember_types(model: onnx.GraphProto, graph: gs.Graph) -> None:
                 node.attrs[attribute.name] = EmptyList(attribute.type)
 
 
-def export_graph(graph: gs.Graph) -> onnx.ModelProto:
-    """Export a graph as graphsurgeon does, empty lists included."""
+def without_empty_lists(graph: gs.Graph) -> gs.Graph:
+    """A graph that graphsurgeon can export: the same, or a copy without its empty lists."""
     if not any(_empty(node) for one in [graph, *graph.subgraphs(recursive=True)] for node in one.nodes):
-        model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
-        return model
+        return graph
     bare = copy_graph(graph)
     for one in [bare, *bare.subgraphs(recursive=True)]:
         for node in one.nodes:
             node.attrs = _filled(node)
-    model = gs.export_onnx(bare, do_type_check=False)
-    _append(graph, model.graph)
-    return model
+    return bare
+
+
+def append_empty_lists(graph: gs.Graph, model: onnx.GraphProto) -> None:
+    """Give an exported graph the empty lists it was exported without."""
+    for node, proto in zip(graph.nodes, model.node, strict=True):
+        for attribute in proto.attribute:
+            if attribute.HasField("g"):
+                append_empty_lists(node.attrs[attribute.name], attribute.g)
+        proto.attribute.extend(_empty(node))
 
 
 def export_node(node: gs.Node) -> onnx.NodeProto:
@@ -48,14 +54,6 @@ def export_node(node: gs.Node) -> onnx.NodeProto:
     proto.output.extend(tensor.name for tensor in node.outputs)
     proto.attribute.extend(_empty(node))
     return proto
-
-
-def _append(graph: gs.Graph, model: onnx.GraphProto) -> None:
-    for node, proto in zip(graph.nodes, model.node, strict=True):
-        for attribute in proto.attribute:
-            if attribute.HasField("g"):
-                _append(node.attrs[attribute.name], attribute.g)
-        proto.attribute.extend(_empty(node))
 
 
 def _filled(node: gs.Node) -> dict[str, Any]:

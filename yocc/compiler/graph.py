@@ -21,7 +21,7 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from yocc.compiler import external
-from yocc.compiler.attributes import export_graph, export_node, remember_types
+from yocc.compiler.attributes import append_empty_lists, export_node, remember_types, without_empty_lists
 from yocc.compiler.copying import copy_graph
 from yocc.compiler.order import is_sorted, sort_nodes, sort_protos
 from yocc.compiler.source import OLDEST_OPSET, name_nodes, prepare, read
@@ -255,7 +255,8 @@ def _export(graph: gs.Graph, origin: Graph) -> onnx.ModelProto:
     if not is_sorted(graph):
         raise InternalError("A pass left the graph unsorted and nothing sorted it before export.")
     _pack_rare_types(graph)
-    model = export_graph(graph)
+    model: onnx.ModelProto = gs.export_onnx(without_empty_lists(graph), do_type_check=False)
+    append_empty_lists(graph, model.graph)
     _drop_shadows(model.graph, set())
     # The origin's own version, raised only as far as its opsets need; 4 lets initializers not be inputs.
     needed = onnx.helper.find_min_ir_version_for(list(model.opset_import), True)
@@ -307,7 +308,7 @@ def _adopt(graph: Graph, origin: Graph) -> None:
 
 
 def _forget_repeated_boundary(graph: onnx.GraphProto) -> None:
-    """Remove inputs and outputs from `value_info`; the importer would prefer these entries to their own declarations."""
+    """Remove inputs and outputs from `value_info`, whose entries the importer would prefer to their own."""
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("g"):

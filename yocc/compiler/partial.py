@@ -93,10 +93,11 @@ def extract(graph: Graph, nodes: Collection[gs.Node], outputs: Iterable[str]) ->
 def _extract_with_subgraphs(graph: Graph, names: set[str], outputs: Iterable[str]) -> Graph:
     """The same by cutting a copy of the whole graph, where tensors captured by subgraphs stay what they are."""
     part = clone(graph)
-    tensors = part.tensors()
+    tensors = {tensor.name: tensor for tensor in part.inputs} | part.tensors()
     part.nodes = [node for node in part.nodes if node.name in names]
     made = {tensor.name for node in part.nodes for tensor in node.outputs}
-    part.inputs = [tensor for tensor in tensors.values() if isinstance(tensor, gs.Variable) and tensor.name not in made]
+    read = dict.fromkeys(name for node in part.nodes for name in reads(node) if name in tensors and name not in made)
+    part.inputs = [tensors[name] for name in read if isinstance(tensors[name], gs.Variable)]
     for tensor in part.inputs:
         tensor.inputs.clear()
     part.outputs = [tensors[name] for name in outputs]
