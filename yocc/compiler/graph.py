@@ -25,6 +25,7 @@ from yocc.compiler.attributes import append_empty_lists, export_node, remember_t
 from yocc.compiler.copying import copy_graph
 from yocc.compiler.order import is_sorted, sort_nodes, sort_protos
 from yocc.compiler.source import OLDEST_OPSET, name_nodes, prepare, read
+from yocc.compiler.types import deduce_types
 from yocc.errors import InternalError, ModelError
 
 # Graphsurgeon prints to standard output what yocc reports itself, and would spoil machine-readable output there.
@@ -167,6 +168,12 @@ def refresh(graph: Graph) -> None:
     graph.cleanup(remove_unused_graph_inputs=False, recurse_subgraphs=False)
     sort_nodes(graph)
     _rename_repeated(graph)
+    _infer(graph)
+    if deduce_types(graph):
+        _infer(graph)
+
+
+def _infer(graph: Graph) -> None:
     inferred = onnx.shape_inference.infer_shapes(skeleton(graph), check_type=True, strict_mode=True, data_prop=True)
     types = {value.name: value.type for value in inferred.graph.value_info}
     boundary = {tensor.name for tensor in [*graph.inputs, *graph.outputs]}

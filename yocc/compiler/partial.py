@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, clone, to_proto
 from yocc.compiler.order import reads
-from yocc.compiler.passes import Arrays, PassContext, require_executor
+from yocc.compiler.passes import Arrays, Executor, PassContext, require_executor
 
 
 def run_until(
@@ -28,9 +28,23 @@ def run_until(
     if not wanted:
         return dict
     part = extract(graph, _between(graph, known, wanted), wanted)
-    run = require_executor(ctx, "Measuring")(to_proto(part))
-    read = [tensor.name for tensor in part.inputs]
-    return lambda arrays: {**arrays, **run({name: arrays[name] for name in read})}
+    return _Run(part, require_executor(ctx, "Measuring"))
+
+
+class _Run:
+    """Runs a part of a graph, prepared with the first arrays: they type inputs whose type nothing else tells."""
+
+    def __init__(self, part: Graph, prepare: Executor) -> None:
+        self._part = part
+        self._prepare = prepare
+        self._run: Callable[[Arrays], Arrays] | None = None
+
+    def __call__(self, arrays: Arrays) -> Arrays:
+        if self._run is None:
+            for tensor in self._part.inputs:
+                tensor.dtype = tensor.dtype or arrays[tensor.name].dtype
+            self._run = self._prepare(to_proto(self._part))
+        return {**arrays, **self._run({tensor.name: arrays[tensor.name] for tensor in self._part.inputs})}
 
 
 def _between(graph: Graph, known: set[str], wanted: Iterable[str]) -> list[gs.Node]:

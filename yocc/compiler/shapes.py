@@ -7,6 +7,7 @@ Concat, ...) by which exporters compute shapes at run time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +19,19 @@ import onnx_graphsurgeon as gs
 from onnx.reference import ReferenceEvaluator
 
 from yocc.compiler.graph import SMALL_CONSTANT, Graph, node_proto
-from yocc.errors import OptionError
+from yocc.errors import ModelError, OptionError, YoccError
 
 Array = np.ndarray[Any, Any]
 DEFAULT_SIDE = 640
 """Height and width assumed for a symbolic picture, the input size of most detectors in pixels."""
+
+
+_CONTRADICTIONS = ("incompatible", "can't merge shape info")
+"""What onnx's shape inference says of sizes that do not fit together, and not of what it cannot infer."""
+
+
+class _Contradiction(Exception):  # noqa: N818 # a fact about the graph, turned into an error of the right kind
+    """Sizes at a node do not fit together."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,9 @@ def concrete_shapes(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | 
         input_shapes: a shape for each input with symbolic dimensions; see `default_input_shapes`.
 
     Raises:
-        OptionError: a given shape contradicts the graph's own.
+        OptionError: a given shape contradicts the graph's own, or sizes that the graph leaves open do not fit together
+            with those given or assumed for them.
+        ModelError: sizes do not fit together in a graph that leaves none open.
     """
     shapes: dict[str, tuple[int, ...]] = dict(default_input_shapes(graph))
     for name, shape in (input_shapes or {}).items():
@@ -71,7 +82,10 @@ def concrete_shapes(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | 
                 values[tensor.name] = tensor.values
     opsets = [onnx.helper.make_opsetid("", graph.opset)]
     for node in graph.nodes:
-        _walk(node, graph.opset, opsets, shapes, types, values)
+        try:
+            _walk(node, graph.opset, opsets, shapes, types, values)
+        except _Contradiction as error:
+            raise _blame(graph, node, shapes, str(error)) from error
     return Shapes(shapes, values)
 
 
@@ -87,6 +101,21 @@ def default_input_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
                 dims[axis] = DEFAULT_SIDE if len(dims) == 4 and axis >= 2 else 1
         shapes[tensor.name] = tuple(dims)
     return shapes
+
+
+def _blame(graph: Graph, node: gs.Node, shapes: Mapping[str, tuple[int, ...]], what: str) -> YoccError:
+    """Sizes that do not fit are the model's fault only where it leaves none open."""
+    data = node.inputs[:1] if node.op == "Reshape" else node.inputs
+    sizes = ", ".join(f"{tensor.name!r} {list(shapes[tensor.name])}" for tensor in data if tensor.name in shapes)
+    opened = [tensor.name for tensor in graph.inputs if is_open(tensor) and tensor.name in shapes]
+    if not opened:
+        return ModelError(f"The sizes {sizes} do not fit into {node.op}: {what}.", "Export it again.", node.name)
+    taken = ", ".join(f"{name}={','.join(map(str, shapes[name]))}" for name in opened)
+    return OptionError(
+        f"With the input shape {taken}, {sizes} do not fit into {node.op}: {what}.",
+        "Give the size the model is made for with --input-shape.",
+        node.name,
+    )
 
 
 def _check_input(graph: Graph, name: str, shape: tuple[int, ...]) -> None:
@@ -133,13 +162,20 @@ def _walk(
             {name: onnx.numpy_helper.from_array(values[name], name) for name in names if name in values},
             opset_imports=opsets,
         )
-    except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError, RuntimeError):
+    except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError, RuntimeError) as error:
+        text = str(error).strip()
+        if any(sign in text.lower() for sign in _CONTRADICTIONS):
+            raise _Contradiction(text.splitlines()[-1].rpartition("] ")[2].rstrip(".")) from error
         return
     for name, kind in inferred.items():
         tensor = kind.tensor_type
         if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
             shapes[name] = tuple(dim.dim_value for dim in tensor.shape.dim)
             types[name] = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    if node.op == "Reshape" and proto.output[0] in shapes:
+        before, after = shapes[proto.input[0]], shapes[proto.output[0]]
+        if math.prod(before) != math.prod(after):
+            raise _Contradiction(f"{math.prod(before)} values cannot have the shape {list(after)}")
 
 
 def _evaluate(
