@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.cost import LayerCost, constant_behind, layer_costs, weight_of
 from yocc.compiler.graph import Graph
 from yocc.compiler.shapes import Shapes
+from yocc.compiler.types import numpy_type
 
 _FUSED = frozenset({"BatchNormalization", "Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Tanh"})
 """Operators that runtimes compute together with the layer before."""
@@ -156,4 +156,4 @@ def _computed_type(tensor: gs.Tensor) -> str:
 
 
 def _type(tensor: gs.Tensor) -> str:
-    return "" if tensor.dtype is None else str(np.dtype(tensor.dtype).name)
+    return "" if tensor.dtype is None else str(numpy_type(tensor.dtype).name)

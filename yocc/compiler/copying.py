@@ -12,6 +12,18 @@ import onnx
 import onnx_graphsurgeon as gs
 
 
+class EmptyList(list[Any]):
+    """An attribute without values, which alone do not tell its type.
+
+    Attributes:
+        kind: its type, a value of `onnx.AttributeProto.AttributeType`.
+    """
+
+    def __init__(self, kind: int) -> None:
+        super().__init__()
+        self.kind = kind
+
+
 def copy_graph(graph: gs.Graph) -> gs.Graph:
     """Copy nodes, tensors, attributes and subgraphs; weight arrays are shared."""
     copied = graph.copy()
@@ -40,6 +52,8 @@ def _finish(original: gs.Graph, copied: gs.Graph, outer: dict[str, gs.Tensor]) -
 
 
 def _copy_attribute(value: Any) -> Any:
+    if isinstance(value, EmptyList):
+        return EmptyList(value.kind)
     if isinstance(value, list):
         return list(value)
     if isinstance(value, gs.Constant):

@@ -17,6 +17,8 @@ from onnx.reference import ReferenceEvaluator
 
 Array = np.ndarray[Any, Any]
 
+_CONTRADICTIONS = ("incompatible", "can't merge shape info")
+"""What onnx's shape inference says of sizes that do not fit together, and not of what it cannot infer."""
 MOST_ELEMENTS = 2**16
 """Elements of a result that shape arithmetic can be after; longer ones are weights, grids or bombs."""
 BOUNDED = frozenset({"Compress", "NonZero", "Unique"})
@@ -40,6 +42,10 @@ _WINDOWED = frozenset(
     | {"MaxUnpool", "MelWeightMatrix", "QLinearConv", "STFT"}
 )
 """Operators that can need far more memory than their result takes."""
+
+
+class Contradiction(Exception):  # noqa: N818 # a fact about the graph, turned into an error of the right kind
+    """Sizes at a node do not fit together."""
 
 
 def evaluate(proto: onnx.NodeProto, opset: int, values: Mapping[str, Array]) -> list[Array] | None:
@@ -85,7 +91,11 @@ def compute(proto: onnx.NodeProto, opset: int, values: Mapping[str, Array]) -> l
 def infer(
     proto: onnx.NodeProto, opset: int, kinds: Mapping[str, onnx.TypeProto], values: Mapping[str, Array]
 ) -> dict[str, onnx.TypeProto]:
-    """Types of a node's outputs by name, as far as onnx can tell from the types and values of its inputs."""
+    """Types of a node's outputs by name, as far as onnx can tell from the types and values of its inputs.
+
+    Raises:
+        Contradiction: the sizes of its inputs do not fit together.
+    """
     try:
         schema = onnx.defs.get_schema(proto.op_type, opset, "")
         inferred: dict[str, onnx.TypeProto] = onnx.shape_inference.infer_node_outputs(
@@ -100,7 +110,10 @@ def infer(
         onnx.defs.SchemaError,
         onnx.shape_inference.InferenceError,
         RuntimeError,
-    ):
+    ) as error:
+        text = str(error).strip()
+        if any(sign in text.lower() for sign in _CONTRADICTIONS):
+            raise Contradiction(text.splitlines()[-1].rpartition("] ")[2].rstrip(".")) from error
         return {}
     return inferred
 
@@ -125,7 +138,10 @@ def _size(proto: onnx.NodeProto, opset: int, values: Mapping[str, Array]) -> int
     if own is not None:
         return own([values[name] for name in proto.input if name])
     kinds = {name: tensor_type(value.dtype, value.shape) for name, value in values.items()}
-    inferred = infer(proto, opset, kinds, values)
+    try:
+        inferred = infer(proto, opset, kinds, values)
+    except Contradiction:
+        return None
     shapes = [known_shape(inferred[name]) if name in inferred else None for name in proto.output if name]
     known = [math.prod(shape) for shape in shapes if shape is not None]
     return max(known) if known and len(known) == len(shapes) else None

@@ -17,17 +17,18 @@ import onnx.checker
 import onnx.shape_inference
 import onnx.version_converter
 import onnx_graphsurgeon as gs
-from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 from onnx_graphsurgeon.importers.onnx_importer import get_numpy_type
 from onnx_graphsurgeon.ir.tensor import LazyValues
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from yocc.compiler import division, external
+from yocc.compiler.attributes import append_empty_lists, export_node, remember_types, without_empty_lists
 from yocc.compiler.copying import copy_graph
 from yocc.compiler.misfits import misfits
 from yocc.compiler.order import is_sorted, sort_nodes, sort_protos
 from yocc.compiler.propagation import is_bounded
 from yocc.compiler.source import OLDEST_OPSET, forget_inner_shapes, name_nodes, prepare, read
+from yocc.compiler.types import deduce_types
 from yocc.errors import InternalError, ModelError
 
 # Graphsurgeon prints to standard output what yocc reports itself, and would spoil machine-readable output there.
@@ -130,7 +131,9 @@ def load(source: str | Path | bytes | onnx.ModelProto) -> Graph:
 
 def from_proto(model: onnx.ModelProto, folder: Path | None = None) -> Graph:
     """Import a model that is already sorted; `folder` is where its external data lies."""
+    _forget_repeated_boundary(model.graph)
     graph = Graph.wrap(gs.import_onnx(model), model)
+    remember_types(model.graph, graph)
     _constants_from_nodes(graph)
     if folder is not None:
         external.make_lazy(graph, folder)
@@ -171,7 +174,7 @@ def clone(graph: Graph) -> Graph:
 
 
 def refresh(graph: Graph) -> None:
-    """Drop what is unused, sort, forget every inferred shape and infer it again.
+    """Drop what is unused, sort, make names of nodes unique, forget every inferred shape and infer it again.
 
     Raises:
         onnx.shape_inference.InferenceError: the graph's shapes contradict each other.
@@ -179,6 +182,13 @@ def refresh(graph: Graph) -> None:
     """
     graph.cleanup(remove_unused_graph_inputs=False, recurse_subgraphs=False)
     sort_nodes(graph)
+    _rename_repeated(graph)
+    _infer(graph)
+    if deduce_types(graph):
+        _infer(graph)
+
+
+def _infer(graph: Graph) -> None:
     bare = skeleton(graph)
     inferred = onnx.shape_inference.infer_shapes(
         bare, check_type=True, strict_mode=True, data_prop=is_bounded(bare.graph)
@@ -193,6 +203,15 @@ def refresh(graph: Graph) -> None:
     for tensor in graph.outputs:
         if isinstance(tensor, gs.Variable) and (tensor.shape is None or tensor.dtype is None):
             tensor.shape, tensor.dtype = _shape_and_dtype(inferred_outputs.get(tensor.name), tensor.dtype)
+
+
+def _rename_repeated(graph: Graph) -> None:
+    """Passes name what they insert after tensors, which a model can have done before."""
+    taken: set[str] = set()
+    for node in graph.nodes:
+        while node.name and node.name in taken:
+            node.name += "_"
+        taken.add(node.name)
 
 
 def skeleton(graph: Graph) -> onnx.ModelProto:
@@ -214,8 +233,7 @@ def skeleton(graph: Graph) -> onnx.ModelProto:
 
 def node_proto(node: gs.Node) -> onnx.NodeProto:
     """One node as onnx writes it, for analyses that ask onnx about a single operator."""
-    proto: onnx.NodeProto = OnnxExporter.export_node(node)
-    return proto
+    return export_node(node)
 
 
 def convert_opset(graph: Graph, opset: int) -> Graph:
@@ -266,7 +284,8 @@ def _export(graph: gs.Graph, origin: Graph) -> onnx.ModelProto:
     if not is_sorted(graph):
         raise InternalError("A pass left the graph unsorted and nothing sorted it before export.")
     _pack_rare_types(graph)
-    model: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
+    model: onnx.ModelProto = gs.export_onnx(without_empty_lists(graph), do_type_check=False)
+    append_empty_lists(graph, model.graph)
     _drop_shadows(model.graph, set())
     # The origin's own version, raised only as far as its opsets need; 4 lets initializers not be inputs.
     needed = onnx.helper.find_min_ir_version_for(list(model.opset_import), True)
@@ -315,6 +334,20 @@ def _adopt(graph: Graph, origin: Graph) -> None:
     graph.metadata = dict(origin.metadata)
     graph.model_doc, graph.model_domain = origin.model_doc, origin.model_domain
     graph.model_version = origin.model_version
+
+
+def _forget_repeated_boundary(graph: onnx.GraphProto) -> None:
+    """Remove inputs and outputs from `value_info`, whose entries the importer would prefer to their own."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _forget_repeated_boundary(attribute.g)
+    boundary = [*graph.input, *graph.output]
+    declared = {value.name for value in boundary if value.type.tensor_type.HasField("shape")}
+    others = [value for value in graph.value_info if value.name not in declared]
+    if len(others) < len(graph.value_info):
+        del graph.value_info[:]
+        graph.value_info.extend(others)
 
 
 def _constants_from_nodes(graph: Graph) -> None:

@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, clone, to_proto
 from yocc.compiler.order import reads
-from yocc.compiler.passes import Arrays, PassContext, require_executor
+from yocc.compiler.passes import Arrays, Executor, PassContext, require_executor
 
 
 def run_until(
@@ -28,9 +28,23 @@ def run_until(
     if not wanted:
         return dict
     part = extract(graph, _between(graph, known, wanted), wanted)
-    run = require_executor(ctx, "Measuring")(to_proto(part))
-    read = [tensor.name for tensor in part.inputs]
-    return lambda arrays: {**arrays, **run({name: arrays[name] for name in read})}
+    return _Run(part, require_executor(ctx, "Measuring"))
+
+
+class _Run:
+    """Runs a part of a graph, prepared with the first arrays: they type inputs whose type nothing else tells."""
+
+    def __init__(self, part: Graph, prepare: Executor) -> None:
+        self._part = part
+        self._prepare = prepare
+        self._run: Callable[[Arrays], Arrays] | None = None
+
+    def __call__(self, arrays: Arrays) -> Arrays:
+        if self._run is None:
+            for tensor in self._part.inputs:
+                tensor.dtype = tensor.dtype or arrays[tensor.name].dtype
+            self._run = self._prepare(to_proto(self._part))
+        return {**arrays, **self._run({tensor.name: arrays[tensor.name] for tensor in self._part.inputs})}
 
 
 def _between(graph: Graph, known: set[str], wanted: Iterable[str]) -> list[gs.Node]:
@@ -93,10 +107,11 @@ def extract(graph: Graph, nodes: Collection[gs.Node], outputs: Iterable[str]) ->
 def _extract_with_subgraphs(graph: Graph, names: set[str], outputs: Iterable[str]) -> Graph:
     """The same by cutting a copy of the whole graph, where tensors captured by subgraphs stay what they are."""
     part = clone(graph)
-    tensors = part.tensors()
+    tensors = {tensor.name: tensor for tensor in part.inputs} | part.tensors()
     part.nodes = [node for node in part.nodes if node.name in names]
     made = {tensor.name for node in part.nodes for tensor in node.outputs}
-    part.inputs = [tensor for tensor in tensors.values() if isinstance(tensor, gs.Variable) and tensor.name not in made]
+    read = dict.fromkeys(name for node in part.nodes for name in reads(node) if name in tensors and name not in made)
+    part.inputs = [tensors[name] for name in read if isinstance(tensors[name], gs.Variable)]
     for tensor in part.inputs:
         tensor.inputs.clear()
     part.outputs = [tensors[name] for name in outputs]

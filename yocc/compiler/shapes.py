@@ -16,9 +16,9 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.evaluating import Array, evaluate, infer, known_shape, tensor_type
+from yocc.compiler.evaluating import Array, Contradiction, evaluate, infer, known_shape, tensor_type
 from yocc.compiler.graph import SMALL_CONSTANT, Graph, node_proto
-from yocc.errors import OptionError
+from yocc.errors import ModelError, OptionError, YoccError
 
 DEFAULT_SIDE = 640
 """Height and width assumed for a symbolic picture, the input size of most detectors in pixels."""
@@ -54,7 +54,9 @@ def concrete_shapes(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | 
         input_shapes: a shape for each input with symbolic dimensions; see `default_input_shapes`.
 
     Raises:
-        OptionError: a given shape contradicts the graph's own.
+        OptionError: a given shape contradicts the graph's own, or sizes that the graph leaves open do not fit together
+            with those given or assumed for them.
+        ModelError: sizes do not fit together in a graph that leaves none open.
     """
     shapes: dict[str, tuple[int, ...]] = dict(default_input_shapes(graph))
     for name, shape in (input_shapes or {}).items():
@@ -69,7 +71,10 @@ def concrete_shapes(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | 
             if math.prod(tensor.shape) <= SMALL_CONSTANT:
                 values[tensor.name] = tensor.values
     for node in graph.nodes:
-        _walk(node, graph.opset, shapes, types, values)
+        try:
+            _walk(node, graph.opset, shapes, types, values)
+        except Contradiction as error:
+            raise _blame(graph, node, shapes, str(error)) from error
     return Shapes(shapes, values)
 
 
@@ -85,6 +90,21 @@ def default_input_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
                 dims[axis] = DEFAULT_SIDE if len(dims) == 4 and axis >= 2 else 1
         shapes[tensor.name] = tuple(dims)
     return shapes
+
+
+def _blame(graph: Graph, node: gs.Node, shapes: Mapping[str, tuple[int, ...]], what: str) -> YoccError:
+    """Sizes that do not fit are the model's fault only where it leaves none open."""
+    data = node.inputs[:1] if node.op == "Reshape" else node.inputs
+    sizes = ", ".join(f"{tensor.name!r} {list(shapes[tensor.name])}" for tensor in data if tensor.name in shapes)
+    opened = [tensor.name for tensor in graph.inputs if is_open(tensor) and tensor.name in shapes]
+    if not opened:
+        return ModelError(f"The sizes {sizes} do not fit into {node.op}: {what}.", "Export it again.", node.name)
+    taken = ", ".join(f"{name}={','.join(map(str, shapes[name]))}" for name in opened)
+    return OptionError(
+        f"With the input shape {taken}, {sizes} do not fit into {node.op}: {what}.",
+        "Give the size the model is made for with --input-shape.",
+        node.name,
+    )
 
 
 def _check_input(graph: Graph, name: str, shape: tuple[int, ...]) -> None:
@@ -128,6 +148,10 @@ def _walk(
         if shape is not None:
             shapes[name] = shape
             types[name] = onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
+    if node.op == "Reshape" and proto.output[0] in shapes:
+        before, after = shapes[proto.input[0]], shapes[proto.output[0]]
+        if math.prod(before) != math.prod(after):
+            raise Contradiction(f"{math.prod(before)} values cannot have the shape {list(after)}")
 
 
 def _keep(

@@ -33,10 +33,11 @@ def widen(graph: Graph) -> int:
             tensor.dtype = np.float32
     for node in graph.nodes:
         _widen_attributes(node)
+    taken = set(graph.tensors())
     for tensor in inputs:
-        _cast_input(graph, tensor)
+        _cast_input(graph, tensor, _wide(tensor, taken))
     for tensor in outputs:
-        _cast_output(graph, tensor)
+        _cast_output(graph, tensor, _wide(tensor, taken))
     return len(halves)
 
 
@@ -54,8 +55,15 @@ def _widen_attributes(node: gs.Node) -> None:
             node.attrs[name] = gs.Constant(value.name, value.values.astype(np.float32))
 
 
-def _cast_input(graph: Graph, tensor: gs.Variable) -> None:
-    wide = gs.Variable(f"{tensor.name}_fp32", dtype=np.float32)
+def _wide(tensor: gs.Variable, taken: set[str]) -> gs.Variable:
+    name = f"{tensor.name}_fp32"
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return gs.Variable(name, dtype=np.float32)
+
+
+def _cast_input(graph: Graph, tensor: gs.Variable, wide: gs.Variable) -> None:
     for reader in list(tensor.outputs):
         for slot, read in enumerate(reader.inputs):
             if read is tensor:
@@ -67,11 +75,10 @@ def _cast_input(graph: Graph, tensor: gs.Variable) -> None:
     graph.nodes.insert(0, _cast(tensor, wide, _SINGLE))
 
 
-def _cast_output(graph: Graph, tensor: gs.Variable) -> None:
+def _cast_output(graph: Graph, tensor: gs.Variable, wide: gs.Variable) -> None:
     """The output keeps its name and type; what was computed under that name gets another."""
     if not tensor.inputs:
         return
-    wide = gs.Variable(f"{tensor.name}_fp32", dtype=np.float32)
     producer = tensor.inputs[0]
     producer.outputs[[output is tensor for output in producer.outputs].index(True)] = wide
     for reader in list(tensor.outputs):

@@ -14,6 +14,7 @@ from yocc.compiler.cost import layer_costs, totals
 from yocc.compiler.graph import Graph, weight_bytes
 from yocc.compiler.report import FileFacts, ModelFacts, bytes_facts, file_facts
 from yocc.compiler.shapes import concrete_shapes, default_input_shapes
+from yocc.compiler.types import numpy_type
 from yocc.driver.inputs import Inputs, input_specs, open_inputs
 from yocc.errors import CalibrationError, ModelError
 from yocc.models.profile import ModelProfile, find_profile
@@ -54,7 +55,7 @@ def examine(graph: Graph, source: Source, input_shapes: Mapping[str, tuple[int, 
     shapes = {**default_input_shapes(graph), **own, **given}
     file = _source_facts(source)
     size = file.bytes if file.bytes >= weight_bytes(graph) else file.bytes + weight_bytes(graph)
-    dtypes = {tensor.name: tensor.dtype for tensor in graph.inputs}
+    dtypes = {tensor.name: numpy_type(tensor.dtype) for tensor in graph.inputs if tensor.dtype is not None}
     layers = layer_states(graph, concrete_shapes(graph, shapes))
     return Subject(file, model_facts(graph, shapes, size), layers, layer_names(graph), profile, shapes, dtypes)
 

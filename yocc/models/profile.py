@@ -15,6 +15,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.passes import Detection
+from yocc.compiler.types import numpy_type
 from yocc.models.heads import Head, find_head
 from yocc.runtime.preprocess import InputSpec, Preprocess
 
@@ -233,7 +234,7 @@ def _picture_input(graph: gs.Graph, metadata: Mapping[str, str]) -> InputSpec | 
     # Channels last where the last axis says so.
     defaults = (height, width, 3) if rest[2] == 3 else (3, height, width)
     shape = tuple(known or default for known, default in zip(rest, defaults, strict=True))
-    spec = InputSpec(inputs[0].name, (batch or 1, *shape), np.dtype(inputs[0].dtype))
+    spec = InputSpec(inputs[0].name, (batch or 1, *shape), numpy_type(inputs[0].dtype))
     return spec if spec.takes_pictures and spec.channels == 3 else None
 
 

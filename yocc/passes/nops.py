@@ -28,15 +28,15 @@ def remove_nops(graph: Graph, ops: Collection[str] | None = None) -> int:
         How many nodes were removed.
     """
     captured = captured_names(graph)
-    removed: set[str] = set()
+    removed: set[int] = set()
     for node in list(graph.nodes):
         if ops is not None and node.op not in ops:
             continue
         if any(tensor.name in captured for tensor in [*node.inputs, *node.outputs]):
             continue
         if _bypass(node, graph):
-            removed.add(node.name)
-    graph.nodes = [node for node in graph.nodes if node.name not in removed]
+            removed.add(id(node))  # names can repeat until `refresh`
+    graph.nodes = [node for node in graph.nodes if id(node) not in removed]
     return len(removed)
 
 
@@ -129,7 +129,7 @@ def _transpose(node: gs.Node, graph: Graph) -> gs.Tensor | None:
     if order is None:
         return None
     source = node.inputs[0]
-    if list(order) == sorted(order):
+    if order and list(order) == sorted(order):
         return source
     before = source.inputs[0] if source.inputs else None
     if before is None or before.op != "Transpose" or "perm" not in before.attrs:

@@ -123,7 +123,8 @@ def _adopt(graph: Graph, simplified: Graph) -> None:
             tensor.to_constant(weights[tensor.name]._values)
     tensors = simplified.tensors()
     for ours in [*graph.inputs, *graph.outputs]:
-        tensors[ours.name].shape, tensors[ours.name].dtype = ours.shape, ours.dtype
+        if isinstance(tensors[ours.name], gs.Variable):  # an output can have become a constant
+            tensors[ours.name].shape, tensors[ours.name].dtype = ours.shape, ours.dtype
     graph.nodes = simplified.nodes
     graph.inputs = [tensors[tensor.name] for tensor in graph.inputs]
     graph.outputs = [tensors[tensor.name] for tensor in graph.outputs]

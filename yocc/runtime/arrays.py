@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +20,8 @@ from yocc.errors import CalibrationError
 from yocc.runtime.preprocess import InputSpec
 
 _MEMBER_SUFFIX = ".npy"
+_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
+"""What reading an archive raises; a RuntimeError where it is encrypted or of a compression that is not known here."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class _Header:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     fortran: bool
+    start: int
+    """Bytes in front of the values."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +73,14 @@ class ArrayFile:
         if header.fortran:
             # Samples of a Fortran-ordered array are interleaved: there is no reading one of them alone.
             size = header.dtype.itemsize * int(np.prod(header.shape))
-            data = _read_exactly(file, file.tell(), size, self.path)
+            data = _read_exactly(file, header.start, size, self.path)
             values = np.frombuffer(data, header.dtype).reshape(header.shape, order="F")
             yield from (values[pick] for pick in picks)
             return
         sample = header.shape[1:]
         size = header.dtype.itemsize * int(np.prod(sample))
-        start = file.tell()
         for pick in picks:
-            data = _read_exactly(file, start + pick * size, size, self.path)
+            data = _read_exactly(file, header.start + pick * size, size, self.path)
             yield np.frombuffer(data, header.dtype).reshape(sample)
 
     def _fitted(self, sample: np.ndarray[Any, Any], pick: int, member: str, spec: InputSpec) -> np.ndarray[Any, Any]:
@@ -84,7 +89,8 @@ class ArrayFile:
                 f"Sample {pick} of {member!r} in {self.path} has NaN or infinite values.",
                 "Mend or leave out the sample.",
             )
-        return np.repeat(sample[None].astype(spec.dtype), spec.shape[0], axis=0)
+        values = sample.astype(spec.dtype)
+        return values if values.shape == spec.shape else np.repeat(values[None], spec.shape[0], axis=0)
 
 
 def open_arrays(path: Path, inputs: Sequence[InputSpec]) -> ArrayFile:
@@ -92,7 +98,9 @@ def open_arrays(path: Path, inputs: Sequence[InputSpec]) -> ArrayFile:
 
     Args:
         path: an .npz file with one array per input, named as the inputs (a single array may have any name when
-            there is one input), or an .npy file for a model with one input. Samples lie along the leading axis.
+            there is one input), or an .npy file for a model with one input. Samples lie along the leading axis, and
+            each has the input's whole shape; where the input's leading axis is the batch, samples may leave it out and
+            are repeated along it. That axis is the batch where it is 1, or equally long in all inputs but scalars.
         inputs: the network's inputs.
 
     Raises:
@@ -100,11 +108,12 @@ def open_arrays(path: Path, inputs: Sequence[InputSpec]) -> ArrayFile:
     """
     members = _members(path)
     specs = _assign(path, members, inputs)
+    batches = {spec.shape[0] for spec in inputs if spec.shape}
     headers: dict[str, _Header] = {}
     for member, spec in specs.items():
         with _open_member(path, member) as file:
             headers[member] = _read_header(file, path, member)
-        _check(path, member, headers[member], spec)
+        _check(path, member, headers[member], spec, batch=len(batches) == 1 or spec.shape[:1] == (1,))
     lengths = {member: header.shape[0] for member, header in headers.items()}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{member!r} {length}" for member, length in lengths.items())
@@ -127,9 +136,11 @@ def _assign(path: Path, members: Sequence[str], inputs: Sequence[InputSpec]) -> 
     return {spec.name: spec for spec in inputs}
 
 
-def _check(path: Path, member: str, header: _Header, spec: InputSpec) -> None:
-    wanted = f"[samples, {', '.join(map(str, spec.shape[1:]))}]"
-    if len(header.shape) < 1 or header.shape[1:] != spec.shape[1:]:
+def _check(path: Path, member: str, header: _Header, spec: InputSpec, *, batch: bool) -> None:
+    """Refuse an array that does not fit its input; `batch` says whether the input's leading axis is the batch."""
+    forms = [spec.shape[1:], spec.shape] if batch and spec.shape else [spec.shape]
+    if len(header.shape) < 1 or header.shape[1:] not in forms:
+        wanted = " or ".join(f"[{', '.join(map(str, ('samples', *form)))}]" for form in forms)
         raise CalibrationError(
             f"The array {member!r} in {path} has shape {list(header.shape)}, the input {spec.name!r} needs {wanted}.",
             "Save the samples in the input's shape, along a leading axis.",
@@ -160,7 +171,7 @@ def _open_member(path: Path, member: str) -> IO[bytes]:
             return path.open("rb")
         with zipfile.ZipFile(path) as archive:  # the file stays open until the member is closed
             return archive.open(member + _MEMBER_SUFFIX)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except (KeyError, *_DAMAGE) as error:
         raise CalibrationError(f"{path} cannot be read ({error}).", "Write it with numpy.savez.") from error
 
 
@@ -169,20 +180,34 @@ def _read_header(file: IO[bytes], path: Path, member: str) -> _Header:
         version = npy.read_magic(file)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(file)
-    except (ValueError, SyntaxError, TokenError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except (ValueError, SyntaxError, TokenError, *_DAMAGE) as error:
         raise CalibrationError(
             f"{member!r} in {path} is not a numpy array ({error}).", "Write it with numpy.save or numpy.savez."
         ) from error
     if dtype.hasobject:
         raise CalibrationError(f"{member!r} in {path} holds Python objects.", "Save plain numbers.")
-    return _Header(shape, dtype, fortran)
+    header = _Header(shape, dtype, fortran, file.tell())
+    # Before anything is made as long as the header says.
+    if min(shape, default=0) < 0 or dtype.itemsize * math.prod(shape) > _size(path, member) - header.start:
+        raise CalibrationError(
+            f"{member!r} in {path} holds fewer values than its shape {list(shape)} says.", "Write the file again."
+        )
+    return header
+
+
+def _size(path: Path, member: str) -> int:
+    """Bytes of an array with its header."""
+    if path.suffix.lower() == _MEMBER_SUFFIX:
+        return path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return archive.getinfo(member + _MEMBER_SUFFIX).file_size
 
 
 def _read_exactly(file: IO[bytes], offset: int, size: int, path: Path) -> bytes:
     try:
         file.seek(offset)
         data = file.read(size)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise CalibrationError(f"{path} is damaged ({error}).", "Write the file again.") from error
     if len(data) != size:
         raise CalibrationError(f"{path} ends in the middle of a sample.", "Write the file again.")

@@ -44,7 +44,7 @@ class TensorSpec:
 
     Attributes:
         name: its name.
-        shape: its dimensions; a string or None where it is open.
+        shape: its dimensions, a string or None where one is open; empty for a scalar and where the rank is unknown.
         dtype: the numpy type of its values.
     """
 
@@ -214,8 +214,10 @@ def _check_array(spec: TensorSpec, array: np.ndarray[Any, Any]) -> None:
         raise BackendError(
             f"The input {spec.name!r} takes {spec.dtype}, not {array.dtype}.", "Convert the array first."
         )
-    fits = len(array.shape) == len(spec.shape) and all(
-        not isinstance(want, int) or want == have for want, have in zip(spec.shape, array.shape, strict=True)
+    # Runtimes do not tell a scalar from an unknown rank, and refuse what does not fit themselves.
+    fits = not spec.shape or (
+        len(array.shape) == len(spec.shape)
+        and all(not isinstance(want, int) or want == have for want, have in zip(spec.shape, array.shape, strict=True))
     )
     if not fits:
         wanted = "x".join(str(dim if dim is not None else "?") for dim in spec.shape)

@@ -5,6 +5,7 @@ Everything is streamed: a picture is decoded when it is iterated over, and itera
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from yocc.runtime.preprocess import InputSpec, Preprocess, prepare
 __all__ = ["DRAWN_COUNT", "Feeds", "InputSpec", "find_pictures", "open_feeds", "spread"]
 
 DRAWN_COUNT = 64
+LARGEST_INPUT = 2**28
+"""Values an input may have that a picture is made for, a gigabyte in float32."""
 _PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _ARRAY_SUFFIXES = frozenset({".npz", ".npy"})
 
@@ -237,6 +240,11 @@ def _arrays(path: Path, inputs: Sequence[InputSpec], count: int | None) -> Feeds
 
 def _picture_input(inputs: Sequence[InputSpec], what: str) -> InputSpec:
     if len(inputs) == 1 and inputs[0].takes_pictures:
+        if math.prod(inputs[0].shape) > LARGEST_INPUT:
+            raise CalibrationError(
+                f"The input {inputs[0].name!r} of shape {list(inputs[0].shape)} is too large to make pictures for.",
+                "Use a smaller input, with --input-shape where the model leaves it open, or give an .npz file.",
+            )
         return inputs[0]
     if len(inputs) == 1 and len(inputs[0].shape) == 4:
         raise CalibrationError(

@@ -32,7 +32,7 @@ def measure(graph: Graph, ctx: PassContext, pictures: int) -> dict[str, float]:
     model = to_proto(graph)
     del model.graph.output[:]
     for index, name in enumerate(names):
-        kind = onnx.helper.np_dtype_to_tensor_dtype(tensors[name].dtype)
+        kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensors[name].dtype))
         for op in ("ReduceMin", "ReduceMax"):
             tap = f"yocc_{op}_{index}"
             model.graph.node.append(onnx.helper.make_node(op, [name], [tap], keepdims=0))

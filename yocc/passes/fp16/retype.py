@@ -162,7 +162,7 @@ class _Retyping:
         return self.cast_outputs[tensor.name, dtype]
 
     def _add_cast(self, source: gs.Variable, output: gs.Variable) -> None:
-        kind = onnx.helper.np_dtype_to_tensor_dtype(output.dtype)
+        kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(output.dtype))
         node = gs.Node("Cast", f"{output.name}_cast", {"to": int(kind)}, [source], [output])
         self.casts.setdefault(source.name, []).append(node)
 

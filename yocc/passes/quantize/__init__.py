@@ -104,7 +104,10 @@ class Quantize(Pass):
     def requires(self, graph: Graph, ctx: PassContext) -> None:  # noqa: ARG002 # the protocol's
         """There must be something to calibrate with."""
         if ctx.feeds is None:
-            raise CalibrationError("Quantization needs pictures to calibrate with.", "Give a folder with --calib.")
+            raise CalibrationError(
+                "Quantization needs pictures to calibrate with.",
+                "Give a folder with --calib, or an .npz file with an array for each input where pictures do not fit.",
+            )
 
     def run(self, graph: Graph, ctx: PassContext) -> int:
         """Place, calibrate, insert.

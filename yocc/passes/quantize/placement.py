@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.compiler.ops import OPS, WEIGHTED, Flow
 from yocc.compiler.target import Target
+from yocc.compiler.types import numpy_type
 from yocc.passes.heads import decode_nodes, final_layers
 
 
@@ -196,4 +197,4 @@ def _computes(node: gs.Node, target: Target) -> bool:
 
 
 def _is_float(tensor: gs.Tensor) -> bool:
-    return tensor.dtype is not None and np.dtype(tensor.dtype) == np.float32
+    return tensor.dtype is not None and numpy_type(tensor.dtype) == np.float32

@@ -77,6 +77,11 @@ def map_channels(graph: Graph, shapes: Shapes, protected: Iterable[str] = ()) ->
     for tensor in graph.outputs:
         if tensor.name in walk.atoms:
             walk.table.freeze(walk.atoms[tensor.name], tensor.name, "it is an output of the model")
+    given = {tensor.name for tensor in graph.outputs}
+    weights = {node.name: node.inputs for node in graph.nodes}
+    for cut in walk.cuts:
+        if weights[cut.node][cut.slot].name in given:
+            walk.table.freeze(cut.atoms, cut.node, "its weight is an output of the model")
     return _result(walk, {node.name for node in final_layers(graph)}, {n.name for n in graph.nodes if not _known(n)})
 
 
