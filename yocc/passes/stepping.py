@@ -81,7 +81,7 @@ def by_depth(graph: Graph, layers: Collection[str]) -> list[list[gs.Node]]:
     depth: dict[str, int] = {}
     groups: dict[int, list[gs.Node]] = {}
     for node in graph.nodes:
-        level = max((depth.get(tensor.name, 0) for tensor in node.inputs), default=0)
+        level = max((depth.get(name, 0) for name in reads(node)), default=0)
         if node.name in layers:
             groups.setdefault(level, []).append(node)
             level += 1

@@ -46,11 +46,13 @@ class TensorSpec:
         name: its name.
         shape: its dimensions; a string or None where it is open.
         dtype: the numpy type of its values.
+        open_rank: whether even the number of dimensions is open; `shape` is empty then and says nothing.
     """
 
     name: str
     shape: tuple[int | str | None, ...]
     dtype: np.dtype[Any]
+    open_rank: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,8 +216,9 @@ def _check_array(spec: TensorSpec, array: np.ndarray[Any, Any]) -> None:
         raise BackendError(
             f"The input {spec.name!r} takes {spec.dtype}, not {array.dtype}.", "Convert the array first."
         )
-    fits = len(array.shape) == len(spec.shape) and all(
-        not isinstance(want, int) or want == have for want, have in zip(spec.shape, array.shape, strict=True)
+    fits = spec.open_rank or (
+        len(array.shape) == len(spec.shape)
+        and all(not isinstance(want, int) or want == have for want, have in zip(spec.shape, array.shape, strict=True))
     )
     if not fits:
         wanted = "x".join(str(dim if dim is not None else "?") for dim in spec.shape)

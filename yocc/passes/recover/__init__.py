@@ -102,6 +102,9 @@ class Recover(Pass):
             )
 
     def _tell_limits(self, ctx: PassContext, done: Outcome, available: int) -> None:
+        if not done.fits and not done.left:
+            ctx.note("Nothing was refitted: no Conv or Gemm that can be reads what pruning changed.")
+            return
         if done.raised:
             ctx.note(
                 f"{done.raised} of {len(done.fits)} layers have more inputs than the pictures give samples for; their "
