@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph, clone, to_proto
 from yocc.compiler.order import reads
 from yocc.compiler.passes import Arrays, PassContext, require_executor
+from yocc.errors import BackendError
 
 
 def run_until(
@@ -31,6 +32,15 @@ def run_until(
     run = require_executor(ctx, "Measuring")(to_proto(part))
     read = [tensor.name for tensor in part.inputs]
     return lambda arrays: {**arrays, **run({name: arrays[name] for name in read})}
+
+
+def does_run(graph: Graph, ctx: PassContext) -> bool:
+    """Whether what runs models takes a graph as a whole; an operator of somebody's own may be missing there."""
+    try:
+        require_executor(ctx, "Measuring")(to_proto(graph))
+    except BackendError:
+        return False
+    return True
 
 
 def _between(graph: Graph, known: set[str], wanted: Iterable[str]) -> list[gs.Node]:

@@ -86,8 +86,8 @@ def reconstruct(
         by_answers: whether a detector's last layers are fitted once more, by what their outputs mean.
 
     Returns:
-        What was refitted; layers that are grouped, larger than `LARGEST`, unchanged by pruning or whose bias is computed
-        never are.
+        What was refitted; layers that are grouped, larger than `LARGEST`, unchanged by pruning or of a bias that is
+        computed never are.
 
     Raises:
         CalibrationError: what a layer reads or should give is not finite.
