@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from yocc.compiler.graph import load
+from yocc.compiler.graph import Graph, load
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Arrays, PassContext
 from yocc.compiler.shapes import concrete_shapes
@@ -31,10 +32,14 @@ def model(middle: str = "Relu") -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
+def layers(graph: Graph) -> list[gs.Node]:
+    return [node for node in graph.nodes if node.op == "Conv"]
+
+
 def likelihoods(arrays: Arrays) -> dict[str, np.ndarray]:
     graph = load(model())
     ctx = PassContext(Target("any"), executor=reference_executor(threads=1, optimize=True))
-    importance = Importance(graph, concrete_shapes(graph), {"first": "a", "last": "y"}, ctx)
+    importance = Importance(graph, concrete_shapes(graph), layers(graph), ctx)
     return importance.of(arrays, run_until(graph, importance.sources, ctx)(arrays))
 
 
@@ -71,4 +76,4 @@ def test_an_operator_without_a_gradient_is_refused() -> None:
     graph = load(model("Round"))
     ctx = PassContext(Target("any"), executor=reference_executor(threads=1, optimize=True))
     with pytest.raises(PassError, match="gradient of Round"):
-        Importance(graph, concrete_shapes(graph), {"first": "a"}, ctx)
+        Importance(graph, concrete_shapes(graph), layers(graph)[:1], ctx)

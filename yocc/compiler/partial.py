@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph, clone, to_proto
 from yocc.compiler.order import reads
 from yocc.compiler.passes import Arrays, Executor, PassContext, require_executor
+from yocc.errors import BackendError
 
 
 def run_until(
@@ -45,6 +46,15 @@ class _Run:
                 tensor.dtype = tensor.dtype or arrays[tensor.name].dtype
             self._run = self._prepare(to_proto(self._part))
         return {**arrays, **self._run({tensor.name: arrays[tensor.name] for tensor in self._part.inputs})}
+
+
+def does_run(graph: Graph, ctx: PassContext) -> bool:
+    """Whether what runs models takes a graph as a whole; an operator of somebody's own may be missing there."""
+    try:
+        require_executor(ctx, "Measuring")(to_proto(graph))
+    except BackendError:
+        return False
+    return True
 
 
 def _between(graph: Graph, known: set[str], wanted: Iterable[str]) -> list[gs.Node]:

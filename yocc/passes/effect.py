@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from yocc.compiler.graph import Graph, to_proto
+from yocc.compiler.graph import Graph
 from yocc.compiler.partial import run_until
-from yocc.compiler.passes import Arrays, Detection, Feeds, PassContext, require_executor
+from yocc.compiler.passes import Arrays, Detection, Feeds, PassContext
 from yocc.compiler.shapes import Shapes
+from yocc.errors import PassError
 from yocc.passes.gradients import GradientGraph, flat_gram, gradient_graph
+from yocc.passes.gradients.builder import REMEDY
 from yocc.passes.heads import final_layers
-from yocc.passes.pictures import in_time
+from yocc.passes.pictures import in_time, require_finite
+from yocc.passes.windows import channel_axis
 
 Array = np.ndarray[Any, Any]
 PICTURES = 32
@@ -34,7 +37,7 @@ def effects(graph: Graph, shapes: Shapes, layers: list[str], feeds: Feeds, ctx: 
     Args:
         graph: the graph; not changed.
         shapes: its concrete shapes.
-        layers: names of nodes whose first outputs have the shape [1, channels, ...].
+        layers: names of nodes; where their first outputs have channels, `channel_axis` says.
         feeds: pictures; up to `PICTURES` of them, evenly spaced, are used, fewer where time is short.
         ctx: runs the model, shows progress, knows what the outputs mean.
 
@@ -42,26 +45,27 @@ def effects(graph: Graph, shapes: Shapes, layers: list[str], feeds: Feeds, ctx: 
         By layer, shape [channels, channels]; layers on which the outputs do not depend are left out.
 
     Raises:
-        PassError: the gradient of an operator on the way is not known.
+        CalibrationError: the network's outputs are not finite.
+        PassError: the gradient of an operator on the way is not known or not finite.
     """
     sources = [node.outputs[0].name for node in final_layers(graph)]
-    outputs = {node.name: node.outputs[0].name for node in graph.nodes if node.name in set(layers)}
-    made = gradient_graph(graph, shapes, sources, outputs.values())
-    grams = {
-        name: flat_gram(made, tensor, shapes.shapes[tensor])
-        for name, tensor in outputs.items()
-        if tensor in made.gradients
-    }
-    for gram in grams.values():
-        gram.dtype = np.dtype(np.float32)
-    made.graph.outputs = list(grams.values())
-    made.graph.cleanup().toposort()
-    forward, backward = run_until(graph, sources, ctx), require_executor(ctx, "Measuring")(to_proto(made.graph))
+    nodes = {node.name: node for node in graph.nodes}
+    made = gradient_graph(graph, shapes, sources, [nodes[name].outputs[0].name for name in layers])
+    grams, channels = {}, {}
+    for name in layers:
+        tensor, axis = nodes[name].outputs[0].name, channel_axis(nodes[name])
+        if tensor in made.gradients and tensor in shapes.shapes:
+            grams[name] = flat_gram(made, tensor, shapes.shapes[tensor], axis)
+            channels[name] = shapes.shapes[tensor][axis]
+    if not grams:
+        return {}
+    forward, backward = run_until(graph, sources, ctx), made.runner(list(grams.values()), ctx)
     random = ctx.random()
-    found = {name: np.zeros(shapes.shapes[outputs[name]][1:2] * 2) for name in grams}
+    found = {name: np.zeros((count, count)) for name, count in channels.items()}
 
     def backward_on(arrays: Arrays) -> Arrays:
         answers = forward(arrays)
+        require_finite(answers, sources)
         return backward({**arrays, **probes(made, {name: answers[name] for name in sources}, ctx, random)})
 
     pictures = in_time(feeds, PICTURES, backward_on, ctx)
@@ -69,6 +73,9 @@ def effects(graph: Graph, shapes: Shapes, layers: list[str], feeds: Feeds, ctx: 
         values = backward_on(arrays)
         for name, gram in grams.items():
             found[name] += values[gram.name].astype(np.float64) / len(pictures)
+    for name, total in found.items():
+        if not np.isfinite(total).all():
+            raise PassError("The gradient is infinite or NaN.", REMEDY, node=name)
     return found
 
 
@@ -100,7 +107,7 @@ def fisher(outputs: Mapping[str, Array], detection: Detection | None, *, by_prob
     """Fisher information of each value of the last layers' outputs, of their shapes.
 
     Args:
-        outputs: what the last layers give, shape [1, channels, height, width] in a detector.
+        outputs: what the last layers give, shape [batch, channels, height, width] in a detector.
         detection: what the channels mean; None weighs each output by its variance.
         by_probability: weigh scores by p instead of p (1 - p), which is the same for unlikely objects: for errors so
             large that they take a certain object away, where the curvature is 0.

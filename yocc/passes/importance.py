@@ -7,17 +7,19 @@ costs; drawn by it, positions make a fit that spends what the layer can do where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
-from yocc.compiler.graph import Graph, to_proto
-from yocc.compiler.passes import Arrays, PassContext, require_executor
+from yocc.compiler.graph import Graph
+from yocc.compiler.passes import Arrays, PassContext
 from yocc.compiler.shapes import Shapes
 from yocc.passes.effect import probes
 from yocc.passes.gradients import gradient_graph
 from yocc.passes.heads import final_layers
+from yocc.passes.windows import channel_axis
 
 Array = np.ndarray[Any, Any]
 SHARE = 0.8
@@ -30,7 +32,7 @@ class Importance:
     Args:
         graph: the graph; not changed.
         shapes: its concrete shapes.
-        layers: output name by name of layer, outputs of shape [1, channels, ...].
+        layers: nodes; where their first outputs have channels, `channel_axis` says.
         ctx: runs the gradients, knows what the outputs mean.
 
     Attributes:
@@ -40,24 +42,22 @@ class Importance:
         PassError: the gradient of an operator on the way is not known.
     """
 
-    def __init__(self, graph: Graph, shapes: Shapes, layers: Mapping[str, str], ctx: PassContext) -> None:
+    def __init__(self, graph: Graph, shapes: Shapes, layers: Sequence[gs.Node], ctx: PassContext) -> None:
         self.sources = [node.outputs[0].name for node in final_layers(graph)]
         self._ctx, self._random = ctx, ctx.random()
-        self._made = gradient_graph(graph, shapes, self.sources, layers.values())
+        self._made = gradient_graph(graph, shapes, self.sources, [node.outputs[0].name for node in layers])
         self._maps: dict[str, str] = {}
         outputs = []
-        for name, tensor in layers.items():
-            if tensor in self._made.gradients:
-                found = self._made.builder.emit("ReduceSumSquare", self._made.gradients[tensor], axes=[1], keepdims=0)
-                found.dtype = np.dtype(np.float32)
-                self._maps[name] = found.name
+        for node in layers:
+            gradient = self._made.gradients.get(node.outputs[0].name)
+            if gradient is not None:
+                found = self._made.builder.emit("ReduceSumSquare", gradient, axes=[channel_axis(node)], keepdims=0)
+                self._maps[node.name] = found.name
                 outputs.append(found)
-        self._made.graph.outputs = outputs
-        self._made.graph.cleanup().toposort()
-        self._run: Callable[[Arrays], Arrays] = require_executor(ctx, "Measuring")(to_proto(self._made.graph))
+        self._run = self._made.runner(outputs, ctx)
 
     def of(self, arrays: Arrays, values: Arrays) -> dict[str, Array]:
-        """How likely each position of a layer's output is to be drawn, flattened; summing to 1.
+        """How likely each position of a layer's output is to be drawn, in the order of `windows`; summing to 1.
 
         Args:
             arrays: inputs of the graph.

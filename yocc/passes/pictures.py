@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from yocc.compiler.passes import Arrays, Feeds, PassContext
+from yocc.errors import CalibrationError
 
 Array = np.ndarray[Any, Any]
 KEPT_BYTES = 2**29
@@ -108,6 +109,24 @@ def alike(feeds: Feeds) -> bool:
         np.array_equal(array, first) for arrays in some[1:] for array, first in zip(arrays, some[0], strict=True)
     )
     return plain or (len(some) > 1 and same)
+
+
+def require_finite(values: Mapping[str, Array], names: Iterable[str]) -> None:
+    """Refuse to measure on NaN or infinity.
+
+    Args:
+        values: what a network gives, by tensor.
+        names: those to look at.
+
+    Raises:
+        CalibrationError: one of them is not finite, which is the network's or the input's fault.
+    """
+    for name in names:
+        if not np.isfinite(values[name]).all():
+            raise CalibrationError(
+                f"On the calibration data the network gives NaN or infinity at {name!r}.",
+                "Check that the original model gives finite outputs on this data, and how its input is prepared.",
+            )
 
 
 @dataclass(frozen=True)

@@ -44,13 +44,15 @@ class TensorSpec:
 
     Attributes:
         name: its name.
-        shape: its dimensions, a string or None where one is open; empty for a scalar and where the rank is unknown.
+        shape: its dimensions; a string or None where it is open.
         dtype: the numpy type of its values.
+        open_rank: whether even the number of dimensions is open; `shape` is empty then and says nothing.
     """
 
     name: str
     shape: tuple[int | str | None, ...]
     dtype: np.dtype[Any]
+    open_rank: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,8 +216,7 @@ def _check_array(spec: TensorSpec, array: np.ndarray[Any, Any]) -> None:
         raise BackendError(
             f"The input {spec.name!r} takes {spec.dtype}, not {array.dtype}.", "Convert the array first."
         )
-    # Runtimes do not tell a scalar from an unknown rank, and refuse what does not fit themselves.
-    fits = not spec.shape or (
+    fits = spec.open_rank or (
         len(array.shape) == len(spec.shape)
         and all(not isinstance(want, int) or want == have for want, have in zip(spec.shape, array.shape, strict=True))
     )

@@ -155,8 +155,11 @@ class OnnxRuntimeSession(Session):
         self._file = None if isinstance(model, bytes) else model
         self._threads, self._optimize = threads, optimize
         self._session = self._load(model)
-        self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
-        self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        # onnxruntime gives no dimensions for a scalar and for what has no shape alike; the model tells them apart.
+        unknown = frozenset() if all(value.shape for value in [*inputs, *outputs]) else _without_shape(model)
+        self.inputs = tuple(_spec(value, unknown) for value in inputs)
+        self.outputs = tuple(_spec(value, unknown) for value in outputs)
         self._names = [spec.name for spec in self.outputs]
 
     def run(self, feeds: Arrays) -> Arrays:
@@ -258,8 +261,20 @@ def _runtime() -> Any:
     return onnxruntime
 
 
-def _spec(value: Any) -> TensorSpec:
-    return TensorSpec(value.name, tuple(value.shape), np.dtype(_TYPES.get(value.type, np.object_)))
+def _spec(value: Any, unknown: frozenset[str]) -> TensorSpec:
+    dtype = np.dtype(_TYPES.get(value.type, np.object_))
+    return TensorSpec(value.name, tuple(value.shape), dtype, open_rank=value.name in unknown)
+
+
+def _without_shape(model: Path | bytes) -> frozenset[str]:
+    """Names of the inputs and outputs for which a model states no shape, not even an empty one."""
+    proto = (
+        onnx.ModelProto.FromString(model)
+        if isinstance(model, bytes)
+        else onnx.load_model(model, load_external_data=False)
+    )
+    ports = [*proto.graph.input, *proto.graph.output]
+    return frozenset(port.name for port in ports if not port.type.tensor_type.HasField("shape"))
 
 
 def _weight_bytes(model: onnx.ModelProto) -> int:

@@ -9,8 +9,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from yocc.compiler.graph import load, to_proto
-from yocc.compiler.shapes import concrete_shapes
+from tests.passes.feeding import context
+from tests.samples import strange_model
+from yocc.compiler.graph import load
+from yocc.compiler.passes import PassContext
+from yocc.compiler.shapes import Shapes, concrete_shapes
+from yocc.compiler.target import Target
 from yocc.errors import PassError
 from yocc.passes.gradients import flat_gram, gradient_graph
 from yocc.passes.gradients.rules import RULES
@@ -52,12 +56,40 @@ CASES: dict[str, tuple[str, tuple[int, ...], list[Array | None], dict[str, Any]]
     "uneven pads": ("Conv", (1, 2, 6, 6), [floats(3, 2, 3, 2)], {"pads": [0, 1, 2, 0], "strides": [2, 1]}),
     "same upper": ("Conv", (1, 2, 7, 8), [floats(3, 2, 3, 3)], {"auto_pad": "SAME_UPPER", "strides": [2, 2]}),
     "same lower": ("Conv", (1, 2, 7, 8), [floats(3, 2, 3, 3)], {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
+    "valid": ("Conv", (1, 2, 7, 8), [floats(3, 2, 3, 3)], {"auto_pad": "VALID", "strides": [2, 2]}),
+    "batch": ("Conv", (3, 2, 4, 4), [floats(3, 2, 3, 3)], {"pads": [1, 1, 1, 1]}),
+    "transposed": ("ConvTranspose", (1, 4, 3, 2), [floats(4, 2, 3, 3)], {"strides": [2, 2], "pads": [1, 0, 1, 1]}),
+    "transposed groups": (
+        "ConvTranspose",
+        (2, 4, 3, 2),
+        [floats(4, 3, 2, 2), floats(6)],
+        {"strides": [2, 3], "output_padding": [1, 2], "group": 2},
+    ),
     "norm": ("BatchNormalization", (1, 2, 3, 4), [floats(2), floats(2), floats(2), POSITIVE], {}),
     "gemm": ("Gemm", (2, 3), [floats(4, 3), floats(4)], {"transB": 1, "alpha": 0.5}),
     "matmul": ("MatMul", (1, 2, 3), [floats(3, 4)], {}),
     "max pool": ("MaxPool", (1, 2, 6, 6), [], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}),
     "max pool strided": ("MaxPool", (1, 2, 7, 6), [], {"kernel_shape": [3, 2], "strides": [2, 2]}),
     "average pool": ("AveragePool", (1, 2, 7, 6), [], {"kernel_shape": [3, 2], "strides": [2, 2]}),
+    "average pool padded": ("AveragePool", (1, 2, 6, 6), [], {"kernel_shape": [3, 3], "pads": [1, 0, 1, 2]}),
+    "average pool with margin": (
+        "AveragePool",
+        (1, 2, 6, 5),
+        [],
+        {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [2, 2], "count_include_pad": 1},
+    ),
+    "average pool same": (
+        "AveragePool",
+        (2, 1, 6, 5),
+        [],
+        {"kernel_shape": [2, 4], "auto_pad": "SAME_LOWER", "strides": [1, 2]},
+    ),
+    "max pool same": (
+        "MaxPool",
+        (2, 1, 5, 6),
+        [],
+        {"kernel_shape": [3, 2], "auto_pad": "SAME_UPPER", "strides": [2, 2]},
+    ),
     "global pool": ("GlobalAveragePool", (1, 2, 3, 4), [], {}),
     "mean": ("ReduceMean", (1, 2, 3, 4), [], {"axes": [1, 3], "keepdims": 0}),
     "mean kept": ("ReduceMean", (1, 2, 3, 4), [], {"axes": [2], "keepdims": 1}),
@@ -111,12 +143,8 @@ def check(model: onnx.ModelProto) -> None:
         return float(sum((found[name].astype(np.float64) * seeds[name]).sum() for name in sources))
 
     made = gradient_graph(graph, shapes, sources, ["x"])
-    gradient = made.gradients["x"]
-    gradient.dtype = np.dtype(np.float32)
-    made.graph.outputs = [gradient]
-    made.graph.cleanup().toposort()
     given = {made.seeds[name]: values for name, values in seeds.items()}
-    (found,) = reference_executor()(to_proto(made.graph))({"x": x, **given}).values()
+    (found,) = made.runner([made.gradients["x"]], context())({"x": x, **given}).values()
     expected = np.zeros(shape)
     for place in np.ndindex(*shape):
         step = np.zeros(shape)
@@ -172,19 +200,45 @@ def test_matrix_products_of_two_activations() -> None:
     check(two_paths(nodes))
 
 
-def test_the_gram_sums_over_positions() -> None:
-    model = model_of("Sigmoid", (1, 2, 3, 4), [], {})
-    graph = load(model)
-    shapes = concrete_shapes(graph)
-    made = gradient_graph(graph, shapes, ["y0"], ["v"])
-    gram, gradient = flat_gram(made, "v", (1, 2, 3, 4)), made.gradients["v"]
-    for tensor in (gram, gradient):
-        tensor.dtype = np.dtype(np.float32)
-    made.graph.outputs = [gram, gradient]
-    made.graph.cleanup().toposort()
-    found = reference_executor()(to_proto(made.graph))({"x": floats(1, 2, 3, 4), "seed_0": floats(1, 2, 3, 4)})
-    rows = found[gradient.name].reshape(2, 12)
+@pytest.mark.parametrize(("shape", "axis"), [((1, 2, 3, 4), 1), ((3, 2, 2, 2), 1), ((5, 3), 1), ((2, 4, 3), -1)])
+def test_the_gram_sums_over_positions_and_samples(shape: tuple[int, ...], axis: int) -> None:
+    graph = load(model_of("Sigmoid", shape, [], {}))
+    made = gradient_graph(graph, concrete_shapes(graph), ["y0"], ["v"])
+    gram, gradient = flat_gram(made, "v", shape, axis), made.gradients["v"]
+    found = made.runner([gram, gradient], context())({"x": floats(*shape), "seed_0": floats(*shape)})
+    rows = np.moveaxis(found[gradient.name], axis, 0).reshape(shape[axis], -1)
     np.testing.assert_allclose(found[gram.name], rows @ rows.T, rtol=1e-5)
+
+
+def test_nothing_asked_for_runs_nothing() -> None:
+    graph = load(model_of("Sigmoid", (1, 2), [], {}))
+    made = gradient_graph(graph, concrete_shapes(graph), ["y0"], [])
+    assert made.runner([], PassContext(Target("test")))({"x": floats(1, 2)}) == {}
+
+
+def test_a_source_of_unknown_shape_is_refused() -> None:
+    graph = load(strange_model())
+    with pytest.raises(PassError, match="shape of 'y' depends on data"):
+        gradient_graph(graph, concrete_shapes(graph), ["y"], ["c0"])
+
+
+def test_what_a_subgraph_reads_is_not_taken_for_constant() -> None:
+    bodies = [
+        helper.make_graph([helper.make_node(op, ["x"], [op])], op, [], [helper.make_tensor_value_info(op, 1, [1, 2])])
+        for op in ("Relu", "Neg")
+    ]
+    node = helper.make_node("If", ["c"], ["y"], name="choice", then_branch=bodies[0], else_branch=bodies[1])
+    made = helper.make_graph(
+        [helper.make_node("Sigmoid", ["z"], ["x"]), node],
+        "g",
+        [helper.make_tensor_value_info("z", 1, [1, 2]), helper.make_tensor_value_info("c", 9, [])],
+        [helper.make_tensor_value_info("y", 1, [1, 2])],
+    )
+    graph = load(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    shapes = concrete_shapes(graph)
+    shapes = Shapes({**shapes.shapes, "y": (1, 2)}, shapes.values)
+    with pytest.raises(PassError, match="gradient of If"):
+        gradient_graph(graph, shapes, ["y"], ["z"])
 
 
 @pytest.mark.parametrize(
@@ -193,7 +247,8 @@ def test_the_gram_sums_over_positions() -> None:
         ("Erf", (1, 2), [], {}),
         ("Resize", (1, 2, 3, 4), [None, np.array([1, 1, 2, 2], np.float32)], {"mode": "linear"}),
         ("Slice", (1, 4, 5), [ints(0), ints(4), ints(1), ints(2)], {}),
-        ("AveragePool", (1, 2, 6, 6), [], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}),
+        ("AveragePool", (1, 2, 6, 6), [], {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
+        ("ConvTranspose", (1, 4, 3, 2), [floats(4, 2, 3, 3)], {"strides": [2, 2], "output_shape": [6, 4]}),
     ],
 )
 def test_what_has_no_rule_is_refused_by_name(

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # everybody's name for it
 from torch import Tensor
 
+from yocc.compiler.padding import explicit_pads
 from yocc.compiler.shapes import Shapes
 from yocc.errors import PassError
 
@@ -62,20 +63,8 @@ def _refuse(node: gs.Node, what: str) -> PassError:
 
 def _padded(node: gs.Node, values: Tensor, kernel: Sequence[int], fill: float) -> Tensor:
     """The input with a margin as the node wants it, whose two sides may differ."""
-    rank = len(kernel)
-    strides = node.attrs.get("strides", [1] * rank)
-    dilations = node.attrs.get("dilations", [1] * rank)
-    automatic = node.attrs.get("auto_pad", "NOTSET")
-    if automatic in ("SAME_UPPER", "SAME_LOWER"):
-        before, after = [], []
-        for side, size, stride, dilation in zip(values.shape[2:], kernel, strides, dilations, strict=True):
-            missing = max(0, (-(-side // stride) - 1) * stride + (size - 1) * dilation + 1 - side)
-            small, large = missing // 2, missing - missing // 2
-            before.append(small if automatic == "SAME_UPPER" else large)
-            after.append(large if automatic == "SAME_UPPER" else small)
-    else:
-        pads = list(node.attrs.get("pads", [0] * 2 * rank)) if automatic == "NOTSET" else [0] * 2 * rank
-        before, after = pads[:rank], pads[rank:]
+    pads = explicit_pads(node, tuple(values.shape[2:]), kernel)
+    before, after = pads[: len(kernel)], pads[len(kernel) :]
     if not any((*before, *after)):
         return values
     margins = [margin for sides in zip(reversed(before), reversed(after), strict=True) for margin in sides]

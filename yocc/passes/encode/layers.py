@@ -49,8 +49,7 @@ def layout_of(node: gs.Node, shape: tuple[int, ...]) -> Layout | None:
 def can_sample(node: gs.Node, shape: tuple[int, ...]) -> bool:
     """Whether a layer's outputs are its rows times what `samples` gives, plus its bias."""
     if node.op == "Conv":
-        padded = node.attrs.get("auto_pad", "NOTSET") == "NOTSET"
-        return padded and len(shape) == 4 and node.attrs.get("group", 1) == 1
+        return len(shape) == 4 and node.attrs.get("group", 1) == 1
     if node.op == "Gemm":
         return not node.attrs.get("transA", 0) and node.attrs.get("alpha", 1.0) == node.attrs.get("beta", 1.0) == 1.0
     return node.op == "MatMul" and len(shape) == 2

@@ -5,15 +5,18 @@ Reverse-mode differentiation, node by node from the outputs back; what the graph
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.graph import Graph, clone, convert_opset
+from yocc.compiler.graph import Graph, clone, convert_opset, to_proto
+from yocc.compiler.order import reads
+from yocc.compiler.passes import Arrays, PassContext, require_executor
 from yocc.compiler.shapes import Shapes
-from yocc.errors import PassError
+from yocc.errors import ModelError
 from yocc.passes.gradients.builder import Builder, NoGradient
 from yocc.passes.gradients.rules import RULES, Gradients
 
@@ -38,6 +41,25 @@ class GradientGraph:
     gradients: Mapping[str, gs.Variable]
     builder: Builder
 
+    def runner(self, outputs: Sequence[gs.Tensor], ctx: PassContext) -> Callable[[Arrays], Arrays]:
+        """What computes some tensors of the graph, which is complete then; without any, nothing is run.
+
+        Args:
+            outputs: float32 tensors; what is an input of the graph too is handed through.
+            ctx: runs models.
+        """
+        given = {tensor.name for tensor in self.graph.inputs}
+        computed = [tensor for tensor in outputs if tensor.name not in given]
+        handed = [tensor.name for tensor in outputs if tensor.name in given]
+        if not computed:
+            return lambda arrays: {name: arrays[name] for name in handed}
+        for tensor in computed:
+            tensor.dtype = np.dtype(np.float32)
+        self.graph.outputs = computed
+        self.graph.cleanup().toposort()
+        run = require_executor(ctx, "Measuring")(to_proto(self.graph))
+        return lambda arrays: {**run(arrays), **{name: arrays[name] for name in handed}}
+
 
 def gradient_graph(graph: Graph, shapes: Shapes, sources: Iterable[str], wanted: Iterable[str]) -> GradientGraph:
     """Differentiate sum(seed * source), summed over the sources, by the wanted tensors.
@@ -49,11 +71,13 @@ def gradient_graph(graph: Graph, shapes: Shapes, sources: Iterable[str], wanted:
         wanted: names of tensors on the way to them.
 
     Raises:
-        PassError: an operator on the way has no rule, or its gradient depends on more than constants.
+        NoGradient: an operator on the way has no rule, its gradient depends on more than constants, or the shape of a
+            source depends on data.
     """
-    own = clone(graph)
-    if own.opset < _OPSET:
-        own = convert_opset(own, _OPSET)
+    try:
+        own = convert_opset(clone(graph), _OPSET)
+    except ModelError as error:
+        raise NoGradient(f"opset {graph.opset} cannot be raised to {_OPSET}") from error
     tensors = own.tensors()
     builder = Builder(own, shapes)
     goals = set(wanted)
@@ -68,7 +92,7 @@ def gradient_graph(graph: Graph, shapes: Shapes, sources: Iterable[str], wanted:
         gradients[source] = seed
     for node in reversed(forward):
         slots = [slot for slot, tensor in enumerate(node.inputs) if tensor.name in moved]
-        if not slots or not any(tensor.name in gradients for tensor in node.outputs):
+        if moved.isdisjoint(reads(node)) or not any(tensor.name in gradients for tensor in node.outputs):
             continue
         for slot, gradient in _differentiate(builder, node, gradients, slots).items():
             name = node.inputs[slot].name
@@ -91,24 +115,30 @@ def _differentiate(
             raise NoGradient("there is no rule for it")
         return rule(builder, node, gradients[node.outputs[0].name], slots)
     except NoGradient as reason:
-        raise PassError(
-            f"The gradient of {node.op} is not known because {reason}.",
-            "Use a criterion without gradients.",
-            node=node.name,
-        ) from reason
+        raise NoGradient(reason.reason, node=node.name, op=node.op) from reason
 
 
 def _depends_on(graph: Graph, goals: set[str]) -> set[str]:
     """The goals and every tensor computed from them."""
     found = set(goals)
     for node in graph.nodes:
-        if node.op != "Shape" and any(tensor.name in found for tensor in node.inputs):
+        if node.op != "Shape" and not found.isdisjoint(reads(node)):
             found |= {tensor.name for tensor in node.outputs}
     return found
 
 
-def flat_gram(made: GradientGraph, tensor: str, shape: tuple[int, ...]) -> gs.Variable:
-    """Sum over positions of g g', shape [channels, channels], for the gradient g by a tensor [1, channels, ...]."""
-    builder = made.builder
-    rows = builder.reshaped(made.gradients[tensor], [shape[1], int(np.prod(shape[2:]))])
+def flat_gram(made: GradientGraph, tensor: str, shape: tuple[int, ...], axis: int = 1) -> gs.Variable:
+    """Sum over positions of g g', shape [channels, channels], for the gradient g by a tensor.
+
+    Args:
+        made: the gradients.
+        tensor: name of one that has a gradient.
+        shape: its shape.
+        axis: where its channels are; everything along the other axes is a position, the samples of a batch included.
+    """
+    builder, axis = made.builder, axis % len(shape)
+    rows: gs.Variable = made.gradients[tensor]
+    if math.prod(shape[:axis]) != 1:
+        rows = builder.emit("Transpose", rows, perm=[axis, *(other for other in range(len(shape)) if other != axis)])
+    rows = builder.reshaped(rows, [shape[axis], math.prod(shape) // shape[axis]])
     return builder.emit("MatMul", rows, builder.emit("Transpose", rows, perm=[1, 0]))

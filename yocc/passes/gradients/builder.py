@@ -8,12 +8,26 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.forms import new_node
 from yocc.compiler.graph import Graph
 from yocc.compiler.shapes import Shapes
+from yocc.errors import PassError
+
+REMEDY = "Name a criterion without gradients, as in --pipeline 'prune{criterion=reconstruction}'."
 
 
-class NoGradient(Exception):  # noqa: N818 # not an error: a reason
-    """A gradient cannot go through a node; the message completes "because"."""
+class NoGradient(PassError):  # noqa: N818 # a reason
+    """A gradient cannot be had; the reason completes "because".
+
+    Args:
+        reason: why.
+        node: the node it cannot go through, empty where it is none in particular.
+        op: that node's operator.
+    """
+
+    def __init__(self, reason: str, *, node: str = "", op: str = "") -> None:
+        super().__init__(f"The gradient{f' of {op}' * bool(op)} is not known because {reason}.", REMEDY, node)
+        self.reason = reason
 
 
 class Builder:
@@ -30,14 +44,14 @@ class Builder:
         self._count = 0
 
     def emit(self, op: str, *inputs: gs.Tensor, **attributes: Any) -> gs.Variable:
-        """Append a node with one output and return that."""
+        """Append a node with one output and return that; attributes as in `yocc.compiler.forms.operator_form`."""
         return self.emit_all(op, list(inputs), 1, **attributes)[0]
 
     def emit_all(self, op: str, inputs: Sequence[gs.Tensor], outputs: int, **attributes: Any) -> list[gs.Variable]:
         """Append a node and return its outputs."""
         name = self._name()
         found = [gs.Variable(f"{name}_{place}") for place in range(outputs)]
-        self.graph.nodes.append(gs.Node(op, name, attributes, list(inputs), found))
+        self.graph.nodes.append(new_node(op, name, inputs, found, self.graph.opset, attributes))
         return found
 
     def constant(self, values: Any) -> gs.Constant:
@@ -113,7 +127,7 @@ class Builder:
             return gradient
         spare = len(full) - len(wanted)
         axes = [*range(spare), *(spare + axis for axis, side in enumerate(wanted) if full[spare + axis] != side)]
-        return self.reshaped(self.emit("ReduceSum", gradient, self.integers(axes), keepdims=1), wanted)
+        return self.reshaped(self.emit("ReduceSum", gradient, axes=axes, keepdims=1), wanted)
 
     def _name(self) -> str:
         self._count += 1

@@ -6,12 +6,15 @@ those, by input slot. Only gradients of activations are needed, none of weights.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.padding import explicit_pads
 from yocc.passes.gradients.builder import Builder, NoGradient
 
 Slots = Sequence[int]
@@ -88,7 +91,7 @@ def _hard_swish(b: Builder, node: gs.Node, g: gs.Variable, _: Slots) -> Gradient
 def _softmax(b: Builder, node: gs.Node, g: gs.Variable, _: Slots) -> Gradients:
     y, axis = node.outputs[0], node.attrs.get("axis", -1)
     weighted = b.emit("Mul", g, y)
-    total = b.emit("ReduceSum", weighted, b.integers([axis]), keepdims=1)
+    total = b.emit("ReduceSum", weighted, axes=[axis], keepdims=1)
     return {0: b.emit("Sub", weighted, b.emit("Mul", y, total))}
 
 
@@ -96,10 +99,14 @@ def _conv(b: Builder, node: gs.Node, g: gs.Variable, slots: Slots) -> Gradients:
     weight = node.inputs[1]
     if list(slots) != [0] or not isinstance(weight, gs.Constant):
         raise NoGradient("its weights are computed")
+    return {0: _spread(b, node, g, weight, node.attrs.get("group", 1))}
+
+
+def _spread(b: Builder, node: gs.Node, g: gs.Variable, weight: gs.Constant, group: int) -> gs.Variable:
+    """The gradient by what a window slides over: each output's goes to all that its window saw, by their weights."""
     sides, kernel, outputs = b.shape(node.inputs[0])[2:], weight.shape[2:], b.shape(node.outputs[0])[2:]
-    strides = list(node.attrs.get("strides", [1] * len(kernel)))
-    dilations = list(node.attrs.get("dilations", [1] * len(kernel)))
-    pads = _pads(node, sides, kernel, outputs, strides, dilations)
+    strides, dilations = (list(node.attrs.get(name, [1] * len(kernel))) for name in ("strides", "dilations"))
+    pads = explicit_pads(node, sides, kernel)
     covered = [
         stride * (out - 1) + dilation * (size - 1) + 1 - before - after
         for stride, out, dilation, size, before, after in zip(
@@ -107,37 +114,26 @@ def _conv(b: Builder, node: gs.Node, g: gs.Variable, slots: Slots) -> Gradients:
         )
     ]
     spare = [side - reached for side, reached in zip(sides, covered, strict=True)]
-    return {
-        0: b.emit(
-            "ConvTranspose",
-            g,
-            weight,
-            strides=strides,
-            dilations=dilations,
-            pads=pads,
-            output_padding=spare,
-            group=node.attrs.get("group", 1),
-        )
-    }
+    return b.emit(
+        "ConvTranspose",
+        g,
+        weight,
+        strides=strides,
+        dilations=dilations,
+        pads=pads,
+        output_padding=spare,
+        group=group,
+    )
 
 
-def _pads(
-    node: gs.Node,
-    sides: Sequence[int],
-    kernel: Sequence[int],
-    outputs: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-) -> list[int]:
-    automatic = node.attrs.get("auto_pad", "NOTSET")
-    if automatic not in ("SAME_UPPER", "SAME_LOWER"):
-        return list(node.attrs.get("pads", [0] * 2 * len(kernel)))
-    missing = [
-        max(0, (out - 1) * stride + (size - 1) * dilation + 1 - side)
-        for side, size, out, stride, dilation in zip(sides, kernel, outputs, strides, dilations, strict=True)
-    ]
-    smaller, larger = [total // 2 for total in missing], [total - total // 2 for total in missing]
-    return smaller + larger if automatic == "SAME_UPPER" else larger + smaller
+def _conv_transpose(b: Builder, node: gs.Node, g: gs.Variable, slots: Slots) -> Gradients:
+    weight = node.inputs[1]
+    if list(slots) != [0] or not isinstance(weight, gs.Constant):
+        raise NoGradient("its weights are computed")
+    if node.attrs.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in node.attrs:
+        raise NoGradient("its margins depend on its output")
+    same = {name: node.attrs[name] for name in ("strides", "dilations", "pads", "group") if name in node.attrs}
+    return {0: b.emit("Conv", g, weight, **same)}
 
 
 def _batch_norm(b: Builder, node: gs.Node, g: gs.Variable, slots: Slots) -> Gradients:
@@ -186,21 +182,27 @@ def _max_pool(b: Builder, node: gs.Node, g: gs.Variable, _: Slots) -> Gradients:
 
 
 def _average_pool(b: Builder, node: gs.Node, g: gs.Variable, _: Slots) -> Gradients:
+    if node.attrs.get("ceil_mode", 0):
+        raise NoGradient("its last windows may be cut off")
     kernel = list(node.attrs["kernel_shape"])
-    if (
-        any(node.attrs.get("pads", []))
-        or node.attrs.get("ceil_mode", 0)
-        or node.attrs.get("auto_pad", "NOTSET") != "NOTSET"
-    ):
-        raise NoGradient("it pads")
-    sides, outputs, channels = b.shape(node.inputs[0])[2:], b.shape(node.outputs[0])[2:], b.shape(node.inputs[0])[1]
-    strides = list(node.attrs.get("strides", [1] * len(kernel)))
-    spare = [
-        side - stride * (out - 1) - size
-        for side, stride, out, size in zip(sides, strides, outputs, kernel, strict=True)
-    ]
-    share = b.constant(np.full((channels, 1, *kernel), 1 / np.prod(kernel), np.float32))
-    return {0: b.emit("ConvTranspose", g, share, strides=strides, output_padding=spare, group=channels)}
+    shape, outputs = b.shape(node.inputs[0]), b.shape(node.outputs[0])[2:]
+    seen = np.full(outputs, float(np.prod(kernel)))
+    if not node.attrs.get("count_include_pad", 0):
+        seen = functools.reduce(np.multiply.outer, _inside(node, shape[2:], kernel, outputs))
+    share = b.emit("Mul", g, b.constant((1 / seen).astype(np.float32)))
+    ones = b.constant(np.ones((shape[1], 1, *kernel), np.float32))
+    return {0: _spread(b, node, share, ones, shape[1])}
+
+
+def _inside(node: gs.Node, sides: Slots, kernel: Slots, outputs: Slots) -> list[Any]:
+    """Along each axis, how many places of each window are not in the margin."""
+    found = []
+    pads = explicit_pads(node, sides, kernel)
+    for axis, (side, size, count) in enumerate(zip(sides, kernel, outputs, strict=True)):
+        stride, dilation = (node.attrs.get(name, [1] * len(kernel))[axis] for name in ("strides", "dilations"))
+        places = np.arange(count)[:, None] * stride - pads[axis] + np.arange(size)[None] * dilation
+        found.append(((places >= 0) & (places < side)).sum(axis=1))
+    return found
 
 
 def _mean(b: Builder, node: gs.Node, g: gs.Variable, _: Slots) -> Gradients:
@@ -238,8 +240,7 @@ def _concat(b: Builder, node: gs.Node, g: gs.Variable, slots: Slots) -> Gradient
     for slot, tensor in enumerate(node.inputs):
         size = b.shape(tensor)[axis]
         if slot in slots:
-            bounds = (b.integers([start]), b.integers([start + size]), b.integers([axis]))
-            found[slot] = b.emit("Slice", g, *bounds)
+            found[slot] = b.emit("Slice", g, starts=[start], ends=[start + size], axes=[axis])
         start += size
     return found
 
@@ -256,7 +257,7 @@ def _slice(b: Builder, node: gs.Node, g: gs.Variable, slots: Slots) -> Gradients
     for axis, start in zip(axes.tolist(), starts.tolist(), strict=True):
         before[axis] = max(0, start + shape[axis]) if start < 0 else min(start, shape[axis])
     after = [side - some - got for side, some, got in zip(shape, before, b.shape(node.outputs[0]), strict=True)]
-    return {0: b.emit("Pad", g, b.integers([*before, *after]))}
+    return {0: b.emit("Pad", g, pads=[*before, *after])}
 
 
 def _identity(_: Builder, __: gs.Node, g: gs.Variable, ___: Slots) -> Gradients:
@@ -271,6 +272,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "Clip": _clip,
         "Concat": _concat,
         "Conv": _conv,
+        "ConvTranspose": _conv_transpose,
         "Div": _div,
         "Dropout": _identity,
         "Exp": _exp,

@@ -1,7 +1,8 @@
-"""How the inputs of convolutions vary together, from pictures."""
+"""How the inputs of layers vary together, from pictures."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Feeds, PassContext
 from yocc.compiler.shapes import Shapes
-from yocc.passes.pictures import in_time
-from yocc.passes.windows import positions, windows_at
+from yocc.passes.pictures import in_time, require_finite
+from yocc.passes.windows import channel_axis, flat_weight, is_plain, positions, windows_at
 
 Array = np.ndarray[Any, Any]
 PICTURES = 48
@@ -24,7 +25,9 @@ POINTS = 256
 
 
 def input_covariances(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassContext) -> dict[str, Array]:
-    """Covariance of what each ungrouped 2-D convolution with constant weights multiplies, over sampled positions.
+    """Covariance of what layers with a weight of their own multiply, over sampled positions.
+
+    These are ungrouped 2-D convolutions, Gemm whose first matrix is not transposed, and MatMul by a matrix.
 
     Args:
         graph: the graph.
@@ -35,18 +38,24 @@ def input_covariances(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassConte
     Returns:
         By layer, shape [inputs, inputs] with the inputs channel by channel; [channels, kernel, kernel] for layers with
         more than `LARGEST` inputs.
+
+    Raises:
+        CalibrationError: what a layer reads is not finite.
     """
-    layers = [node for node in graph.nodes if _is_plain(node, shapes)]
+    layers = [node for node in graph.nodes if is_plain(node) and shapes.of(node.outputs[0]) is not None]
+    if not layers:
+        return {}
     run = run_until(graph, [node.inputs[0].name for node in layers], ctx)
     random = ctx.random()
-    sums = {node.name: _Sums(node.inputs[1].shape[1], int(np.prod(node.inputs[1].shape[2:]))) for node in layers}
+    sums = {node.name: _Sums(flat_weight(node).shape[0] // _kernel(node), _kernel(node)) for node in layers}
     pictures = in_time(feeds, PICTURES, run, ctx)
     for arrays in ctx.progress(pictures, "covariances", len(pictures)):
         values = run(arrays)
+        require_finite(values, dict.fromkeys(node.inputs[0].name for node in layers))
         for node in layers:
             output = shapes.shapes[node.outputs[0].name]
-            chosen = positions(output, POINTS, random)
-            windows = windows_at(values[node.inputs[0].name], node, (output[2], output[3]), chosen)
+            chosen = positions(output, POINTS, random, axis=channel_axis(node))
+            windows = windows_at(values[node.inputs[0].name], node, output[2:], chosen)
             sums[node.name].add(windows.reshape(*windows.shape[:2], -1).astype(np.float64))
     return {name: found.covariance() for name, found in sums.items()}
 
@@ -75,7 +84,6 @@ class _Sums:
         return covariance[0] if self._blocks == 1 else covariance
 
 
-def _is_plain(node: gs.Node, shapes: Shapes) -> bool:
-    if node.op != "Conv" or node.attrs.get("group", 1) != 1 or not isinstance(node.inputs[1], gs.Constant):
-        return False
-    return len(node.inputs[1].shape) == 4 and shapes.of(node.outputs[0]) is not None
+def _kernel(node: gs.Node) -> int:
+    """Inputs of a plain layer from each channel."""
+    return math.prod(node.inputs[1].shape[2:])

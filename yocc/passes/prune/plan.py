@@ -10,9 +10,10 @@ import numpy as np
 
 from yocc.compiler.cost import LayerCost, Totals, layer_costs, totals
 from yocc.compiler.graph import Graph, clone
+from yocc.compiler.partial import does_run
 from yocc.compiler.passes import PassContext, Teacher
 from yocc.compiler.shapes import Shapes, concrete_shapes
-from yocc.errors import PassError
+from yocc.errors import BackendError, PassError
 from yocc.passes.prune.allocate import Allocation, allocate
 from yocc.passes.prune.budget import Capacity, capacity
 from yocc.passes.prune.coupling.channels import ChannelMap, map_channels
@@ -132,7 +133,18 @@ def rank_channels(graph: Graph, ctx: PassContext, criterion: str) -> Ranked:
     channels = map_channels(graph, shapes, ctx.protected)
     if not channels.groups:
         raise PassError("No channel of this model can be removed.", "See `yocc inspect` for the reason at each layer.")
-    rankings = criterion_named(criterion).rank(Subject(graph, shapes, channels, ctx))
+    subject = Subject(graph, shapes, channels, ctx)
+    try:
+        rankings = criterion_named(criterion).rank(subject)
+    except BackendError as error:
+        if does_run(graph, ctx):
+            raise
+        ctx.note(
+            f"Channels are chosen by their weights instead of by {criterion!r}, as the model does not run here: "
+            f"{error.message}",
+            level="warning",
+        )
+        rankings = criterion_named("auto").rank(subject)
     return Ranked(shapes, channels, layers, rankings, capacity(graph, channels, layers))
 
 

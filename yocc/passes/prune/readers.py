@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.passes.prune.coupling.atoms import WeightCut
 from yocc.passes.prune.coupling.channels import ChannelMap, Group
+from yocc.passes.windows import flat_weight
 
 Array = np.ndarray[Any, Any]
 _RIDGE = 1e-3
@@ -105,8 +106,7 @@ def find_readers(
             continue
         if cut.node not in covariances:
             return None
-        weight, covariance = nodes[cut.node].inputs[1].values, covariances[cut.node]
-        flat = weight.reshape(len(weight), -1).T.astype(np.float64)
+        covariance, flat = covariances[cut.node], flat_weight(nodes[cut.node])
         unit = 1.0
         if effects is None:
             unit = _variance(flat, covariance)
@@ -116,7 +116,7 @@ def find_readers(
         else:
             unit = 0.0
         if unit > 0:
-            readers.append(_reader(flat, covariance, _entries(cut, group, weight[0, 0].size), unit))
+            readers.append(_reader(flat, covariance, _entries(cut, group, len(flat) // len(cut.atoms)), unit))
     return readers
 
 

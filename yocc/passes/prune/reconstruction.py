@@ -53,7 +53,7 @@ def rank_by_reconstruction(
     for group in ctx.progress(channels.groups, "rank channels", len(channels.groups)):
         readers = find_readers(group, nodes, channels, covariances, effects)
         if not readers:
-            ctx.note("Ranked by its weights: what reads it is no plain convolution.", node=group.producers[0])
+            ctx.note("Ranked by its weights: a layer that reads it cannot be measured.", node=group.producers[0])
         rankings.append(_rank(group, readers) if readers else None)
     return stand_in(rankings, rank_by_score(channels.groups, l2(graph, channels)))
 

@@ -35,9 +35,14 @@ def remove_channels(graph: Graph, shapes: Shapes, channels: ChannelMap, kept: Ma
     removal = _Removal(shapes, channels, kept)
     for node in graph.nodes:
         correct = _CORRECTIONS.get(node.op)
-        if correct is not None and not node.domain:
+        # Channels at a tensor of unknown shape all stay, so that there is nothing to correct.
+        if correct is not None and not node.domain and all(shapes.of(tensor) is not None for tensor in _ends(node)):
             rewrites += correct(removal, node)
     return rewrites
+
+
+def _ends(node: gs.Node) -> list[gs.Tensor]:
+    return [tensor for tensor in [*node.inputs, *node.outputs] if not tensor.is_empty()]
 
 
 def split_shared(graph: Graph) -> None:

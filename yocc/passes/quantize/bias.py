@@ -15,6 +15,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.cost import weight_of
+from yocc.compiler.forms import operator_form
 from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, clone, refresh, to_proto, weight_bytes
 from yocc.compiler.passes import Feeds, PassContext, require_executor
 from yocc.errors import InternalError
@@ -95,13 +96,14 @@ def _side_by_side(exact: onnx.ModelProto, coded: onnx.ModelProto, outputs: list[
 
 
 def _reduce_mean(model: onnx.ModelProto, name: str, result: str, axes: list[int]) -> onnx.NodeProto:
-    """The mean over some axes, which are an attribute up to opset 17 and an input after."""
+    """The mean over some axes."""
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    if opset < 18:
-        return onnx.helper.make_node("ReduceMean", [name], [result], axes=axes, keepdims=0)
-    listed = f"{result}/axes"
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(axes, dtype=np.int64), listed))
-    return onnx.helper.make_node("ReduceMean", [name, listed], [result], keepdims=0)
+    form = operator_form("ReduceMean", opset, {"axes": axes, "keepdims": 0})
+    inputs = [name]
+    for slot, values in form.inputs.items():
+        inputs.append(f"{result}/input_{slot}")
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, inputs[-1]))
+    return onnx.helper.make_node("ReduceMean", inputs, [result], **form.attributes)
 
 
 def _rank(node: gs.Node) -> int:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.graph import Graph, to_proto
+from yocc.compiler.graph import Graph
 from yocc.compiler.partial import run_until
-from yocc.compiler.passes import Feeds, PassContext, require_executor
+from yocc.compiler.passes import Feeds, PassContext
 from yocc.compiler.shapes import Shapes
 from yocc.compiler.target import TensorScheme
 from yocc.passes.effect import probes
@@ -83,25 +83,20 @@ def influences(
     sources = [node.outputs[0].name for node in final_layers(graph)]
     made = gradient_graph(graph, shapes, sources, seen.values())
     own = made.graph.tensors()
-    inputs = {tensor.name for tensor in made.graph.inputs}
     taken: dict[str, tuple[gs.Tensor, gs.Tensor, int]] = {}
     for name, behind in seen.items():
         if behind in made.gradients:
             stride = _stride(shapes.shapes.get(name, ()))
             taken[name] = (*(_thinned(made.builder, t, stride) for t in (own[name], made.gradients[behind])), stride)
-    outputs = {tensor.name: tensor for pair in taken.values() for tensor in pair[:2] if tensor.name not in inputs}
-    for tensor in outputs.values():
-        tensor.dtype = np.dtype(np.float32)
-    made.graph.outputs = list(outputs.values())
-    made.graph.cleanup().toposort()
-    forward, backward = run_until(graph, sources, ctx), require_executor(ctx, "Measuring")(to_proto(made.graph))
+    outputs = {tensor.name: tensor for pair in taken.values() for tensor in pair[:2]}
+    forward, backward = run_until(graph, sources, ctx), made.runner(list(outputs.values()), ctx)
     random = ctx.random()
     pictures = evenly(feeds, PICTURES)
     found = {name: _Sums(_exponent(statistics[name])) for name in taken}
     for arrays in ctx.progress(pictures, "influences", len(pictures)):
         answers = forward(arrays)
         seeds = probes(made, {name: answers[name] for name in sources}, ctx, random, by_probability=True)
-        values = {**arrays, **backward({**arrays, **seeds})}
+        values = backward({**arrays, **seeds})
         for name, (value, gradient, stride) in taken.items():
             found[name].add(values[value.name], values[gradient.name], stride**2)
     return {name: sums.influence() for name, sums in found.items()}
@@ -203,5 +198,4 @@ def _thinned(builder: Any, tensor: gs.Tensor, stride: int) -> gs.Tensor:
     """Each so many rows and columns of a tensor [n, channels, height, width]."""
     if stride == 1:
         return tensor
-    bounds = [builder.integers(part) for part in ([0, 0], [2**62, 2**62], [2, 3], [stride, stride])]
-    return builder.emit("Slice", tensor, *bounds)
+    return builder.emit("Slice", tensor, starts=[0, 0], ends=[2**62] * 2, axes=[2, 3], steps=[stride] * 2)

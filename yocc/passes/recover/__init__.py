@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from yocc.compiler.graph import Graph, clone, refresh
+from yocc.compiler.partial import does_run
 from yocc.compiler.passes import Feeds, Pass, PassContext, Teacher
-from yocc.errors import CalibrationError, OptionError, PassError
+from yocc.errors import BackendError, CalibrationError, OptionError, PassError
 from yocc.passes.fuse import Fuse
 from yocc.passes.pictures import alike
 from yocc.passes.recover.answers import AnswerFit
@@ -65,13 +66,22 @@ class Recover(Pass):
         # What is still to come needs its part of the time. A training takes what is left over, which is more the longer
         # there is: a refit needs no more than minutes, and in short times gains more.
         seconds = ctx.deadline.left() / (1 + ctx.to_come.count(self.name) + ctx.to_come.count("distill"))
-        if self.method == "statistics":
-            return self._restore(graph, teacher, ctx.feeds, ctx, seconds)
+        try:
+            if self.method == "statistics":
+                return self._restore(graph, teacher, ctx.feeds, ctx, seconds)
+            return self._refit(graph, teacher, ctx.feeds, ctx, seconds)
+        except BackendError as error:
+            if does_run(teacher.graph, ctx):
+                raise
+            ctx.note(f"Not all could be recovered, as the model does not run here: {error.message}", level="warning")
+            return 0
+
+    def _refit(self, graph: Graph, teacher: Teacher, feeds: Feeds, ctx: PassContext, seconds: float) -> int:
         done = reconstruct(
-            graph, teacher, ctx.feeds, ctx,
+            graph, teacher, feeds, ctx,
             pictures=self.pictures, points=self.points, seconds=seconds, by_answers=self.answers,
         )  # fmt: skip
-        self._tell_limits(ctx, done, len(ctx.feeds))
+        self._tell_limits(ctx, done, len(feeds))
         ctx.details[self.name] = {
             "method": self.method,
             "pictures": done.pictures,
@@ -102,6 +112,9 @@ class Recover(Pass):
             )
 
     def _tell_limits(self, ctx: PassContext, done: Outcome, available: int) -> None:
+        if not done.fits and not done.left:
+            ctx.note("Nothing was refitted: no Conv or Gemm that can be reads what pruning changed.")
+            return
         if done.raised:
             ctx.note(
                 f"{done.raised} of {len(done.fits)} layers have more inputs than the pictures give samples for; their "

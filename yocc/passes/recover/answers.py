@@ -83,7 +83,7 @@ def believed(values: Arrays, layers: Mapping[str, str], detection: Detection) ->
     """How far something is there, at each position of the layers that give boxes alone.
 
     Args:
-        values: at least the last layers' outputs, shape [1, channels, height, width].
+        values: at least the last layers' outputs, shape [batch, channels, height, width].
         layers: as `last_layers`.
         detection: what their channels mean.
 

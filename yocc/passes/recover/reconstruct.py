@@ -17,15 +17,16 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.order import reads
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Detection, Feeds, PassContext, Teacher
-from yocc.passes.pictures import affordable, some_pictures
+from yocc.passes.pictures import affordable, require_finite, some_pictures
 from yocc.passes.recover.answers import AnswerFit, Answers, last_layers, refit_answers
 from yocc.passes.recover.masked import refit_masked
 from yocc.passes.recover.regression import Fit, Moments, refit
 from yocc.passes.recover.targets import collect_targets, gathered, original_outputs
 from yocc.passes.stepping import Stepper
-from yocc.passes.windows import windows_at
+from yocc.passes.windows import flat_weight, is_plain, windows_at
 
 Array = np.ndarray[Any, Any]
 LARGEST = 2304
@@ -72,7 +73,7 @@ def reconstruct(
     seconds: float = math.inf,
     by_answers: bool = True,
 ) -> Outcome:
-    """Refit every convolution whose inputs pruning has changed; weights and biases are replaced in the graph.
+    """Refit every Conv and Gemm whose inputs pruning has changed; weights and biases are replaced in the graph.
 
     Args:
         graph: the pruned graph.
@@ -85,11 +86,17 @@ def reconstruct(
         by_answers: whether a detector's last layers are fitted once more, by what their outputs mean.
 
     Returns:
-        What was refitted; layers that are grouped, larger than `LARGEST` or unchanged by pruning never are.
+        What was refitted; layers that are grouped, larger than `LARGEST`, unchanged by pruning or of a bias that is
+        computed never are.
+
+    Raises:
+        CalibrationError: what a layer reads or should give is not finite.
     """
     started = time.monotonic()
     waves = _waves(graph, teacher)
     layers = [node for wave in waves for node in wave]
+    if not layers:
+        return Outcome({}, 0, 0, 0, {})
     count = _affordable(teacher, layers, feeds, ctx, min(pictures, len(feeds)), seconds)
     chosen = some_pictures(feeds, count)
     last = last_layers(teacher.graph) if by_answers and ctx.detection is not None else {}
@@ -106,6 +113,7 @@ def reconstruct(
         seen: dict[str, list[Array]] = {node.name: [] for node in wave if node.name in last}
         inputs = [node.inputs[0].name for node in wave]
         for index, values in enumerate(ctx.progress(stepper.step(inputs), label, count)):
+            require_finite(values, inputs)
             for node in wave:
                 sample = samples[node.name][index]
                 windows = windows_at(values[node.inputs[0].name], node, sample.spatial, sample.chosen)
@@ -142,12 +150,13 @@ def _waves(graph: Graph, teacher: Teacher) -> list[list[gs.Node]]:
     waves: dict[int, list[gs.Node]] = {}
     originals = {node.name: node for node in teacher.graph.nodes}
     for node in graph.nodes:
-        level = max((depth.get(tensor.name, 0) for tensor in node.inputs), default=0)
-        touched = any(tensor.name in changed for tensor in node.inputs)
-        if node.op == "Conv" and node.name in teacher.kept and isinstance(node.inputs[1], gs.Constant):
+        read = set(reads(node))
+        level = max((depth.get(name, 0) for name in read), default=0)
+        touched = not changed.isdisjoint(read)
+        if node.op in ("Conv", "Gemm") and node.name in teacher.kept and isinstance(node.inputs[1], gs.Constant):
             level += 1
             original = originals.get(node.name)
-            fewer = original is not None and original.inputs[1].shape[1] != node.inputs[1].shape[1]
+            fewer = original is not None and _inputs(original) != _inputs(node)
             fewer = fewer or node.name in teacher.zeroed
             if (touched or fewer) and _can_refit(node):
                 waves.setdefault(level, []).append(node)
@@ -160,8 +169,18 @@ def _waves(graph: Graph, teacher: Teacher) -> list[list[gs.Node]]:
 
 
 def _can_refit(node: gs.Node) -> bool:
+    if not is_plain(node) or _inputs(node) > LARGEST:
+        return False
+    factors = node.attrs.get("alpha", 1.0), node.attrs.get("beta", 1.0)
+    outputs = math.prod(node.inputs[1].shape) // _inputs(node)
+    biases = [tensor for tensor in node.inputs[2:] if not tensor.is_empty()]
+    return all(factors) and all(isinstance(b, gs.Constant) and math.prod(b.shape) in (1, outputs) for b in biases)
+
+
+def _inputs(node: gs.Node) -> int:
+    """Inputs of each output of a Conv or Gemm."""
     shape = node.inputs[1].shape
-    return node.attrs.get("group", 1) == 1 and len(shape) == 4 and int(np.prod(shape[1:])) <= LARGEST
+    return math.prod(shape[1:]) if node.op == "Conv" or node.attrs.get("transB", 0) else int(shape[0])
 
 
 def _is_ample(seen: Moments) -> bool:
@@ -169,9 +188,8 @@ def _is_ample(seen: Moments) -> bool:
 
 
 def _empty(node: gs.Node) -> tuple[Moments, Moments]:
-    weight = node.inputs[1]
-    inputs = int(np.prod(weight.shape[1:]))
-    return Moments.empty(inputs, weight.shape[0]), Moments.empty(inputs, weight.shape[0])
+    inputs, outputs = flat_weight(node).shape
+    return Moments.empty(inputs, outputs), Moments.empty(inputs, outputs)
 
 
 def _replace(node: gs.Node, seen: Moments, held_out: Moments, *, zeros_stay: bool) -> Fit:
@@ -191,15 +209,20 @@ def _replace_last(node: gs.Node, answers: Answers, detection: Detection) -> Answ
 
 def _weights(node: gs.Node) -> tuple[Array, Array]:
     """Of shape [inputs, outputs], and the bias."""
-    values = node.inputs[1].values.astype(np.float64)
-    bias = node.inputs[2].values.astype(np.float64) if len(node.inputs) > 2 else np.zeros(len(values))
-    return values.reshape(len(values), -1).T, bias
+    weight = flat_weight(node)
+    bias = np.zeros(weight.shape[1])
+    if len(node.inputs) > 2 and not node.inputs[2].is_empty():
+        bias = bias + float(node.attrs.get("beta", 1.0)) * node.inputs[2].values.astype(np.float64).reshape(-1)
+    return weight, bias
 
 
 def _store(node: gs.Node, weight: Array, bias: Array) -> None:
     """New constants, as others may read those there were."""
     name = node.inputs[1].name.removesuffix(_suffix(node))
-    refitted = np.ascontiguousarray(weight.T.reshape(node.inputs[1].shape), dtype=np.float32)
+    if node.op == "Gemm":
+        weight, bias = weight / float(node.attrs.get("alpha", 1.0)), bias / float(node.attrs.get("beta", 1.0))
+    matrix = weight.T if node.op == "Conv" or node.attrs.get("transB", 0) else weight
+    refitted = np.ascontiguousarray(matrix.reshape(node.inputs[1].shape), dtype=np.float32)
     node.inputs[1] = gs.Constant(name + _suffix(node), refitted)
     constant = gs.Constant(f"{node.name}_refitted_bias", bias.astype(np.float32))
     if len(node.inputs) > 2:

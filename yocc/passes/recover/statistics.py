@@ -18,9 +18,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.order import reads
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Arrays, Feeds, PassContext, Teacher
-from yocc.passes.pictures import some_pictures
+from yocc.passes.pictures import require_finite, some_pictures
 from yocc.passes.stepping import Stepper, by_depth
 
 Array = np.ndarray[Any, Any]
@@ -75,6 +76,8 @@ def restore_statistics(
     count = min(pictures, len(feeds))
     chosen = some_pictures(feeds, count)
     layers = _changed(graph, teacher)
+    if not layers:
+        return {}
     wanted = _original_sums(teacher, layers, chosen, ctx, count)
     stepper = Stepper(graph, chosen, ctx)
     found: dict[str, float] = {}
@@ -87,6 +90,7 @@ def restore_statistics(
         sums = {node.name: _Sums.empty(node.inputs[1].shape[0]) for node in wave}
         for values in ctx.progress(stepper.step(inputs), f"statistics {number} of {len(waves)}", count):
             made = run(values)
+            require_finite(made, outputs)
             for node in wave:
                 sums[node.name].add(made[node.outputs[0].name])
         for node in wave:
@@ -100,7 +104,7 @@ def _changed(graph: Graph, teacher: Teacher) -> list[gs.Node]:
     changed: set[str] = set()
     found = []
     for node in graph.nodes:
-        touched = any(tensor.name in changed for tensor in node.inputs)
+        touched = not changed.isdisjoint(reads(node))
         if node.op == "Conv" and node.name in teacher.kept and isinstance(node.inputs[1], gs.Constant):
             original = originals.get(node.name)
             touched |= node.name in teacher.zeroed
@@ -120,6 +124,7 @@ def _original_sums(
     sums = {node.name: _Sums.empty(len(teacher.kept[node.name])) for node in layers}
     for arrays in ctx.progress(pictures, "original", count):
         values = run(arrays)
+        require_finite(values, [outputs[node.name] for node in layers])
         for node in layers:
             sums[node.name].add(values[outputs[node.name]][:, teacher.kept[node.name]])
     return sums

@@ -15,8 +15,9 @@ from yocc.compiler.passes import Arrays, PassContext, Teacher
 from yocc.compiler.shapes import concrete_shapes
 from yocc.errors import PassError
 from yocc.passes.importance import Importance
+from yocc.passes.pictures import require_finite
 from yocc.passes.recover.answers import Answers, believed
-from yocc.passes.windows import outputs_at, positions, represented
+from yocc.passes.windows import channel_axis, outputs_at, positions, represented
 
 Array = np.ndarray[Any, Any]
 HALF = 6e4
@@ -30,14 +31,14 @@ class Sample:
     Attributes:
         chosen: flat positions.
         targets: its outputs there, shape [positions, channels].
-        spatial: height and width of the outputs.
+        spatial: height and width of the outputs, nothing for a matrix product.
         counts: for how many positions each stands, of a detector's last layers.
         there: how far something is there, as `believed`, of layers that give boxes alone.
     """
 
     chosen: Array
     targets: Array
-    spatial: tuple[int, int]
+    spatial: tuple[int, ...]
     counts: Array | None = None
     there: Array | None = None
 
@@ -65,25 +66,30 @@ def collect_targets(
 
     Returns:
         Samples of each picture, by name of layer.
+
+    Raises:
+        CalibrationError: what the original gives is not finite.
     """
     outputs = original_outputs(teacher, layers)
-    importance = _importance(teacher.graph, outputs, ctx)
+    importance = _importance(teacher.graph, layers, ctx)
     sources = [] if importance is None else importance.sources
     run = run_until(teacher.graph, [*dict.fromkeys([*outputs.values(), *sources, *last.values()])], ctx)
     samples: dict[str, list[Sample]] = {node.name: [] for node in layers}
     random = ctx.random()
     for arrays in ctx.progress(feeds, "original", count):
         values = run(arrays)
+        require_finite(values, [*outputs.values(), *sources])
         likely = {} if importance is None else importance.of(arrays, values)
         there = believed(values, last, ctx.detection) if last and ctx.detection else {}
         for node in layers:
-            found = values[outputs[node.name]]
-            chosen = positions(found.shape, points, random, likely.get(node.name))
-            targets = outputs_at(found, chosen)[:, teacher.kept[node.name]]
+            found, axis = values[outputs[node.name]], channel_axis(node)
+            size = found.size // found.shape[axis]
+            chosen = positions(found.shape, points, random, likely.get(node.name), axis=axis)
+            targets = outputs_at(found, chosen, axis=axis)[:, teacher.kept[node.name]]
             sample = Sample(chosen, _compact(targets), found.shape[2:])
             if node.name in last:
-                counts = represented(found[0, 0].size, points, likely.get(node.name), chosen)
-                sample = replace(sample, counts=counts, there=there.get(node.name, np.ones(found[0, 0].size))[chosen])
+                counts = represented(size, points, likely.get(node.name), chosen)
+                sample = replace(sample, counts=counts, there=there.get(node.name, np.ones(size))[chosen])
             samples[node.name].append(sample)
     return samples
 
@@ -106,14 +112,17 @@ def gathered(windows: list[Array], samples: list[Sample], every: int) -> Answers
     )
 
 
-def _importance(graph: Graph, outputs: dict[str, str], ctx: PassContext) -> Importance | None:
+def _importance(graph: Graph, layers: list[gs.Node], ctx: PassContext) -> Importance | None:
     """What says where errors matter; None where gradients do not reach, with a note, or nothing is to be fitted."""
-    if not outputs:
+    if not layers:
         return None
+    originals = {node.name: node for node in graph.nodes}
     try:
-        return Importance(graph, concrete_shapes(graph, ctx.input_shapes), outputs, ctx)
+        return Importance(
+            graph, concrete_shapes(graph, ctx.input_shapes), [originals[node.name] for node in layers], ctx
+        )
     except PassError as error:
-        ctx.note(f"Each position counts the same when layers are refitted: {error}")
+        ctx.note(f"Each position counts the same when layers are refitted: {error.message}", node=error.node)
         return None
 
 

@@ -67,7 +67,7 @@ def map_channels(graph: Graph, shapes: Shapes, protected: Iterable[str] = ()) ->
     """
     walk = Walk(shapes)
     for tensor in graph.inputs:
-        walk.atoms[tensor.name] = frozen(len(tensor.shape or ()))
+        walk.atoms[tensor.name] = frozen(len(shapes.of(tensor) or ()))
     keep = set(protected)
     for node in graph.nodes:
         for tensor, atoms in zip(node.outputs, _follow(walk, node), strict=False):
@@ -86,10 +86,10 @@ def map_channels(graph: Graph, shapes: Shapes, protected: Iterable[str] = ()) ->
 
 
 def _follow(walk: Walk, node: gs.Node) -> list[Array]:
+    if any(True for _ in node.subgraphs()):
+        return give_up(walk, node, f"{node.op} reads it in a subgraph, in which channels are not followed")
     if not _known(node):
         return give_up(walk, node, f"{node.op} is an operator yocc does not know")
-    if any(True for _ in node.subgraphs()):
-        return give_up(walk, node, f"{node.op} holds a subgraph")
     tensors = [tensor for tensor in [*node.inputs, *node.outputs] if not tensor.is_empty()]
     if any(walk.shapes.of(tensor) is None for tensor in tensors):
         return give_up(walk, node, f"a shape at {node.op} depends on data")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.order import reads
 from yocc.compiler.shapes import Shapes
 from yocc.passes.prune.coupling.atoms import FROZEN, Array, AtomTable, Role, WeightCut, along, varying_axes
 
@@ -37,8 +38,12 @@ class Walk:
 
     def freeze(self, tensor: gs.Tensor, node: gs.Node, reason: str) -> None:
         """Keep all channels of a tensor."""
-        if tensor.name in self.atoms:
-            self.table.freeze(self.atoms[tensor.name], node.name, reason)
+        self.freeze_named(tensor.name, node, reason)
+
+    def freeze_named(self, name: str, node: gs.Node, reason: str) -> None:
+        """The same by the tensor's name."""
+        if name in self.atoms:
+            self.table.freeze(self.atoms[name], node.name, reason)
 
     def only_axis(self, tensor: gs.Tensor, axis: int, node: gs.Node) -> Array:
         """Atoms along one axis, shape [n]; channels that vary along any other axis are frozen first."""
@@ -79,12 +84,12 @@ def align(atoms: Array, rank: int) -> Array:
 
 
 def frozen_outputs(walk: Walk, node: gs.Node) -> list[Array]:
-    """Atoms for outputs whose channels all stay."""
+    """Atoms for outputs whose channels all stay; a tensor of unknown rank has one atom that stands for all of it."""
     return [frozen(len(walk.shapes.of(tensor) or ())) for tensor in node.outputs]
 
 
 def give_up(walk: Walk, node: gs.Node, reason: str) -> list[Array]:
-    """Freeze all inputs; the outputs' channels are frozen too."""
-    for tensor in node.inputs:
-        walk.freeze(tensor, node, reason)
+    """Freeze all that the node reads, in subgraphs too; the outputs' channels are frozen as well."""
+    for name in reads(node):
+        walk.freeze_named(name, node, reason)
     return frozen_outputs(walk, node)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from yocc.compiler.partial import run_until
+from yocc.passes.pictures import require_finite
 from yocc.passes.prune.criteria.criterion import Score, Subject
 from yocc.passes.prune.criteria.statistics import ChannelStatistics, channel_statistics
 from yocc.passes.prune.criteria.taps import class_axes, taps
@@ -108,7 +109,8 @@ class HRank(Score):
         parts = []
         for arrays in pictures:
             values = run(arrays)
-            parts += [(_ranks(values[name][0]), class_axes(subject, name)[0]) for name in names]
+            require_finite(values, names)
+            parts += [(_ranks(maps), class_axes(subject, name)[0]) for name in names for maps in values[name]]
         return by_class(parts, subject.channels.classes)
 
 

@@ -10,6 +10,7 @@ from yocc.passes.effect import effects
 from yocc.passes.prune.criteria.criterion import Criterion, Subject
 from yocc.passes.prune.ranking import Ranking
 from yocc.passes.prune.reconstruction import rank_by_reconstruction
+from yocc.passes.windows import is_plain
 
 
 class Reconstruction(Criterion):
@@ -37,11 +38,15 @@ class Effect(Reconstruction):
 
     def rank(self, subject: Subject) -> list[Ranking]:
         """All layers count alike, and a warning says so, where gradients do not reach."""
-        layers = [node.name for node in subject.graph.nodes if node.op == "Conv"]
+        layers = [node.name for node in subject.graph.nodes if is_plain(node)]
         feeds = subject.pictures(self.name)
         weights = None
         try:
             weights = effects(subject.graph, subject.shapes, layers, feeds, subject.ctx)
         except PassError as error:
-            subject.ctx.note(f"Each layer counts the same when channels are chosen: {error}", level="warning")
+            subject.ctx.note(
+                f"Each layer counts the same when channels are chosen: {error.message}",
+                node=error.node,
+                level="warning",
+            )
         return self._rank(subject, weights)

@@ -9,16 +9,18 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.graph import to_proto
 from yocc.compiler.partial import run_until
-from yocc.compiler.passes import require_executor
 from yocc.errors import PassError
 from yocc.passes.effect import probes
 from yocc.passes.gradients import GradientGraph, gradient_graph
+from yocc.passes.gradients.builder import REMEDY
 from yocc.passes.heads import final_layers
+from yocc.passes.pictures import require_finite
+from yocc.passes.prune.criteria.consumers import Reconstruction
 from yocc.passes.prune.criteria.criterion import Score, Subject
 from yocc.passes.prune.criteria.taps import class_axes, taps
 from yocc.passes.prune.norms import Scores
+from yocc.passes.prune.ranking import Ranking
 
 PICTURES = 32
 
@@ -50,6 +52,18 @@ class Taylor(Score):
     summary: ClassVar[str] = "squared first-order change of the outputs when the channel is set to zero"
     comparable: ClassVar[bool] = True
     centred: ClassVar[bool] = False
+
+    def rank(self, subject: Subject) -> list[Ranking]:
+        """By what the layers that read a channel lose, and a warning says so, where gradients do not reach."""
+        try:
+            return super().rank(subject)
+        except PassError as error:
+            subject.ctx.note(
+                f"Channels are chosen by the criterion 'reconstruction' instead of {self.name!r}: {error.message}",
+                node=error.node,
+                level="warning",
+            )
+            return Reconstruction().rank(subject)
 
     def scores(self, subject: Subject) -> Scores:
         """Mean over pictures of the square of the sum over the layers that make a class."""
@@ -87,14 +101,13 @@ def _sums(subject: Subject, criterion: str) -> Iterator[dict[str, _Sums]]:
         name: _reductions(made, tensors[name], class_axes(subject, name)[1]) for name in names if name in made.gradients
     }
     if not outputs:
-        raise PassError("No output depends on channels that may go.", "Use a criterion without gradients.")
-    made.graph.outputs = [tensor for three in outputs.values() for tensor in three]
-    made.graph.cleanup().toposort()
+        raise PassError("No output depends on channels that may go.", REMEDY)
     forward = run_until(subject.graph, sources, subject.ctx)
-    backward = require_executor(subject.ctx, "Measuring")(to_proto(made.graph))
+    backward = made.runner([tensor for three in outputs.values() for tensor in three], subject.ctx)
     random = subject.ctx.random()
     for arrays in pictures:
         answers = forward(arrays)
+        require_finite(answers, sources)
         values = backward({**arrays, **probes(made, {name: answers[name] for name in sources}, subject.ctx, random)})
         yield {
             name: _Sums(*(values[tensor.name].astype(np.float64) for tensor in three))
@@ -105,11 +118,7 @@ def _sums(subject: Subject, criterion: str) -> Iterator[dict[str, _Sums]]:
 def _reductions(made: GradientGraph, tensor: gs.Tensor, axes: tuple[int, ...]) -> list[gs.Variable]:
     """Tensors with the sums over positions of a g and of g, and the mean of a."""
     builder, gradient = made.builder, made.gradients[tensor.name]
-    along = builder.integers(axes)
     positions = np.prod([builder.shape(tensor)[axis] for axis in axes])
     share = builder.emit("Mul", tensor, builder.number(1 / positions))
     summed = (builder.emit("Mul", tensor, gradient), gradient, share)
-    found = [builder.emit("ReduceSum", values, along, keepdims=1) for values in summed]
-    for variable in found:
-        variable.dtype = np.dtype(np.float32)
-    return found
+    return [builder.emit("ReduceSum", values, axes=list(axes), keepdims=1) for values in summed]

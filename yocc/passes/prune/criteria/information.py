@@ -8,6 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.partial import run_until
+from yocc.passes.pictures import require_finite
 from yocc.passes.prune.criteria.criterion import Score, Subject
 from yocc.passes.prune.norms import Scores, by_class
 from yocc.passes.windows import outputs_at, positions
@@ -40,6 +41,7 @@ class MutualInformation(Score):
         seen: dict[str, list[tuple[Array, Array]]] = {node.name: [] for node in readers}
         for arrays in pictures:
             values = run(arrays)
+            require_finite(values, names)
             for node in readers:
                 seen[node.name].append(_sample(values[node.inputs[0].name], values[node.outputs[0].name], random))
         parts = []
@@ -70,10 +72,10 @@ def _channels(subject: Subject, node: gs.Node) -> range:
 def _sample(inputs: Array, outputs: Array, random: np.random.Generator) -> tuple[Array, Array]:
     """Input channels, shape [points, channels], and the mean |output| at the same places, shape [points]."""
     chosen = positions(outputs.shape, POINTS, random)
-    rows, columns = np.unravel_index(chosen, outputs.shape[2:])
+    samples, rows, columns = np.unravel_index(chosen, (len(outputs), *outputs.shape[2:]))
     rows = rows * inputs.shape[2] // outputs.shape[2]
     columns = columns * inputs.shape[3] // outputs.shape[3]
-    return inputs[0][:, rows, columns].T, np.abs(outputs_at(outputs, chosen)).mean(axis=1)
+    return inputs[samples, :, rows, columns], np.abs(outputs_at(outputs, chosen)).mean(axis=1)
 
 
 def _binned(values: Array) -> Array:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from yocc.compiler.partial import run_until
+from yocc.passes.pictures import require_finite
 from yocc.passes.prune.criteria.criterion import Subject
 from yocc.passes.prune.criteria.taps import class_axes
 
@@ -49,6 +50,7 @@ def channel_statistics(subject: Subject, tensors: Iterable[str], criterion: str)
     count = 0
     for arrays in pictures:
         values = run(arrays)
+        require_finite(values, names)
         count += 1
         for name in names:
             found = _moments(values[name].astype(np.float64), class_axes(subject, name)[1])
