@@ -13,7 +13,7 @@ from yocc.compiler.passes import Progress, silent
 from yocc.compiler.report import CalibrationFacts
 from yocc.driver.inputs import input_specs
 from yocc.driver.measure import original_session
-from yocc.driver.remarks import Circumstances, Remark, fidelity_remarks
+from yocc.driver.remarks import Circumstances, Remark, fidelity_remarks, input_remarks
 from yocc.errors import OptionError, YoccError
 from yocc.runtime.backend import Check, Session
 from yocc.runtime.bench import Timing, compare_speed, random_feeds
@@ -85,8 +85,7 @@ def against_original(
     fed = anatomy.description if feeds.are_pictures else None
     calibration = CalibrationFacts(feeds.description, len(feeds), feeds.stand_in, used=False)
     around = Circumstances(target=compiled.artifact.backend, calibration=calibration, description=fed)
-    assumed = (Remark(fed.warning),) if fed is not None and fed.warning else ()
-    return Agreement(facts, (*assumed, *fidelity_remarks(facts, around)))
+    return Agreement(facts, (*input_remarks(fed, fed), *fidelity_remarks(facts, around)))
 
 
 @dataclass(frozen=True)

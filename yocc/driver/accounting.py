@@ -53,13 +53,13 @@ def warnings_of(
     ]
     grave = [remark.text for remark in remarks if remark.severe]
     others = [remark.text for remark in remarks if not remark.severe]
-    assumed = [around.description.warning] if around.description is not None else []
+    drawn = []
     calibrated = around.calibration
     if calibrated is not None and calibrated.stand_in and calibrated.used:
-        assumed.append(
+        drawn.append(
             "Calibrated with pictures yocc drew itself, as none were given; give real ones with --calib for accuracy."
         )
-    return (*grave, *verdict.warnings, *filter(None, assumed), *others, *notes)
+    return (*grave, *verdict.warnings, *others, *drawn, *notes)
 
 
 def pictures_fed(

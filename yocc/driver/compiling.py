@@ -22,7 +22,7 @@ from yocc.driver.acceptance import require_accepted, require_passed, require_val
 from yocc.driver.accounting import calibration_facts, census, measurements, pictures_fed, warnings_of
 from yocc.driver.measure import Judging, agreement_judge, judge
 from yocc.driver.output import OutputFolder, output_path
-from yocc.driver.remarks import Circumstances, fidelity_remarks, size_remarks
+from yocc.driver.remarks import Circumstances, fidelity_remarks, input_remarks, size_remarks
 from yocc.driver.spec import Recovery, Schedule, Sparsity, Wishes, pipeline_spec
 from yocc.driver.subject import Source, calibration_inputs, examine, model_facts
 from yocc.driver.timing import clock_for
@@ -220,7 +220,11 @@ def compile_model(
         calibrated = calibration_facts(inputs)
         fed = pictures_fed(inputs, subject.description, verdict, evaluate is not None)
         around = Circumstances(str(steps), target, calibrated, fed, verdict.target_snr)
-        remarks = (*fidelity_remarks(verdict.fidelity, around), *size_remarks(subject.facts, after, around))
+        remarks = (
+            *input_remarks(fed, subject.description),
+            *fidelity_remarks(verdict.fidelity, around),
+            *size_remarks(subject.facts, after, around),
+        )
         report = Report(
             source=subject.file,
             files=files,

@@ -78,10 +78,10 @@ def fidelity_remarks(facts: FidelityFacts | None, around: Circumstances) -> Iter
     if facts.detection is not None and facts.detection.map50_95 < LEAST_FIDELITY:
         agreement = f"fidelity is {facts.detection.map50_95:.3f} of 1 (mAP50-95 against the original's own detections)"
         yield Remark(f"The compiled model finds other things than the original: {agreement}. {reason}", severe=True)
-    lost = 1 - after / before
-    if lost >= LOST:
-        text = f"{before - after} of the original's {before} confident detections are lost ({lost:.0%}). {reason}"
-        yield Remark(text, severe=lost >= LOST_SEVERELY)
+    lost = before - after
+    if lost >= LOST * before:
+        text = f"{lost} of the original's {before} confident detections are lost ({lost / before:.0%}). {reason}"
+        yield Remark(text, severe=lost >= LOST_SEVERELY * before)
 
 
 def size_remarks(before: ModelFacts, after: ModelFacts, around: Circumstances) -> Iterator[Remark]:
@@ -97,6 +97,19 @@ def size_remarks(before: ModelFacts, after: ModelFacts, around: Circumstances) -
     if grown:
         why = _why_larger(before, after, around)
         yield Remark(f"The compiled model is larger than the original: {', '.join(grown)}. {why}")
+
+
+def input_remarks(fed: InputDescription | None, known: InputDescription | None) -> Iterator[Remark]:
+    """What was assumed of the pictures, or stated to no effect.
+
+    Args:
+        fed: how pictures were fed; None where none were.
+        known: how they would be.
+    """
+    if fed is not None and fed.warning:
+        yield Remark(fed.warning)
+    if fed is None and known is not None and known.origin == "given":
+        yield Remark(f"{OPTIONS} had no effect: arrays are fed as they are, and no picture was looked at.")
 
 
 def likely_reason(around: Circumstances, *, detector: bool) -> str:
@@ -115,16 +128,20 @@ def likely_reason(around: Circumstances, *, detector: bool) -> str:
             return (
                 f"Likely reason: only {calibration.samples} samples to calibrate with; give 100 or more with --calib."
             )
+    described = around.description
+    unsure = described is not None and described.origin == "assumed"
+    elsewhere = " Or pictures are fed otherwise than in training." if unsure else ""
     if around.ran("encode"):
-        return "Likely reason: too few bits for the weights; give more, such as --weights log2:6."
+        return f"Likely reason: too few bits for the weights; give more, such as --weights log2:6.{elsewhere}"
     if around.ran("prune"):
-        return "Likely reason: more was pruned than recovery gives back; prune less, or add --recover distill."
+        helps = "prune less, or add --recover distill"
+        return f"Likely reason: more was pruned than recovery gives back; {helps}.{elsewhere}"
     if around.ran("quantize"):
         helps = "add --max-accuracy-drop 0.03" if detector else "use --fp16 instead of --int8"
-        return f"Likely reason: 8 bits are too coarse for some layers; {helps}."
+        return f"Likely reason: 8 bits are too coarse for some layers; {helps}.{elsewhere}"
     if around.ran("fp16"):
         return "Likely reason: values beyond half precision; leave out --fp16, or lower fp16{limit=...} in --pipeline."
-    if around.description is not None and around.description.origin == "assumed":
+    if unsure:
         return f"Likely reason: pictures are fed otherwise than in training; state it with {OPTIONS}."
     return "Likely reason: a step changed what is computed; compile with fewer passes in --pipeline to find out which."
 

@@ -106,7 +106,7 @@ def measure_fidelity(
 def worst_snr(differences: Iterable[Difference]) -> float:
     """Signal to noise in decibels of the whole output that differs most; infinite where nothing differs.
 
-    Outputs of which the reference itself is not finite say nothing; those that are not finite in its place are all noise.
+    Outputs of which the reference itself is not finite say nothing; those that are not finite instead are all noise.
     """
     found = [_snr(each) for each in differences if not each.label and each.reference_finite]
     return min(found, default=math.inf)
