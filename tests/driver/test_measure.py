@@ -51,7 +51,7 @@ class _Opened(OnnxRuntimeBackend):
 class _Absent(OnnxRuntimeBackend):
     name = "absent"
 
-    def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
+    def session(self, *_: object, **__: object) -> Session:
         raise BackendUnavailable("Its runtime is not installed.")
 
 
