@@ -190,14 +190,6 @@ def test_inspect_shows_what_would_be_fed() -> None:
     assert json.loads(_run("inspect", "tiny.onnx", "--json").stdout)["input"]["origin"] == "assumed"
 
 
-def test_another_statement_is_another_result_in_the_cache() -> None:
-    common = ["compile", "tiny.onnx", "--pipeline", "negate", "--no-bench", "-o", "out", "--cache", "kept"]
-    assert "Restored" not in _run(*common).stderr
-    assert "Restored" in _run(*common).stderr
-    assert "Restored" not in _run(*common, "--input-scale", "1").stderr
-    assert "Restored" in _run(*common, "--input-scale", "1").stderr
-
-
 def test_a_collapse_is_told_on_top_and_listed_as_an_alarm() -> None:
     content, said = _compile("--calib", "pictures", pipeline="negate")
     (told,) = [line for line in said.splitlines() if "hardly resembles" in line]

@@ -61,6 +61,15 @@ def test_collapses_are_told_with_a_reason(facts: FidelityFacts, words: list[str]
         assert word in remark.text
 
 
+def test_a_runtime_that_is_off_is_told_once_even_above_the_bound() -> None:
+    off = replace(AROUND, target="tvm", target_snr=9.5)
+    (remark,) = _said(_outputs(9.5), off)
+    assert "tvm computes even the original otherwise than onnxruntime does (9.5 dB)" in remark.text
+    (remark,) = _said(_outputs(3.0), off)
+    assert "3.0 dB signal to noise" in remark.text
+    assert "tvm computes" in remark.text
+
+
 def test_an_original_that_finds_nothing_is_told() -> None:
     nothing = replace(_outputs(30.0), confident=(0, 0))
     description = describe_input([InputSpec("x", (1, 3, 8, 8), np.dtype(np.float32))], None, InputOptions())

@@ -53,6 +53,11 @@ class Circumstances:
     description: InputDescription | None = None
     target_snr: float | None = None
 
+    @property
+    def wrong_runtime(self) -> bool:
+        """Whether the target's runtime computes even the original otherwise."""
+        return self.target_snr is not None and self.target_snr < _RUNTIME_DIFFERS
+
     def ran(self, name: str) -> bool:
         """Whether a pass of that name ran."""
         return any(step.partition("{")[0].strip() == name for step in self.pipeline.split(","))
@@ -62,7 +67,13 @@ def fidelity_remarks(facts: FidelityFacts | None, around: Circumstances) -> Iter
     """What is conspicuous in a comparison with the original."""
     if facts is None or not facts.samples:
         return
-    yield from _not_finite(facts, around)
+    told = [*_not_finite(facts, around), *_agreement(facts, around)]
+    yield from told
+    if around.wrong_runtime and not any(likely_reason(around, detector=False) in remark.text for remark in told):
+        yield Remark(f"The compiled model differs from the original. {likely_reason(around, detector=False)}")
+
+
+def _agreement(facts: FidelityFacts, around: Circumstances) -> Iterator[Remark]:
     if facts.confident is None:
         yield from _noisy(facts, around)
         return
@@ -114,7 +125,7 @@ def input_remarks(fed: InputDescription | None, known: InputDescription | None) 
 
 def likely_reason(around: Circumstances, *, detector: bool) -> str:
     """Why outputs changed as much as they did, most likely, and what helps."""
-    if around.target_snr is not None and around.target_snr < _RUNTIME_DIFFERS:
+    if around.wrong_runtime:
         return (
             f"Likely reason: {around.target} computes even the original otherwise than onnxruntime does "
             f"({around.target_snr:.1f} dB); choose another --target, other --threads, or another version of its "

@@ -23,7 +23,7 @@ LEAST_FIDELITY = 0.5
 """mAP50-95 against the original below which something went wrong."""
 LEAST_SNR = 6.0
 """Decibels below which an output hardly resembles the original's: the difference is half as large as the signal."""
-DOUBTFUL_SNR = 10.0
+DOUBTFUL_SNR = 15.0
 """Decibels below which it is worth asking whether the target's runtime is at fault."""
 
 
