@@ -89,12 +89,13 @@ def picture_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options that say how pictures become the network's input."""
     for option in (
         click.option("--input-std", type=Numbers(), metavar="NUMBERS",
-                     help="Network input = (pixel * scale - mean) / std, pixels 0..255: one number, or one per channel "
-                     "in the order the network is fed, such as 0.229,0.224,0.225 [default: 1]."),
+                     help="Divided by at last, one number or one per channel, such as 0.229,0.224,0.225 [default: 1]."),
         click.option("--input-mean", type=Numbers(), metavar="NUMBERS",
-                     help="Subtracted after scaling, one number or one per channel [default: 0]."),
+                     help="Subtracted after scaling, one number or one per channel in the order of --input-color "
+                     "[default: 0]."),
         click.option("--input-scale", type=Numbers(), metavar="NUMBER",
-                     help="Factor on the pixels 0..255, such as 1 [default: 1/255; 1 for an integer input]."),
+                     help="Network input = (pixel * scale - mean) / std for each channel, pixels 0..255: a number "
+                     "or a fraction [default: 1/255; 1 for an integer input]."),
         click.option("--input-color", type=click.Choice(["rgb", "bgr", "gray"]),
                      help="What pictures are fed as [default: what a recognized detector takes; else rgb, or gray for "
                      "one channel, with a warning]."),

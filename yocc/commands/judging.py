@@ -12,7 +12,7 @@ from yocc.commands.opening import ONNX_TARGET, Anatomy, examine_model, find_mode
 from yocc.compiler.passes import Progress, silent
 from yocc.compiler.report import CalibrationFacts
 from yocc.driver.inputs import input_specs
-from yocc.driver.measure import original_session
+from yocc.driver.reference import original_session
 from yocc.driver.remarks import Circumstances, Remark, fidelity_remarks, input_remarks
 from yocc.errors import OptionError, YoccError
 from yocc.runtime.backend import Check, Session

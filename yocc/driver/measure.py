@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -12,12 +11,10 @@ from typing import Any
 
 import onnx
 
-from yocc.compiler.graph import load
-from yocc.compiler.passes import Arrays, PassContext, Progress, silent
-from yocc.compiler.pipeline import Pipeline
+from yocc.compiler.passes import Arrays, Progress, silent
 from yocc.compiler.target import Target
 from yocc.driver.inputs import Inputs
-from yocc.driver.reference import reference_session
+from yocc.driver.reference import original_session, reference_session
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.models.profile import ModelProfile
 from yocc.runtime.backend import Artifact, Backend, Session
@@ -251,40 +248,6 @@ def agreement_judge(
         return 1.0 if facts.detection is None else facts.detection.map50_95
 
     return agree
-
-
-@contextlib.contextmanager
-def original_session(
-    source: str | Path | bytes | onnx.ModelProto,
-    backend: Backend,
-    target: Target,
-    threads: int | None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-) -> Iterator[Session]:
-    """A model as it is, built by a backend into a folder that is gone afterwards.
-
-    Args:
-        source: the model; loaded anew because passes change graphs.
-        backend: builds and runs it.
-        target: what to build it for.
-        threads: threads to compute with, None for all cores.
-        shapes: of its inputs, for targets that compile for one size.
-
-    Raises:
-        BackendError: the backend cannot take, build or run it.
-    """
-    graph = load(source)
-    if target.fixed_shapes:
-        # Arithmetic on shapes is not for kernels; folded, the model computes the same.
-        graph, _ = Pipeline.parse("fix_shapes,simplify").run(graph, PassContext(target, input_shapes=shapes or {}))
-    rejects = backend.validate(graph, target)
-    if rejects:
-        raise BackendError(f"{backend.name} cannot take it: {rejects[0].reason}.", node=rejects[0].node)
-    with tempfile.TemporaryDirectory(prefix="yocc-") as folder:
-        session = backend.session(backend.build(graph, target, Path(folder)), threads=threads)
-        del graph
-        with session:
-            yield session
 
 
 def _fidelity(
