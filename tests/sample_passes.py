@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from tests.plugins import write_distribution
 from yocc.compiler.graph import Graph
 from yocc.compiler.passes import Pass, PassContext
@@ -39,6 +41,19 @@ class Negate(Pass):
     def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # it needs nothing
         weight = [node for node in graph.nodes if node.op == "Conv"][-1].inputs[1]
         weight.values = -weight.values
+        return 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explode(Pass):
+    """Makes the last convolution's weights so large that what it computes is infinite."""
+
+    name: ClassVar[str] = "explode"
+    summary: ClassVar[str] = "overflow in the last layer"
+
+    def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # it needs nothing
+        weight = [node for node in graph.nodes if node.op == "Conv"][-1].inputs[1]
+        weight.values = np.full_like(weight.values, 3e38)
         return 1
 
 
@@ -85,6 +100,6 @@ class Sleep(Pass):
 
 def register(folder: Path) -> None:
     """Write the metadata that makes these passes known once the folder is on `sys.path`."""
-    classes = [Look, Negate, Spoil, Rename, Sleep]
+    classes = [Look, Negate, Explode, Spoil, Rename, Sleep]
     points = {each.name: f"tests.sample_passes:{each.__name__}" for each in classes}
     write_distribution(folder, "sample-passes", {"yocc.passes": points})

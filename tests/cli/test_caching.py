@@ -181,3 +181,10 @@ def test_restoring_marks_an_entry_as_used(model: Path, tmp_path: Path) -> None:
     os.utime(manifest, (1, 1))
     _compile(model, tmp_path / "out")
     assert time.time() - manifest.stat().st_mtime < 3600
+
+
+def test_another_description_of_the_input_is_another_result(model: Path, tmp_path: Path) -> None:
+    arguments = ["--input-scale", "1"]
+    assert "Restored" not in _compile(model, tmp_path / "out").stderr
+    assert "Restored" not in _compile(model, tmp_path / "out", *arguments).stderr
+    assert "Restored" in _compile(model, tmp_path / "out", *arguments).stderr

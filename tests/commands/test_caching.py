@@ -33,6 +33,7 @@ def _arguments(**changes: Any) -> dict[str, Any]:
         "target": "onnxruntime",
         "options": {}, "calibration": None, "count": None, "statistics": (), "seed": 0,
         "input_shapes": {"x": (1, 3, 16, 16)},
+        "input_color": None, "input_scale": None, "input_mean": None, "input_std": None,
         "evaluate": None, "labels": None, "fidelity": True, "bench": False, "threads": None, "gates": ("size_mb <= 1",),
     }  # fmt: skip
     return {**values, **changes}
@@ -49,6 +50,7 @@ def test_same_compilation_has_the_same_key(model: Path) -> None:
     [
         {"prune": 0.41}, {"int8": True}, {"fp16": True}, {"recover": "none"}, {"budget": "30m"},
         {"pipeline": "simplify"}, {"target": "ncnn"}, {"options": {"a": "b"}}, {"count": 3}, {"input_shapes": {}},
+        {"input_color": "bgr"}, {"input_scale": "1"}, {"input_mean": "0.5"}, {"input_std": "0.5"},
         {"seed": 1}, {"fidelity": False}, {"bench": True}, {"threads": 1}, {"gates": ()},
     ],
 )  # fmt: skip

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from tests.gates.contents import content
 from yocc.errors import OptionError
-from yocc.gates.gate import Gate, check_gates, parse_gates, require_detector, require_measured, violated
+from yocc.gates.gate import (
+    Gate,
+    check_gates,
+    parse_gates,
+    require_detector,
+    require_measured,
+    require_own_runtime,
+    violated,
+)
 from yocc.gates.metrics import METRICS
 
 ALL = {"eval": True, "fidelity": True, "bench": True, "": True}
@@ -117,3 +125,22 @@ def test_what_does_not_hold_is_one_sentence() -> None:
     both = check_gates(parse_gates(["size_mb <= 1", "macs_ratio <= 0.1"]), content())
     assert violated(both).startswith("2 of 2 gates do not hold: size_mb is 1.5, wanted <= 1; macs_ratio")
     assert violated(one[:1]).startswith("The gate does not hold: ")
+
+
+def test_latencies_of_a_substitute_do_not_hold() -> None:
+    made = content(target="tensorrt")
+    made["measured"]["execution"] = {"runtime": "onnxruntime", "no_engine": "There is no GPU."}
+    gates = parse_gates(["latency_ratio <= 9", "latency_ms <= 99", "snr_db >= 1", "size_mb <= 9"])
+    outcomes = check_gates(gates, made)
+    assert [each.holds for each in outcomes] == [False, False, True, True]
+    assert outcomes[0].shown == "measured in onnxruntime, not in tensorrt"
+    made["measured"]["execution"]["runtime"] = "tensorrt"
+    assert all(each.holds for each in check_gates(gates, made))
+
+
+def test_gates_on_latencies_are_refused_where_the_target_does_not_run() -> None:
+    gates = parse_gates(["size_mb <= 9", "latency_ratio <= 1"])
+    require_own_runtime(gates, "tensorrt", "")
+    require_own_runtime(gates[:1], "tensorrt", "there is no GPU.")
+    with pytest.raises(OptionError, match=r"'latency_ratio <= 1' cannot be judged here.*there is no GPU\."):
+        require_own_runtime(gates, "tensorrt", "there is no GPU.")

@@ -127,6 +127,54 @@ def test_gates_are_shown_with_their_verdict() -> None:
     assert "Gates" not in _Page(render_page(content(gates=()))).words
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf"])
+def test_numbers_that_are_none_are_shown_as_such(text: str) -> None:
+    """A report holds NaN and infinity as text."""
+    made = content()
+    made["fidelity"]["detection"] = None
+    output = made["fidelity"]["outputs"][0]
+    output.update(max_abs=text, relative=text, cosine=text, snr_db=text)
+    figures = made["layers"][0]["figures"]
+    figures["recover"].update(error=text, error_before=text)
+    figures["quantize"].update(weight_sqnr_db=text)
+    figures["prune"].update(saliency_kept=text)
+    details = made["passes"][1]["details"]
+    details["tensors"]["features"].update(
+        low=text, high=text, coded=[text, text], scale=text, clipped=text, sqnr_db=text
+    )
+    details["sensitivity"][0].update(score_error=text, box_error=text)
+    details.update(
+        curve=[{"step": step, "seconds": 1.0, "loss": loss} for step, loss in ((0, text), (1, 1.0))],
+        pictures=4,
+        steps=1,
+        rate=text,
+    )
+    made["measured"]["layer_ms"] = {"original": {"stem": text, "head": 1.0}, "compiled": {"stem": text}}
+    words = _Page(render_page(made)).words
+    shown = text.replace("-", "\N{MINUS SIGN}")
+    assert f"{shown}\N{NO-BREAK SPACE}dB" in words
+    assert words.count(shown) > 5
+
+
+def test_warnings_come_before_the_figures_and_alarms_before_them() -> None:
+    made = content(warnings=("It is lost.", "A small thing."), alarms=("It is lost.",))
+    page = _Page(render_page(made))
+    order = [page.words.index(text) for text in ("It is lost.", "A small thing.", "Size on disk")]
+    assert order == sorted(order)
+    assert page.words.count("It is lost.") == 1
+    assert "This model is of little use" in page.words
+
+
+def test_how_pictures_are_fed_is_told_and_replayed() -> None:
+    fed = {"name": "x", "color": "bgr", "scale": 1.0, "mean": [-1.0, 2.0, 3.0], "std": [1.0], "letterbox": False}
+    words = _Page(render_page(content(input={**fed, "origin": "given"}))).words
+    assert "as given" in words
+    assert "--input-color bgr --input-scale 1.0 --input-mean=-1.0,2.0,3.0 --input-std=1.0" in words
+    words = _Page(render_page(content(input={**fed, "origin": "assumed"}))).words
+    assert "assumed" in words
+    assert "--input-color" not in words
+
+
 @pytest.mark.parametrize(
     "details",
     [

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from yocc.errors import CalibrationError, OptionError
-from yocc.runtime.preprocess import InputSpec, Preprocess, normalise, prepare
+from yocc.runtime.preprocess import InputSpec, Preprocess, default_preprocess, normalise, prepare
 
 RED = Image.new("RGB", (4, 4), (255, 0, 51))
 
@@ -50,9 +50,24 @@ def test_half_precision() -> None:
 
 
 def test_integer_inputs_get_pixels() -> None:
-    array, _ = prepare(RED, Preprocess(), spec((1, 3, 4, 4), np.uint8))
+    pixels = spec((1, 3, 4, 4), np.uint8)
+    array, _ = prepare(RED, default_preprocess(pixels), pixels)
     assert array.dtype == np.uint8
     assert array[0, :, 0, 0].tolist() == [255, 0, 51]
+
+
+def test_integers_saturate_rather_than_wrap() -> None:
+    signed = Preprocess(scale=1.0, mean=(100.0,))
+    array, _ = prepare(RED, signed, spec((1, 3, 4, 4), np.int8))
+    assert array[0, :, 0, 0].tolist() == [127, -100, -49]
+    wide, _ = prepare(RED, Preprocess(scale=1e9), spec((1, 3, 4, 4), np.int64))
+    assert wide[0, :, 0, 0].tolist() == [255 * 10**9, 0, 51 * 10**9]
+
+
+def test_gray_for_three_channels_is_luma_in_each() -> None:
+    array, _ = prepare(RED, Preprocess(colours="gray", scale=1.0, mean=(0.0, 1.0, 2.0)), spec((1, 3, 4, 4)))
+    luma = round(0.299 * 255 + 0.114 * 51)
+    assert array[0, :, 0, 0].tolist() == [luma, luma - 1, luma - 2]
 
 
 def test_letterbox_pads_and_stretch_does_not() -> None:
@@ -80,6 +95,7 @@ def test_inputs_that_take_no_pictures(shape: tuple[int, ...]) -> None:
     "options",
     [
         {"colours": "cmy"},
+        {"mean": (float("nan"),)},
         {"scale": 0.0},
         {"scale": float("nan")},
         {"mean": (0.0, 0.0)},

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import click
 
-from yocc.cli.options import common, path_argument, shape_option, target_option, target_options, threads_option
-from yocc.commands.terminal import Bars, Settings, show_json
+from yocc.cli.options import (
+    common,
+    path_argument,
+    picture_options,
+    shape_option,
+    target_option,
+    target_options,
+    threads_option,
+)
+from yocc.commands.terminal import Bars, Settings, show_json, warn
 
 
 @click.command()
@@ -20,6 +28,7 @@ from yocc.commands.terminal import Bars, Settings, show_json
 @target_option
 @target_options
 @shape_option
+@picture_options
 @threads_option
 @click.option("-o", "--out", type=path_argument, default="calibration.npz", show_default=True, help="File to write.")
 @common
@@ -33,6 +42,10 @@ def calibrate(
     target: str,
     options: dict[str, str],
     input_shapes: dict[str, tuple[int, ...]],
+    input_color: str | None,
+    input_scale: str | None,
+    input_mean: str | None,
+    input_std: str | None,
     threads: int | None,
     out: Path,
 ) -> None:
@@ -46,6 +59,7 @@ def calibrate(
       yocc calibrate model.onnx --calib part2/ --target openvino -o part2.npz
     """
     from yocc.driver.calibrating import calibrate_model
+    from yocc.runtime.description import read_input_options
 
     found = calibrate_model(
         model,
@@ -56,6 +70,8 @@ def calibrate(
         options=options,
         count=count,
         input_shapes=input_shapes,
+        stated=read_input_options(input_color, input_scale, input_mean, input_std),
+        warn=warn,
         threads=threads,
         progress=Bars(quiet=settings.quiet),
     )

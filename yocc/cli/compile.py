@@ -12,6 +12,7 @@ from yocc.cli.config import config_option, outvoted
 from yocc.cli.options import (
     common,
     path_argument,
+    picture_options,
     reports,
     shape_option,
     target_option,
@@ -59,6 +60,7 @@ from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
               help="Take ranges from what `yocc calibrate` wrote; files of several machines are merged.")  # fmt: skip
 @click.option("--count", type=int, help="Samples to calibrate with [default: all].")
 @shape_option
+@picture_options
 @click.option("--eval", "evaluate", type=path_argument, help="Folder of labelled pictures to score both models on.")
 @click.option("--labels", type=path_argument, help="COCO JSON or folder of YOLO text files [default: beside].")
 @click.option("--fidelity/--no-fidelity", default=True, help="Compare outputs with the original's.  [default: on]")
@@ -98,6 +100,10 @@ def compile_command(
     statistics: tuple[Path, ...],
     count: int | None,
     input_shapes: dict[str, tuple[int, ...]],
+    input_color: str | None,
+    input_scale: str | None,
+    input_mean: str | None,
+    input_std: str | None,
     evaluate: Path | None,
     labels: Path | None,
     fidelity: bool,
@@ -124,6 +130,7 @@ def compile_command(
       yocc compile model.onnx --prune 0.4 --int8 --calib pictures/ -o out/
       yocc compile model.onnx --int8 --calib pictures/ --eval val/images --gate 'map50_95>=-0.01'
       yocc compile model.onnx --int8 --max-accuracy-drop 0.03 --calib pictures/
+      yocc compile yolox.onnx --int8 --calib pictures/ --input-color bgr --input-scale 1
       yocc compile model.onnx --weights log2:0.2 --calib pictures/ -o out/
       yocc compile model.onnx --pipeline 'simplify,prune{ratio=0.4},fuse' -o out/
     """
@@ -162,6 +169,10 @@ def compile_command(
             "count": count,
             "statistics": statistics,
             "input_shapes": input_shapes,
+            "input_color": input_color,
+            "input_scale": input_scale,
+            "input_mean": input_mean,
+            "input_std": input_std,
             "seed": seed,
             "evaluate": evaluate,
             "labels": labels,
@@ -182,7 +193,7 @@ def compile_command(
         say(f"Restored from the cache, compiled and measured {done.restored}; --no-cache compiles anew.")
     content = done.content
     for text in content["warnings"]:
-        warn(text)
+        warn(text, grave=text in content["alarms"])
     if settings.verbose:
         for step in content["passes"]:
             for note in step["notes"]:

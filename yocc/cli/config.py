@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from yocc.cli.options import path_argument
+from yocc.cli.options import Numbers, path_argument
 from yocc.commands.config import Config, find_config, read_config
 from yocc.commands.terminal import Settings
 from yocc.errors import OptionError
@@ -91,7 +91,8 @@ def _value(ctx: click.Context, option: click.Option, value: Any, config: Config,
         value = [f"{name}={_text(entry)}" for name, entry in value.items()]
     if option.multiple and not isinstance(value, list):
         raise OptionError(f"{written!r} in {_where(config)} takes a list, not {value!r}.", f"Write [{value!r}].")
-    if isinstance(value, bool) is not option.is_flag or (isinstance(value, list | Mapping) and not option.multiple):
+    listed = option.multiple or (isinstance(option.type, Numbers) and isinstance(value, list))
+    if isinstance(value, bool) is not option.is_flag or (isinstance(value, list | Mapping) and not listed):
         what = "true or false" if option.is_flag else "a value"
         raise OptionError(f"{written!r} in {_where(config)} takes {what}, not {value!r}.")
     if isinstance(option.type, click.Path):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from yocc.cli.options import against_option, common, path_argument, shape_option, threads_option
-from yocc.commands.terminal import Bars, Settings, show_json, show_tables
+from yocc.cli.options import against_option, common, path_argument, picture_options, shape_option, threads_option
+from yocc.commands.terminal import Bars, Settings, show_json, show_tables, warn
 
 
 @click.command("eval")
@@ -15,11 +15,21 @@ from yocc.commands.terminal import Bars, Settings, show_json, show_tables
 @click.option("--data", required=True, type=path_argument, help="Folder of pictures, or a yocc array file.")
 @click.option("--labels", type=path_argument, help="COCO JSON or folder of YOLO text files [default: beside].")
 @against_option
+@picture_options
 @threads_option
 @common
 @click.pass_obj
 def evaluate(
-    settings: Settings, model: Path, data: Path, labels: Path | None, against: Path | None, threads: int | None
+    settings: Settings,
+    model: Path,
+    data: Path,
+    labels: Path | None,
+    against: Path | None,
+    input_color: str | None,
+    input_scale: str | None,
+    input_mean: str | None,
+    input_std: str | None,
+    threads: int | None,
 ) -> None:
     """Score the detector MODEL.
 
@@ -33,13 +43,17 @@ def evaluate(
     from yocc.commands.judging import against_labels, against_original
     from yocc.commands.reading import fidelity_tables, score_tables
     from yocc.compiler.report import plain
+    from yocc.runtime.description import read_input_options
 
     bars = Bars(quiet=settings.quiet)
+    stated = read_input_options(input_color, input_scale, input_mean, input_std)
     if against is not None:
-        facts = against_original(model, against, data, count=None, threads=threads, progress=bars)
-        tables, content = fidelity_tables(facts), plain(facts)
+        agreement = against_original(model, against, data, count=None, stated=stated, threads=threads, progress=bars)
+        for remark in agreement.remarks:
+            warn(remark.text, grave=remark.severe)
+        tables, content = fidelity_tables(agreement.facts), plain(agreement.facts)
     else:
-        scores = against_labels(model, data, labels, threads=threads, progress=bars)
+        scores = against_labels(model, data, labels, stated=stated, threads=threads, progress=bars)
         tables, content = score_tables(scores), plain(scores)
     if settings.as_json:
         show_json(content)
@@ -52,15 +66,26 @@ def evaluate(
 @against_option
 @click.option("--data", type=path_argument, help="Pictures or .npz to compare on [default: pictures yocc draws].")
 @click.option("--count", type=int, default=16, show_default=True, help="Samples to compare on.")
+@picture_options
 @threads_option
 @common
 @click.pass_obj
 def compare(
-    settings: Settings, model: Path, against: Path | None, data: Path | None, count: int, threads: int | None
+    settings: Settings,
+    model: Path,
+    against: Path | None,
+    data: Path | None,
+    count: int,
+    input_color: str | None,
+    input_scale: str | None,
+    input_mean: str | None,
+    input_std: str | None,
+    threads: int | None,
 ) -> None:
     """Compare outputs with the original's.
 
-    Output by output, boxes and scores of a detector apart, and the detections themselves.
+    Output by output, boxes and scores of a detector apart, and the detections themselves. The original runs in
+    onnxruntime without graph optimizations, MODEL in its target's runtime.
 
     \b
     Examples:
@@ -70,12 +95,23 @@ def compare(
     from yocc.commands.judging import against_original
     from yocc.commands.reading import fidelity_tables
     from yocc.compiler.report import plain
+    from yocc.runtime.description import read_input_options
 
-    facts = against_original(model, against, data, count=count, threads=threads, progress=Bars(quiet=settings.quiet))
+    agreement = against_original(
+        model,
+        against,
+        data,
+        count=count,
+        stated=read_input_options(input_color, input_scale, input_mean, input_std),
+        threads=threads,
+        progress=Bars(quiet=settings.quiet),
+    )
+    for remark in agreement.remarks:
+        warn(remark.text, grave=remark.severe)
     if settings.as_json:
-        show_json(plain(facts))
+        show_json(plain(agreement.facts))
         return
-    show_tables(fidelity_tables(facts))
+    show_tables(fidelity_tables(agreement.facts))
 
 
 @click.command()
@@ -113,6 +149,7 @@ def verify(settings: Settings, model: Path) -> None:
 @click.option("--rounds", type=click.IntRange(1), default=30, show_default=True, help="How often each is timed.")
 @click.option("--data", type=path_argument, help="Pictures or .npz to run on [default: random numbers].")
 @shape_option
+@picture_options
 @threads_option
 @common
 @click.pass_obj
@@ -123,6 +160,10 @@ def bench(
     rounds: int,
     data: Path | None,
     input_shapes: dict[str, tuple[int, ...]],
+    input_color: str | None,
+    input_scale: str | None,
+    input_mean: str | None,
+    input_std: str | None,
     threads: int | None,
 ) -> None:
     """Time MODEL against the original.
@@ -139,6 +180,7 @@ def bench(
     from yocc.commands.judging import time_against
     from yocc.commands.reading import speed_tables
     from yocc.compiler.report import plain
+    from yocc.runtime.description import read_input_options
 
     speed = time_against(
         model,
@@ -146,6 +188,7 @@ def bench(
         data=data,
         rounds=rounds,
         input_shapes=input_shapes,
+        stated=read_input_options(input_color, input_scale, input_mean, input_std),
         threads=threads,
         progress=Bars(quiet=settings.quiet),
     )

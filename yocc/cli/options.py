@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -69,6 +70,35 @@ def reports(command: Callable[..., None]) -> Callable[..., None]:
                      help="Write the gates as JUnit XML."),
         click.option("--gate", "gates", multiple=True, metavar="'METRIC <= NUMBER'",
                      help="What the result is to keep to; exit code 8 where it does not. May be repeated."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+class Numbers(click.types.StringParamType):
+    """Numbers or fractions such as 1/255, in a configuration file also a list, which `read_input_options` reads."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, _: click.Parameter | None, __: click.Context | None) -> str:
+        """As text."""
+        return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def picture_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say how pictures become the network's input."""
+    for option in (
+        click.option("--input-std", type=Numbers(), metavar="NUMBERS",
+                     help="Divided by at last, one number or one per channel, such as 0.229,0.224,0.225 [default: 1]."),
+        click.option("--input-mean", type=Numbers(), metavar="NUMBERS",
+                     help="Subtracted after scaling, one number or one per channel in the order of --input-color "
+                     "[default: 0]."),
+        click.option("--input-scale", type=Numbers(), metavar="NUMBER",
+                     help="Network input = (pixel * scale - mean) / std for each channel, pixels 0..255: a number "
+                     "or a fraction [default: 1/255; 1 for an integer input]."),
+        click.option("--input-color", type=click.Choice(["rgb", "bgr", "gray"]),
+                     help="What pictures are fed as [default: what a recognized detector takes; else rgb, or gray for "
+                     "one channel, with a warning]."),
     ):  # fmt: skip
         command = option(command)
     return command

@@ -43,6 +43,10 @@ class Arguments(TypedDict):
     count: int | None
     statistics: tuple[Path, ...]
     input_shapes: dict[str, tuple[int, ...]]
+    input_color: str | None
+    input_scale: str | None
+    input_mean: str | None
+    input_std: str | None
     seed: int
     evaluate: Path | None
     labels: Path | None

@@ -12,6 +12,7 @@ from yocc.compiler.shapes import concrete_shapes
 from yocc.compiler.target import Target
 from yocc.passes.prune.coupling.channels import map_channels
 from yocc.passes.quantize.placement import place
+from yocc.runtime.description import InputDescription
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Inspection:
         outputs: name and shape of each output; None or text where a dimension is open.
         family: of the detector, or empty.
         classes: number of classes of the detector.
+        input: how pictures are fed to it, None when it does not take them.
         totals: parameters and MACs.
         layers: in graph order.
         groups: coupled groups.
@@ -80,6 +82,7 @@ class Inspection:
     outputs: Mapping[str, tuple[int | str | None, ...]]
     family: str
     classes: int
+    input: InputDescription | None
     totals: Totals
     layers: tuple[Layer, ...]
     groups: tuple[CoupledGroup, ...]
@@ -132,6 +135,7 @@ def inspect_model(
         outputs={tensor.name: tuple(tensor.shape or ()) for tensor in graph.outputs},
         family="" if profile is None else profile.family,
         classes=0 if profile is None else len(profile.classes),
+        input=anatomy.description,
         totals=totals(costs),
         layers=layers,
         groups=groups,

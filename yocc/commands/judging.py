@@ -10,11 +10,14 @@ from pathlib import Path
 
 from yocc.commands.opening import ONNX_TARGET, Anatomy, examine_model, find_model, original_of
 from yocc.compiler.passes import Progress, silent
+from yocc.compiler.report import CalibrationFacts
 from yocc.driver.inputs import input_specs
-from yocc.driver.measure import original_session
+from yocc.driver.reference import original_session
+from yocc.driver.remarks import Circumstances, Remark, fidelity_remarks, input_remarks
 from yocc.errors import OptionError, YoccError
 from yocc.runtime.backend import Check, Session
 from yocc.runtime.bench import Timing, compare_speed, random_feeds
+from yocc.runtime.description import InputOptions
 from yocc.runtime.feeds import Feeds, open_feeds
 from yocc.runtime.fidelity import FidelityFacts, measure_fidelity
 from yocc.runtime.metrics import DetectionScores, evaluate
@@ -24,7 +27,13 @@ _TIMED_SAMPLES = 4
 
 
 def against_labels(
-    model: Path, data: Path, labels: Path | None, *, threads: int | None = None, progress: Progress = silent
+    model: Path,
+    data: Path,
+    labels: Path | None,
+    *,
+    stated: InputOptions | None = None,
+    threads: int | None = None,
+    progress: Progress = silent,
 ) -> DetectionScores:
     """Score a detector against labels.
 
@@ -33,7 +42,7 @@ def against_labels(
         CalibrationError: pictures or labels are unusable.
     """
     found = find_model(model)
-    profile = examine_model(found).profile
+    profile = examine_model(found, stated).profile
     if profile is None:
         raise OptionError(
             f"{str(model)!r} is not a detector of a known layout.", "Compare outputs with `yocc compare`."
@@ -48,17 +57,22 @@ def against_original(
     data: Path | None,
     *,
     count: int | None,
+    stated: InputOptions | None = None,
     threads: int | None = None,
     progress: Progress = silent,
-) -> FidelityFacts:
-    """Compare a model with the one it was made from, on pictures or on what yocc draws."""
+) -> Agreement:
+    """Compare a model with the one it was made from, on pictures or on what yocc draws.
+
+    An original in ONNX runs in onnxruntime without graph optimizations, whatever the target of the model is.
+    """
     compiled = find_model(model)
     original = original_of(compiled, against)
-    anatomy = examine_model(original)
+    anatomy = examine_model(original, (stated or InputOptions()).over(compiled.stated))
     feeds = _feeds(anatomy, data, count)
     with ExitStack() as stack:
-        first, second = (stack.enter_context(each.session(threads)) for each in (original, compiled))
-        return measure_fidelity(
+        first = stack.enter_context(original.session(threads, optimize=False))
+        second = stack.enter_context(compiled.session(threads))
+        facts = measure_fidelity(
             first,
             second,
             feeds,
@@ -68,6 +82,23 @@ def against_original(
             progress=progress,
             total=len(feeds),
         )
+    fed = anatomy.description if feeds.are_pictures else None
+    calibration = CalibrationFacts(feeds.description, len(feeds), feeds.stand_in, used=False)
+    around = Circumstances(target=compiled.artifact.backend, calibration=calibration, description=fed)
+    return Agreement(facts, (*input_remarks(fed, fed), *fidelity_remarks(facts, around)))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a model agrees with the one it was made from.
+
+    Attributes:
+        facts: what was measured.
+        remarks: what the user should read.
+    """
+
+    facts: FidelityFacts
+    remarks: tuple[Remark, ...]
 
 
 @dataclass(frozen=True)
@@ -94,6 +125,7 @@ def time_against(
     data: Path | None = None,
     rounds: int = 30,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    stated: InputOptions | None = None,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Speed:
@@ -103,7 +135,7 @@ def time_against(
     """
     compiled = find_model(model)
     original = original_of(compiled, against)
-    anatomy = examine_model(original)
+    anatomy = examine_model(original, (stated or InputOptions()).over(compiled.stated))
     target = compiled.artifact.backend
     with ExitStack() as stack:
         first, second = (stack.enter_context(each.session(threads)) for each in (original, compiled))
@@ -150,4 +182,4 @@ def _fixed(session: Session) -> dict[str, tuple[int, ...]]:
 
 def _feeds(anatomy: Anatomy, data: Path | None, count: int | None) -> Feeds:
     specs = input_specs(anatomy.shapes, anatomy.dtypes, anatomy.profile)
-    return open_feeds(data, specs, None if anatomy.profile is None else anatomy.profile.preprocess, count)
+    return open_feeds(data, specs, None if anatomy.description is None else anatomy.description.preprocess, count)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from yocc.compiler.graph import Graph, load
 from yocc.compiler.report import REPORT_FILE, written_files
 from yocc.compiler.shapes import default_input_shapes
+from yocc.driver.subject import describe
 from yocc.errors import ModelError, OptionError
 from yocc.files import exists, require_regular
 from yocc.models.profile import ModelProfile, find_profile
 from yocc.runtime.backend import Artifact, Session
+from yocc.runtime.description import InputDescription, InputOptions, recorded_options
 from yocc.runtime.registry import find_backend
 
 ONNX_TARGET = "onnxruntime"
@@ -27,14 +29,16 @@ class ModelOnDisk:
     Attributes:
         artifact: its files and the backend that runs them.
         original: the model it was compiled from, None for a plain ONNX file.
+        stated: what was said of its input when it was compiled.
     """
 
     artifact: Artifact
     original: Path | None = None
+    stated: InputOptions = field(default_factory=InputOptions)
 
-    def session(self, threads: int | None = None) -> Session:
+    def session(self, threads: int | None = None, *, optimize: bool = True) -> Session:
         """Load it with its backend."""
-        return find_backend(self.artifact.backend).session(self.artifact, threads=threads)
+        return find_backend(self.artifact.backend).session(self.artifact, threads=threads, optimize=optimize)
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,13 @@ class Anatomy:
         profile: for a detector of a known layout.
         shapes: a concrete shape for each input.
         dtypes: the type of each input.
+        description: how pictures are fed to it, None when it does not take them.
     """
 
     profile: ModelProfile | None
     shapes: dict[str, tuple[int, ...]]
     dtypes: dict[str, Any]
+    description: InputDescription | None = None
 
 
 def find_model(path: Path) -> ModelOnDisk:
@@ -68,7 +74,7 @@ def find_model(path: Path) -> ModelOnDisk:
     report = json.loads((path / REPORT_FILE).read_text(encoding="utf-8"))
     model, *others = [path / entry["path"] for entry in report["files"]]
     artifact = Artifact(report["target"], path, model, tuple(others), report["options"])
-    return ModelOnDisk(artifact, Path(report["source"]["path"]))
+    return ModelOnDisk(artifact, Path(report["source"]["path"]), recorded_options(report.get("input")))
 
 
 def original_of(model: ModelOnDisk, given: Path | None) -> ModelOnDisk:
@@ -83,23 +89,33 @@ def original_of(model: ModelOnDisk, given: Path | None) -> ModelOnDisk:
     return find_model(given if given is not None else model.original)  # type: ignore[arg-type] # one of them is
 
 
-def examine(graph: Graph) -> Anatomy:
-    """Profile, input shapes and types of a graph."""
+def examine(graph: Graph, stated: InputOptions | None = None) -> Anatomy:
+    """Profile, input shapes and types of a graph.
+
+    Args:
+        graph: as loaded.
+        stated: what the user says of how pictures are fed.
+
+    Raises:
+        OptionError: what is stated does not fit the input.
+    """
     profile = find_profile(graph)
     own = {} if profile is None else {profile.input_name: profile.input.shape}
-    return Anatomy(
-        profile, {**default_input_shapes(graph), **own}, {tensor.name: tensor.dtype for tensor in graph.inputs}
-    )
+    shapes = {**default_input_shapes(graph), **own}
+    dtypes = {tensor.name: tensor.dtype for tensor in graph.inputs}
+    profile, description = describe(profile, shapes, dtypes, stated or InputOptions())
+    return Anatomy(profile, shapes, dtypes, description)
 
 
-def examine_model(model: ModelOnDisk) -> Anatomy:
+def examine_model(model: ModelOnDisk, stated: InputOptions | None = None) -> Anatomy:
     """Anatomy of an ONNX model on disk, or of the original where the target's own format hides it.
 
     Raises:
         ModelError: it cannot be read.
+        OptionError: what is stated does not fit the input.
     """
     written = (path for path in (model.artifact.model, *model.artifact.files) if path.suffix == ".onnx")
     path = next(written, model.original)
     if path is None:
         raise ModelError(f"{str(model.artifact.model)!r} is not ONNX.", "Name the original with --against.")
-    return examine(load(path))
+    return examine(load(path), (stated or InputOptions()).over(model.stated))

@@ -61,9 +61,13 @@ def github_lines(warnings: Iterable[str], outcomes: Iterable[Outcome]) -> Iterat
 
 
 def markdown(content: Mapping[str, Any], outcomes: Sequence[Outcome]) -> str:
-    """A page with the figures, the gates and the warnings."""
+    """A page with the warnings, the figures and the gates."""
     lines = [f"## {content['files'][0]['path']} for {content['target']}", ""]
     lines += [f"From `{content['source']['path']}` with `{content['pipeline']}`.", ""]
+    if content["warnings"]:
+        alarms = content.get("alarms") or []
+        marked = (f"❌ {text}" if text in alarms else text for text in content["warnings"])
+        lines += ["### Warnings", "", *(f"- {_one_line(text)}" for text in marked), ""]
     lines += _table(FIGURE_COLUMNS, [row.cells for row in figures(content)])
     lines += [f"- {kind}: {text}" for kind, text in sources(content)]
     if outcomes:
@@ -72,8 +76,6 @@ def markdown(content: Mapping[str, Any], outcomes: Sequence[Outcome]) -> str:
             [each.metric, each.wanted, each.shown, "✅ holds" if each.holds else "❌ violated"] for each in outcomes
         ]
         lines += _table(["gate", "#wanted", "#got", ""], rows)
-    if content["warnings"]:
-        lines += ["", "### Warnings", "", *(f"- {_one_line(text)}" for text in content["warnings"])]
     return "\n".join(lines) + "\n\n"
 
 

@@ -14,6 +14,11 @@ from yocc.runtime.metrics import DetectionScores
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, columns (`#` before a column of numbers), rows."""
+_ORIGINS = {
+    "given": "as given",
+    "family": "as this kind takes them",
+    "assumed": "assumed; state it with --input-color, --input-scale, --input-mean and --input-std",
+}
 
 
 def inspection_tables(inspection: Inspection) -> Iterator[Table]:
@@ -28,6 +33,8 @@ def inspection_tables(inspection: Inspection) -> Iterator[Table]:
         ["MACs", f"{inspection.totals.macs:,}"],
         ["kind", kind],
     ]
+    if inspection.input is not None:
+        facts.append(["pictures", f"{inspection.input.text} ({_ORIGINS[inspection.input.origin]})"])
     yield "Model", ["", ""], facts
     layers = [
         [

@@ -126,10 +126,12 @@ class Report:
         passes: what each pass did, in order.
         layers: what became of each layer, in the order of the model that came in.
         types: share of the convolutions' MACs in each type, and why each that is not int8 is not.
+        input: how pictures were fed to the models and who said so, or None where none were.
         calibration: what values were observed on, or None.
         fidelity: how the compiled model compares with the original and on what data, or None when not measured.
         accuracy: scores of both models against labels and on what data, or None when not asked for.
-        warnings: what the user should read.
+        warnings: what the user should read, the gravest first.
+        alarms: those of the warnings that say the result is of little use.
         gates: what the result was to keep to, and whether it does.
         measured: seconds and latencies, which differ from run to run.
         versions: of yocc and what it builds on.
@@ -148,10 +150,12 @@ class Report:
     passes: tuple[PassReport, ...]
     layers: tuple[LayerReport, ...] = ()
     types: Census | None = None
+    input: Mapping[str, Any] | None = None
     calibration: CalibrationFacts | None = None
     fidelity: Mapping[str, Any] | None = None
     accuracy: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
     gates: tuple[Mapping[str, Any], ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: dependency_versions())

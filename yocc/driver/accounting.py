@@ -14,7 +14,9 @@ from yocc.compiler.report import CalibrationFacts
 from yocc.compiler.shapes import concrete_shapes
 from yocc.driver.inputs import Inputs
 from yocc.driver.measure import Verdict
+from yocc.driver.remarks import Circumstances, Remark
 from yocc.runtime.backend import Check
+from yocc.runtime.description import InputDescription
 from yocc.runtime.kernels import by_layer, by_operator
 
 
@@ -33,18 +35,42 @@ def calibration_facts(inputs: Inputs | None) -> CalibrationFacts | None:
     return CalibrationFacts(feeds.description, len(feeds), feeds.stand_in, feeds.used)
 
 
-def warnings_of(ctx: PassContext, calibrated: CalibrationFacts | None, verdict: Verdict) -> tuple[str, ...]:
-    """What the user should read."""
-    warnings = [
+def warnings_of(
+    ctx: PassContext, around: Circumstances, verdict: Verdict, remarks: Sequence[Remark]
+) -> tuple[str, ...]:
+    """What the user should read, the gravest first.
+
+    Args:
+        ctx: holds what passes had to say.
+        around: what the result may have suffered from.
+        verdict: what was measured.
+        remarks: what is conspicuous in it.
+    """
+    notes = [
         f"{note.origin}: {note.message}" + (f" (at {note.node!r})" if note.node else "")
         for note in ctx.notes
         if note.level == "warning"
     ]
+    grave = [remark.text for remark in remarks if remark.severe]
+    others = [remark.text for remark in remarks if not remark.severe]
+    drawn = []
+    calibrated = around.calibration
     if calibrated is not None and calibrated.stand_in and calibrated.used:
-        warnings.append(
+        drawn.append(
             "Calibrated with pictures yocc drew itself, as none were given; give real ones with --calib for accuracy."
         )
-    return (*verdict.warnings, *warnings)
+    return (*grave, *verdict.warnings, *others, *drawn, *notes)
+
+
+def pictures_fed(
+    inputs: Inputs | None, description: InputDescription | None, verdict: Verdict, evaluated: bool
+) -> InputDescription | None:
+    """How pictures were fed; None where none were, or nothing came of them."""
+    if evaluated:
+        return description
+    if inputs is None or not inputs.measuring.are_pictures:
+        return None
+    return description if inputs.calibration.used or verdict.fidelity is not None else None
 
 
 def measurements(

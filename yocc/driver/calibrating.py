@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from yocc.compiler.finite import check_finite
@@ -18,12 +18,17 @@ from yocc.passes.quantize import Quantize
 from yocc.passes.quantize.calibrate import collect
 from yocc.passes.quantize.placement import place
 from yocc.passes.quantize.saved import Calibration, network_digest, save_calibration
+from yocc.runtime.description import InputOptions
 from yocc.runtime.feeds import open_feeds
 from yocc.runtime.onnxruntime import reference_executor
 from yocc.runtime.registry import find_backend
 
 BEFORE = "fp32,simplify,fuse"
 """What `--int8` does before it quantizes."""
+
+
+def _unheard(_: str) -> None:
+    """Nobody wants to know."""
 
 
 def calibrate_model(
@@ -36,6 +41,8 @@ def calibrate_model(
     options: Mapping[str, str] | None = None,
     count: int | None = None,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    stated: InputOptions | None = None,
+    warn: Callable[[str], object] = _unheard,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Calibration:
@@ -50,18 +57,24 @@ def calibrate_model(
         options: of the target.
         count: samples to use, None for all.
         input_shapes: a shape for each input the model leaves open.
+        stated: what the user says of how pictures are fed.
+        warn: told what was assumed instead.
         threads: threads to run with.
         progress: shows the loop.
 
     Raises:
         CalibrationError: the pictures are unusable, or there is nothing to calibrate.
+        OptionError: what is stated does not fit the model's input.
         OutputError: the file cannot be written.
     """
     graph = load(source)
     check_finite(graph)
-    subject = examine(graph, source, input_shapes)
+    subject = examine(graph, source, input_shapes, stated)
     specs = input_specs(subject.shapes, subject.dtypes, subject.profile)
-    feeds = open_feeds(calibration, specs, None if subject.profile is None else subject.profile.preprocess, count)
+    description = subject.description
+    feeds = open_feeds(calibration, specs, None if description is None else description.preprocess, count)
+    if feeds.are_pictures and description is not None and description.warning:
+        warn(description.warning)
     ctx = PassContext(
         target=find_backend(target).target(options or {}),
         feeds=feeds,

@@ -19,15 +19,17 @@ from yocc.compiler.pipeline import Observer, Pipeline
 from yocc.compiler.report import PAGE_FILE, REPORT_FILE, Report, file_facts, pass_reports, plain
 from yocc.compiler.shapes import concrete_shapes, is_open
 from yocc.driver.acceptance import require_accepted, require_passed, require_valid
-from yocc.driver.accounting import calibration_facts, census, measurements, warnings_of
+from yocc.driver.accounting import calibration_facts, census, measurements, pictures_fed, warnings_of
 from yocc.driver.measure import Judging, agreement_judge, judge
 from yocc.driver.output import OutputFolder, output_path
+from yocc.driver.remarks import Circumstances, fidelity_remarks, input_remarks, size_remarks
 from yocc.driver.spec import Recovery, Schedule, Sparsity, Wishes, pipeline_spec
 from yocc.driver.subject import Source, calibration_inputs, examine, model_facts
 from yocc.driver.timing import clock_for
 from yocc.errors import BackendUnavailable, OptionError
-from yocc.gates.gate import check_gates, parse_gates, require_detector, require_measured
+from yocc.gates.gate import check_gates, parse_gates, require_detector, require_measured, require_own_runtime
 from yocc.page.render import render_page
+from yocc.runtime.description import Number, read_input_options
 from yocc.runtime.onnxruntime import reference_executor
 from yocc.runtime.registry import find_backend
 
@@ -55,6 +57,10 @@ def compile_model(
     count: int | None = None,
     statistics: Sequence[str | Path] = (),
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    input_color: str | None = None,
+    input_scale: Number | None = None,
+    input_mean: Number | Sequence[Number] | None = None,
+    input_std: Number | Sequence[Number] | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     evaluate: str | Path | None = None,
@@ -99,6 +105,12 @@ def compile_model(
         count: samples to calibrate with, None for all.
         statistics: files `yocc.driver.calibrating` wrote, to take ranges from instead of collecting them.
         input_shapes: a shape for each input the model leaves open.
+        input_color: what pictures are fed as, `rgb`, `bgr` or `gray`. Network values are `(pixel * scale - mean) / std`
+            with pixels 0..255. Where nothing is given, a recognized detector has its own, and of other models RGB in
+            0..1 (gray for one channel) is assumed, which is said in a warning.
+        input_scale: factor on the pixels, such as 1, or `1/255`, which is the default.
+        input_mean: subtracted after that, one number or one per channel in the order of `input_color`; 0 by default.
+        input_std: divided by at last, one number or one per channel; 1 by default.
         out: folder to write; `<model>_yocc` in the current folder when None.
         seed: seed of everything random.
         evaluate: a folder of labelled pictures to score both models on.
@@ -122,6 +134,7 @@ def compile_model(
     bounds = parse_gates(gates)
     seconds = math.inf if budget is None else read_duration(budget)
     require_measured(bounds, {"eval": evaluate is not None, "fidelity": fidelity, "bench": bench})
+    stated = read_input_options(input_color, input_scale, input_mean, input_std)
     pruned = prune is not None or prune_target is not None
     wishes = Wishes(
         prune=prune,
@@ -144,12 +157,13 @@ def compile_model(
     reason = backend.available()
     if reason is not None:
         raise BackendUnavailable(f"The target {target!r} is not available here: {reason}.")
+    require_own_runtime(bounds, target, backend.substitute(wanted) if bounds else "")
     folder = output_path(source if isinstance(source, str | Path) else None, out)
     with OutputFolder(folder) as output:
         started = time.perf_counter()
         graph = load(source)
         check_finite(graph)
-        subject = examine(graph, source, input_shapes)
+        subject = examine(graph, source, input_shapes, stated)
         if subject.profile is None:
             require_detector(bounds)
             if evaluate is not None:
@@ -204,6 +218,13 @@ def compile_model(
             source, artifact, backend, wanted, subject.profile, judging, macs=subject.facts.macs, progress=progress
         )
         calibrated = calibration_facts(inputs)
+        fed = pictures_fed(inputs, subject.description, verdict, evaluate is not None)
+        around = Circumstances(str(steps), target, calibrated, fed, verdict.target_snr)
+        remarks = (
+            *input_remarks(fed, subject.description),
+            *fidelity_remarks(verdict.fidelity, around),
+            *size_remarks(subject.facts, after, around),
+        )
         report = Report(
             source=subject.file,
             files=files,
@@ -216,10 +237,12 @@ def compile_model(
             passes=pass_reports(runs),
             layers=layer_reports(subject.layers, layers, ctx.details),
             types=types,
+            input=None if fed is None else fed.facts,
             calibration=calibrated,
             fidelity=None if verdict.fidelity is None else vars(verdict.fidelity),
             accuracy=verdict.accuracy,
-            warnings=(*warnings_of(ctx, calibrated, verdict), *advice),
+            warnings=(*warnings_of(ctx, around, verdict, remarks), *advice),
+            alarms=tuple(remark.text for remark in remarks if remark.severe),
             measured=measurements(
                 runs, compiled, time.perf_counter() - started, verdict, (subject.names, names), checks
             ),

@@ -12,6 +12,7 @@ from yocc.compiler.passes import Arrays
 from yocc.errors import OptionError
 from yocc.models.profile import ModelProfile
 from yocc.runtime.feeds import Feeds, InputSpec, open_feeds
+from yocc.runtime.preprocess import Preprocess
 
 HELD_OUT_EVERY = 5
 HELD_OUT_MOST = 32
@@ -64,7 +65,7 @@ class Inputs:
 def open_inputs(
     source: Path | str | None,
     specs: Sequence[InputSpec],
-    profile: ModelProfile | None,
+    preprocess: Preprocess | None,
     *,
     count: int | None,
     seed: int,
@@ -74,7 +75,7 @@ def open_inputs(
     Args:
         source: pictures or arrays, None for drawn ones.
         specs: the network's inputs.
-        profile: how pictures become inputs, None for RGB in 0..1.
+        preprocess: how pictures become inputs, None for what is assumed.
         count: how many samples to calibrate with, None for all.
         seed: of the drawn pictures.
 
@@ -85,7 +86,6 @@ def open_inputs(
     if count is not None and count < 1:
         raise OptionError(f"Cannot calibrate with {count} samples.", "Use at least 1.")
     wanted = None if count is None else count + HELD_OUT_MOST
-    preprocess = None if profile is None else profile.preprocess
     feeds = open_feeds(source, specs, preprocess, wanted, seed)
     if len(feeds) < _FEWEST_TO_SPLIT:
         kept = feeds if count is None else feeds.spread(count)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -12,24 +11,26 @@ from typing import Any
 
 import onnx
 
-from yocc.compiler.graph import load
-from yocc.compiler.passes import Arrays, PassContext, Progress, silent
-from yocc.compiler.pipeline import Pipeline
+from yocc.compiler.passes import Arrays, Progress, silent
 from yocc.compiler.target import Target
 from yocc.driver.inputs import Inputs
-from yocc.errors import BackendError
+from yocc.driver.reference import original_session, reference_session
+from yocc.errors import BackendError, BackendUnavailable
 from yocc.models.profile import ModelProfile
 from yocc.runtime.backend import Artifact, Backend, Session
 from yocc.runtime.bench import Timing, compare_speed, random_feeds
-from yocc.runtime.fidelity import FidelityFacts, measure_fidelity
+from yocc.runtime.compare import compare
+from yocc.runtime.fidelity import FidelityFacts, is_poor, measure_fidelity, worst_snr
 from yocc.runtime.kernels import KernelTime
 from yocc.runtime.metrics import evaluate
-from yocc.runtime.onnxruntime import session_of
+from yocc.runtime.onnxruntime import OnnxRuntimeBackend, session_of
 
 _MACS_FOR_FIDELITY = 320_000_000_000
 """Work spent on comparing outputs, so that a model of 100 GMACs is judged on 4 pictures and a small one on all."""
 _MACS_FOR_TIMING = 200_000_000_000
 _MACS_FOR_KERNELS = 20_000_000_000
+_FEEDS_FOR_BLAME = 2
+"""Inputs on which the original is run in the target's runtime to see whether that is at fault."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Verdict:
         warnings: what went wrong in a way the user should know.
         execution: what the runtime says it made of the compiled model.
         kernels: where the time of the original and of the compiled model goes; empty where the runtime does not tell.
+        target_snr: signal to noise of the original in the target's runtime in decibels; None where that was not asked.
     """
 
     fidelity: FidelityFacts | None = None
@@ -74,6 +76,7 @@ class Verdict:
     warnings: tuple[str, ...] = ()
     execution: Mapping[str, Any] = field(default_factory=dict)
     kernels: tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]] = ((), ())
+    target_snr: float | None = None
 
 
 def judge(
@@ -89,10 +92,12 @@ def judge(
 ) -> Verdict:
     """Measure a compiled model against the one it was made from.
 
+    Values are compared with those of the original in onnxruntime; latencies with those of the original in the target.
+
     Args:
         source: the original.
         artifact: what the backend built.
-        backend: runs both.
+        backend: runs the compiled model, and the original where both are timed.
         target: what the artifact was built for.
         profile: how to decode detections, None when it is no detector.
         judging: what to measure.
@@ -105,28 +110,121 @@ def judge(
     """
     with contextlib.ExitStack() as stack:
         try:
-            original = stack.enter_context(original_session(source, backend, target, judging.threads, judging.shapes))
-        except BackendError as error:
-            # Kernels of its own are loaded where such a model is deployed, not here.
-            return Verdict(warnings=(f"Nothing was measured: the original does not run here. {error}",))
-        except OSError as error:
-            return Verdict(warnings=(f"Nothing was measured: no room for a copy of the original ({error.strerror}).",))
-        compiled = stack.enter_context(backend.session(artifact, threads=judging.threads))
-        facts = None
-        if judging.fidelity and judging.inputs is not None:
-            facts = _fidelity(original, compiled, profile, judging.inputs, macs, progress)
-        accuracy = None
-        if judging.pictures is not None and profile is not None:
-            accuracy = {
-                "data": str(judging.pictures),
-                "original": evaluate(original, profile, judging.pictures, judging.labels, progress),
-                "compiled": evaluate(compiled, profile, judging.pictures, judging.labels, progress),
-            }
-        timing = _timing(original, compiled, judging, macs, progress) if judging.bench else None
-        kernels = _kernels(original, compiled, judging, macs) if judging.bench else ((), ())
+            compiled = stack.enter_context(backend.session(artifact, threads=judging.threads))
+        except BackendUnavailable as error:
+            return Verdict(warnings=(f"Nothing was measured: {error}",))
+        except BackendError:
+            reason = _obstacle(source, judging)
+            if not reason:
+                raise
+            return Verdict(warnings=(f"Nothing was measured: the original does not run here. {reason}",))
+        subject = _Subject(source, backend, target, profile, judging, macs)
+        compared = _compare(subject, compiled, progress)
+        timing, kernels, untimed = _time(subject, compiled, progress) if judging.bench else (None, ((), ()), "")
         execution = compiled.execution()
-    warnings = (facts.collapsed,) if facts is not None and facts.collapsed else ()
-    return Verdict(facts, accuracy, timing, warnings, execution, kernels)
+    elsewhere = backend.substitute(target) if timing is not None else ""
+    if elsewhere:
+        untimed = f"Latencies are those of onnxruntime, as {backend.name} does not run here: {elsewhere}"
+    warnings = tuple(text for text in (compared.obstacle, untimed) if text)
+    return Verdict(compared.fidelity, compared.accuracy, timing, warnings, execution, kernels, compared.target_snr)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is judged: the original, where it is to run, and how it is measured."""
+
+    source: str | Path | bytes | onnx.ModelProto
+    backend: Backend
+    target: Target
+    profile: ModelProfile | None
+    judging: Judging
+    macs: int
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What comparing with the original gave, or why nothing."""
+
+    fidelity: FidelityFacts | None = None
+    accuracy: Mapping[str, Any] | None = None
+    obstacle: str = ""
+    target_snr: float | None = None
+
+
+def _obstacle(source: str | Path | bytes | onnx.ModelProto, judging: Judging) -> str:
+    """Why onnxruntime cannot run the original; empty where it can."""
+    try:
+        with reference_session(source, judging.threads) as session:
+            if judging.inputs is not None:
+                session.run(next(iter(judging.inputs.measuring)))
+    except BackendError as error:
+        # Kernels of its own are loaded where such a model is deployed, not here.
+        return str(error)
+    return ""
+
+
+def _compare(subject: _Subject, compiled: Session, progress: Progress) -> _Compared:
+    """Fidelity and accuracy, both against the original in onnxruntime."""
+    judging, profile = subject.judging, subject.profile
+    inputs = judging.inputs if judging.fidelity else None
+    pictures = None if profile is None else judging.pictures
+    if inputs is None and pictures is None:
+        return _Compared()
+    with contextlib.ExitStack() as stack:
+        try:
+            original = stack.enter_context(reference_session(subject.source, judging.threads))
+            if judging.inputs is not None:
+                original.run(next(iter(judging.inputs.measuring)))
+        except BackendError as error:
+            return _Compared(obstacle=f"Nothing was compared: onnxruntime cannot run the original. {error}")
+        except OSError as error:
+            return _Compared(obstacle=f"Nothing was compared: no room for a copy of the original ({error.strerror}).")
+        facts = snr = accuracy = None
+        if inputs is not None:
+            facts = _fidelity(original, compiled, profile, inputs, subject.macs, progress)
+            if is_poor(facts):
+                snr = _target_snr(original, subject, inputs)
+        if pictures is not None and profile is not None:
+            accuracy = {
+                "data": str(pictures),
+                "original": evaluate(original, profile, pictures, judging.labels, progress),
+                "compiled": evaluate(compiled, profile, pictures, judging.labels, progress),
+            }
+    return _Compared(facts, accuracy, target_snr=snr)
+
+
+def _target_snr(original: Session, subject: _Subject, inputs: Inputs) -> float | None:
+    """How far the target's runtime is off on the original itself, in decibels; None where that is onnxruntime."""
+    if subject.backend.name == OnnxRuntimeBackend.name:
+        return None
+    judging = subject.judging
+    try:
+        with original_session(
+            subject.source, subject.backend, subject.target, judging.threads, judging.shapes
+        ) as alike:
+            feeds = islice(inputs.measuring, _FEEDS_FOR_BLAME)
+            differences = compare((original.run(feed), alike.run(feed)) for feed in feeds)
+    except (BackendError, OSError):
+        return None
+    return worst_snr(differences)
+
+
+def _time(
+    subject: _Subject, compiled: Session, progress: Progress
+) -> tuple[Timing | None, tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]], str]:
+    """Latencies of both models in the target's runtime, and why there are none."""
+    judging, macs = subject.judging, subject.macs
+    with contextlib.ExitStack() as stack:
+        try:
+            original = stack.enter_context(
+                original_session(subject.source, subject.backend, subject.target, judging.threads, judging.shapes)
+            )
+        except BackendError as error:
+            return None, ((), ()), f"Nothing was timed: {subject.backend.name} does not run the original. {error}"
+        except OSError as error:
+            return None, ((), ()), f"Nothing was timed: no room for a copy of the original ({error.strerror})."
+        timing = _timing(original, compiled, judging, macs, progress)
+        return timing, _kernels(original, compiled, judging, macs), ""
 
 
 def agreement_judge(
@@ -150,40 +248,6 @@ def agreement_judge(
         return 1.0 if facts.detection is None else facts.detection.map50_95
 
     return agree
-
-
-@contextlib.contextmanager
-def original_session(
-    source: str | Path | bytes | onnx.ModelProto,
-    backend: Backend,
-    target: Target,
-    threads: int | None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-) -> Iterator[Session]:
-    """A model as it is, built by a backend into a folder that is gone afterwards.
-
-    Args:
-        source: the model; loaded anew because passes change graphs.
-        backend: builds and runs it.
-        target: what to build it for.
-        threads: threads to compute with, None for all cores.
-        shapes: of its inputs, for targets that compile for one size.
-
-    Raises:
-        BackendError: the backend cannot take, build or run it.
-    """
-    graph = load(source)
-    if target.fixed_shapes:
-        # Arithmetic on shapes is not for kernels; folded, the model computes the same.
-        graph, _ = Pipeline.parse("fix_shapes,simplify").run(graph, PassContext(target, input_shapes=shapes or {}))
-    rejects = backend.validate(graph, target)
-    if rejects:
-        raise BackendError(f"{backend.name} cannot take it: {rejects[0].reason}.", node=rejects[0].node)
-    with tempfile.TemporaryDirectory(prefix="yocc-") as folder:
-        session = backend.session(backend.build(graph, target, Path(folder)), threads=threads)
-        del graph
-        with session:
-            yield session
 
 
 def _fidelity(

@@ -18,6 +18,7 @@ from yocc.compiler.types import numpy_type
 from yocc.driver.inputs import Inputs, input_specs, open_inputs
 from yocc.errors import CalibrationError, ModelError
 from yocc.models.profile import ModelProfile, find_profile
+from yocc.runtime.description import InputDescription, InputOptions, describe_input
 
 Source = str | Path | bytes | onnx.ModelProto
 
@@ -34,6 +35,7 @@ class Subject:
         profile: what is special about it, None when it is no known detector.
         shapes: a concrete shape for each input.
         dtypes: the type of each input.
+        description: how pictures are fed to it, None when it does not take them.
     """
 
     file: FileFacts
@@ -43,10 +45,26 @@ class Subject:
     profile: ModelProfile | None
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, Any]
+    description: InputDescription | None = None
 
 
-def examine(graph: Graph, source: Source, input_shapes: Mapping[str, tuple[int, ...]] | None) -> Subject:
-    """Look at a model before anything is done to it."""
+def examine(
+    graph: Graph,
+    source: Source,
+    input_shapes: Mapping[str, tuple[int, ...]] | None,
+    options: InputOptions | None = None,
+) -> Subject:
+    """Look at a model before anything is done to it.
+
+    Args:
+        graph: the model.
+        source: what it was loaded from.
+        input_shapes: a shape for each input the model leaves open.
+        options: what the user states about its input.
+
+    Raises:
+        OptionError: the options do not fit the input.
+    """
     given = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
     profile = find_profile(graph)
     if profile is not None and profile.input_name in given:
@@ -57,7 +75,28 @@ def examine(graph: Graph, source: Source, input_shapes: Mapping[str, tuple[int, 
     size = file.bytes if file.bytes >= weight_bytes(graph) else file.bytes + weight_bytes(graph)
     dtypes = {tensor.name: numpy_type(tensor.dtype) for tensor in graph.inputs if tensor.dtype is not None}
     layers = layer_states(graph, concrete_shapes(graph, shapes))
-    return Subject(file, model_facts(graph, shapes, size), layers, layer_names(graph), profile, shapes, dtypes)
+    profile, description = describe(profile, shapes, dtypes, options or InputOptions())
+    return Subject(
+        file, model_facts(graph, shapes, size), layers, layer_names(graph), profile, shapes, dtypes, description
+    )
+
+
+def describe(
+    profile: ModelProfile | None,
+    shapes: Mapping[str, tuple[int, ...]],
+    dtypes: Mapping[str, Any],
+    options: InputOptions,
+) -> tuple[ModelProfile | None, InputDescription | None]:
+    """How pictures are fed to a model, and its profile with that in it.
+
+    Raises:
+        OptionError: the options do not fit the input.
+    """
+    family = None if profile is None else profile.preprocess
+    description = describe_input(input_specs(shapes, dtypes, profile), family, options)
+    if profile is not None and description is not None:
+        profile = replace(profile, preprocess=description.preprocess)
+    return profile, description
 
 
 def model_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) -> ModelFacts:
@@ -70,7 +109,8 @@ def calibration_inputs(subject: Subject, calibration: str | Path | None, count: 
     """Calibration inputs; None where nothing was given and nothing can be drawn."""
     specs = input_specs(subject.shapes, subject.dtypes, subject.profile)
     try:
-        return open_inputs(calibration, specs, subject.profile, count=count, seed=seed)
+        how = None if subject.description is None else subject.description.preprocess
+        return open_inputs(calibration, specs, how, count=count, seed=seed)
     except CalibrationError:
         if calibration is not None:
             raise

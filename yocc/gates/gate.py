@@ -11,7 +11,7 @@ from typing import Any
 
 from yocc.compiler.registry import nearest
 from yocc.errors import OptionError
-from yocc.gates.metrics import METRICS, Content, Metric, Need
+from yocc.gates.metrics import METRICS, Content, Metric, Need, runs_in_substitute
 
 _TEXT = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([^\s<>=]+)\s*")
 _HOLDS: Mapping[str, Callable[[float, float], bool]] = {
@@ -116,6 +116,25 @@ def require_detector(gates: Sequence[Gate]) -> None:
             )
 
 
+def require_own_runtime(gates: Sequence[Gate], target: str, substitute: str) -> None:
+    """Refuse gates on latencies where the target's own runtime will not run.
+
+    Args:
+        gates: the gates.
+        target: name of the backend.
+        substitute: why its runtime does not run here; empty where it does.
+
+    Raises:
+        OptionError: naming the first such gate.
+    """
+    for gate in gates:
+        if substitute and METRICS[gate.metric].needs == "bench":
+            raise OptionError(
+                f"The gate {str(gate)!r} cannot be judged here, as {target!r} does not run: {substitute.rstrip('.')}.",
+                "Leave it out, or compile on the device.",
+            )
+
+
 def check_gates(gates: Iterable[Gate], content: Content) -> tuple[Outcome, ...]:
     """Hold gates against what stands in a report."""
     return tuple(_check(gate, content) for gate in gates)
@@ -160,7 +179,11 @@ def _parse(text: str) -> Gate:
 
 
 def _check(gate: Gate, content: Mapping[str, Any]) -> Outcome:
-    got = METRICS[gate.metric].read(content)
+    metric = METRICS[gate.metric]
+    if metric.needs == "bench" and runs_in_substitute(content):
+        remark = f"measured in onnxruntime, not in {content['target']}"
+        return Outcome(str(gate), gate.metric, gate.wanted, None, False, remark)
+    got = metric.read(content)
     if got is None:
         return Outcome(str(gate), gate.metric, gate.wanted, None, False, "not measured")
     holds = _HOLDS[gate.relation](got, gate.bound)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 Content = Mapping[str, Any]
 """What stands in `report.json`."""
 Need = Literal["", "eval", "fidelity", "bench"]
+_SUBSTITUTE = "onnxruntime"
 _DECIMALS = 9
 """Differences are rounded to this many, so that 0.30 - 0.31 is -0.01 and not a little less."""
 
@@ -64,6 +65,13 @@ def _latency(which: str) -> Callable[[Content], float]:
 
 def _latency_ratio(content: Content) -> float:
     return _latency("candidate")(content) / _latency("baseline")(content)
+
+
+def runs_in_substitute(content: Content) -> bool:
+    """Whether the figures of a report were measured in onnxruntime in place of the target's own runtime."""
+    execution = content["measured"].get("execution")
+    runtime = execution.get("runtime") if isinstance(execution, Mapping) else None
+    return runtime == _SUBSTITUTE and content["target"] != _SUBSTITUTE
 
 
 def _snr(content: Content) -> float:

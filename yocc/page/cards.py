@@ -47,9 +47,11 @@ def cards(content: Mapping[str, Any]) -> list[Card]:
     return [*found, *_latency(content), *_accuracy(content), *_fidelity(content)]
 
 
-def collapsed(content: Mapping[str, Any]) -> str:
-    """Why the compiled model is of no use, or empty."""
-    return str((content.get("fidelity") or {}).get("collapsed", ""))
+def alarms(content: Mapping[str, Any]) -> list[str]:
+    """Why the compiled model is of little use; empty when it is sound, or the report is older and does not say."""
+    collapsed = (content.get("fidelity") or {}).get("collapsed")
+    found = content.get("alarms") or ([collapsed] if collapsed else [])
+    return [str(text) for text in found]
 
 
 def _less_is_better(title: str, before: float, after: float, form: Callable[[Any], str], remark: str = "") -> Card:
@@ -81,7 +83,7 @@ def _accuracy(content: Mapping[str, Any]) -> Iterator[Card]:
     before, after = (accuracy[side]["map50_95"] for side in ("original", "compiled"))
     lost = after - before
     mood: Mood = "same" if abs(lost) < _NOTICEABLE else "good" if lost > 0 else "bad"
-    if collapsed(content):
+    if alarms(content):
         mood = "alarm"
     yield Card(
         "Accuracy, mAP50-95",
@@ -102,7 +104,7 @@ def _fidelity(content: Mapping[str, Any]) -> Iterator[Card]:
     scores = facts["detection"]
     if scores is not None:
         before, after = facts["confident"]
-        mood: Mood = "alarm" if facts["collapsed"] else "same"
+        mood: Mood = "alarm" if alarms(content) else "same"
         found = f"with the original, {remark}; {after} confident detections, the original has {before}"
         yield Card(
             "Agreement, mAP50-95",
@@ -114,8 +116,10 @@ def _fidelity(content: Mapping[str, Any]) -> Iterator[Card]:
             scores["map50_95"],
         )
         return
-    noises = [each["snr_db"] for each in facts["outputs"] if each["snr_db"] is not None]
     if not facts["outputs"]:
         return
-    text = f"{min(noises):.1f}{numbers.SPACE}dB" if noises else "equal"
-    yield Card("Outputs, signal to noise", text, "", "", "alarm" if facts["collapsed"] else "same", remark)
+    noises = [numbers.real(each["snr_db"]) for each in facts["outputs"] if each["snr_db"] is not None]
+    worst = "equal" if not noises else f"{min(noises):.1f}{numbers.SPACE}dB".replace("-", numbers.MINUS)
+    finite = all(each.get("finite", True) for each in facts["outputs"])
+    text = worst if finite else "not finite"
+    yield Card("Outputs, signal to noise", text, "", "", "alarm" if alarms(content) else "same", remark)

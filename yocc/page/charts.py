@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PLOT = 1000
 """Width that the places share, in pixels, while each is neither narrower nor wider than these."""
@@ -87,7 +87,7 @@ class Place:
 
 
 def bar_chart(name: str, label: str, places: Sequence[Place], form: str = "{:g}") -> Chart:
-    """A chart of values that are not negative.
+    """A chart of values that are not negative; those that are not finite have no bar, and only their text says so.
 
     Args:
         name: used in ids.
@@ -95,6 +95,7 @@ def bar_chart(name: str, label: str, places: Sequence[Place], form: str = "{:g}"
         places: from left to right, at least one.
         form: format of the axis labels.
     """
+    places = [replace(place, before=_drawn(place.before), after=_drawn(place.after)) for place in places]
     highest = max(max(place.before, place.after) for place in places) or 1.0
     step = nice_step(highest)
     top = step * math.ceil(highest / step)
@@ -117,6 +118,10 @@ def bar_chart(name: str, label: str, places: Sequence[Place], form: str = "{:g}"
         for number, place in enumerate(places)
     )
     return Chart(name, label, LEFT + max(PLOT, math.ceil(slot * len(places))) + 4, base + 6, slot, base, ticks, bars)
+
+
+def _drawn(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
 
 
 def nice_step(highest: float) -> float:

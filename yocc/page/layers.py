@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from yocc.page.charts import Chart, Place, bar_chart
 from yocc.page.details import all_details, has
-from yocc.page.numbers import MINUS, amount, milliseconds, plain_number, share
+from yocc.page.numbers import MINUS, amount, milliseconds, plain_number, real, share
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,13 @@ def _kind(state: Mapping[str, Any]) -> str:
 
 
 def _optional(value: Any, form: Any) -> str:
-    return "" if value is None else str(form(value))
+    return "" if value is None else str(form(real(value)))
 
 
 def _refit(figures: Mapping[str, Any] | None) -> str:
-    if not figures or not figures["error_before"]:
+    if not figures or figures["error_before"] is None or not real(figures["error_before"]):
         return ""
-    return share(figures["error"] / figures["error_before"])
+    return share(real(figures["error"]) / real(figures["error_before"]))
 
 
 def _multiplies(layers: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
@@ -149,7 +150,7 @@ def _time_chart(layers: Sequence[Mapping[str, Any]], content: Mapping[str, Any])
     times = content["measured"].get("layer_ms") or {}
     places = []
     for number, layer in _multiplies(layers):
-        before, after = (times.get(side, {}).get(layer["name"], 0.0) for side in ("original", "compiled"))
+        before, after = (real(times.get(side, {}).get(layer["name"], 0.0)) for side in ("original", "compiled"))
         text = f"{layer['name']}: {milliseconds(before)} → {milliseconds(after)}"
         places.append(Place(before, after, anchor(number), text))
     if not any(place.before for place in places):
@@ -158,7 +159,7 @@ def _time_chart(layers: Sequence[Mapping[str, Any]], content: Mapping[str, Any])
 
 
 def _value(state: Mapping[str, Any] | None, key: str) -> float:
-    return float(state[key] or 0) if state else 0.0
+    return real(state[key] or 0) if state else 0.0
 
 
 def _reasons(layers: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
@@ -185,18 +186,30 @@ def sensitivity(content: Mapping[str, Any]) -> tuple[SensitivityRow, ...]:
     """The layers that hurt most first; empty when no pass measured it."""
     found = (details.get("sensitivity") for details in all_details(content))
     entries = [entry for listed in found if isinstance(listed, list) for entry in listed if has(entry, ("layer",))]
-    worst = {key: max((entry.get(key) or 0.0 for entry in entries), default=0.0) for key in _ERRORS}
-    entries.sort(key=lambda entry: -max((entry.get(key) or 0.0) / (worst[key] or 1.0) for key in _ERRORS))
+    worst = {key: max((_finite(entry.get(key)) for entry in entries), default=0.0) for key in _ERRORS}
+    entries.sort(key=lambda entry: -max(_relative(entry.get(key), worst[key]) for key in _ERRORS))
     rows = []
     for entry in entries:
         score, box = (entry.get(key) for key in _ERRORS)
-        score_bar, box_bar = ((entry.get(key) or 0.0) / (worst[key] or 1.0) for key in _ERRORS)
+        score_bar, box_bar = (_relative(entry.get(key), worst[key]) for key in _ERRORS)
         rows.append(
             SensitivityRow(
                 entry["layer"], _optional(score, plain_number), _optional(box, plain_number), score_bar, box_bar
             )
         )
     return tuple(rows)
+
+
+def _relative(value: Any, worst: float) -> float:
+    """Share of the worst finite one; what is not finite is as bad as the worst."""
+    if value is not None and not math.isfinite(real(value)):
+        return 1.0
+    return _finite(value) / (worst or 1.0)
+
+
+def _finite(value: Any) -> float:
+    number = real(value or 0.0)
+    return number if math.isfinite(number) else 0.0
 
 
 _ERRORS = ("score_error", "box_error")

@@ -9,7 +9,7 @@ from typing import Any
 
 from yocc.page.charts import Chart, Place, bar_chart
 from yocc.page.details import details_of, has
-from yocc.page.numbers import plain_number, seconds
+from yocc.page.numbers import plain_number, real, seconds
 
 ANCHOR = "learning"
 
@@ -50,7 +50,11 @@ def learning(content: Mapping[str, Any]) -> tuple[Learning, ...]:
 def _looks(curve: Any) -> list[Mapping[str, Any]]:
     """Those with a loss: a training that goes astray has none."""
     looks = curve if isinstance(curve, list) else []
-    return [look for look in looks if has(look, ("step", "seconds", "loss")) and look["loss"] is not None]
+    return [
+        {**look, "loss": real(look["loss"])}
+        for look in looks
+        if has(look, ("step", "seconds", "loss")) and look["loss"] is not None
+    ]
 
 
 def _learning(title: str, place: str, figures: Mapping[str, Any], looks: list[Mapping[str, Any]]) -> Learning:

@@ -6,6 +6,15 @@ MINUS = "\N{MINUS SIGN}"
 SPACE = "\N{NO-BREAK SPACE}"
 
 
+def real(value: float | str) -> float:
+    """A number of a report, which holds NaN and infinity as text.
+
+    Raises:
+        ValueError: or TypeError: it is none.
+    """
+    return float(value)
+
+
 def amount(count: float) -> str:
     """A count, in thousands, millions or billions where it is large."""
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from yocc.page.cards import cards, collapsed
+from yocc.page.cards import alarms, cards
 from yocc.page.layers import layer_view, sensitivity
 from yocc.page.learning import learning
 from yocc.page.numbers import plain_number, seconds, share, size
@@ -50,11 +50,11 @@ def _view(content: Mapping[str, Any]) -> dict[str, Any]:
     """What the template names."""
     return {
         # Earlier schemas do not have it.
-        "report": {"platform": None, **content},
+        "report": {"platform": None, "input": None, **content},
         "name": PurePath(content["source"]["path"]).name,
         "cards": cards(content),
-        "collapsed": collapsed(content),
-        "warnings": [warning for warning in content["warnings"] if warning != collapsed(content)],
+        "alarms": alarms(content),
+        "warnings": [warning for warning in content["warnings"] if warning not in alarms(content)],
         "pictures": shown_pictures(content),
         "layers": layer_view(content),
         "sensitivity": sensitivity(content),

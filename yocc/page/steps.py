@@ -86,6 +86,12 @@ def replay(content: Mapping[str, Any]) -> str:
     words = ["yocc", "compile", content["source"]["path"], "--target", content["target"]]
     for name, value in content["options"].items():
         words += ["-O", f"{name}={value}"]
+    fed = content.get("input")
+    if isinstance(fed, Mapping) and fed["origin"] == "given":
+        words += ["--input-color", fed["color"], "--input-scale", repr(fed["scale"])]
+        for name in ("mean", "std"):
+            # One word, as numbers may be negative.
+            words.append(f"--input-{name}={','.join(map(repr, fed[name]))}")
     words += ["--pipeline", content["pipeline"], "--seed", str(content["seed"])]
     return shlex.join(words)
 

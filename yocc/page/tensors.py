@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from yocc.page.charts import Chart, Histogram, Place, bar_chart, histogram
 from yocc.page.details import all_details, has
-from yocc.page.numbers import plain_number, share
+from yocc.page.numbers import plain_number, real, share
 
 _KEYS = ("low", "high", "coded", "scale", "zero_point", "clipped", "sqnr_db", "behind", "histogram")
 _LOUD = 25.0
@@ -48,7 +49,9 @@ def tensor_view(content: Mapping[str, Any]) -> TensorView | None:
         tensors = details.get("tensors")
         if isinstance(tensors, Mapping) and tensors and all(has(tensor, _KEYS) for tensor in tensors.values()):
             rows = [_row(number, name, tensor) for number, (name, tensor) in enumerate(tensors.items())]
-            order = sorted(range(len(rows)), key=lambda number: _decibels(list(tensors.values())[number]))
+            noises = [_decibels(tensor) for tensor in tensors.values()]
+            # NaN has no place in an order; it is as loud as can be.
+            order = sorted(range(len(rows)), key=lambda number: (not math.isnan(noises[number]), noises[number]))
             places = [
                 Place(0.0, min(_decibels(tensor), 96.0), row.anchor, f"{row.name}: {row.noise}; {row.text}", row.loud)
                 for row, tensor in zip(rows, tensors.values(), strict=True)
@@ -60,26 +63,29 @@ def tensor_view(content: Mapping[str, Any]) -> TensorView | None:
 
 def _decibels(tensor: Mapping[str, Any]) -> float:
     value = tensor["sqnr_db"]
-    return float("inf") if value is None else float(value)
+    return math.inf if value is None else real(value)
 
 
 def _row(number: int, name: str, tensor: Mapping[str, Any]) -> TensorRow:
-    low, high = tensor["low"], tensor["high"]
-    noise = tensor["sqnr_db"]
+    low, high = real(tensor["low"]), real(tensor["high"])
+    bounds = [real(bound) for bound in tensor["coded"]]
+    noise = None if tensor["sqnr_db"] is None else real(tensor["sqnr_db"])
     seen = f"{plain_number(low)} … {plain_number(high)}"
-    coded = " … ".join(plain_number(bound) for bound in tensor["coded"])
-    clipped = share(tensor["clipped"])
+    coded = " … ".join(plain_number(bound) for bound in bounds)
+    clipped = share(real(tensor["clipped"]))
     return TensorRow(
         f"tensor-{number}",
         name,
         seen,
         coded,
-        plain_number(tensor["scale"]),
-        plain_number(tensor["zero_point"]),
+        plain_number(real(tensor["scale"])),
+        plain_number(real(tensor["zero_point"])),
         clipped,
         "lossless" if noise is None else f"{noise:.1f} dB",
         tensor["behind"],
-        noise is not None and noise < _LOUD,
-        histogram(tensor["histogram"], low, high, tensor["coded"]) if tensor["histogram"] else None,
+        noise is not None and not noise >= _LOUD,
+        histogram(tensor["histogram"], low, high, bounds)
+        if tensor["histogram"] and all(map(math.isfinite, (low, high, *bounds)))
+        else None,
         f"seen {seen}, coded {coded}, {clipped} clipped",
     )

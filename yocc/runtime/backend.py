@@ -85,7 +85,10 @@ class Session(abc.ABC):
         """
 
     def execution(self) -> Mapping[str, Any]:
-        """What the runtime made of the model, for the report; empty where the runtime does not tell."""
+        """What the runtime made of the model, for the report; empty where the runtime does not tell.
+
+        `runtime` names what runs; "onnxruntime" for another target says that it stands in for the target's own.
+        """
         return {}
 
     def kernels(self, feeds: Arrays, rounds: int) -> tuple[KernelTime, ...]:  # noqa: ARG002 # for runtimes that tell
@@ -156,6 +159,13 @@ class Backend(abc.ABC):
     def advise(self, graph: Graph, target: Target) -> tuple[str, ...]:  # noqa: ARG002 # for backends that have something to say
         """What the user should know about a graph this backend takes: one sentence each, for the report's warnings."""
         return ()
+
+    def substitute(self, target: Target) -> str:  # noqa: ARG002 # for backends whose device may be elsewhere
+        """Why models for this target run in onnxruntime here instead of in their own runtime; empty where they do not.
+
+        What is timed in a substitute says nothing of the target, so that gates on latencies are refused.
+        """
+        return ""
 
     @abc.abstractmethod
     def build(self, graph: Graph, target: Target, folder: Path) -> Artifact:

@@ -56,6 +56,7 @@ class Difference:
         cosine: of all values as one vector; None when one side is zero everywhere.
         snr_db: signal to noise in decibels, `10 log10(sum r^2 / sum (r - c)^2)`; None when nothing differs.
         finite: whether the candidate has neither NaN nor infinity.
+        reference_finite: whether the reference has neither.
     """
 
     output: str
@@ -65,6 +66,7 @@ class Difference:
     cosine: float | None
     snr_db: float | None
     finite: bool
+    reference_finite: bool = True
 
 
 class Comparison:
@@ -137,7 +139,7 @@ class _Sums:
         self.part = part
         self.reference = self.candidate = self.product = self.error = self.max_abs = 0.0
         self.lowest, self.highest = math.inf, -math.inf
-        self.finite = True
+        self.finite = self.reference_finite = True
 
     def add(self, reference: Arrays, candidate: Arrays) -> None:
         if self.part.output not in candidate:
@@ -149,6 +151,7 @@ class _Sums:
                 "Compare models of one origin with the same input.",
             )
         self.finite &= bool(np.isfinite(have).all())
+        self.reference_finite &= bool(np.isfinite(want).all())
         want, have = (np.nan_to_num(side.astype(np.float64), posinf=0.0, neginf=0.0) for side in (want, have))
         difference = np.abs(want - have)
         self.reference += float(np.sum(want * want))
@@ -170,6 +173,7 @@ class _Sums:
             cosine=self.product / norm if norm > 0 else None,
             snr_db=_decibels(self.reference, self.error),
             finite=self.finite,
+            reference_finite=self.reference_finite,
         )
 
 

@@ -19,7 +19,7 @@ from yocc.runtime.arrays import ArrayFile, open_arrays
 from yocc.runtime.drawn import photograph_size
 from yocc.runtime.letterbox import picture_size, read_picture
 from yocc.runtime.pictures import PictureRef
-from yocc.runtime.preprocess import InputSpec, Preprocess, prepare
+from yocc.runtime.preprocess import InputSpec, Preprocess, default_preprocess, prepare
 
 __all__ = ["DRAWN_COUNT", "Feeds", "InputSpec", "find_pictures", "open_feeds", "spread"]
 
@@ -70,6 +70,11 @@ class Feeds:
     def pictures(self) -> list[PictureRef | None]:
         """Where the picture behind each sample can be had again; None for samples that are no pictures."""
         return [self.source.picture(pick) for pick in self.picks]
+
+    @property
+    def are_pictures(self) -> bool:
+        """Whether the samples are pictures, rather than arrays that are fed as they are."""
+        return self.source.picture(self.picks[0]) is not None
 
     def head(self, count: int) -> Feeds:
         """The first `count` samples, or all when there are fewer."""
@@ -143,7 +148,7 @@ def open_feeds(
         source: a folder of pictures (searched in depth), one picture, an .npz file (one array per input, samples
             along the leading axis; or a single array), an .npy file, or None for pictures yocc draws.
         inputs: the network's inputs.
-        preprocess: how pictures become an input; None stands for RGB, 0..1, stretched to the input size.
+        preprocess: how pictures become an input; None for what is assumed of it, RGB in 0..1 stretched to its size.
         count: how many samples to use at most, evenly spaced over the source; None for all, or 64 drawn ones.
         seed: seed of the drawn pictures.
 
@@ -151,11 +156,11 @@ def open_feeds(
         CalibrationError: the source is missing, empty, unreadable, or does not fit the inputs.
         OptionError: `count` is less than 1 or `seed` negative.
     """
-    preprocess = preprocess or Preprocess()
     if count is not None:
         _at_least_one(count)
     if source is None:
-        return _drawn(_picture_input(inputs, "Drawn pictures fit"), preprocess, count or DRAWN_COUNT, seed)
+        spec = _picture_input(inputs, "Drawn pictures fit")
+        return _drawn(spec, preprocess or default_preprocess(spec), count or DRAWN_COUNT, seed)
     path = Path(source)
     if not exists(path):
         raise CalibrationError(f"There is no {path} to calibrate with.", "Check the path.")
@@ -169,7 +174,7 @@ def open_feeds(
     return Feeds(
         f"{_number(len(files), 'picture')} from {path}",
         stand_in=False,
-        source=PictureFiles(files, spec, preprocess),
+        source=PictureFiles(files, spec, preprocess or default_preprocess(spec)),
         picks=tuple(range(len(files))),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,12 @@ from yocc.runtime.pictures import PictureRef
 
 COLLAPSED = 0.1
 """mAP50 against the original below which a compiled detector is of no use."""
+LEAST_FIDELITY = 0.5
+"""mAP50-95 against the original below which something went wrong."""
+LEAST_SNR = 6.0
+"""Decibels below which an output hardly resembles the original's: the difference is half as large as the signal."""
+DOUBTFUL_SNR = 15.0
+"""Decibels below which it is worth asking whether the target's runtime is at fault."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,28 @@ def measure_fidelity(
     if profile is None or not samples:
         return facts
     return _with_detections(facts, profile, choose_examples(pictures, profile, *found, CONFIDENT), *found)
+
+
+def worst_snr(differences: Iterable[Difference]) -> float:
+    """Signal to noise in decibels of the whole output that differs most; infinite where nothing differs.
+
+    Outputs of which the reference itself is not finite say nothing; those that are not finite instead are all noise.
+    """
+    found = [_snr(each) for each in differences if not each.label and each.reference_finite]
+    return min(found, default=math.inf)
+
+
+def _snr(difference: Difference) -> float:
+    if not difference.finite:
+        return -math.inf
+    return math.inf if difference.snr_db is None else difference.snr_db
+
+
+def is_poor(facts: FidelityFacts) -> bool:
+    """Whether the compiled model is so far from the original that its target's runtime may be at fault."""
+    if facts.detection is not None:
+        return bool(facts.collapsed) or facts.detection.map50_95 < LEAST_FIDELITY
+    return worst_snr(facts.outputs) < DOUBTFUL_SNR
 
 
 def _with_detections(

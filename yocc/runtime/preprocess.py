@@ -11,7 +11,7 @@ from PIL import Image
 from yocc.errors import CalibrationError, OptionError
 from yocc.runtime.letterbox import Placement, letterbox, stretch
 
-_COLOURS = ("rgb", "bgr")
+_COLOURS = ("rgb", "bgr", "gray")
 _CHANNELS = (1, 3)
 
 
@@ -62,18 +62,18 @@ class Preprocess:
     """From pixels 0..255 to network values: `(pixel * scale - mean) / std`, channel by channel.
 
     Args:
-        colours: the order of the channels, "rgb" or "bgr"; `mean` and `std` are in this order.
+        colours: the order of the channels, "rgb" or "bgr"; "gray" is luma (ITU-R BT.601) in every channel.
         scale: factor on the pixel values.
-        mean: subtracted after scaling.
-        std: divided by at last; none may be 0.
+        mean: subtracted after scaling; one number, or one per channel in the order of `colours`.
+        std: divided by at last, none 0; one number, or one per channel in the order of `colours`.
         letterbox: keep the aspect ratio and pad; otherwise stretch to the input size.
         pad_value: grey level of the padding, 0..255.
     """
 
     colours: str = "rgb"
     scale: float = 1.0 / 255.0
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
     letterbox: bool = False
     pad_value: int = 114
 
@@ -82,12 +82,21 @@ class Preprocess:
             raise OptionError(f"Unknown channel order {self.colours!r}.", f"Use one of {', '.join(_COLOURS)}.")
         if not (np.isfinite(self.scale) and self.scale > 0):
             raise OptionError(f"The pixel scale is {self.scale}.", "Use a positive number such as 1/255.")
-        if len(self.mean) != 3 or len(self.std) != 3:
-            raise OptionError(f"mean {self.mean} and std {self.std} need one number per colour.", "Give three each.")
+        if not {len(self.mean), len(self.std)} <= {*_CHANNELS}:
+            raise OptionError(
+                f"mean {self.mean} and std {self.std} do not fit 1 or 3 channels.",
+                "Give one number, or one per channel.",
+            )
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or 0 in self.std:
             raise OptionError(f"mean {self.mean} or std {self.std} cannot be used.", "Use finite numbers, std not 0.")
         if not 0 <= self.pad_value <= 255:
             raise OptionError(f"The pad value is {self.pad_value}.", "Use a grey level between 0 and 255.")
+
+
+def default_preprocess(spec: InputSpec) -> Preprocess:
+    """What is assumed of an input nobody describes: RGB, or gray for one channel, in 0..1; integers take 0..255."""
+    scale = 1.0 if np.issubdtype(spec.dtype, np.integer) else 1.0 / 255.0
+    return Preprocess("gray" if spec.takes_pictures and spec.channels == 1 else "rgb", scale)
 
 
 def prepare(picture: Image.Image, preprocess: Preprocess, spec: InputSpec) -> tuple[NDArray[np.generic], Placement]:
@@ -109,7 +118,7 @@ def prepare(picture: Image.Image, preprocess: Preprocess, spec: InputSpec) -> tu
             f"Input {spec.name!r} of shape {list(spec.shape)} does not take pictures.",
             "Give an .npz file with one array per input.",
         )
-    if spec.channels == 1:
+    if spec.channels == 1 or preprocess.colours == "gray":
         picture = picture.convert("L")
     fitted, placement = (
         letterbox(picture, spec.size, preprocess.pad_value) if preprocess.letterbox else stretch(picture, spec.size)
@@ -129,7 +138,7 @@ def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec
         An array of `spec.shape` and `spec.dtype`.
     """
     if pixels.ndim == 2:
-        pixels = pixels[..., None]
+        pixels = np.repeat(pixels[..., None], spec.channels, axis=2)
     elif preprocess.colours == "bgr":
         pixels = pixels[..., ::-1]
     if spec.channels_first:
@@ -139,14 +148,15 @@ def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec
 
 
 def _scaled(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec) -> NDArray[np.generic]:
-    # An integer input is a network that scales its pixels itself.
-    if np.issubdtype(spec.dtype, np.integer):
-        return pixels.astype(spec.dtype)
     values = pixels.astype(np.float32)
     values *= np.float32(preprocess.scale)
     axes = (-1, 1, 1) if spec.channels_first else (1, 1, -1)
     if any(preprocess.mean):
-        values -= np.asarray(preprocess.mean[: spec.channels], np.float32).reshape(axes)
+        values -= np.asarray(preprocess.mean, np.float32).reshape(axes)
     if any(one != 1.0 for one in preprocess.std):
-        values /= np.asarray(preprocess.std[: spec.channels], np.float32).reshape(axes)
+        values /= np.asarray(preprocess.std, np.float32).reshape(axes)
+    if np.issubdtype(spec.dtype, np.integer):
+        # Saturated in float64, which holds the bounds of 32-bit types exactly.
+        bounds = np.iinfo(spec.dtype.name)
+        return np.clip(np.rint(values.astype(np.float64)), bounds.min, bounds.max).astype(spec.dtype)
     return values.astype(spec.dtype, copy=False)

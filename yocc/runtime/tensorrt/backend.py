@@ -12,7 +12,7 @@ from yocc.runtime.backend import Artifact, Backend, Check, Session, read_count
 from yocc.runtime.tensorrt.files import MODEL_FILE, write_files
 from yocc.runtime.tensorrt.lints import lint
 from yocc.runtime.tensorrt.options import NAME, OPTIONS, TensorRtTarget, profiles, read_level, read_shapes, settings_of
-from yocc.runtime.tensorrt.session import open_session
+from yocc.runtime.tensorrt.session import obstacle, open_session
 from yocc.runtime.tensorrt.verification import verify
 
 LEAST_CHANNELS = 16
@@ -62,6 +62,10 @@ class TensorRtBackend(Backend):
         save(graph, folder / MODEL_FILE)
         others = write_files(folder, settings_of(graph, target))
         return Artifact(self.name, folder, folder / MODEL_FILE, others)
+
+    def substitute(self, target: Target) -> str:  # noqa: ARG002 # whether an engine can be built is a matter of the machine
+        """Why no engine can be built here."""
+        return obstacle() or ""
 
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
         """Build the engine and check it against onnxruntime where there are a GPU and `tensorrt`, else onnxruntime."""

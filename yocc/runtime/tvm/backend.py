@@ -126,6 +126,13 @@ class TvmBackend(Backend):
         others = (folder / ONNX_FILE, facts.write(folder), *write_programs(folder))
         return Artifact(self.name, folder, folder / LIBRARY_FILE, others)
 
+    def substitute(self, target: Target) -> str:
+        """That the library is for processors of another family."""
+        processor = find_processor(target.mcpu if isinstance(target, TvmTarget) else "host")
+        if processor.family == host_family():
+            return ""
+        return f"it is compiled for {processor.name}, and this machine is {host_family()}."
+
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
         """The library where it runs, else its model in onnxruntime, which says so in `execution`."""
         reason = self.available()
