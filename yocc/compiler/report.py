@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files as package_files
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -36,6 +37,8 @@ PAGE_FILE = "report.html"
 _DEPENDENCIES = ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime", "onnxsim", "pillow", "pycocotools")
 _EXTRAS = ("ncnn", "openvino")
 _BLOCK = 1 << 20
+_HEAD = 4096
+"""Bytes at the start of a page in which its generator stands."""
 _NUMBERS = re.compile(r"\[\n\s+((?:-?[\d.eE+-]+,\n\s+)*-?[\d.eE+-]+)\n\s+\]")
 """A list of numbers over several lines; the line breaks tell it from text, where JSON writes them as two characters."""
 
@@ -235,10 +238,57 @@ def schema_text() -> str:
 
 def written_files(folder: Path) -> frozenset[str] | None:
     """Names of the files yocc writes into a folder, the reports included; None when it is not an output of yocc."""
+    facts = _written(folder)
+    return None if facts is None else frozenset(facts) | {REPORT_FILE, PAGE_FILE}
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """What in a folder yocc did not write, or has been changed since, relative to it and sorted.
+
+    Folders count, and links are not followed. All of it is foreign where there is no report of yocc's.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    facts = _written(folder) or {}
+    known = {PurePath(name): fact for name, fact in facts.items()}
+    parents = {parent for path in known for parent in path.parents}
+    found = []
+    for root, folders, names in os.walk(folder, onerror=_raise):
+        inner = Path(root).relative_to(folder)
+        found += [inner / name for name in folders if inner / name not in parents or (Path(root) / name).is_symlink()]
+        found += [inner / name for name in names if not _is_ours(folder, inner / name, known, bool(facts))]
+    return sorted(map(str, found))
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
+
+
+def _is_ours(folder: Path, name: Path, known: Mapping[PurePath, FileFacts], reported: bool) -> bool:
+    if reported and str(name) == REPORT_FILE:
+        return True
+    if reported and str(name) == PAGE_FILE:
+        return is_page(folder / name)
+    fact = known.get(name)
+    if fact is None or not (folder / name).is_file() or (folder / name).stat().st_size != fact.bytes:
+        return False
+    return file_facts(folder / name, fact.path) == fact
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page yocc wrote, by the generator it names."""
+    with path.open("rb") as file:
+        return b'<meta name="generator" content="yocc ' in file.read(_HEAD)
+
+
+def _written(folder: Path) -> dict[str, FileFacts] | None:
+    """The files of a report, by name; None when the folder holds no report of yocc's."""
     try:
         content = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
-        if content["tool"] != "yocc" or not isinstance(content["schema"], int):
+        if content["tool"] != "yocc" or not isinstance(content["schema"], int) or not content["files"]:
             return None
-        return frozenset(str(entry["path"]) for entry in content["files"]) | {REPORT_FILE, PAGE_FILE}
-    except (OSError, ValueError, KeyError, TypeError):
+        facts = [FileFacts(entry["path"], entry["bytes"], entry["sha256"]) for entry in content["files"]]
+        return {str(fact.path): fact for fact in facts}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
