@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from yocc.cli.options import common, path_argument, shape_option, target_option, target_options, threads_option
+from yocc.cli.options import (
+    common,
+    force_option,
+    path_argument,
+    shape_option,
+    target_option,
+    target_options,
+    threads_option,
+)
 from yocc.commands.terminal import Bars, Settings, show_json
 
 
@@ -22,6 +30,7 @@ from yocc.commands.terminal import Bars, Settings, show_json
 @shape_option
 @threads_option
 @click.option("-o", "--out", type=path_argument, default="calibration.npz", show_default=True, help="File to write.")
+@force_option
 @common
 @click.pass_obj
 def calibrate(
@@ -35,6 +44,7 @@ def calibrate(
     input_shapes: dict[str, tuple[int, ...]],
     threads: int | None,
     out: Path,
+    force: bool,
 ) -> None:
     """Write how MODEL's values are distributed over pictures, for --statistics of compilations.
 
@@ -57,6 +67,7 @@ def calibrate(
         count=count,
         input_shapes=input_shapes,
         threads=threads,
+        force=force,
         progress=Bars(quiet=settings.quiet),
     )
     if settings.as_json:

@@ -108,6 +108,7 @@ def compile_command(
     gates: tuple[str, ...],
     junit_file: Path | None,
     page: Path | None,
+    force: bool,
     print_after: bool,
     out: Path | None,
     cache_folder: Path | None,
@@ -129,11 +130,11 @@ def compile_command(
     """
     from yocc.commands.compiling import compile_or_restore
     from yocc.commands.concluding import conclude, show_summary
-    from yocc.commands.publishing import require_writable
+    from yocc.commands.publishing import require_publishable
     from yocc.compiler.observers import printing, timing
 
     announce_config(settings)
-    require_writable((junit_file, page))
+    require_publishable(junit_file, page, force=force)
     short = (
         "prune", "prune_target", "int8", "max_drop", "max_latency", "weights", "fp16", "recover", "schedule", "rounds",
         "sparsity",
@@ -191,4 +192,4 @@ def compile_command(
         click.echo(done.text, nl=False)
     elif not settings.quiet:
         show_summary(content, done.model)
-    conclude(settings, content, done.outcomes, junit_file, page)
+    conclude(settings, content, done.outcomes, junit_file, page, force=force)

@@ -12,7 +12,7 @@ from yocc.cache.store import Cache, DamagedEntryError
 from yocc.commands.caching import compilation_key
 from yocc.compiler.passes import Progress
 from yocc.compiler.pipeline import Observer
-from yocc.compiler.report import REPORT_FILE
+from yocc.compiler.report import REPORT_FILE, is_complete
 from yocc.driver.compiling import compile_model
 from yocc.driver.output import OutputFolder, output_path
 from yocc.errors import OutputError
@@ -138,6 +138,9 @@ def _restore(cache: Cache, key: str, folder: Path) -> Compiled | None:
             stored = cache.fetch(key, output.path)
         if stored is None:
             return None
+        if not is_complete(output.path):
+            cache.drop(key)
+            raise DamagedEntryError
         text = (output.path / REPORT_FILE).read_text(encoding="utf-8")
         output.commit()
     return Compiled(output.wanted, text, stored)

@@ -6,7 +6,6 @@ by `report.schema.json` beside this module.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -17,7 +16,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files as package_files
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
@@ -29,13 +27,12 @@ from yocc.compiler.account import LayerReport, without_layers
 from yocc.compiler.census import Census
 from yocc.compiler.passes import Note
 from yocc.compiler.pipeline import PassRun
+from yocc.compiler.requirements import installed_version, required_packages
 
 SCHEMA = 2
 """Raised when a reader of the previous form would misread the new one."""
 REPORT_FILE = "report.json"
 PAGE_FILE = "report.html"
-_DEPENDENCIES = ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime", "onnxsim", "pillow", "pycocotools")
-_EXTRAS = ("ncnn", "openvino")
 _BLOCK = 1 << 20
 _HEAD = 4096
 """Bytes at the start of a page in which its generator stands."""
@@ -214,16 +211,9 @@ def bytes_facts(data: bytes, shown: str) -> FileFacts:
 
 def dependency_versions() -> dict[str, str]:
     """Versions of yocc and the packages that shape its results."""
-    versions = {"yocc": __version__}
-    for name in _DEPENDENCIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    for name in _EXTRAS:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return versions
+    found = {name: (extra, installed_version(name)) for name, extra in required_packages().items()}
+    versions = {name: held or "not installed" for name, (extra, held) in found.items() if held or not extra}
+    return {"yocc": __version__, **versions}
 
 
 def describe_platform() -> dict[str, str]:
@@ -240,6 +230,17 @@ def written_files(folder: Path) -> frozenset[str] | None:
     """Names of the files yocc writes into a folder, the reports included; None when it is not an output of yocc."""
     facts = _written(folder)
     return None if facts is None else frozenset(facts) | {REPORT_FILE, PAGE_FILE}
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder holds a report of yocc's and all files it names, unchanged.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    facts = _written(folder)
+    known = {PurePath(name): fact for name, fact in (facts or {}).items()}
+    return facts is not None and all(_is_ours(folder, Path(name), known, reported=True) for name in facts)
 
 
 def foreign_files(folder: Path) -> list[str]:

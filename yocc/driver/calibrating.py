@@ -11,13 +11,14 @@ from yocc.compiler.observers import verify
 from yocc.compiler.passes import PassContext, Progress, silent
 from yocc.compiler.pipeline import Pipeline
 from yocc.compiler.shapes import concrete_shapes
+from yocc.compiler.writing import require_replaceable
 from yocc.driver.inputs import input_specs
 from yocc.driver.subject import Source, examine
-from yocc.errors import CalibrationError, OutputError
+from yocc.errors import CalibrationError
 from yocc.passes.quantize import Quantize
 from yocc.passes.quantize.calibrate import collect
 from yocc.passes.quantize.placement import place
-from yocc.passes.quantize.saved import Calibration, network_digest, save_calibration
+from yocc.passes.quantize.saved import Calibration, is_calibration, network_digest, save_calibration
 from yocc.runtime.feeds import open_feeds
 from yocc.runtime.onnxruntime import reference_executor
 from yocc.runtime.registry import find_backend
@@ -37,6 +38,7 @@ def calibrate_model(
     count: int | None = None,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     threads: int | None = None,
+    force: bool = False,
     progress: Progress = silent,
 ) -> Calibration:
     """Run a model over pictures and write what its tensors' values were like.
@@ -51,12 +53,15 @@ def calibrate_model(
         count: samples to use, None for all.
         input_shapes: a shape for each input the model leaves open.
         threads: threads to run with.
+        force: replace a file that holds no statistics of yocc's.
         progress: shows the loop.
 
     Raises:
         CalibrationError: the pictures are unusable, or there is nothing to calibrate.
+        OptionError: the file exists and holds no statistics of yocc's.
         OutputError: the file cannot be written.
     """
+    require_replaceable(Path(out), is_calibration, force=force)
     graph = load(source)
     check_finite(graph)
     subject = examine(graph, source, input_shapes)
@@ -78,8 +83,5 @@ def calibrate_model(
         raise CalibrationError("No tensor of this model would be coded for this target.", "Choose another --target.")
     shapes = concrete_shapes(graph, subject.shapes)
     found = Calibration(network_digest(graph), len(feeds), collect(graph, tensors, feeds, shapes, ctx))
-    try:
-        save_calibration(found, Path(out))
-    except OSError as error:
-        raise OutputError(f"{str(out)!r} cannot be written: {error.strerror}.", "Choose another -o file.") from error
+    save_calibration(found, Path(out), force=force)
     return found
