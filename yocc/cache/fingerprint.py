@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yocc
-from yocc.compiler.requirements import installed_packages, installed_version
+from yocc.requirements import installed_packages, installed_version
 
 _GROUPS = ("yocc.passes", "yocc.backends", "yocc.criteria")
 

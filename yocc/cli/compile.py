@@ -19,6 +19,7 @@ from yocc.cli.options import (
     threads_option,
 )
 from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
+from yocc.errors import MeasurementError
 
 
 @click.command("compile")
@@ -118,7 +119,7 @@ def compile_command(
     """Compress MODEL into a folder.
 
     The folder holds the compiled model, report.json and report.html; it appears when all is done, or not at all. It is
-    there too when a gate does not hold.
+    there too when a gate does not hold (exit code 8), or when something could not be measured (9).
 
     \b
     Examples:
@@ -193,3 +194,5 @@ def compile_command(
     elif not settings.quiet:
         show_summary(content, done.model)
     conclude(settings, content, done.outcomes, junit_file, page, force=force)
+    if done.unmeasured:
+        raise MeasurementError(done.unmeasured[0], f"The result is in {str(done.folder)!r}.")

@@ -78,6 +78,11 @@ class Compiled:
         return [Outcome(**each) for each in self.content["gates"]]
 
     @property
+    def unmeasured(self) -> list[str]:
+        """What was asked for and could not be measured."""
+        return list(self.content["unmeasured"])
+
+    @property
     def model(self) -> Path:
         """The compiled model's file."""
         return self.folder / str(self.content["files"][0]["path"])
@@ -95,7 +100,7 @@ def compile_or_restore(
 ) -> Compiled:
     """Compile a model, or restore the result from the cache.
 
-    A result that a gate refuses is not kept, so that running again measures again.
+    A result that a gate refuses or that could not be measured is not kept, so that running again measures again.
 
     Args:
         model: the ONNX file.
@@ -124,7 +129,7 @@ def compile_or_restore(
             return restored
     report = compile_model(model, out=out, progress=progress, observers=observers, **arguments)
     done = Compiled(report.folder or output_path(model, out), report.to_json())
-    if cache is not None and key is not None and not violated(done.outcomes):
+    if cache is not None and key is not None and not violated(done.outcomes) and not done.unmeasured:
         try:
             cache.store(key, done.folder)
         except OutputError as error:

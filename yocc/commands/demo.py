@@ -13,7 +13,7 @@ from yocc.compiler.passes import Progress, silent
 from yocc.compiler.pipeline import Observer
 from yocc.compiler.report import PAGE_FILE, FileFacts, Report, file_facts, foreign_files, plain
 from yocc.driver import compile_model
-from yocc.errors import InternalError, OptionError, OutputError
+from yocc.errors import InternalError, MeasurementError, OptionError, OutputError
 from yocc.models.shipped import shipped_detector
 from yocc.models.street import write
 
@@ -104,6 +104,8 @@ def run_demo(out: Path, plan: DemoPlan, *, progress: Progress = silent, observer
             progress=progress,
             observers=observers,
         )
+        if report.unmeasured:
+            raise MeasurementError(report.unmeasured[0], f"The result is in {str(out / _COMPILED)!r}.")
         pictures = _show(model, out, plan, progress)
         _list(out, [*written, *pictures])
     except OSError as error:

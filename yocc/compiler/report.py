@@ -27,7 +27,7 @@ from yocc.compiler.account import LayerReport, without_layers
 from yocc.compiler.census import Census
 from yocc.compiler.passes import Note
 from yocc.compiler.pipeline import PassRun
-from yocc.compiler.requirements import installed_version, required_packages
+from yocc.requirements import installed_version, required_packages
 
 SCHEMA = 2
 """Raised when a reader of the previous form would misread the new one."""
@@ -128,6 +128,7 @@ class Report:
         fidelity: how the compiled model compares with the original and on what data, or None when not measured.
         accuracy: scores of both models against labels and on what data, or None when not asked for.
         warnings: what the user should read.
+        unmeasured: which of the warnings tell what was asked for and could not be measured.
         gates: what the result was to keep to, and whether it does.
         measured: seconds and latencies, which differ from run to run.
         versions: of yocc and what it builds on.
@@ -150,6 +151,7 @@ class Report:
     fidelity: Mapping[str, Any] | None = None
     accuracy: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
     gates: tuple[Mapping[str, Any], ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: dependency_versions())

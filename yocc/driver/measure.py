@@ -17,7 +17,7 @@ from yocc.compiler.passes import Arrays, PassContext, Progress, silent
 from yocc.compiler.pipeline import Pipeline
 from yocc.compiler.target import Target
 from yocc.driver.inputs import Inputs
-from yocc.errors import BackendError
+from yocc.errors import BackendError, YoccError
 from yocc.models.profile import ModelProfile
 from yocc.runtime.backend import Artifact, Backend, Session
 from yocc.runtime.bench import Timing, compare_speed, random_feeds
@@ -30,6 +30,7 @@ _MACS_FOR_FIDELITY = 320_000_000_000
 """Work spent on comparing outputs, so that a model of 100 GMACs is judged on 4 pictures and a small one on all."""
 _MACS_FOR_TIMING = 200_000_000_000
 _MACS_FOR_KERNELS = 20_000_000_000
+_NO_KERNELS: tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]] = ((), ())
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Verdict:
         accuracy: both models against labels.
         timing: both models in alternation.
         warnings: what went wrong in a way the user should know.
+        unmeasured: what was asked for and could not be measured, and why; also among the warnings.
         execution: what the runtime says it made of the compiled model.
         kernels: where the time of the original and of the compiled model goes; empty where the runtime does not tell.
     """
@@ -72,6 +74,7 @@ class Verdict:
     accuracy: Mapping[str, Any] | None = None
     timing: Timing | None = None
     warnings: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
     execution: Mapping[str, Any] = field(default_factory=dict)
     kernels: tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]] = ((), ())
 
@@ -99,34 +102,39 @@ def judge(
         macs: work of one run of the original, by which the number of samples is chosen.
         progress: shows the long loops.
 
+    What fails here is no reason to lose the compiled model: it is told in the verdict.
+
     Raises:
-        BackendError: the original runs and the compiled model does not.
-        CalibrationError: labels or pictures to score with are unusable.
+        BackendError: the original can be loaded and the compiled model cannot.
     """
+    unmeasured: list[str] = []
     with contextlib.ExitStack() as stack:
         try:
             original = stack.enter_context(original_session(source, backend, target, judging.threads, judging.shapes))
         except BackendError as error:
             # Kernels of its own are loaded where such a model is deployed, not here.
-            return Verdict(warnings=(f"Nothing was measured: the original does not run here. {error}",))
+            said = (f"Nothing was measured: the original does not run here. {error}",)
+            return Verdict(warnings=said, unmeasured=() if judging.pictures is None else said)
         except OSError as error:
-            return Verdict(warnings=(f"Nothing was measured: no room for a copy of the original ({error.strerror}).",))
+            said = (f"Nothing was measured: no room for a copy of the original ({error.strerror}).",)
+            return Verdict(warnings=said, unmeasured=said)
         compiled = stack.enter_context(backend.session(artifact, threads=judging.threads))
         facts = None
         if judging.fidelity and judging.inputs is not None:
-            facts = _fidelity(original, compiled, profile, judging.inputs, macs, progress)
+            with _told(unmeasured, "The fidelity"):
+                facts = _fidelity(original, compiled, profile, judging.inputs, macs, progress)
         accuracy = None
         if judging.pictures is not None and profile is not None:
-            accuracy = {
-                "data": str(judging.pictures),
-                "original": evaluate(original, profile, judging.pictures, judging.labels, progress),
-                "compiled": evaluate(compiled, profile, judging.pictures, judging.labels, progress),
-            }
-        timing = _timing(original, compiled, judging, macs, progress) if judging.bench else None
-        kernels = _kernels(original, compiled, judging, macs) if judging.bench else ((), ())
+            with _told(unmeasured, "The accuracy"):
+                accuracy = _accuracy(original, compiled, profile, judging, progress)
+        timing, kernels = None, _NO_KERNELS
+        if judging.bench:
+            with _told(unmeasured, "The latency"):
+                timing = _timing(original, compiled, judging, macs, progress)
+                kernels = _kernels(original, compiled, judging, macs)
         execution = compiled.execution()
     warnings = (facts.collapsed,) if facts is not None and facts.collapsed else ()
-    return Verdict(facts, accuracy, timing, warnings, execution, kernels)
+    return Verdict(facts, accuracy, timing, (*unmeasured, *warnings), tuple(unmeasured), execution, kernels)
 
 
 def agreement_judge(
@@ -184,6 +192,27 @@ def original_session(
         del graph
         with session:
             yield session
+
+
+@contextlib.contextmanager
+def _told(unmeasured: list[str], what: str) -> Iterator[None]:
+    """Note whatever fails in here: the result exists, and hours of work are not thrown away for a measurement."""
+    try:
+        yield
+    except Exception as error:
+        said = str(error) if isinstance(error, YoccError) else f"{type(error).__name__}: {error}"
+        unmeasured.append(f"{what} was not measured. {said}")
+
+
+def _accuracy(
+    original: Session, compiled: Session, profile: ModelProfile, judging: Judging, progress: Progress
+) -> Mapping[str, Any]:
+    pictures = judging.pictures or Path()
+    return {
+        "data": str(judging.pictures),
+        "original": evaluate(original, profile, pictures, judging.labels, progress),
+        "compiled": evaluate(compiled, profile, pictures, judging.labels, progress),
+    }
 
 
 def _fidelity(

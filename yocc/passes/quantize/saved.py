@@ -133,15 +133,25 @@ def load_calibration(path: Path) -> Calibration:
         raise CalibrationError(f"{str(path)!r} holds no calibration statistics.", hint) from error
 
 
+def load_together(paths: Sequence[Path]) -> Calibration:
+    """The statistics of all files together.
+
+    Raises:
+        CalibrationError: a file cannot be read, or they belong to different networks.
+    """
+    merged = load_calibration(paths[0])
+    for path in paths[1:]:
+        merged = merged.merge(load_calibration(path))
+    return merged
+
+
 def load_merged(paths: Sequence[Path], graph: Graph, tensors: Collection[str]) -> Calibration:
     """The statistics of all files together, for a graph.
 
     Raises:
         CalibrationError: a file cannot be read, belongs to another network, or lacks a tensor.
     """
-    merged = load_calibration(paths[0])
-    for path in paths[1:]:
-        merged = merged.merge(load_calibration(path))
+    merged = load_together(paths)
     own = network_digest(graph)
     if merged.network != own:
         raise CalibrationError(

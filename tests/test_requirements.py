@@ -10,9 +10,9 @@ import pytest
 from tests.plugins import write_distribution
 from yocc.cache.fingerprint import environment
 from yocc.compiler.report import dependency_versions
-from yocc.compiler.requirements import installed_packages, required_packages
+from yocc.requirements import installed_packages, required_packages
 
-PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
 
 
 def _names(lines: list[str]) -> set[str]:
