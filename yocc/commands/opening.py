@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from yocc.commands.checking import read_report
 from yocc.compiler.graph import Graph, load
-from yocc.compiler.report import REPORT_FILE, written_files
+from yocc.compiler.report import REPORT_FILE
 from yocc.compiler.shapes import default_input_shapes
+from yocc.driver.workspace import settle
 from yocc.errors import ModelError, OptionError
 from yocc.models.profile import ModelProfile, find_profile
 from yocc.runtime.backend import Artifact, Session
@@ -26,10 +28,12 @@ class ModelOnDisk:
     Attributes:
         artifact: its files and the backend that runs them.
         original: the model it was compiled from, None for a plain ONNX file.
+        report: what stands in its report; empty for a plain ONNX file.
     """
 
     artifact: Artifact
     original: Path | None = None
+    report: Mapping[str, Any] = field(default_factory=dict)
 
     def session(self, threads: int | None = None) -> Session:
         """Load it with its backend."""
@@ -57,16 +61,18 @@ def find_model(path: Path) -> ModelOnDisk:
     Raises:
         ModelError: there is none.
     """
+    if not path.exists():
+        settle(path.absolute())  # a killed run may have left the folder to be put in place
     if not path.is_dir():
         if not path.is_file():
             raise ModelError(f"There is no file {str(path)!r}.", "Check the path of the model.")
         return ModelOnDisk(Artifact(ONNX_TARGET, path.parent, path))
-    if written_files(path) is None:
+    if not (path / REPORT_FILE).exists():
         raise ModelError(f"{str(path)!r} is a folder yocc did not write.", "Name the .onnx file inside it.")
-    report = json.loads((path / REPORT_FILE).read_text(encoding="utf-8"))
+    report = read_report(path)
     model, *others = [path / entry["path"] for entry in report["files"]]
-    artifact = Artifact(report["target"], path, model, tuple(others), report["options"])
-    return ModelOnDisk(artifact, Path(report["source"]["path"]))
+    artifact = Artifact(report["target"], path, model, tuple(others), report.get("options", {}))
+    return ModelOnDisk(artifact, Path(report["source"]["path"]), report)
 
 
 def original_of(model: ModelOnDisk, given: Path | None) -> ModelOnDisk:

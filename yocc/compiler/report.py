@@ -56,6 +56,21 @@ class FileFacts:
 
 
 @dataclass(frozen=True)
+class TensorFacts:
+    """An input or output of the compiled model.
+
+    Attributes:
+        name: its name.
+        shape: for the inputs it was compiled with; None where that depends on the values.
+        type: numpy's name of the type, empty where it is not known.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None
+    type: str
+
+
+@dataclass(frozen=True)
 class ModelFacts:
     """Size of a model.
 
@@ -121,6 +136,8 @@ class Report:
         seed: seed of everything random.
         before: size of the model that came in.
         after: size of the model written.
+        inputs: what the compiled model takes.
+        outputs: what it gives.
         passes: what each pass did, in order.
         layers: what became of each layer, in the order of the model that came in.
         types: share of the convolutions' MACs in each type, and why each that is not int8 is not.
@@ -145,6 +162,8 @@ class Report:
     before: ModelFacts
     after: ModelFacts
     passes: tuple[PassReport, ...]
+    inputs: tuple[TensorFacts, ...] = ()
+    outputs: tuple[TensorFacts, ...] = ()
     layers: tuple[LayerReport, ...] = ()
     types: Census | None = None
     calibration: CalibrationFacts | None = None

@@ -24,7 +24,7 @@ from yocc.driver.inputs import require_readable
 from yocc.driver.measure import Judging, agreement_judge, judge
 from yocc.driver.output import OutputFolder, output_path
 from yocc.driver.spec import Recovery, Schedule, Sparsity, Wishes, pipeline_spec
-from yocc.driver.subject import Source, calibration_inputs, examine, model_facts
+from yocc.driver.subject import Source, calibration_inputs, examine, model_facts, tensor_facts
 from yocc.driver.timing import clock_for
 from yocc.errors import BackendUnavailable, OptionError, OutputError
 from yocc.gates.gate import check_gates, parse_gates, require_detector, require_measured
@@ -198,7 +198,9 @@ def compile_model(
         )
         types = census(graph, subject.shapes, ctx)
         after = model_facts(graph, subject.shapes, sum(file.bytes for file in files))
-        layers, names = layer_states(graph, concrete_shapes(graph, subject.shapes)), layer_names(graph)
+        shapes = concrete_shapes(graph, subject.shapes)
+        layers, names = layer_states(graph, shapes), layer_names(graph)
+        taken, given = (tensor_facts(each, shapes) for each in (graph.inputs, graph.outputs))
         del graph
         compiled = time.perf_counter() - started
         judging = Judging(
@@ -224,6 +226,8 @@ def compile_model(
             before=subject.facts,
             after=after,
             passes=pass_reports(runs),
+            inputs=taken,
+            outputs=given,
             layers=layer_reports(subject.layers, layers, ctx.details),
             types=types,
             calibration=calibrated,
