@@ -184,8 +184,21 @@ def test_verify_ends_with_an_error_when_a_check_fails(
     assert "a zero point is 3" in result.stderr
 
 
-def test_verify_of_a_target_without_checks_says_so(compiled: Path) -> None:
-    assert "no checks of its own" in _run("verify", str(compiled)).stdout
+def test_verify_of_a_target_without_checks_of_its_own_holds_the_result_against_its_report(compiled: Path) -> None:
+    result = _run("verify", str(compiled), "--json")
+    assert result.exit_code == 0
+    names = [check["name"] for check in json.loads(result.stdout)["checks"]]
+    assert names == ["files", "run on samples", "comparison with the original"]
+
+
+@pytest.mark.parametrize("change", [{"files": []}, {"files": 5}, {"files": [{"path": 5}]}, {"target": None}])
+@pytest.mark.parametrize("command", ["verify", "check", "inspect", "report", "bench", "eval"])
+def test_reports_of_strangers_are_the_fault_of_the_report(command: str, change: dict, compiled: Path) -> None:
+    content = json.loads((compiled / "report.json").read_text())
+    (compiled / "report.json").write_text(json.dumps({**content, **change}))
+    result = _run(command, str(compiled), *(["--data", "none"] if command == "eval" else []))
+    assert result.exit_code == 3, result.stderr
+    assert "is not a report of yocc" in result.stderr
 
 
 def test_eval_needs_a_detector(model: Path, tmp_path: Path) -> None:

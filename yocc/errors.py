@@ -72,5 +72,11 @@ class GateError(YoccError):
     exit_code = 8
 
 
+class MeasurementError(YoccError):
+    """The result is written and sound, and something that was asked for could not be measured on it."""
+
+    exit_code = 9
+
+
 class InternalError(Exception):
     """An invariant of ours is broken. Deliberately not a `YoccError`: it is a bug to report, not a thing to mend."""

@@ -91,7 +91,23 @@ def _escape(entry: Path) -> None:
     (entry / "entry.json").write_text(json.dumps(manifest))
 
 
-@pytest.mark.parametrize("damage", [_flip, _cut, _lose, _garble, _empty, _escape])
+def _forget(entry: Path) -> None:
+    manifest = json.loads((entry / "entry.json").read_text())
+    del manifest["files"]["model.onnx"]
+    (entry / "entry.json").write_text(json.dumps(manifest))
+
+
+def _nest(entry: Path) -> None:
+    (entry / "entry.json").write_text("[" * 100_000)
+
+
+def _name(entry: Path) -> None:
+    manifest = json.loads((entry / "entry.json").read_text())
+    manifest["files"]["a\0\udce9"] = manifest["files"].pop("model.onnx")
+    (entry / "entry.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("damage", [_flip, _cut, _lose, _garble, _empty, _escape, _forget, _nest, _name])
 def test_damaged_entry_is_removed_and_can_be_stored_again(damage: object, cache: Cache, tmp_path: Path) -> None:
     result = _result(tmp_path / "out")
     cache.store("a", result)
@@ -105,6 +121,15 @@ def test_damaged_entry_is_removed_and_can_be_stored_again(damage: object, cache:
     assert _fetched(cache, "a", tmp_path / "empty") is None
     cache.store("a", result)
     assert _fetched(cache, "a", tmp_path / "new") == _content(result)
+
+
+@pytest.mark.parametrize("damage", [_garble, _empty, _nest, _name])
+def test_damaged_entries_are_counted_and_cleared(damage: object, cache: Cache, tmp_path: Path) -> None:
+    cache.store("a", _result(tmp_path / "out"))
+    assert callable(damage)
+    damage(cache.folder / "a")
+    assert cache.clear() == CacheFacts(cache.folder, 1, 1000, 10_000)
+    assert list(cache.folder.iterdir()) == []
 
 
 def test_entry_without_manifest_does_not_stand_in_the_way(cache: Cache, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 from click.testing import CliRunner
 
@@ -10,6 +12,7 @@ from yocc.commands.building import build_model
 from yocc.compiler.graph import load
 from yocc.compiler.verify import problems
 from yocc.errors import OptionError, OutputError
+from yocc.models.yolov5 import build_yolov5
 
 
 def _build(path: Path, name: str = "yolov5n", size: int = 64) -> Path:
@@ -26,10 +29,36 @@ def test_a_sound_model_is_written_and_the_same_seed_gives_the_same_bytes(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "b.onnx"]
 
 
-def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "a.onnx"
-    path.write_text("old")
-    assert load(_build(path)).inputs[0].shape == [1, 3, 64, 64]
+def test_a_model_this_command_built_is_replaced(tmp_path: Path) -> None:
+    path = _build(tmp_path / "a.onnx")
+    assert load(_build(path, size=96)).inputs[0].shape == [1, 3, 96, 96]
+
+
+def _trained(path: Path) -> None:
+    model = onnx.load_model(path)
+    model.graph.initializer[0].raw_data = bytes(len(model.graph.initializer[0].raw_data))
+    onnx.save_model(model, path)
+
+
+def _unmarked(path: Path) -> None:
+    onnx.save_model(build_yolov5("n", size=64), path)
+
+
+@pytest.mark.parametrize(
+    "put", [_trained, _unmarked, lambda path: path.write_text("notes")], ids=["trained", "unmarked", "no model"]
+)
+def test_what_this_command_did_not_write_is_replaced_by_force_only(put: Callable[[Path], None], tmp_path: Path) -> None:
+    path = _build(tmp_path / "a.onnx")
+    put(path)
+    before = path.read_bytes()
+    done = CliRunner().invoke(cli, ["build", "yolov5n", "--size", "64", "-o", str(path)])
+    assert done.exit_code == 2
+    assert "did not write it" in done.output
+    assert path.read_bytes() == before
+    done = CliRunner().invoke(cli, ["build", "yolov5n", "--size", "64", "-o", str(path), "--force"])
+    assert done.exit_code == 0
+    assert path.read_bytes() != before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.onnx"]
 
 
 def test_an_unknown_name_gets_a_hint(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,18 @@ def test_a_demo_replaces_an_earlier_one(folder: Path, table: dict[str, list[str]
     assert report["after"]["parameters"] / report["before"]["parameters"] == pytest.approx(0.4, abs=0.015)
     assert len(list((folder / "test" / "images").iterdir())) == 2
     assert str(folder / "pictures") in result.stdout
+
+
+@pytest.mark.parametrize("name", ["test/images/mine.png", "mine.txt", "compiled/mine.txt", "calibration/labels.json"])
+def test_files_put_into_a_demo_are_left_alone(
+    name: str, folder: Path, table: dict[str, list[str]], tmp_path: Path
+) -> None:
+    assert table
+    shutil.copytree(folder, tmp_path / "demo")
+    (tmp_path / "demo" / name).write_text("keep me")
+    with pytest.raises(OptionError, match="holds what the demo did not write"):
+        run_demo(tmp_path / "demo", SMALL)
+    assert (tmp_path / "demo" / name).read_text() == "keep me"
 
 
 def test_a_folder_that_is_no_demo_is_left_alone(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.gates.contents import content
-from yocc.commands.publishing import github_lines, markdown, publish, require_writable
-from yocc.errors import OutputError
+from yocc.commands.publishing import github_lines, markdown, publish, require_publishable, require_writable
+from yocc.errors import OptionError, OutputError
 from yocc.gates.gate import check_gates, parse_gates
 
 OUTCOMES = check_gates(parse_gates(["size_mb <= 2", "macs_ratio <= 0.1"]), content())
@@ -35,15 +35,32 @@ def test_page_without_gates_has_no_such_heading() -> None:
     assert "Gates" not in markdown(content(warnings=[]), [])
 
 
-def test_page_of_a_step_is_shared_and_any_other_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_of_a_step_is_shared_and_an_earlier_one_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step, other = tmp_path / "step", tmp_path / "other"
-    for file in (step, other):
-        file.write_text("earlier\n")
+    step.write_text("earlier\n")
+    publish(content(), OUTCOMES, None, other)
+    other.write_text(other.read_text() + "earlier\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
     publish(content(), OUTCOMES, None, step)
     publish(content(), OUTCOMES, None, other)
     assert step.read_text() == "earlier\n" + other.read_text()
     assert "earlier" not in other.read_text()
+
+
+@pytest.mark.parametrize("kind", ["junit", "page"])
+def test_what_yocc_did_not_write_is_replaced_by_force_only(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / kind
+    files = (file, None) if kind == "junit" else (None, file)
+    file.write_text("precious")
+    with pytest.raises(OptionError, match="did not write it"):
+        require_publishable(*files, force=False)
+    with pytest.raises(OptionError, match="did not write it"):
+        publish(content(), OUTCOMES, *files)
+    assert file.read_text() == "precious"
+    publish(content(), OUTCOMES, *files, force=True)
+    require_publishable(*files, force=False)
+    publish(content(), OUTCOMES, *files)
+    assert "precious" not in file.read_text()
 
 
 def test_nothing_is_written_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,19 @@ def test_report_itself_is_not_overwritten(tmp_path: Path) -> None:
         write_page(folder, folder / "report.json")
 
 
+def test_page_replaces_a_page_and_nothing_else(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    write_page(folder, None)
+    write_page(folder, None)
+    own = tmp_path / "own.html"
+    own.write_text("precious")
+    with pytest.raises(OptionError, match="did not write it"):
+        write_page(folder, own)
+    assert own.read_text() == "precious"
+    write_page(folder, own, force=True)
+    assert own.read_text() == (folder / "report.html").read_text()
+
+
 def test_page_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         write_page(_folder(tmp_path), tmp_path / "nowhere" / "a.html")

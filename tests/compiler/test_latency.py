@@ -40,8 +40,18 @@ def test_other_files_are_refused(text: str, tmp_path: Path) -> None:
         read_table(tmp_path / "table.json")
 
 
+def test_a_table_replaces_a_table_and_nothing_else(tmp_path: Path) -> None:
+    write_table(TABLE, tmp_path / "table.json")
+    write_table(TABLE, tmp_path / "table.json")
+    (tmp_path / "own.json").write_text('["yocc_latency"]')
+    with pytest.raises(OptionError, match="did not write it"):
+        write_table(TABLE, tmp_path / "own.json")
+    write_table(TABLE, tmp_path / "own.json", force=True)
+    assert read_table(tmp_path / "own.json") == TABLE
+
+
 def test_a_missing_file_and_a_folder_that_is_none_are_named(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="Cannot read"):
         read_table(tmp_path / "none.json")
-    with pytest.raises(OutputError, match="Cannot write"):
+    with pytest.raises(OutputError, match="cannot be written"):
         write_table(TABLE, tmp_path / "none" / "table.json")

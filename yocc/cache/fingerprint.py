@@ -7,30 +7,15 @@ import json
 import platform
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
+from importlib.metadata import Distribution, entry_points
 from pathlib import Path
 from typing import Any
 
 import yocc
 from yocc.errors import OptionError
 from yocc.files import require_regular
+from yocc.requirements import installed_packages, installed_version
 
-PACKAGES = (
-    "jinja2",
-    "ml_dtypes",
-    "ncnn",
-    "numpy",
-    "onnx",
-    "onnx-graphsurgeon",
-    "onnxruntime",
-    "onnxsim",
-    "openvino",
-    "pillow",
-    "protobuf",
-    "pycocotools",
-    "threadpoolctl",
-)
-"""What yocc's results depend on, as far as it is installed."""
 _GROUPS = ("yocc.passes", "yocc.backends", "yocc.criteria")
 
 
@@ -65,10 +50,10 @@ def environment() -> Mapping[str, Any] | None:
 
     Returns:
         What JSON can carry; None where a package that brings passes or backends may change without a trace, as one that
-        is worked on does.
+        is worked on does, or where nothing tells what is installed.
     """
-    plugins = _plugins()
-    if plugins is None:
+    plugins, packages = _plugins(), installed_packages()
+    if plugins is None or not packages:
         return None
     root = Path(yocc.__file__).parent
     code = [path for path in sorted(root.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
@@ -77,7 +62,7 @@ def environment() -> Mapping[str, Any] | None:
         "python": platform.python_version(),
         "system": platform.system(),
         "architecture": platform.machine(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": packages,
         "plugins": plugins,
     }
 
@@ -93,7 +78,7 @@ def _plugins() -> dict[str, str] | None:
             record = point.dist.read_text("RECORD")
             if record is None or _is_editable(point.dist):
                 return None
-            requirements = sorted(f"{name} {_version(name)}" for name in _required(point.dist))
+            requirements = sorted(f"{name} {installed_version(name)}" for name in _required(point.dist))
             found[point.dist.name] = content_digest([point.dist.version, record, requirements])
     return found
 
@@ -115,13 +100,6 @@ def _required(distribution: Distribution) -> list[str]:
             name = name.partition(mark)[0]
         names.append(name)
     return names
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
 
 
 def _digest(file: Path) -> str:

@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,13 +96,15 @@ class Cache:
         same = _identity(entry)
         try:
             manifest = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
+            if manifest["sha256"] != _digest(manifest):
+                raise ValueError("the manifest has changed")
             files = {_inner(name): str(digest) for name, digest in manifest["files"].items()}
             stored = str(manifest["stored"])
         except FileNotFoundError:
             if same is not None and same == _identity(entry):  # left without a manifest, it would stand in the way
                 self._discard(entry)
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self._discard(entry)
             raise DamagedEntryError from error
         for name, digest in files.items():
@@ -144,6 +146,7 @@ class Cache:
                         digests[name] = _copy(source, part / _FILES / name)
                 stored = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
                 manifest = {"stored": stored, "bytes": size, "files": digests}
+                manifest["sha256"] = _digest(manifest)
                 (part / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
                 try:
                     part.rename(self.folder / key)
@@ -155,6 +158,10 @@ class Cache:
                 f"The result cannot be kept in the cache {str(self.folder)!r}: {error.strerror or error}.",
                 "Make room there or use --no-cache.",
             ) from error
+
+    def drop(self, key: str) -> None:
+        """Remove a result."""
+        self._discard(self.folder / key)
 
     def facts(self) -> CacheFacts:
         """Count what there is."""
@@ -177,7 +184,7 @@ class Cache:
                 continue
             with contextlib.suppress(OSError):  # gone meanwhile
                 used = manifest.stat().st_mtime
-                found.append((manifest.parent, _manifest_bytes(manifest), used))
+                found.append((manifest.parent, _size(manifest.parent / _FILES), used))
         return found
 
     def _make_room(self, size: int) -> None:
@@ -210,11 +217,19 @@ class Cache:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _manifest_bytes(manifest: Path) -> int:
-    try:
-        return int(json.loads(manifest.read_text(encoding="utf-8"))["bytes"])
-    except (ValueError, KeyError, TypeError):
-        return 0
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """Hash of a manifest without the entry that holds it."""
+    rest = {name: value for name, value in manifest.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _size(folder: Path) -> int:
+    """Bytes that the files of a result take, whatever its manifest says."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def _identity(entry: Path) -> int | None:
@@ -232,8 +247,9 @@ def _inner(name: str) -> str:
         ValueError: it does not.
     """
     path = Path(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts:
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
         raise ValueError(name)
+    os.fsencode(name)
     return name
 
 

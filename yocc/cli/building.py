@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from yocc.cli.options import common, path_argument
+from yocc.cli.options import common, force_option, path_argument
 from yocc.commands.terminal import Settings, show_json
 
 
@@ -19,6 +19,7 @@ from yocc.commands.terminal import Settings, show_json
               help="Keep BatchNormalization nodes or fold them into the convolutions.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the weights.")
 @click.option("-o", "--out", type=path_argument, help="File to write [default: <name>.onnx].")
+@force_option
 @common
 @click.pass_obj
 def build(
@@ -29,11 +30,12 @@ def build(
     batch_norm: Literal["kept", "fused"],
     seed: int,
     out: Path | None,
+    force: bool,
 ) -> None:
     """Write a detector with seeded random weights.
 
     NAME is yolov5n, yolov5s, yolov5m, yolov5l or yolov5x. The model has the published architecture and detects nothing;
-    it is there to try commands on.
+    it is there to try commands on. A file is replaced only if this command wrote it and nothing has changed it since.
 
     \b
     Examples:
@@ -42,7 +44,8 @@ def build(
     """
     from yocc.commands.building import build_model
 
-    path = build_model(name, out or Path(f"{name}.onnx"), size=size, classes=classes, batch_norm=batch_norm, seed=seed)
+    file = out or Path(f"{name}.onnx")
+    path = build_model(name, file, size=size, classes=classes, batch_norm=batch_norm, seed=seed, force=force)
     if settings.as_json:
         show_json({"model": str(path), "bytes": path.stat().st_size})
         return

@@ -8,6 +8,7 @@ import click
 
 from yocc.cli.options import (
     common,
+    force_option,
     path_argument,
     picture_options,
     shape_option,
@@ -31,6 +32,7 @@ from yocc.commands.terminal import Bars, Settings, show_json, warn
 @picture_options
 @threads_option
 @click.option("-o", "--out", type=path_argument, default="calibration.npz", show_default=True, help="File to write.")
+@force_option
 @common
 @click.pass_obj
 def calibrate(
@@ -48,6 +50,7 @@ def calibrate(
     input_std: str | None,
     threads: int | None,
     out: Path,
+    force: bool,
 ) -> None:
     """Write how MODEL's values are distributed over pictures, for --statistics of compilations.
 
@@ -73,6 +76,7 @@ def calibrate(
         stated=read_input_options(input_color, input_scale, input_mean, input_std),
         warn=warn,
         threads=threads,
+        force=force,
         progress=Bars(quiet=settings.quiet),
     )
     if settings.as_json:

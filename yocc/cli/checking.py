@@ -27,6 +27,7 @@ def check(
     gates: tuple[str, ...],
     junit_file: Path | None,
     page: Path | None,
+    force: bool,
     baseline: Path | None,
     tolerances: dict[str, str],
 ) -> None:
@@ -41,13 +42,13 @@ def check(
     """
     from yocc.commands.checking import check_output, read_report, require_unchanged
     from yocc.commands.concluding import conclude
-    from yocc.commands.publishing import require_writable
+    from yocc.commands.publishing import require_publishable
     from yocc.gates.baseline import parse_tolerances
     from yocc.gates.gate import parse_gates
 
     announce_config(settings)
     bounds, allowed = parse_gates(gates), parse_tolerances(tolerances)
-    require_writable((junit_file, page))
+    require_publishable(junit_file, page, force=force)
     content = read_report(folder)
     before = None if baseline is None else read_report(baseline)
     outcomes = check_output(content, bounds, before, allowed)
@@ -56,4 +57,4 @@ def check(
         show_json({"files": files, "gates": [vars(each) for each in outcomes]})
     elif not settings.quiet:
         click.echo(f"{folder}: {files} file{'' if files == 1 else 's'} as the report describes")
-    conclude(settings, content, outcomes, junit_file, page)
+    conclude(settings, content, outcomes, junit_file, page, force=force)

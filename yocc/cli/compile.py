@@ -20,6 +20,7 @@ from yocc.cli.options import (
     threads_option,
 )
 from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
+from yocc.errors import MeasurementError
 
 
 @click.command("compile")
@@ -114,6 +115,7 @@ def compile_command(
     gates: tuple[str, ...],
     junit_file: Path | None,
     page: Path | None,
+    force: bool,
     print_after: bool,
     out: Path | None,
     cache_folder: Path | None,
@@ -123,7 +125,7 @@ def compile_command(
     """Compress MODEL into a folder.
 
     The folder holds the compiled model, report.json and report.html; it appears when all is done, or not at all. It is
-    there too when a gate does not hold.
+    there too when a gate does not hold (exit code 8), or when something could not be measured (9).
 
     \b
     Examples:
@@ -136,11 +138,11 @@ def compile_command(
     """
     from yocc.commands.compiling import compile_or_restore
     from yocc.commands.concluding import conclude, show_summary
-    from yocc.commands.publishing import require_writable
+    from yocc.commands.publishing import require_publishable
     from yocc.compiler.observers import printing, timing
 
     announce_config(settings)
-    require_writable((junit_file, page))
+    require_publishable(junit_file, page, force=force)
     short = (
         "prune", "prune_target", "int8", "max_drop", "max_latency", "weights", "fp16", "recover", "schedule", "rounds",
         "sparsity",
@@ -202,4 +204,6 @@ def compile_command(
         click.echo(done.text, nl=False)
     elif not settings.quiet:
         show_summary(content, done.model)
-    conclude(settings, content, done.outcomes, junit_file, page)
+    conclude(settings, content, done.outcomes, junit_file, page, force=force)
+    if done.unmeasured:
+        raise MeasurementError(done.unmeasured[0], f"The result is in {str(done.folder)!r}.")

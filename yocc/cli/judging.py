@@ -121,19 +121,21 @@ def compare(
 def verify(settings: Settings, model: Path) -> None:
     """Make sure that MODEL works on its target.
 
-    MODEL is a folder yocc wrote. What can be checked depends on the target and on what is installed here; what was
-    left out is said with what to install. Ends with 6 when a check fails.
+    MODEL is a folder yocc wrote, or an ONNX file. Its files are held against the hashes in the report; it runs on
+    samples, must give finite outputs of the shapes in the report, and is compared with the original where that is at
+    hand; then come the checks of the target. What was left out is said with what to install. Ends with 6 when a check
+    fails.
 
     \b
     Examples:
       yocc verify out/
     """
-    from yocc.commands.judging import check_model
     from yocc.commands.reading import check_tables
+    from yocc.commands.verifying import verify_model
     from yocc.compiler.report import plain
     from yocc.errors import BackendError
 
-    checks = check_model(model)
+    checks = verify_model(model)
     if settings.as_json:
         show_json({"checks": plain(checks)})
     else:

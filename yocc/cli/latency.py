@@ -6,19 +6,25 @@ from pathlib import Path
 
 import click
 
-from yocc.cli.options import common, path_argument, shape_option, threads_option
+from yocc.cli.options import common, force_option, path_argument, shape_option, threads_option
 from yocc.commands.terminal import Bars, Settings, show_json, show_tables
 
 
 @click.command()
 @click.argument("model", type=path_argument)
 @click.option("-o", "--output", type=path_argument, metavar="FILE", help="Write the table, for --latency-table.")
+@force_option
 @shape_option
 @threads_option
 @common
 @click.pass_obj
 def latency(
-    settings: Settings, model: Path, output: Path | None, input_shapes: dict[str, tuple[int, ...]], threads: int | None
+    settings: Settings,
+    model: Path,
+    output: Path | None,
+    force: bool,
+    input_shapes: dict[str, tuple[int, ...]],
+    threads: int | None,
 ) -> None:
     """Measure how long the layers of MODEL take at several widths.
 
@@ -32,12 +38,15 @@ def latency(
     """
     from yocc.commands.latencies import latency_tables, measure_latencies
     from yocc.commands.publishing import require_writable
-    from yocc.compiler.latency import content_of, write_table
+    from yocc.compiler.latency import content_of, is_table, write_table
+    from yocc.compiler.writing import require_replaceable
 
     require_writable((output,))
+    if output is not None:
+        require_replaceable(output, is_table, force=force)
     table = measure_latencies(model, input_shapes, threads, Bars(quiet=settings.quiet))
     if output is not None:
-        write_table(table, output)
+        write_table(table, output, force=force)
     if settings.as_json:
         show_json(content_of(table))
     elif not settings.quiet:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from yocc.cli.options import common, path_argument, shape_option, target_option, target_options
+from yocc.cli.options import common, force_option, path_argument, shape_option, target_option, target_options
 from yocc.commands.terminal import Settings, show_json, show_tables
 
 
@@ -81,9 +81,10 @@ def passes(settings: Settings) -> None:
 @click.command()
 @click.argument("source", type=path_argument, metavar="FOLDER")
 @click.option("-o", "--out", type=path_argument, help="File to write [default: report.html in the folder].")
+@force_option
 @common
 @click.pass_obj
-def report(settings: Settings, source: Path, out: Path | None) -> None:
+def report(settings: Settings, source: Path, out: Path | None, force: bool) -> None:
     """Write the page report.html of FOLDER, which yocc compile wrote.
 
     One self-contained file, made from report.json and the pictures it names.
@@ -95,7 +96,7 @@ def report(settings: Settings, source: Path, out: Path | None) -> None:
     """
     from yocc.commands.reporting import write_page
 
-    path = write_page(source, out)
+    path = write_page(source, out, force=force)
     if settings.as_json:
         show_json({"page": str(path), "bytes": path.stat().st_size})
         return

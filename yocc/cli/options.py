@@ -64,6 +64,7 @@ def _shapes(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
 def reports(command: Callable[..., None]) -> Callable[..., None]:
     """Options of commands that hold a result against gates."""
     for option in (
+        click.option("--force", is_flag=True, help="Let --junit and --summary replace files that yocc did not write."),
         click.option("--summary", "page", type=path_argument, metavar="FILE",
                      help="Write the figures and gates as Markdown; appends to $GITHUB_STEP_SUMMARY."),
         click.option("--junit", "junit_file", type=path_argument, metavar="FILE",
@@ -114,6 +115,7 @@ shape_option = click.option(
     help="Shape of an input whose shape the model leaves open.",
 )  # fmt: skip
 threads_option = click.option("--threads", type=click.IntRange(1), help="Threads to run models with [default: all].")
+force_option = click.option("--force", is_flag=True, help="Replace files that yocc did not write.")
 against_option = click.option(
     "--against", type=path_argument, help="The original model [default: the one a yocc folder was compiled from]."
 )

@@ -55,11 +55,11 @@ def compilation_key(model: Path, arguments: Mapping[str, Any]) -> str | None:
     if computing is None:
         return None
     try:
-        contents = _contents(model, arguments)
+        contents, machine = _contents(model, arguments), _machine(arguments)
     except (YoccError, OSError):
         return None
     plain = {name: _plain(value) for name, value in arguments.items()}
-    return content_digest([_FORM, str(model), plain, contents, computing, _machine(arguments)])
+    return content_digest([_FORM, str(model), plain, contents, computing, machine])
 
 
 def _plain(value: Any) -> Any:
@@ -108,10 +108,12 @@ def _machine(arguments: Mapping[str, Any]) -> list[Any]:
     of threads, which is that of cores where none is given, shows in the last bits of what networks compute.
     """
     from yocc.runtime.bench import describe_machine
+    from yocc.runtime.registry import find_backend
 
     machine = describe_machine()
     timed = arguments["bench"] or "latency" in f"{arguments['prune_target']} {arguments['pipeline']}"
-    return [arguments["threads"] or machine.cores, machine.processor if timed else ""]
+    device = find_backend(arguments["target"]).device(arguments["options"])
+    return [arguments["threads"] or machine.cores, machine.processor if timed else "", device]
 
 
 def _default_folder() -> Path:

@@ -12,7 +12,7 @@ from yocc.cache.store import Cache, DamagedEntryError
 from yocc.commands.caching import compilation_key
 from yocc.compiler.passes import Progress
 from yocc.compiler.pipeline import Observer
-from yocc.compiler.report import REPORT_FILE
+from yocc.compiler.report import REPORT_FILE, is_complete
 from yocc.driver.compiling import compile_model
 from yocc.driver.output import OutputFolder, output_path
 from yocc.errors import ModelError, OutputError
@@ -83,6 +83,11 @@ class Compiled:
         return [Outcome(**each) for each in self.content["gates"]]
 
     @property
+    def unmeasured(self) -> list[str]:
+        """What was asked for and could not be measured."""
+        return list(self.content["unmeasured"])
+
+    @property
     def model(self) -> Path:
         """The compiled model's file."""
         return self.folder / str(self.content["files"][0]["path"])
@@ -100,7 +105,7 @@ def compile_or_restore(
 ) -> Compiled:
     """Compile a model, or restore the result from the cache.
 
-    A result that a gate refuses is not kept, so that running again measures again.
+    A result that a gate refuses or that could not be measured is not kept, so that running again measures again.
 
     Args:
         model: the ONNX file.
@@ -130,7 +135,7 @@ def compile_or_restore(
             return restored
     report = compile_model(model, out=out, progress=progress, observers=observers, **arguments)
     done = Compiled(report.folder or output_path(model, out), report.to_json())
-    if cache is not None and key is not None and not violated(done.outcomes):
+    if cache is not None and key is not None and not violated(done.outcomes) and not done.unmeasured:
         try:
             cache.store(key, done.folder)
         except OutputError as error:
@@ -144,6 +149,9 @@ def _restore(cache: Cache, key: str, folder: Path) -> Compiled | None:
             stored = cache.fetch(key, output.path)
         if stored is None:
             return None
+        if not is_complete(output.path):
+            cache.drop(key)
+            raise DamagedEntryError
         text = (output.path / REPORT_FILE).read_text(encoding="utf-8")
         output.commit()
     return Compiled(output.wanted, text, stored)

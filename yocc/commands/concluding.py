@@ -35,6 +35,8 @@ def conclude(
     outcomes: Sequence[Outcome],
     junit_file: Path | None,
     page: Path | None,
+    *,
+    force: bool = False,
 ) -> None:
     """Show what became of the gates and write what CI systems read.
 
@@ -48,6 +50,6 @@ def conclude(
         show_table("", GATE_COLUMNS, gate_rows(outcomes), widest=SUMMARY_WIDTH, error=aside)
     for line in github_lines(content["warnings"], outcomes):
         say(line)
-    publish(content, outcomes, junit_file, page)
+    publish(content, outcomes, junit_file, page, force=force)
     if broken:
         raise GateError(broken)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +11,15 @@ from yocc.commands.opening import ModelOnDisk, examine_model, find_model
 from yocc.commands.reading import Table
 from yocc.compiler.passes import Progress, silent
 from yocc.compiler.pipeline import Observer
-from yocc.compiler.report import PAGE_FILE, REPORT_FILE, Report
+from yocc.compiler.report import PAGE_FILE, FileFacts, Report, file_facts, foreign_files, plain
 from yocc.driver import compile_model
-from yocc.errors import InternalError, OptionError, OutputError
+from yocc.errors import InternalError, MeasurementError, OptionError, OutputError
 from yocc.models.shipped import shipped_detector
 from yocc.models.street import write
 
-_PARTS = ("calibration", "test", "compiled", "pictures")
+_COMPILED = "compiled"
+_LIST = "demo.json"
+"""The file that lists what the demo wrote."""
 _SHOWN = 8
 _ZOOM = 2
 
@@ -76,21 +78,25 @@ def run_demo(out: Path, plan: DemoPlan, *, progress: Progress = silent, observer
         observers: look at the graph after each pass.
 
     Raises:
-        OptionError: `out` holds something else.
+        OptionError: `out` holds something else, be it beside or among the files of an earlier demo.
         OutputError: it cannot be written.
     """
     model = shipped_detector()
     _clear(out)
+    written: list[Path] = []
     try:
         size = _size(find_model(model))
         for split, count in (("calibration", plan.calibration), ("test", plan.test)):
-            write(out / split, split, count, size=size)
+            scenes = write(out / split, split, count, size=size)
+            written += [out / split / "labels.json", *scenes]
+            written += [out / split / "labels" / f"{scene.stem}.txt" for scene in scenes]
+        _list(out, written)
         report = compile_model(
             model,
             prune=plan.prune,
             int8=True,
             calibration=out / "calibration" / "images",
-            out=out / "compiled",
+            out=out / _COMPILED,
             seed=plan.seed,
             evaluate=out / "test" / "images",
             labels=out / "test" / "labels.json",
@@ -98,7 +104,10 @@ def run_demo(out: Path, plan: DemoPlan, *, progress: Progress = silent, observer
             progress=progress,
             observers=observers,
         )
+        if report.unmeasured:
+            raise MeasurementError(report.unmeasured[0], f"The result is in {str(out / _COMPILED)!r}.")
         pictures = _show(model, out, plan, progress)
+        _list(out, [*written, *pictures])
     except OSError as error:
         raise OutputError(
             f"The demo cannot be written to {str(out)!r}: {error.strerror or error}.",
@@ -149,22 +158,48 @@ def _scores(original: float, compiled: float) -> tuple[str, str, str]:
 
 
 def _clear(out: Path) -> None:
-    """Remove an earlier demo.
+    """Remove the scenes and pictures of an earlier demo; what it compiled is replaced in one step later.
 
     Raises:
-        OptionError: what stands there is no demo.
+        OptionError: what stands there is no demo, or not all of it.
     """
-    if not out.exists():
-        return
-    if not out.is_dir():
+    if out.exists() and not out.is_dir():
         raise OptionError(f"{str(out)!r} is a file.", "-o names a folder; choose another.")
-    content = {path.name for path in out.iterdir()}
-    if not content:
+    if not out.exists() or not any(out.iterdir()):
         return
-    if not content <= set(_PARTS) or not (out / "compiled" / REPORT_FILE).is_file():
+    listed = _listed(out)
+    if listed is None:
         raise OptionError(f"The folder {str(out)!r} holds what is no demo.", "Choose a new or empty -o folder.")
-    for part in sorted(content):
-        shutil.rmtree(out / part)
+    found = [path for path in sorted(out.rglob("*")) if not path.is_dir() and out / _COMPILED not in path.parents]
+    ours = [path for path in found if _facts(out, path) in listed]
+    foreign = [path for path in found if path not in ours and path != out / _LIST]
+    foreign += [out / _COMPILED / name for name in foreign_files(out / _COMPILED)]
+    if foreign:
+        raise OptionError(
+            f"The folder {str(out)!r} holds what the demo did not write: {str(foreign[0])!r}.",
+            "Move that away, or choose a new or empty -o folder.",
+        )
+    for path in ours:
+        path.unlink()
+
+
+def _listed(out: Path) -> list[FileFacts] | None:
+    """The files of an earlier demo; None where there was none."""
+    try:
+        content = json.loads((out / _LIST).read_text(encoding="utf-8"))
+        return [FileFacts(each["path"], each["bytes"], each["sha256"]) for each in content["yocc_demo"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _facts(out: Path, path: Path) -> FileFacts:
+    return file_facts(path, path.relative_to(out).as_posix())
+
+
+def _list(out: Path, files: Iterable[Path]) -> None:
+    """Write down what belongs to the demo, so that the next one removes it and nothing else."""
+    facts = [plain(_facts(out, path)) for path in files if path.is_file()]
+    (out / _LIST).write_text(json.dumps({"yocc_demo": facts}, indent=1), encoding="utf-8")
 
 
 def _size(model: ModelOnDisk) -> int:
@@ -192,7 +227,7 @@ def _show(model: Path, out: Path, plan: DemoPlan, progress: Progress) -> tuple[P
         with one.session(plan.threads) as session:
             found.append(detections(session, profile, scenes, SHOWING, progress).found)
     folder = out / "pictures"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     files = []
     for scene, first, second in zip(scenes, *found, strict=True):
         picture = read_picture(scene)

@@ -15,7 +15,7 @@ from yocc.driver.inputs import input_specs
 from yocc.driver.reference import original_session
 from yocc.driver.remarks import Circumstances, Remark, fidelity_remarks, input_remarks
 from yocc.errors import OptionError, YoccError
-from yocc.runtime.backend import Check, Session
+from yocc.runtime.backend import Session
 from yocc.runtime.bench import Timing, compare_speed, random_feeds
 from yocc.runtime.description import InputOptions
 from yocc.runtime.feeds import Feeds, open_feeds
@@ -158,16 +158,6 @@ def time_against(
             return Speed(target, timed(alike), beside)
         except YoccError as error:
             return Speed(target, None, beside, f"The original was not timed in {target}'s runtime. {error}")
-
-
-def check_model(model: Path) -> tuple[Check, ...]:
-    """Everything the model's backend can make sure of here.
-
-    Raises:
-        ModelError: there is no model.
-    """
-    found = find_model(model)
-    return find_backend(found.artifact.backend).verify(found.artifact)
 
 
 def _fixed(session: Session) -> dict[str, tuple[int, ...]]:

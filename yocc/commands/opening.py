@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from yocc.commands.checking import read_report
 from yocc.compiler.graph import Graph, load
-from yocc.compiler.report import REPORT_FILE, written_files
+from yocc.compiler.report import REPORT_FILE
 from yocc.compiler.shapes import default_input_shapes
 from yocc.driver.subject import describe
+from yocc.driver.workspace import settle
 from yocc.errors import ModelError, OptionError
 from yocc.files import exists, require_regular
 from yocc.models.profile import ModelProfile, find_profile
@@ -30,11 +32,13 @@ class ModelOnDisk:
         artifact: its files and the backend that runs them.
         original: the model it was compiled from, None for a plain ONNX file.
         stated: what was said of its input when it was compiled.
+        report: what stands in its report; empty for a plain ONNX file.
     """
 
     artifact: Artifact
     original: Path | None = None
     stated: InputOptions = field(default_factory=InputOptions)
+    report: Mapping[str, Any] = field(default_factory=dict)
 
     def session(self, threads: int | None = None, *, optimize: bool = True) -> Session:
         """Load it with its backend."""
@@ -65,16 +69,19 @@ def find_model(path: Path) -> ModelOnDisk:
         ModelError: there is none.
     """
     require_regular(path, ModelError)
+    if not exists(path):
+        settle(path.absolute())  # a killed run may have left the folder to be put in place
     if not exists(path) or not path.is_dir():
         if not exists(path):
             raise ModelError(f"There is no file {str(path)!r}.", "Check the path of the model.")
         return ModelOnDisk(Artifact(ONNX_TARGET, path.parent, path))
-    if written_files(path) is None:
+    if not (path / REPORT_FILE).exists():
         raise ModelError(f"{str(path)!r} is a folder yocc did not write.", "Name the .onnx file inside it.")
-    report = json.loads((path / REPORT_FILE).read_text(encoding="utf-8"))
+    report = read_report(path)
     model, *others = [path / entry["path"] for entry in report["files"]]
-    artifact = Artifact(report["target"], path, model, tuple(others), report["options"])
-    return ModelOnDisk(artifact, Path(report["source"]["path"]), recorded_options(report.get("input")))
+    artifact = Artifact(report["target"], path, model, tuple(others), report.get("options", {}))
+    stated = recorded_options(report.get("input"))
+    return ModelOnDisk(artifact, Path(report["source"]["path"]), stated, report)
 
 
 def original_of(model: ModelOnDisk, given: Path | None) -> ModelOnDisk:

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from yocc.commands.summary import FIGURE_COLUMNS, figures, sources
+from yocc.compiler.writing import require_replaceable, write_whole
 from yocc.errors import OutputError
 from yocc.gates.gate import Outcome
-from yocc.gates.junit import junit
+from yocc.gates.junit import is_junit, junit
 
 _ON_GITHUB = "GITHUB_ACTIONS"
 _GITHUB_PAGE = "GITHUB_STEP_SUMMARY"
+_SUMMARY = re.compile(rb"## [^\n]+ for [^\n]+\n\nFrom `[^\n]+` with `")
+"""How a page begins."""
+_HEAD = 1 << 16
+
+
+def require_publishable(junit_file: Path | None, page: Path | None, *, force: bool) -> None:
+    """Refuse files that must not be replaced or could not be written at the end, before the long work.
+
+    Raises:
+        OptionError: one exists, and yocc did not write it.
+        OutputError: one cannot be written.
+    """
+    require_writable((junit_file, page))
+    if junit_file is not None:
+        require_replaceable(junit_file, is_junit, force=force)
+    if page is not None and not _is_shared(page):
+        require_replaceable(page, _is_summary, force=force)
 
 
 def require_writable(paths: Iterable[Path | None]) -> None:
@@ -32,7 +51,12 @@ def require_writable(paths: Iterable[Path | None]) -> None:
 
 
 def publish(
-    content: Mapping[str, Any], outcomes: Sequence[Outcome], junit_file: Path | None, page: Path | None
+    content: Mapping[str, Any],
+    outcomes: Sequence[Outcome],
+    junit_file: Path | None,
+    page: Path | None,
+    *,
+    force: bool = False,
 ) -> None:
     """Write what was asked for.
 
@@ -40,13 +64,17 @@ def publish(
     anywhere else.
 
     Raises:
+        OptionError: a file exists that yocc did not write, and `force` is not set.
         OutputError: a file cannot be written.
     """
     if junit_file is not None:
-        _write(junit_file, junit(outcomes), append=False)
-    if page is not None:
-        shared = os.environ.get(_GITHUB_PAGE)
-        _write(page, markdown(content, outcomes), append=bool(shared) and page.resolve() == Path(str(shared)).resolve())
+        write_whole(junit_file, junit(outcomes).encode("utf-8"), is_junit, force=force)
+    if page is None:
+        return
+    if _is_shared(page):
+        _append(page, markdown(content, outcomes))
+    else:
+        write_whole(page, markdown(content, outcomes).encode("utf-8"), _is_summary, force=force)
 
 
 def github_lines(warnings: Iterable[str], outcomes: Iterable[Outcome]) -> Iterator[str]:
@@ -95,9 +123,20 @@ def _escaped(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _write(path: Path, text: str, *, append: bool) -> None:
+def _is_shared(page: Path) -> bool:
+    """Whether GitHub names a file as the page of the running step."""
+    shared = os.environ.get(_GITHUB_PAGE)
+    return bool(shared) and page.resolve() == Path(str(shared)).resolve()
+
+
+def _is_summary(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _SUMMARY.match(file.read(_HEAD)) is not None
+
+
+def _append(path: Path, text: str) -> None:
     try:
-        with path.open("a" if append else "w", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise OutputError(f"{str(path)!r} cannot be written: {error.strerror}.", "Name another file.") from error

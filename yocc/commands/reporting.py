@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from yocc.commands.building import write_whole
 from yocc.commands.checking import read_report
-from yocc.compiler.report import PAGE_FILE, REPORT_FILE
+from yocc.compiler.report import PAGE_FILE, REPORT_FILE, is_page
+from yocc.compiler.writing import write_whole
 from yocc.errors import ModelError, OptionError
 
 
-def write_page(source: Path, out: Path | None) -> Path:
+def write_page(source: Path, out: Path | None, *, force: bool = False) -> Path:
     """Write the page of a folder yocc wrote, or of a report file; it appears whole or not at all.
 
     Args:
         source: the folder, or its `report.json`.
         out: the file to write; `report.html` beside the report when None.
+        force: replace a file that is no page of yocc's.
 
     Raises:
+        OptionError: the file exists and is no page of yocc's.
         ModelError: there is no report, it is not one of yocc's, or a newer yocc wrote it.
         OutputError: the page cannot be written.
     """
@@ -32,5 +34,5 @@ def write_page(source: Path, out: Path | None) -> Path:
     wanted = out or path.with_name(PAGE_FILE)
     if wanted.resolve() == path.resolve():
         raise OptionError(f"The page would replace the report {str(path)!r}.", "Choose another -o file.")
-    write_whole(wanted, page.encode("utf-8"))
+    write_whole(wanted, page.encode("utf-8"), is_page, force=force)
     return wanted

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from yocc.errors import OptionError, OutputError
+from yocc.compiler.writing import write_whole
+from yocc.errors import OptionError
 from yocc.files import MEGABYTE, require_regular
 
 _FORM = 1
@@ -49,16 +50,20 @@ class LatencyTable:
     layers: Mapping[str, tuple[WidthTime, ...]]
 
 
-def write_table(table: LatencyTable, path: Path) -> None:
+def is_table(path: Path) -> bool:
+    """Whether a file holds a latency table, of whatever form."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return isinstance(content, dict) and "yocc_latency" in content
+
+
+def write_table(table: LatencyTable, path: Path, *, force: bool = False) -> None:
     """Write a table as JSON.
 
     Raises:
+        OptionError: the file exists and holds no table, and `force` is not set.
         OutputError: the file cannot be written.
     """
-    try:
-        path.write_text(json.dumps(content_of(table), indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"Cannot write {path} ({error.strerror}).", "Give another path.") from error
+    write_whole(path, (json.dumps(content_of(table), indent=1) + "\n").encode("utf-8"), is_table, force=force)
 
 
 def content_of(table: LatencyTable) -> dict[str, Any]:

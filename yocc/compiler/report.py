@@ -6,20 +6,19 @@ by `report.schema.json` beside this module.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import math
+import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files as package_files
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -30,14 +29,15 @@ from yocc.compiler.passes import Note
 from yocc.compiler.pipeline import PassRun
 from yocc.errors import ModelError
 from yocc.files import require_regular
+from yocc.requirements import installed_version, required_packages
 
 SCHEMA = 2
 """Raised when a reader of the previous form would misread the new one."""
 REPORT_FILE = "report.json"
 PAGE_FILE = "report.html"
-_DEPENDENCIES = ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime", "onnxsim", "pillow", "pycocotools")
-_EXTRAS = ("ncnn", "openvino")
 _BLOCK = 1 << 20
+_HEAD = 4096
+"""Bytes at the start of a page in which its generator stands."""
 _NUMBERS = re.compile(r"\[\n\s+((?:-?[\d.eE+-]+,\n\s+)*-?[\d.eE+-]+)\n\s+\]")
 """A list of numbers over several lines; the line breaks tell it from text, where JSON writes them as two characters."""
 
@@ -55,6 +55,21 @@ class FileFacts:
     path: str
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """An input or output of the compiled model.
+
+    Attributes:
+        name: its name.
+        shape: for the inputs it was compiled with; None where that depends on the values.
+        type: numpy's name of the type, empty where it is not known.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None
+    type: str
 
 
 @dataclass(frozen=True)
@@ -123,6 +138,8 @@ class Report:
         seed: seed of everything random.
         before: size of the model that came in.
         after: size of the model written.
+        inputs: what the compiled model takes.
+        outputs: what it gives.
         passes: what each pass did, in order.
         layers: what became of each layer, in the order of the model that came in.
         types: share of the convolutions' MACs in each type, and why each that is not int8 is not.
@@ -132,6 +149,7 @@ class Report:
         accuracy: scores of both models against labels and on what data, or None when not asked for.
         warnings: what the user should read, the gravest first.
         alarms: those of the warnings that say the result is of little use.
+        unmeasured: which of the warnings tell what was asked for and could not be measured.
         gates: what the result was to keep to, and whether it does.
         measured: seconds and latencies, which differ from run to run.
         versions: of yocc and what it builds on.
@@ -148,6 +166,8 @@ class Report:
     before: ModelFacts
     after: ModelFacts
     passes: tuple[PassReport, ...]
+    inputs: tuple[TensorFacts, ...] = ()
+    outputs: tuple[TensorFacts, ...] = ()
     layers: tuple[LayerReport, ...] = ()
     types: Census | None = None
     input: Mapping[str, Any] | None = None
@@ -156,6 +176,7 @@ class Report:
     accuracy: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
     gates: tuple[Mapping[str, Any], ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: dependency_versions())
@@ -218,16 +239,9 @@ def bytes_facts(data: bytes, shown: str) -> FileFacts:
 
 def dependency_versions() -> dict[str, str]:
     """Versions of yocc and the packages that shape its results."""
-    versions = {"yocc": __version__}
-    for name in _DEPENDENCIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    for name in _EXTRAS:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return versions
+    found = {name: (extra, installed_version(name)) for name, extra in required_packages().items()}
+    versions = {name: held or "not installed" for name, (extra, held) in found.items() if held or not extra}
+    return {"yocc": __version__, **versions}
 
 
 def describe_platform() -> dict[str, str]:
@@ -242,12 +256,68 @@ def schema_text() -> str:
 
 def written_files(folder: Path) -> frozenset[str] | None:
     """Names of the files yocc writes into a folder, the reports included; None when it is not an output of yocc."""
-    if (folder / REPORT_FILE).is_fifo():
-        return None
+    facts = _written(folder)
+    return None if facts is None else frozenset(facts) | {REPORT_FILE, PAGE_FILE}
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder holds a report of yocc's and all files it names, unchanged.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    facts = _written(folder)
+    known = {PurePath(name): fact for name, fact in (facts or {}).items()}
+    return facts is not None and all(_is_ours(folder, Path(name), known, reported=True) for name in facts)
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """What in a folder yocc did not write, or has been changed since, relative to it and sorted.
+
+    Folders count, and links are not followed. All of it is foreign where there is no report of yocc's.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    facts = _written(folder) or {}
+    known = {PurePath(name): fact for name, fact in facts.items()}
+    parents = {parent for path in known for parent in path.parents}
+    found = []
+    for root, folders, names in os.walk(folder, onerror=_raise):
+        inner = Path(root).relative_to(folder)
+        found += [inner / name for name in folders if inner / name not in parents or (Path(root) / name).is_symlink()]
+        found += [inner / name for name in names if not _is_ours(folder, inner / name, known, bool(facts))]
+    return sorted(map(str, found))
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
+
+
+def _is_ours(folder: Path, name: Path, known: Mapping[PurePath, FileFacts], reported: bool) -> bool:
+    if reported and str(name) == REPORT_FILE:
+        return True
+    if reported and str(name) == PAGE_FILE:
+        return is_page(folder / name)
+    fact = known.get(name)
+    if fact is None or not (folder / name).is_file() or (folder / name).stat().st_size != fact.bytes:
+        return False
+    return file_facts(folder / name, fact.path) == fact
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page yocc wrote, by the generator it names."""
+    with path.open("rb") as file:
+        return b'<meta name="generator" content="yocc ' in file.read(_HEAD)
+
+
+def _written(folder: Path) -> dict[str, FileFacts] | None:
+    """The files of a report, by name; None when the folder holds no report of yocc's."""
     try:
         content = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
-        if content["tool"] != "yocc" or not isinstance(content["schema"], int):
+        if content["tool"] != "yocc" or not isinstance(content["schema"], int) or not content["files"]:
             return None
-        return frozenset(str(entry["path"]) for entry in content["files"]) | {REPORT_FILE, PAGE_FILE}
-    except (OSError, ValueError, KeyError, TypeError):
+        facts = [FileFacts(entry["path"], entry["bytes"], entry["sha256"]) for entry in content["files"]]
+        return {str(fact.path): fact for fact in facts}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -11,13 +11,14 @@ from yocc.compiler.observers import verify
 from yocc.compiler.passes import PassContext, Progress, silent
 from yocc.compiler.pipeline import Pipeline
 from yocc.compiler.shapes import concrete_shapes
+from yocc.compiler.writing import require_replaceable
 from yocc.driver.inputs import input_specs
 from yocc.driver.subject import Source, examine
-from yocc.errors import CalibrationError, OutputError
+from yocc.errors import CalibrationError
 from yocc.passes.quantize import Quantize
 from yocc.passes.quantize.calibrate import collect
 from yocc.passes.quantize.placement import place
-from yocc.passes.quantize.saved import Calibration, network_digest, save_calibration
+from yocc.passes.quantize.saved import Calibration, is_calibration, network_digest, save_calibration
 from yocc.runtime.description import InputOptions
 from yocc.runtime.feeds import open_feeds
 from yocc.runtime.onnxruntime import reference_executor
@@ -44,6 +45,7 @@ def calibrate_model(
     stated: InputOptions | None = None,
     warn: Callable[[str], object] = _unheard,
     threads: int | None = None,
+    force: bool = False,
     progress: Progress = silent,
 ) -> Calibration:
     """Run a model over pictures and write what its tensors' values were like.
@@ -60,13 +62,15 @@ def calibrate_model(
         stated: what the user says of how pictures are fed.
         warn: told what was assumed instead.
         threads: threads to run with.
+        force: replace a file that holds no statistics of yocc's.
         progress: shows the loop.
 
     Raises:
         CalibrationError: the pictures are unusable, or there is nothing to calibrate.
-        OptionError: what is stated does not fit the model's input.
+        OptionError: what is stated does not fit the model's input, or the file exists and is not yocc's.
         OutputError: the file cannot be written.
     """
+    require_replaceable(Path(out), is_calibration, force=force)
     graph = load(source)
     check_finite(graph)
     subject = examine(graph, source, input_shapes, stated)
@@ -91,8 +95,5 @@ def calibrate_model(
         raise CalibrationError("No tensor of this model would be coded for this target.", "Choose another --target.")
     shapes = concrete_shapes(graph, subject.shapes)
     found = Calibration(network_digest(graph), len(feeds), collect(graph, tensors, feeds, shapes, ctx))
-    try:
-        save_calibration(found, Path(out))
-    except OSError as error:
-        raise OutputError(f"{str(out)!r} cannot be written: {error.strerror}.", "Choose another -o file.") from error
+    save_calibration(found, Path(out), force=force)
     return found

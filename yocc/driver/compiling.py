@@ -20,16 +20,19 @@ from yocc.compiler.report import PAGE_FILE, REPORT_FILE, Report, file_facts, pas
 from yocc.compiler.shapes import concrete_shapes, is_open
 from yocc.driver.acceptance import require_accepted, require_passed, require_valid
 from yocc.driver.accounting import calibration_facts, census, measurements, pictures_fed, warnings_of
+from yocc.driver.inputs import require_readable
 from yocc.driver.measure import Judging, agreement_judge, judge
 from yocc.driver.output import OutputFolder, output_path
 from yocc.driver.remarks import Circumstances, fidelity_remarks, input_remarks, size_remarks
 from yocc.driver.spec import Recovery, Schedule, Sparsity, Wishes, pipeline_spec
-from yocc.driver.subject import Source, calibration_inputs, examine, model_facts
+from yocc.driver.subject import Source, calibration_inputs, examine, model_facts, tensor_facts
 from yocc.driver.timing import clock_for
-from yocc.errors import BackendUnavailable, OptionError
+from yocc.errors import BackendUnavailable, OptionError, OutputError
 from yocc.gates.gate import check_gates, parse_gates, require_detector, require_measured, require_own_runtime
 from yocc.page.render import render_page
+from yocc.passes.quantize.saved import load_together
 from yocc.runtime.description import Number, read_input_options
+from yocc.runtime.metrics import scoring_set
 from yocc.runtime.onnxruntime import reference_executor
 from yocc.runtime.registry import find_backend
 
@@ -125,10 +128,12 @@ def compile_model(
         observers: look at the graph after each pass.
 
     Returns:
-        What is written to `report.json`, with the output folder.
+        What is written to `report.json`, with the output folder. What could not be measured once the model was
+        compiled stands in `unmeasured`.
 
     Raises:
-        YoccError: of the kind that says whose fault it is; nothing is written then.
+        YoccError: of the kind that says whose fault it is; nothing is written then. An `OutputError` says where the
+            result is when it could not be put in place.
         InternalError: a pass broke an invariant.
     """
     bounds = parse_gates(gates)
@@ -168,7 +173,12 @@ def compile_model(
             require_detector(bounds)
             if evaluate is not None:
                 raise OptionError("Only a detector of a known layout can be scored.", "Leave --eval out.")
+        if evaluate is not None and subject.profile is not None:
+            scoring_set(Path(evaluate), None if labels is None else Path(labels), subject.profile.classes)
+        if statistics:
+            load_together(tuple(map(Path, statistics)))
         inputs = calibration_inputs(subject, calibration, count, seed)
+        require_readable(inputs, progress)
         if inputs is None and recover is None and pipeline is None:
             # Nothing can be drawn for such inputs, so that nothing can be recovered on.
             steps = Pipeline.parse(pipeline_spec(replace(wishes, recover=None), pictures=False))
@@ -202,7 +212,9 @@ def compile_model(
         )
         types = census(graph, subject.shapes, ctx)
         after = model_facts(graph, subject.shapes, sum(file.bytes for file in files))
-        layers, names = layer_states(graph, concrete_shapes(graph, subject.shapes)), layer_names(graph)
+        shapes = concrete_shapes(graph, subject.shapes)
+        layers, names = layer_states(graph, shapes), layer_names(graph)
+        taken, given = (tensor_facts(each, shapes) for each in (graph.inputs, graph.outputs))
         del graph
         compiled = time.perf_counter() - started
         judging = Judging(
@@ -235,6 +247,8 @@ def compile_model(
             before=subject.facts,
             after=after,
             passes=pass_reports(runs),
+            inputs=taken,
+            outputs=given,
             layers=layer_reports(subject.layers, layers, ctx.details),
             types=types,
             input=None if fed is None else fed.facts,
@@ -243,6 +257,7 @@ def compile_model(
             accuracy=verdict.accuracy,
             warnings=(*warnings_of(ctx, around, verdict, remarks), *advice),
             alarms=tuple(remark.text for remark in remarks if remark.severe),
+            unmeasured=verdict.unmeasured,
             measured=measurements(
                 runs, compiled, time.perf_counter() - started, verdict, (subject.names, names), checks
             ),
@@ -251,7 +266,18 @@ def compile_model(
         with output.writing():
             text = report.to_json()
             (output.path / REPORT_FILE).write_text(text, encoding="utf-8")
-            if html:
-                (output.path / PAGE_FILE).write_text(render_page(json.loads(text)), encoding="utf-8")
+        failure = _write_page(text, output.path / PAGE_FILE) if html else None
         output.commit()
+        if failure is not None:
+            raise OutputError(f"There is no page: {failure}.", f"All else is in {str(output.wanted)!r}.")
     return replace(report, folder=output.wanted)
+
+
+def _write_page(text: str, path: Path) -> str | None:
+    """Write the page of a report; returns what went wrong, which is no reason to lose the rest of the result."""
+    try:
+        path.write_text(render_page(json.loads(text)), encoding="utf-8")
+    except Exception as error:
+        path.unlink(missing_ok=True)
+        return f"{type(error).__name__} {error}".rstrip(".")
+    return None

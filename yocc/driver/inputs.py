@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from yocc.compiler.passes import Arrays
+from yocc.compiler.passes import Arrays, Progress, silent
 from yocc.errors import OptionError
 from yocc.models.profile import ModelProfile
 from yocc.runtime.feeds import Feeds, InputSpec, open_feeds
@@ -98,6 +98,20 @@ def open_inputs(
     kept = replace(kept, description=f"{len(kept)} of {feeds.description}")
     measuring = replace(feeds, picks=back, description=f"{feeds.description}, not calibrated with")
     return Inputs(WatchedFeeds(kept), measuring, held_out=True)
+
+
+def require_readable(inputs: Inputs | None, progress: Progress = silent) -> None:
+    """Read every given input once, so that one that is damaged is named before the long work.
+
+    Raises:
+        CalibrationError: one is cut short or not finite.
+    """
+    if inputs is None or inputs.calibration.stand_in:
+        return
+    calibration, measuring = inputs.calibration.feeds, inputs.measuring
+    for feeds in (calibration, measuring) if inputs.held_out else (calibration,):
+        for _ in progress(feeds, "checking the inputs", len(feeds)):
+            pass
 
 
 def input_specs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from yocc.compiler.passes import Arrays, Progress, silent
 from yocc.compiler.target import Target
 from yocc.driver.inputs import Inputs
 from yocc.driver.reference import original_session, reference_session
-from yocc.errors import BackendError, BackendUnavailable
+from yocc.errors import BackendError, BackendUnavailable, YoccError
 from yocc.models.profile import ModelProfile
 from yocc.runtime.backend import Artifact, Backend, Session
 from yocc.runtime.bench import Timing, compare_speed, random_feeds
@@ -31,6 +31,7 @@ _MACS_FOR_TIMING = 200_000_000_000
 _MACS_FOR_KERNELS = 20_000_000_000
 _FEEDS_FOR_BLAME = 2
 """Inputs on which the original is run in the target's runtime to see whether that is at fault."""
+_NO_KERNELS: tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]] = ((), ())
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Verdict:
         accuracy: both models against labels.
         timing: both models in alternation.
         warnings: what went wrong in a way the user should know.
+        unmeasured: what was asked for and could not be measured, and why; also among the warnings.
         execution: what the runtime says it made of the compiled model.
         kernels: where the time of the original and of the compiled model goes; empty where the runtime does not tell.
         target_snr: signal to noise of the original in the target's runtime in decibels; None where that was not asked.
@@ -74,6 +76,7 @@ class Verdict:
     accuracy: Mapping[str, Any] | None = None
     timing: Timing | None = None
     warnings: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
     execution: Mapping[str, Any] = field(default_factory=dict)
     kernels: tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]] = ((), ())
     target_snr: float | None = None
@@ -104,29 +107,48 @@ def judge(
         macs: work of one run of the original, by which the number of samples is chosen.
         progress: shows the long loops.
 
+    What fails here is no reason to lose the compiled model: it is told in the verdict.
+
     Raises:
-        BackendError: the original runs and the compiled model does not.
-        CalibrationError: labels or pictures to score with are unusable.
+        BackendError: the original can be loaded and the compiled model cannot.
     """
+    unmeasured: list[str] = []
     with contextlib.ExitStack() as stack:
         try:
             compiled = stack.enter_context(backend.session(artifact, threads=judging.threads))
         except BackendUnavailable as error:
-            return Verdict(warnings=(f"Nothing was measured: {error}",))
+            return _nothing(f"Nothing was measured: {error}", judging)
         except BackendError:
             reason = _obstacle(source, judging)
             if not reason:
                 raise
-            return Verdict(warnings=(f"Nothing was measured: the original does not run here. {reason}",))
+            return _nothing(f"Nothing was measured: the original does not run here. {reason}", judging)
         subject = _Subject(source, backend, target, profile, judging, macs)
-        compared = _compare(subject, compiled, progress)
-        timing, kernels, untimed = _time(subject, compiled, progress) if judging.bench else (None, ((), ()), "")
+        compared = _compare(subject, compiled, unmeasured, progress)
+        timing, kernels, untimed = None, _NO_KERNELS, ""
+        if judging.bench:
+            with _told(unmeasured, "The latency"):
+                timing, kernels, untimed = _time(subject, compiled, progress)
         execution = compiled.execution()
     elsewhere = backend.substitute(target) if timing is not None else ""
     if elsewhere:
         untimed = f"Latencies are those of onnxruntime, as {backend.name} does not run here: {elsewhere}"
-    warnings = tuple(text for text in (compared.obstacle, untimed) if text)
-    return Verdict(compared.fidelity, compared.accuracy, timing, warnings, execution, kernels, compared.target_snr)
+    warnings = tuple(text for text in dict.fromkeys((*unmeasured, compared.obstacle, untimed)) if text)
+    return Verdict(
+        compared.fidelity,
+        compared.accuracy,
+        timing,
+        warnings,
+        tuple(unmeasured),
+        execution,
+        kernels,
+        compared.target_snr,
+    )
+
+
+def _nothing(reason: str, judging: Judging) -> Verdict:
+    """Nothing was measured; scores that were asked for are missed."""
+    return Verdict(warnings=(reason,), unmeasured=() if judging.pictures is None else (reason,))
 
 
 @dataclass(frozen=True)
@@ -163,7 +185,7 @@ def _obstacle(source: str | Path | bytes | onnx.ModelProto, judging: Judging) ->
     return ""
 
 
-def _compare(subject: _Subject, compiled: Session, progress: Progress) -> _Compared:
+def _compare(subject: _Subject, compiled: Session, unmeasured: list[str], progress: Progress) -> _Compared:
     """Fidelity and accuracy, both against the original in onnxruntime."""
     judging, profile = subject.judging, subject.profile
     inputs = judging.inputs if judging.fidelity else None
@@ -175,22 +197,31 @@ def _compare(subject: _Subject, compiled: Session, progress: Progress) -> _Compa
             original = stack.enter_context(reference_session(subject.source, judging.threads))
             if judging.inputs is not None:
                 original.run(next(iter(judging.inputs.measuring)))
-        except BackendError as error:
-            return _Compared(obstacle=f"Nothing was compared: onnxruntime cannot run the original. {error}")
-        except OSError as error:
-            return _Compared(obstacle=f"Nothing was compared: no room for a copy of the original ({error.strerror}).")
+        except (BackendError, OSError) as error:
+            obstacle = _why_not_compared(error)
+            if pictures is not None or isinstance(error, OSError):
+                unmeasured.append(obstacle)
+            return _Compared(obstacle=obstacle)
         facts = snr = accuracy = None
         if inputs is not None:
-            facts = _fidelity(original, compiled, profile, inputs, subject.macs, progress)
-            if is_poor(facts):
-                snr = _target_snr(original, subject, inputs)
+            with _told(unmeasured, "The fidelity"):
+                facts = _fidelity(original, compiled, profile, inputs, subject.macs, progress)
+                if is_poor(facts):
+                    snr = _target_snr(original, subject, inputs)
         if pictures is not None and profile is not None:
-            accuracy = {
-                "data": str(pictures),
-                "original": evaluate(original, profile, pictures, judging.labels, progress),
-                "compiled": evaluate(compiled, profile, pictures, judging.labels, progress),
-            }
+            with _told(unmeasured, "The accuracy"):
+                accuracy = {
+                    "data": str(pictures),
+                    "original": evaluate(original, profile, pictures, judging.labels, progress),
+                    "compiled": evaluate(compiled, profile, pictures, judging.labels, progress),
+                }
     return _Compared(facts, accuracy, target_snr=snr)
+
+
+def _why_not_compared(error: BackendError | OSError) -> str:
+    if isinstance(error, BackendError):
+        return f"Nothing was compared: onnxruntime cannot run the original. {error}"
+    return f"Nothing was compared: no room for a copy of the original ({error.strerror})."
 
 
 def _target_snr(original: Session, subject: _Subject, inputs: Inputs) -> float | None:
@@ -248,6 +279,16 @@ def agreement_judge(
         return 1.0 if facts.detection is None else facts.detection.map50_95
 
     return agree
+
+
+@contextlib.contextmanager
+def _told(unmeasured: list[str], what: str) -> Iterator[None]:
+    """Note whatever fails in here: the result exists, and hours of work are not thrown away for a measurement."""
+    try:
+        yield
+    except Exception as error:
+        said = str(error) if isinstance(error, YoccError) else f"{type(error).__name__}: {error}"
+        unmeasured.append(f"{what} was not measured. {said}")
 
 
 def _fidelity(

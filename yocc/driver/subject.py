@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from yocc.compiler.account import LayerStates, layer_names, layer_states
 from yocc.compiler.cost import layer_costs, totals
 from yocc.compiler.graph import Graph, weight_bytes
-from yocc.compiler.report import FileFacts, ModelFacts, bytes_facts, file_facts
-from yocc.compiler.shapes import concrete_shapes, default_input_shapes
+from yocc.compiler.report import FileFacts, ModelFacts, TensorFacts, bytes_facts, file_facts
+from yocc.compiler.shapes import Shapes, concrete_shapes, default_input_shapes
 from yocc.compiler.types import numpy_type
 from yocc.driver.inputs import Inputs, input_specs, open_inputs
 from yocc.errors import CalibrationError, ModelError
@@ -103,6 +104,14 @@ def model_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) 
     """Size of a graph whose files have `size` bytes."""
     cost = totals(layer_costs(graph, concrete_shapes(graph, shapes)))
     return ModelFacts(cost.parameters, cost.macs, len(graph.nodes), size, graph.opset)
+
+
+def tensor_facts(tensors: Iterable[Any], shapes: Shapes) -> tuple[TensorFacts, ...]:
+    """Names, concrete shapes and types of inputs or outputs of a graph."""
+    return tuple(
+        TensorFacts(each.name, shapes.of(each), "" if each.dtype is None else np.dtype(each.dtype).name)
+        for each in tensors
+    )
 
 
 def calibration_inputs(subject: Subject, calibration: str | Path | None, count: int | None, seed: int) -> Inputs | None:

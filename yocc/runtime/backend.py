@@ -144,6 +144,14 @@ class Backend(abc.ABC):
         """None when the backend can build and run here, else the reason and what to install."""
         return None
 
+    def device(self, options: Mapping[str, str]) -> str:  # noqa: ARG002 # for backends that choose by the machine
+        """What of this machine the result depends on beyond processor and threads, for the key of the cache.
+
+        Args:
+            options: target options, by name.
+        """
+        return ""
+
     @abc.abstractmethod
     def target(self, options: Mapping[str, str]) -> Target:
         """What the backend wants of a graph, read by the passes.

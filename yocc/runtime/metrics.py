@@ -17,7 +17,7 @@ from yocc.models.profile import ModelProfile
 from yocc.runtime.detection import SCORING, Detections, Selection, detect
 from yocc.runtime.feeds import find_pictures
 from yocc.runtime.labels import Truth, read_labels
-from yocc.runtime.letterbox import read_picture
+from yocc.runtime.letterbox import picture_size, read_picture
 from yocc.runtime.preprocess import prepare
 
 CONFIDENT = 0.25
@@ -100,13 +100,31 @@ def evaluate(
     Raises:
         CalibrationError: pictures or labels are missing or malformed, or the labels have no objects.
     """
+    files, truths = scoring_set(pictures, labels, profile.classes)
+    return score(detections(session, profile, files, progress=progress), truths)
+
+
+def scoring_set(
+    pictures: Path | Sequence[Path], labels: Path | None, classes: Sequence[str]
+) -> tuple[tuple[Path, ...], tuple[Truth, ...]]:
+    """Pictures to score with and the objects in each, checked as far as can be without decoding the pictures.
+
+    Args:
+        pictures: a folder, or the files.
+        labels: a COCO JSON file, a folder of YOLO text files, or None for the folder `labels` beside `images`.
+        classes: the model's class names by number.
+
+    Raises:
+        CalibrationError: pictures or labels are missing or malformed, or the labels have no objects.
+    """
     files = find_pictures(pictures) if isinstance(pictures, Path) else tuple(pictures)
     if not files:
         raise CalibrationError("There are no pictures to score with.", "Give at least one.")
-    # Labels first: their faults should not show after minutes of running the model.
-    truths = read_labels(labels, files, profile.classes)
+    truths = read_labels(labels, files, classes)
     _require_objects(truths)
-    return score(detections(session, profile, files, progress=progress), truths)
+    for file in files:
+        picture_size(file)
+    return files, truths
 
 
 def detections(
@@ -145,8 +163,6 @@ def score(detected: DetectionSet, truths: Sequence[Truth]) -> DetectionScores:
     precision = _precision(detected, truths)
     # [overlaps, recalls, classes]; -1 marks classes without objects.
     present = [number for number in range(len(detected.classes)) if (precision[:, :, number] > -1).any()]
-    if not present:
-        raise CalibrationError("The labels have only crowd regions.", "Label single objects too.")
     return DetectionScores(
         map50_95=float(precision[:, :, present].mean()),
         map50=float(precision[_IOU_50][:, present].mean()),
@@ -180,6 +196,8 @@ def _require_objects(truths: Sequence[Truth]) -> None:
         raise CalibrationError(
             f"The labels of {len(truths)} pictures hold no object.", "Score on pictures with something to find."
         )
+    if all(truth.crowd.all() for truth in truths):
+        raise CalibrationError("The labels have only crowd regions.", "Label single objects too.")
 
 
 def _precision(detected: DetectionSet, truths: Sequence[Truth]) -> np.ndarray[Any, Any]:

@@ -13,7 +13,7 @@ from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, refresh, to_proto
 from yocc.compiler.passes import PassContext
 from yocc.compiler.shapes import concrete_shapes
-from yocc.errors import CalibrationError
+from yocc.errors import CalibrationError, OptionError
 from yocc.passes.quantize import Quantize
 from yocc.passes.quantize.calibrate import collect
 from yocc.passes.quantize.placement import place
@@ -64,6 +64,17 @@ def test_a_file_gives_back_what_was_written(parts: list[np.ndarray], tmp_path_fa
     path = tmp_path_factory.mktemp("saved") / "c.npz"
     save_calibration(written, path)
     assert same(load_calibration(path), written)
+
+
+def test_statistics_replace_statistics_and_nothing_else(tmp_path: Path) -> None:
+    found = Calibration("0" * 64, 1, {"x": TensorStatistics()})
+    for _ in range(2):
+        save_calibration(found, tmp_path / "c.npz")
+    np.savez(tmp_path / "own.npz", network=np.zeros(3))
+    with pytest.raises(OptionError, match="did not write it"):
+        save_calibration(found, tmp_path / "own.npz")
+    save_calibration(found, tmp_path / "own.npz", force=True)
+    assert same(load_calibration(tmp_path / "own.npz"), found)
 
 
 def test_files_of_two_machines_say_what_one_says_over_all_pictures(tmp_path: Path) -> None:

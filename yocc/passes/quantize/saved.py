@@ -7,6 +7,7 @@ quantized; statistics of another one are refused.
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from yocc.compiler.graph import Graph, to_proto
+from yocc.compiler.writing import write_whole
 from yocc.errors import CalibrationError
 from yocc.files import require_regular
 from yocc.passes.quantize.statistics import BINS, TensorStatistics
@@ -58,29 +60,37 @@ def network_digest(graph: Graph) -> str:
     return hashlib.sha256(to_proto(graph).SerializeToString(deterministic=True)).hexdigest()
 
 
-def save_calibration(calibration: Calibration, path: Path) -> None:
+def is_calibration(path: Path) -> bool:
+    """Whether a file holds calibration statistics, of whatever form."""
+    with zipfile.ZipFile(path) as archive:
+        return {f"{name}.npy" for name in ("form", "network", "samples", "names")} <= set(archive.namelist())
+
+
+def save_calibration(calibration: Calibration, path: Path, *, force: bool = False) -> None:
     """Write a file; the same statistics give the same bytes.
 
     Raises:
-        OSError: it cannot be written.
+        OptionError: the file exists and holds no such statistics, and `force` is not set.
+        OutputError: it cannot be written.
     """
     names = sorted(calibration.statistics)
     found = [calibration.statistics[name] for name in names]
-    with path.open("wb") as stream:
-        np.savez_compressed(
-            stream,
-            form=np.array(FORM),
-            network=np.array(calibration.network),
-            samples=np.array(calibration.samples),
-            names=np.array(names, dtype=np.str_),
-            low=np.array([one.low for one in found]),
-            high=np.array([one.high for one in found]),
-            exponent=np.array([one.exponent for one in found], dtype=np.int64),
-            counts=np.array([one.counts for one in found], dtype=np.int64).reshape(-1, 2 * BINS),
-            pictures=np.array([one.pictures for one in found], dtype=np.int64),
-            lows=np.array([str(one.lows) for one in found], dtype=np.str_),
-            highs=np.array([str(one.highs) for one in found], dtype=np.str_),
-        )
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream,
+        form=np.array(FORM),
+        network=np.array(calibration.network),
+        samples=np.array(calibration.samples),
+        names=np.array(names, dtype=np.str_),
+        low=np.array([one.low for one in found]),
+        high=np.array([one.high for one in found]),
+        exponent=np.array([one.exponent for one in found], dtype=np.int64),
+        counts=np.array([one.counts for one in found], dtype=np.int64).reshape(-1, 2 * BINS),
+        pictures=np.array([one.pictures for one in found], dtype=np.int64),
+        lows=np.array([str(one.lows) for one in found], dtype=np.str_),
+        highs=np.array([str(one.highs) for one in found], dtype=np.str_),
+    )
+    write_whole(path, stream.getvalue(), is_calibration, force=force)
 
 
 def load_calibration(path: Path) -> Calibration:
@@ -125,15 +135,25 @@ def load_calibration(path: Path) -> Calibration:
         raise CalibrationError(f"{str(path)!r} holds no calibration statistics.", hint) from error
 
 
+def load_together(paths: Sequence[Path]) -> Calibration:
+    """The statistics of all files together.
+
+    Raises:
+        CalibrationError: a file cannot be read, or they belong to different networks.
+    """
+    merged = load_calibration(paths[0])
+    for path in paths[1:]:
+        merged = merged.merge(load_calibration(path))
+    return merged
+
+
 def load_merged(paths: Sequence[Path], graph: Graph, tensors: Collection[str]) -> Calibration:
     """The statistics of all files together, for a graph.
 
     Raises:
         CalibrationError: a file cannot be read, belongs to another network, or lacks a tensor.
     """
-    merged = load_calibration(paths[0])
-    for path in paths[1:]:
-        merged = merged.merge(load_calibration(path))
+    merged = load_together(paths)
     own = network_digest(graph)
     if merged.network != own:
         raise CalibrationError(

@@ -12,6 +12,7 @@ from yocc.runtime.backend import Artifact, Backend, Check, Session, read_count
 from yocc.runtime.tensorrt.files import MODEL_FILE, write_files
 from yocc.runtime.tensorrt.lints import lint
 from yocc.runtime.tensorrt.options import NAME, OPTIONS, TensorRtTarget, profiles, read_level, read_shapes, settings_of
+from yocc.runtime.tensorrt.probe import find_device
 from yocc.runtime.tensorrt.session import obstacle, open_session
 from yocc.runtime.tensorrt.verification import verify
 
@@ -25,6 +26,10 @@ class TensorRtBackend(Backend):
     name = NAME
     summary = "TensorRT for NVIDIA GPUs: typed ONNX in fp32, fp16 and int8, with the line that builds the engine."
     options: ClassVar[Mapping[str, str]] = OPTIONS
+
+    def device(self, options: Mapping[str, str]) -> str:  # noqa: ARG002 # no option chooses it
+        """The GPU that engines are built and timed on, or why there is none."""
+        return obstacle() or str(find_device())
 
     def target(self, options: Mapping[str, str]) -> TensorRtTarget:
         """Symmetric codes on what enters layers and residual additions, one scale across what moves values."""

@@ -53,6 +53,10 @@ class TvmBackend(Backend):
             return f"tvm does not import ({error}); install it with: pip install 'yocc[tvm]'"
         return None
 
+    def device(self, options: Mapping[str, str]) -> str:
+        """The processor that is compiled for, which is this machine's unless one is named."""
+        return find_processor(options.get("mcpu", "host")).name
+
     def target(self, options: Mapping[str, str]) -> TvmTarget:
         """Symmetric codes in front of convolutions."""
         self.check_options(options)
