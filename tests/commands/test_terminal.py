@@ -1,16 +1,17 @@
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from yocc.commands.terminal import Bars, show_table
+from yocc.commands.terminal import Bars, Failure, printable, say, show_json, show_table, warn
 
 ROOT = Path(__file__).parents[2]
 _SHOW = """
@@ -110,3 +111,36 @@ def test_tables_keep_to_their_width(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines
     assert max(map(len, lines)) <= 80
+
+
+HOSTILE = "\x1b]0;pwn\x07\x1b[31mname\x9b2J\u202e\x7f"
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda: show_table(HOSTILE, ["a"], [[HOSTILE]]),
+        lambda: show_json({HOSTILE: HOSTILE}),
+        lambda: warn(HOSTILE),
+        lambda: say(HOSTILE),
+        lambda: Failure(HOSTILE, 3).show(),
+    ],
+    ids=["table", "json", "warning", "line", "error"],
+)
+def test_control_characters_are_shown_and_not_obeyed(
+    show: Callable[[], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    show()
+    seen = "".join(capfd.readouterr())
+    assert "name" in seen
+    assert not set(seen) & set("\x1b\x07\x9b\u202e\x7f")
+
+
+def test_json_with_escapes_still_says_the_same(capfd: pytest.CaptureFixture[str]) -> None:
+    show_json([HOSTILE, "größe\n\U000e0001"])
+    assert json.loads(capfd.readouterr().out) == [HOSTILE, "größe\n\U000e0001"]
+
+
+def test_line_breaks_tabs_and_other_scripts_stay() -> None:
+    assert printable("a\n\tд 一 é") == "a\n\tд 一 é"
+    assert printable("\x1b[0m\x9b") == "\\x1b[0m\\x9b"

@@ -144,6 +144,12 @@ def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:
         load(path)
 
 
+def test_a_location_too_long_for_a_file_is_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is missing") as caught:
+        load(external_model(tmp_path, location="n" * 5000))
+    assert len(str(caught.value)) < 400
+
+
 @pytest.mark.parametrize("offset", ["1", "-1", "6912", "99999999999999999999999"])
 def test_a_range_outside_the_file_is_refused(tmp_path: Path, offset: str) -> None:
     with pytest.raises(ModelError, match="shorter than the tensor"):

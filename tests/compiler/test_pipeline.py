@@ -348,3 +348,22 @@ def test_each_pass_knows_which_come_after_it() -> None:
 
     Pipeline((Looking(), Options(), Looking())).run(load(conv_model()), PassContext(Target("test")))
     assert seen == [("options", "looking"), ()]
+
+
+def test_a_pass_that_ends_the_process_is_an_error_and_a_signal_is_not() -> None:
+    class Signal(SystemExit):
+        pass
+
+    @dataclass(frozen=True, kw_only=True)
+    class Leaving(Pass):
+        name: ClassVar[str] = "leaving"
+        summary: ClassVar[str] = "leaves"
+        how: type[SystemExit] = SystemExit
+
+        def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
+            raise self.how(0)
+
+    with pytest.raises(PassError, match="'leaving' ended the process"):
+        Pipeline((Leaving(),)).run(load(conv_model()), PassContext(Target("test")))
+    with pytest.raises(Signal):
+        Pipeline((Leaving(how=Signal),)).run(load(conv_model()), PassContext(Target("test")))

@@ -47,6 +47,10 @@ def test_an_empty_group_is_empty(site: Path) -> None:
         ("", "has no attribute 'Broken'"),
         ("Broken = 3", "is not a Pass"),
         ("class Broken: pass", "is not a Pass"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("class Stop(BaseException): pass\nraise Stop('now')", "Stop: now"),
+        ("class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute", "Mute"),
+        ("from yocc.compiler.passes import Pass\nclass Broken(Pass):\n    name = 'broken'", "lacks run, summary"),
         (PASS_MODULE.format(class_name="Broken", name="other"), "calls itself 'other'"),
     ],
 )
@@ -88,3 +92,13 @@ def test_an_unknown_name_gets_the_nearest_or_all() -> None:
     with pytest.raises(OptionError, match=r"There is no target 'zzz'\. Known: fuse, prune\."):
         lookup(dict.fromkeys(["prune", "fuse"]), "zzz", "target")  # type: ignore[arg-type]
     assert nearest("quantise", ["quantize", "prune"]) == "Did you mean 'quantize'?"
+
+
+def test_a_plugin_is_imported_when_it_is_used_and_not_before(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    install(site, "acme-loud", {"loud": "acme_loud:Loud"}, {"acme_loud": "print('imported')"}, GROUP)
+    _good(site, module="acme_quiet")
+    plugins = discover(GROUP, Pass)
+    lookup(plugins, "shine", "pass")
+    assert capsys.readouterr().out == ""
+    assert "no attribute 'Loud'" in plugins["loud"].reason
+    assert capsys.readouterr().out == "imported\n"

@@ -61,7 +61,8 @@ class TestRows:
         names = {"names": "['cat', 'dog']"}
         assert found(rows(["b", "n", 7], names | {"imgsz": "[320, 416]"}, OPEN)).size == (320, 416)
         assert found(rows(["b", "n", 7], names | {"imgsz": "320"}, OPEN)).size == (320, 320)
-        assert found(rows(["b", "n", 7], names | {"imgsz": "'large'"}, OPEN)).size == (640, 640)
+        for odd in ("'large'", "True", "[True, 320]", "[320]", "0", str(10**9)):
+            assert found(rows(["b", "n", 7], names | {"imgsz": odd}, OPEN)).size == (640, 640)
 
     def test_raw_heads_beside_the_rows_are_allowed(self) -> None:
         graph = rows([1, 252, 7])

@@ -170,3 +170,18 @@ def test_calibration_pictures(shared_data: Path) -> None:
     for sample in feeds.spread(3):
         assert sample["images"].shape == (1, 3, 640, 640)
         assert 0.0 <= sample["images"].min() < sample["images"].max() <= 1.0
+
+
+def test_hidden_files_and_folders_are_no_pictures(folder: Path) -> None:
+    seen = find_pictures(folder)
+    (folder / "._0.png").write_bytes(b"\0\5\x16\7")
+    (folder / ".thumbnails").mkdir()
+    (folder / ".thumbnails" / "0.png").write_bytes(b"nothing")
+    assert find_pictures(folder) == seen
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_number_of_channels_that_no_picture_has_is_the_reason(folder: Path, channels: int) -> None:
+    spec = InputSpec("images", (1, channels, 8, 8), np.dtype(np.float32))
+    with pytest.raises(CalibrationError, match=rf"inputs of 1 or 3 channels, and 'images' \[1, {channels}, 8, 8\]"):
+        open_feeds(folder, [spec], None)

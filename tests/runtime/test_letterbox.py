@@ -108,3 +108,12 @@ def test_not_a_picture(tmp_path: Path) -> None:
     path.write_text("no picture")
     with pytest.raises(CalibrationError, match=r"text\.png cannot be read"):
         read_picture(path)
+
+
+def test_sixteen_bits_are_read_as_a_viewer_shows_them(tmp_path: Path) -> None:
+    gray = np.random.default_rng(0).integers(0, 256, (6, 8)).astype(np.uint16)
+    path = tmp_path / "deep.png"
+    Image.fromarray(gray * 257).save(path)
+    picture = read_picture(path)
+    assert picture.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(picture)[..., 1], gray)

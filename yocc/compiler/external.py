@@ -19,7 +19,6 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from yocc.compiler.payload import byte_count, tensors_of
 from yocc.errors import ModelError
-from yocc.files import require_regular
 
 ALIGNMENT = 4096
 """Offsets of written tensors are multiples of this many bytes, so that runtimes can map the file."""
@@ -195,7 +194,6 @@ def _location(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:
         raise missing from None
     if not inside.is_relative_to(folder.resolve()):
         raise _outside(location, tensor)
-    require_regular(inside, ModelError)
     try:
         if not inside.is_file():
             raise missing

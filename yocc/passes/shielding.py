@@ -52,7 +52,7 @@ def show(model: onnx.ModelProto) -> None:
     """Move the nodes back."""
     for node in model.graph.node:
         if node.domain == _DOMAIN:
-            node.domain = ""
+            node.ClearField("domain")
     kept = [opset for opset in model.opset_import if opset.domain != _DOMAIN]
     del model.opset_import[:]
     model.opset_import.extend(kept)
