@@ -139,7 +139,8 @@ def test_compare_shows_a_table(compiled: Path) -> None:
 def test_compare_plain_files_on_arrays(model: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", x=np.ones((2, 3, 16, 16), np.float32))
     result = _run("compare", str(model), "--against", str(model), "--data", str(tmp_path / "data.npz"), "--json")
-    assert json.loads(result.stdout)["outputs"][0]["max_abs"] == 0
+    # The original runs without graph optimizations, and so may differ in the last bits.
+    assert json.loads(result.stdout)["outputs"][0]["max_abs"] < 1e-5
 
 
 def test_compare_without_an_original_is_refused(model: Path) -> None:
