@@ -40,6 +40,24 @@ def test_other_files_are_refused(text: str, tmp_path: Path) -> None:
         read_table(tmp_path / "table.json")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 200_000,
+        json.dumps({**content_of(TABLE), "threads": float("inf")}),
+        json.dumps(content_of(TABLE)).replace("0.25", "9" * 4000),
+        json.dumps(content_of(LatencyTable("a", 1, 0.0, {"conv": (WidthTime(3, 16, 0.0),)}))),
+        json.dumps(content_of(LatencyTable("a", 1, 1e308, {"conv": (WidthTime(3, 16, 1e308),)}))),
+        json.dumps(content_of(LatencyTable("a", 1, 1.0, {"conv": ()}))),
+    ],
+    ids=["nested", "infinite threads", "digits", "no time", "endless", "no points"],
+)
+def test_tables_that_say_nothing_are_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "table.json").write_text(text)
+    with pytest.raises(OptionError, match="latency table"):
+        read_table(tmp_path / "table.json")
+
+
 def test_a_table_replaces_a_table_and_nothing_else(tmp_path: Path) -> None:
     write_table(TABLE, tmp_path / "table.json")
     write_table(TABLE, tmp_path / "table.json")

@@ -95,6 +95,8 @@ def _value(ctx: click.Context, option: click.Option, value: Any, config: Config,
     if isinstance(value, bool) is not option.is_flag or (isinstance(value, list | Mapping) and not listed):
         what = "true or false" if option.is_flag else "a value"
         raise OptionError(f"{written!r} in {_where(config)} takes {what}, not {value!r}.")
+    if "\0" in _text(value):
+        raise OptionError(f"{written!r} in {_where(config)} holds a character that no value has.", "Leave it out.")
     if isinstance(option.type, click.Path):
         # Paths are those of the file's folder, wherever the command runs.
         value = os.path.relpath(config.file.parent / str(value))
@@ -102,6 +104,8 @@ def _value(ctx: click.Context, option: click.Option, value: Any, config: Config,
         option.process_value(ctx, value)
     except click.BadParameter as error:
         raise OptionError(f"{written!r} in {_where(config)} cannot be {value!r}: {error.message}") from error
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:  # dates, times and lists in lists
+        raise OptionError(f"{written!r} in {_where(config)} cannot be {str(value)[:60]!r}.") from error
     return value
 
 

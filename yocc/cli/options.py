@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,19 @@ import click
 
 from yocc.commands.terminal import Settings
 
+_DIGITS = 9
+"""Of a size of an input."""
+_MOST_THREADS = 256
+"""Or as many as there are cores, where those are more."""
+_SHOWN = 60
+"""Characters of a value in a message."""
+
 path_argument = click.Path(path_type=Path)
+
+
+def shortened(text: str) -> str:
+    """A value as a message shows it."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _set(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
@@ -55,8 +68,8 @@ def _shapes(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
     shapes = {}
     for name, text in pairs("NAME=1,3,640,640")(ctx, parameter, values).items():
         sizes = text.split(",")
-        if not all(size.isascii() and size.isdigit() and int(size) > 0 for size in sizes):
-            raise click.BadParameter(f"{text!r} is not a shape such as 1,3,640,640.")
+        if not all(size.isascii() and size.isdigit() and len(size) <= _DIGITS and int(size) > 0 for size in sizes):
+            raise click.BadParameter(f"{shortened(text)!r} is not a shape such as 1,3,640,640.")
         shapes[name] = tuple(map(int, sizes))
     return shapes
 
@@ -114,7 +127,11 @@ shape_option = click.option(
     "--input-shape", "input_shapes", multiple=True, metavar="NAME=1,3,640,640", callback=_shapes,
     help="Shape of an input whose shape the model leaves open.",
 )  # fmt: skip
-threads_option = click.option("--threads", type=click.IntRange(1), help="Threads to run models with [default: all].")
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1, max(_MOST_THREADS, os.cpu_count() or 1)),
+    help="Threads to run models with [default: all].",
+)
 force_option = click.option("--force", is_flag=True, help="Replace files that yocc did not write.")
 against_option = click.option(
     "--against", type=path_argument, help="The original model [default: the one a yocc folder was compiled from]."

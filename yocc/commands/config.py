@@ -69,6 +69,8 @@ def _read(file: Path) -> Config | None:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise OptionError(f"{str(file)!r} cannot be read: {error.strerror}.", "Check --config.") from error
+    except RecursionError as error:
+        raise OptionError(f"{str(file)!r} is nested too deeply.", "Write it flat.") from error
     except ValueError as error:  # of TOML, with the line, or of the encoding
         raise OptionError(f"{str(file)!r} is not valid TOML: {str(error).rstrip('.')}.", "Mend it there.") from error
     if file.name != PROJECT_FILE:

@@ -29,7 +29,7 @@ def write_page(source: Path, out: Path | None, *, force: bool = False) -> Path:
     content = read_report(path)
     try:
         page = render_page(content)
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
         raise ModelError(f"{str(path)!r} is damaged: {type(error).__name__} {error}.", "Compile again.") from error
     wanted = out or path.with_name(PAGE_FILE)
     if wanted.resolve() == path.resolve():

@@ -15,6 +15,8 @@ from yocc.files import MEGABYTE, require_regular
 
 _FORM = 1
 _LARGEST = 100 * MEGABYTE
+_SHOWN = 200
+"""Characters of a reason in a message."""
 _WRITTEN_BY = "`yocc latency MODEL -o FILE` writes one."
 
 
@@ -96,9 +98,15 @@ def read_table(path: Path) -> LatencyTable:
             raise ValueError(f"it has the form {content['yocc_latency']!r}, and {_FORM} is what is read")
         threads = None if content["threads"] is None else int(content["threads"])
         layers = {str(name): tuple(map(_point, points)) for name, points in content["layers"].items()}
-        return LatencyTable(str(content["device"]), threads, _time(content["rest_ms"]), layers)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise OptionError(f"{path} is no latency table: {type(error).__name__} {error}.", _WRITTEN_BY) from error
+        table = LatencyTable(str(content["device"]), threads, _time(content["rest_ms"]), layers)
+        total = table.rest + sum(point.ms for points in layers.values() for point in points)
+        if not 0 < total < math.inf or not all(layers.values()):
+            raise ValueError("its layers take no time, or more than there is")
+        return table
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise OptionError(
+            f"{path} is no latency table: {type(error).__name__} {str(error)[:_SHOWN]}.", _WRITTEN_BY
+        ) from error
 
 
 def _point(found: Mapping[str, Any]) -> WidthTime:

@@ -18,6 +18,9 @@ from yocc.compiler.target import Reject, Target
 from yocc.errors import BackendError, OptionError
 from yocc.runtime.kernels import KernelTime
 
+_DIGITS = 9
+"""Of a number that is given as an option."""
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -224,7 +227,7 @@ def read_count(backend: str, name: str, text: str) -> int:
     Raises:
         OptionError: it is none.
     """
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS or int(text) < 1:
         raise OptionError(f"The option {name!r} of target {backend!r} cannot be {text!r}.", "Give a positive number.")
     return int(text)
 

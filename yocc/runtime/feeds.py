@@ -26,6 +26,7 @@ __all__ = ["DRAWN_COUNT", "Feeds", "InputSpec", "find_pictures", "open_feeds", "
 DRAWN_COUNT = 64
 LARGEST_INPUT = 2**28
 """Values an input may have that a picture is made for, a gigabyte in float32."""
+_MOST_DRAWN = 1_000_000
 _PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _ARRAY_SUFFIXES = frozenset({".npz", ".npy"})
 
@@ -229,6 +230,8 @@ def spread(available: int, count: int) -> tuple[int, ...]:
 def _drawn(spec: InputSpec, preprocess: Preprocess, count: int, seed: int) -> Feeds:
     if seed < 0:
         raise OptionError(f"The seed is {seed}.", "Use 0 or more.")
+    if count > _MOST_DRAWN:
+        raise OptionError(f"{count} samples are more than yocc draws.", f"Use {_MOST_DRAWN} at most.")
     return Feeds(
         f"{_number(count, 'picture')} drawn by yocc, seed {seed}",
         stand_in=True,

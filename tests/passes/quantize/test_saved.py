@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,6 +66,44 @@ def test_a_file_gives_back_what_was_written(parts: list[np.ndarray], tmp_path_fa
     path = tmp_path_factory.mktemp("saved") / "c.npz"
     save_calibration(written, path)
     assert same(load_calibration(path), written)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("samples", np.array(np.inf)),
+        ("samples", np.array(0)),
+        ("counts", lambda counts: -1 - counts),
+        ("counts", lambda counts: counts * 0.5),
+        ("low", lambda low: low * np.nan),
+        ("low", lambda low: low + np.inf),
+        ("exponent", lambda exponent: exponent + 10**6),
+        ("pictures", lambda pictures: pictures + 5),
+        ("lows", np.array(["1e999999999"])),
+        ("lows", np.array(["9" * 5000])),
+        ("names", np.array([b"x"], dtype=object)),
+    ],
+)
+def test_numbers_no_values_can_have_given_are_refused(field: str, value: Any, tmp_path: Path) -> None:
+    statistics = TensorStatistics()
+    statistics.add(-1.0, 1.0, np.linspace(-1, 1, 9))
+    save_calibration(Calibration("0" * 64, 1, {"x": statistics}), tmp_path / "c.npz")
+    with np.load(tmp_path / "c.npz") as held:
+        content = dict(held)
+    np.savez(tmp_path / "t.npz", **{**content, field: value(content[field]) if callable(value) else value})
+    with pytest.raises(CalibrationError, match=r"holds no calibration statistics|is damaged"):
+        load_calibration(tmp_path / "t.npz")
+
+
+def test_flipped_bits_in_the_compression_are_one_sentence(tmp_path: Path) -> None:
+    save_calibration(Calibration("0" * 64, 1, {"x": TensorStatistics()}), tmp_path / "c.npz")
+    data = bytearray((tmp_path / "c.npz").read_bytes())
+    with zipfile.ZipFile(tmp_path / "c.npz") as archive:
+        start = archive.getinfo("counts.npy").header_offset + 60
+    data[start : start + 8] = b"\xff" * 8
+    (tmp_path / "c.npz").write_bytes(data)
+    with pytest.raises(CalibrationError, match="holds no calibration statistics"):
+        load_calibration(tmp_path / "c.npz")
 
 
 def test_statistics_replace_statistics_and_nothing_else(tmp_path: Path) -> None:

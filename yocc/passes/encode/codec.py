@@ -153,6 +153,10 @@ def make_codec(name: str, bits: int) -> Codec:
     return CODECS[name](bits)
 
 
+_DIGITS = 3
+"""Of a number of bits."""
+
+
 def parse_codec(text: str) -> Codec:
     """Read `name:bits`, such as `log2:4`.
 
@@ -160,6 +164,6 @@ def parse_codec(text: str) -> Codec:
         OptionError: it cannot be read, or there is no such code.
     """
     name, colon, bits = text.partition(":")
-    if not colon or not (bits.isascii() and bits.isdigit()):
-        raise OptionError(f"{text!r} is no weight code.", "Write it like log2:4 or uniform:4.")
+    if not colon or not (bits.isascii() and bits.isdigit() and len(bits) <= _DIGITS):
+        raise OptionError(f"{text[:40]!r} is no weight code.", "Write it like log2:4 or uniform:4.")
     return make_codec(name, int(bits))

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
+import re
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +25,9 @@ from yocc.errors import CalibrationError
 from yocc.files import require_regular
 from yocc.passes.quantize.statistics import BINS, TensorStatistics
 
+_FRACTION = re.compile(r"-?[0-9]{1,1000}(/[0-9]{1,1000})?")
+_WIDEST = 2000
+"""Exponent that no bin of a floating-point number has."""
 FORM = 2
 """Raised when what older files hold would be misread."""
 
@@ -111,28 +117,48 @@ def load_calibration(path: Path) -> Calibration:
             if any(field.shape != (len(held["names"]), *((2 * BINS,) if part == "counts" else ()))
                    for part, field in zip(parts, fields, strict=True)):  # fmt: skip
                 raise CalibrationError(f"{str(path)!r} is damaged.", hint)
-            return Calibration(
-                str(held["network"]),
-                int(held["samples"]),
-                {
-                    str(name): TensorStatistics(
-                        float(low),
-                        float(high),
-                        int(exponent),
-                        counts.astype(np.int64),
-                        int(pictures),
-                        Fraction(str(lows)),
-                        Fraction(str(highs)),
-                    )
-                    for name, low, high, exponent, pictures, lows, highs, counts in zip(
-                        held["names"], *fields, strict=True
-                    )
-                },
-            )
+            found = {str(name): _statistics(*rest) for name, *rest in zip(held["names"], *fields, strict=True)}
+            samples = int(held["samples"])
+            if samples < 0 or any(each.pictures > samples for each in found.values()):
+                raise CalibrationError(f"{str(path)!r} is damaged.", hint)
+            return Calibration(str(held["network"]), samples, found)
     except OSError as error:
         raise CalibrationError(f"{str(path)!r} cannot be read ({error.strerror or error}).", hint) from error
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, zipfile.BadZipFile, EOFError) as error:
+    except CalibrationError:
+        raise
+    except Exception as error:  # of zip, of the compression, of numpy, of numbers out of range: all say the same
         raise CalibrationError(f"{str(path)!r} holds no calibration statistics.", hint) from error
+
+
+def _statistics(
+    low: Any, high: Any, exponent: Any, pictures: Any, lows: Any, highs: Any, counts: Any
+) -> TensorStatistics:
+    """Statistics of one tensor from what a file holds.
+
+    Raises:
+        ValueError: no values can have given them.
+    """
+    found = TensorStatistics(
+        float(low), float(high), int(exponent), counts, int(pictures), _fraction(str(lows)), _fraction(str(highs))
+    )
+    ends = found.low, found.high
+    if ends != (math.inf, -math.inf) and not (all(map(math.isfinite, ends)) and found.low <= found.high):
+        raise ValueError(f"values from {found.low} to {found.high}")
+    if found.pictures < 0 or abs(found.exponent) > _WIDEST or counts.dtype.kind not in "iu" or (counts < 0).any():
+        raise ValueError("counts of nothing")
+    found.counts = counts.astype(np.int64)
+    return found
+
+
+def _fraction(text: str) -> Fraction:
+    """A fraction as Python writes it: no exponents, which may stand for numbers of any length.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _FRACTION.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no fraction")
+    return Fraction(text)
 
 
 def load_together(paths: Sequence[Path]) -> Calibration:
