@@ -65,10 +65,7 @@ def concrete_shapes(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | 
     values: dict[str, Array] = {}
     for tensor in graph.tensors().values():
         if isinstance(tensor, gs.Constant):
-            shapes[tensor.name] = tuple(tensor.shape)
-            types[tensor.name] = tensor.export_dtype
-            if int(np.prod(tensor.shape)) <= SMALL_CONSTANT:
-                values[tensor.name] = tensor.values
+            _take_constant(tensor, shapes, types, values)
     opsets = [onnx.helper.make_opsetid("", graph.opset)]
     for node in graph.nodes:
         _walk(node, graph.opset, opsets, shapes, types, values)
@@ -110,6 +107,8 @@ def _walk(
     types: dict[str, Any],
     values: dict[str, Array],
 ) -> None:
+    if node.op == "If" and not node.domain:
+        _walk_branches(node, opset, opsets, shapes, types, values)
     if node.domain or any(True for _ in node.subgraphs()):
         return
     proto = node_proto(node)
@@ -140,6 +139,37 @@ def _walk(
         if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
             shapes[name] = tuple(dim.dim_value for dim in tensor.shape.dim)
             types[name] = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+
+
+def _walk_branches(
+    node: gs.Node,
+    opset: int,
+    opsets: list[onnx.OperatorSetIdProto],
+    shapes: dict[str, tuple[int, ...]],
+    types: dict[str, Any],
+    values: dict[str, Array],
+) -> None:
+    """Both branches of an If, whose names differ from all others; what both give in one shape is known."""
+    branches = [node.attrs["then_branch"], node.attrs["else_branch"]]
+    for branch in branches:
+        for tensor in branch.tensors().values():
+            if isinstance(tensor, gs.Constant) and tensor.name not in shapes:
+                _take_constant(tensor, shapes, types, values)
+        for inner in branch.nodes:
+            _walk(inner, opset, opsets, shapes, types, values)
+    for place, output in enumerate(node.outputs):
+        names = [branch.outputs[place].name for branch in branches]
+        if names[0] in shapes and shapes[names[0]] == shapes.get(names[1]):
+            shapes[output.name], types[output.name] = shapes[names[0]], types[names[0]]
+
+
+def _take_constant(
+    tensor: gs.Constant, shapes: dict[str, tuple[int, ...]], types: dict[str, Any], values: dict[str, Array]
+) -> None:
+    shapes[tensor.name] = tuple(tensor.shape)
+    types[tensor.name] = tensor.export_dtype
+    if int(np.prod(tensor.shape)) <= SMALL_CONSTANT:
+        values[tensor.name] = tensor.values
 
 
 def _evaluate(
