@@ -21,6 +21,8 @@ from yocc.compiler.graph import SMALL_CONSTANT, Graph, node_proto
 from yocc.errors import OptionError
 
 Array = np.ndarray[Any, Any]
+_KEEPS_SHAPE = frozenset({"GroupNormalization"})
+"""Operators of which onnx infers no shape; their output has that of their first input."""
 DEFAULT_SIDE = 640
 """Height and width assumed for a symbolic picture, the input size of most detectors in pixels."""
 
@@ -122,6 +124,9 @@ def _walk(
         if proto.output[0] in shapes:
             return
     if not all(name in shapes and types.get(name) is not None for name in names):
+        return
+    if node.op in _KEEPS_SHAPE:
+        shapes[proto.output[0]], types[proto.output[0]] = shapes[names[0]], types[names[0]]
         return
     try:
         schema = onnx.defs.get_schema(node.op, opset, "")
