@@ -223,3 +223,21 @@ def _pair(source: str, result: str) -> list[onnx.NodeProto]:
         helper.make_node("QuantizeLinear", [source, "scale", "zero"], ["q_" + result]),
         helper.make_node("DequantizeLinear", ["q_" + result, "scale", "zero"], [result]),
     ]
+
+
+def test_an_input_without_a_shape_takes_any_and_a_scalar_takes_scalars() -> None:
+    shapeless = onnx.ValueInfoProto(name="x", type=onnx.helper.make_tensor_type_proto(TensorProto.FLOAT, None))
+    scalar = onnx.helper.make_tensor_value_info("s", TensorProto.FLOAT, [])
+    result = onnx.ValueInfoProto(name="y", type=onnx.helper.make_tensor_type_proto(TensorProto.FLOAT, None))
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["x", "s"], ["y"])], "g", [shapeless, scalar], [result]
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    session = OnnxRuntimeSession(model.SerializeToString(), threads=1)
+    assert [spec.open_rank for spec in session.inputs] == [True, False]
+    one = np.float32(1)
+    for shape in ((), (2,), (1, 2, 3)):
+        found = session.run({"x": np.zeros(shape, np.float32), "s": np.asarray(one)})["y"]
+        assert found.shape == shape
+    with pytest.raises(BackendError, match="'s' takes"):
+        session.run({"x": np.zeros(2, np.float32), "s": np.zeros(2, np.float32)})

@@ -228,6 +228,7 @@ def skeleton(graph: Graph) -> onnx.ModelProto:
     known = [value for value in model.graph.value_info if value.name in opaque]
     del model.graph.value_info[:]
     model.graph.value_info.extend(known)
+    _drop_captured_shapes(model.graph)
     return model
 
 
@@ -311,6 +312,19 @@ def _drop_shadows(graph: onnx.GraphProto, outer: set[str]) -> None:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 _drop_shadows(attribute.g, visible)
+
+
+def _drop_captured_shapes(graph: onnx.GraphProto) -> None:
+    """Remove from each subgraph the shapes of what it captures, which the graph around it infers."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                inner = attribute.g
+                own = {name for child in inner.node for name in child.output}
+                kept = [value for value in inner.value_info if value.name in own]
+                del inner.value_info[:]
+                inner.value_info.extend(kept)
+                _drop_captured_shapes(inner)
 
 
 def _without_weights(graph: Graph) -> tuple[gs.Graph, dict[str, np.ndarray[Any, Any] | LazyValues]]:

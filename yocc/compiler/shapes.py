@@ -20,6 +20,8 @@ from yocc.compiler.evaluating import Array, Contradiction, evaluate, infer, know
 from yocc.compiler.graph import SMALL_CONSTANT, Graph, node_proto
 from yocc.errors import ModelError, OptionError, YoccError
 
+_KEEPS_SHAPE = frozenset({"GroupNormalization"})
+"""Operators of which onnx infers no shape; their output has that of their first input."""
 DEFAULT_SIDE = 640
 """Height and width assumed for a symbolic picture, the input size of most detectors in pixels."""
 
@@ -66,10 +68,7 @@ def concrete_shapes(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | 
     values: dict[str, Array] = {}
     for tensor in graph.tensors().values():
         if isinstance(tensor, gs.Constant):
-            shapes[tensor.name] = tuple(tensor.shape)
-            types[tensor.name] = tensor.export_dtype
-            if math.prod(tensor.shape) <= SMALL_CONSTANT:
-                values[tensor.name] = tensor.values
+            _take_constant(tensor, shapes, types, values)
     for node in graph.nodes:
         try:
             _walk(node, graph.opset, shapes, types, values)
@@ -127,6 +126,8 @@ def _walk(
     types: dict[str, Any],
     values: dict[str, Array],
 ) -> None:
+    if node.op == "If" and not node.domain:
+        _walk_branches(node, opset, shapes, types, values)
     if node.domain or any(True for _ in node.subgraphs()):
         return
     proto = node_proto(node)
@@ -142,6 +143,9 @@ def _walk(
             return
     if not all(name in shapes and types.get(name) is not None for name in names):
         return
+    if node.op in _KEEPS_SHAPE:
+        shapes[proto.output[0]], types[proto.output[0]] = shapes[names[0]], types[names[0]]
+        return
     kinds = {name: tensor_type(types[name], shapes[name]) for name in names}
     for name, kind in infer(proto, opset, kinds, {name: values[name] for name in names if name in values}).items():
         shape = known_shape(kind)
@@ -152,6 +156,36 @@ def _walk(
         before, after = shapes[proto.input[0]], shapes[proto.output[0]]
         if math.prod(before) != math.prod(after):
             raise Contradiction(f"{math.prod(before)} values cannot have the shape {list(after)}")
+
+
+def _walk_branches(
+    node: gs.Node,
+    opset: int,
+    shapes: dict[str, tuple[int, ...]],
+    types: dict[str, Any],
+    values: dict[str, Array],
+) -> None:
+    """Both branches of an If, whose names differ from all others; what both give in one shape is known."""
+    branches = [node.attrs["then_branch"], node.attrs["else_branch"]]
+    for branch in branches:
+        for tensor in branch.tensors().values():
+            if isinstance(tensor, gs.Constant) and tensor.name not in shapes:
+                _take_constant(tensor, shapes, types, values)
+        for inner in branch.nodes:
+            _walk(inner, opset, shapes, types, values)
+    for place, output in enumerate(node.outputs):
+        names = [branch.outputs[place].name for branch in branches]
+        if names[0] in shapes and shapes[names[0]] == shapes.get(names[1]):
+            shapes[output.name], types[output.name] = shapes[names[0]], types[names[0]]
+
+
+def _take_constant(
+    tensor: gs.Constant, shapes: dict[str, tuple[int, ...]], types: dict[str, Any], values: dict[str, Array]
+) -> None:
+    shapes[tensor.name] = tuple(tensor.shape)
+    types[tensor.name] = tensor.export_dtype
+    if math.prod(tensor.shape) <= SMALL_CONSTANT:
+        values[tensor.name] = tensor.values
 
 
 def _keep(

@@ -74,3 +74,35 @@ def test_a_constant_that_two_operators_read_is_cut_for_each_on_its_own() -> None
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
     assert run(model, {"x": np.zeros((1, 3, 4, 4), np.float32)})
     assert pruned_equals_masked(model, share=0.5, seed=2) == 8
+
+
+def test_nodes_of_unknown_shape_behind_pruned_layers_are_left_alone() -> None:
+    """How many rows NonMaxSuppression gives depends on data, and so does all that reads them."""
+    weights = {
+        "w": np.random.default_rng(0).normal(0, 0.3, (8, 3, 1, 1)),
+        "v": np.random.default_rng(1).normal(0, 0.3, (6, 8, 1, 1)),
+    }
+    integers = {"flat": [1, 6, -1], "most": [5], "column": [2], "one": [1]}
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["c"], name="first"),
+        onnx.helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        onnx.helper.make_node("Conv", ["r", "v"], ["h"], name="last"),
+        onnx.helper.make_node("Reshape", ["h", "flat"], ["f"], name="flatten"),
+        onnx.helper.make_node("Split", ["f", "parts"], ["b", "s"], name="split", axis=1),
+        onnx.helper.make_node("Transpose", ["b"], ["boxes"], name="rows", perm=[0, 2, 1]),
+        onnx.helper.make_node("NonMaxSuppression", ["boxes", "s", "most"], ["chosen"], name="nms"),
+        onnx.helper.make_node("Gather", ["chosen", "column"], ["places"], name="places", axis=1),
+        onnx.helper.make_node("Slice", ["places", "zero", "most"], ["some"], name="some"),
+        onnx.helper.make_node("Reshape", ["some", "all"], ["y"], name="result"),
+    ]
+    integers |= {"parts": [4, 2], "zero": [0], "all": [-1]}
+    graph = onnx.helper.make_graph(
+        nodes,
+        "suppressed",
+        [onnx.helper.make_tensor_value_info("x", 1, [1, 3, 4, 4])],
+        [onnx.helper.make_tensor_value_info("y", 7, ["n"])],
+        [onnx.numpy_helper.from_array(values.astype(np.float32), name) for name, values in weights.items()]
+        + [onnx.numpy_helper.from_array(np.array(values, np.int64), name) for name, values in integers.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    assert pruned_equals_masked(model, share=0.5, seed=0) == 4

@@ -150,6 +150,16 @@ def test_layers_left_float_bring_the_outputs_nearer(target: Target, sensitivity:
     assert drops[0.7] < drops[0.5]
 
 
+def test_errors_are_measured_where_gradients_are_not_known() -> None:
+    unknown = onnx.ModelProto.FromString(model().SerializeToString())
+    next(node for node in unknown.graph.node if node.name == "relu3").op_type = "Erf"
+    ctx = context(COARSE)
+    graph = load(unknown)
+    Quantize(max_latency=0.7, sensitivity="hawq", rounding="nearest", bias_correction="none").run(graph, ctx)
+    assert any("measured instead" in note.message and "Erf" in note.message for note in ctx.notes)
+    assert ctx.details["quantize"]["mixed"]["float_layers"]
+
+
 def test_a_measured_promise_is_kept_on_a_real_graph() -> None:
     ctx = context(COARSE)
     quantized(ctx, max_latency=0.5)

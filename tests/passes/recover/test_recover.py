@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context, smooth
+from tests.samples import tiny_model
 from yocc.compiler import verify
 from yocc.compiler.deadline import Deadline
 from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto
-from yocc.compiler.passes import PassContext
+from yocc.compiler.passes import Arrays, PassContext
 from yocc.compiler.target import Target
-from yocc.errors import CalibrationError, OptionError, PassError
+from yocc.errors import BackendError, CalibrationError, OptionError, PassError
 from yocc.models.topologies import TOPOLOGIES
 from yocc.passes.fuse import Fuse
 from yocc.passes.prune import Prune
@@ -163,3 +167,108 @@ def test_what_was_set_to_zero_stays_zero(granularity: str) -> None:
         if node.op == "Conv":
             assert (node.inputs[1].values[zeros[node.name]] == 0).all()
     assert error(model, graph) < before
+
+
+def broken(where: str) -> onnx.ModelProto:
+    """A network that gives NaN: by a negative variance in the middle, or by a logarithm behind its last layer."""
+    model = tiny_model()
+    for tensor in model.graph.initializer:
+        if tensor.name == "var":
+            tensor.CopyFrom(numpy_helper.from_array(np.full(tensor.dims[0], -1, np.float32), "var"))
+    if where == "output":
+        norm, relu, last = model.graph.node[1:]
+        relu.input[0], last.output[0] = "c1", "logits"
+        norm.CopyFrom(onnx.helper.make_node("Log", ["logits"], ["y"], name="log"))
+        ordered = [onnx.NodeProto.FromString(model.graph.node[place].SerializeToString()) for place in (0, 2, 3, 1)]
+        del model.graph.node[:]
+        model.graph.node.extend(ordered)
+    return model
+
+
+@pytest.mark.parametrize("criterion", ["effect", "reconstruction", "taylor", "activation"])
+def test_a_network_that_gives_nan_is_refused_in_one_sentence(criterion: str) -> None:
+    ctx = pictured(broken("middle"), 4)
+    with pytest.raises(CalibrationError, match="gives NaN or infinity at"):
+        Prune(criterion=criterion, ratio=0.3).run(load(broken("middle")), ctx)
+
+
+@pytest.mark.parametrize("method", ["reconstruct", "statistics"])
+def test_recovery_of_a_network_that_gives_nan_is_refused_in_one_sentence(method: str) -> None:
+    model = broken("middle")
+    ctx = pictured(model, 4)
+    graph = load(model)
+    Prune(ratio=0.3, criterion="l2").run(graph, ctx)
+    refresh(graph)
+    assert ctx.teacher is not None
+    teacher = ctx.teacher.graph
+    node = next(node for node in teacher.nodes if node.name == "first")
+    if method == "statistics":
+        node.inputs[1].values = np.full_like(node.inputs[1].values, np.inf)
+    with pytest.raises(CalibrationError, match="gives NaN or infinity at"):
+        Recover(method=method).run(graph, ctx)  # type: ignore[arg-type] # one of the two
+
+
+def test_what_is_nan_behind_the_last_layer_does_no_harm() -> None:
+    """What decoding makes of the last layers is not measured."""
+    model = broken("output")
+    ctx = pictured(model, 16)
+    graph = pruned(model, ctx)
+    assert Recover().run(graph, ctx) > 0
+
+
+def foreign() -> onnx.ModelProto:
+    """An operator that nothing here runs, with layers before and behind it that can be pruned."""
+    random = np.random.default_rng(0)
+    sizes = {"w0": (16, 3, 1, 1), "w1": (16, 16, 1, 1), "w2": (16, 16, 1, 1), "w3": (16, 16, 1, 1), "w4": (4, 16, 1, 1)}
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w0"], ["c0"], name="before"),
+        onnx.helper.make_node("Relu", ["c0"], ["r0"], name="relu0"),
+        onnx.helper.make_node("Conv", ["r0", "w1"], ["c1"], name="between"),
+        onnx.helper.make_node("Whiten", ["c1"], ["n"], name="foreign", domain="strange.kernels"),
+        onnx.helper.make_node("Conv", ["n", "w2"], ["c2"], name="behind"),
+        onnx.helper.make_node("Relu", ["c2"], ["r2"], name="relu2"),
+        onnx.helper.make_node("Conv", ["r2", "w3"], ["c3"], name="next"),
+        onnx.helper.make_node("Relu", ["c3"], ["r3"], name="relu3"),
+        onnx.helper.make_node("Conv", ["r3", "w4"], ["y"], name="last"),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "foreign",
+        [onnx.helper.make_tensor_value_info("x", 1, [1, 3, 8, 8])],
+        [onnx.helper.make_tensor_value_info("y", 1, [1, 4, 8, 8])],
+        [numpy_helper.from_array(random.normal(0, 0.3, size).astype(np.float32), name) for name, size in sizes.items()],
+        value_info=[onnx.helper.make_tensor_value_info("n", 1, [1, 16, 8, 8])],
+    )
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("strange.kernels", 1)]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+@pytest.mark.parametrize("method", ["reconstruct", "statistics"])
+@pytest.mark.parametrize("criterion", ["effect", "gauss_newton", "mutual_information"])
+def test_what_does_not_run_here_is_pruned_by_weights_and_a_warning_says_so(criterion: str, method: str) -> None:
+    model = foreign()
+    ctx = pictured(model, 16)
+    graph = load(model)
+    Prune(ratio=0.3, criterion=criterion).run(graph, ctx)
+    refresh(graph)
+    Recover(method=method).run(graph, ctx)  # type: ignore[arg-type] # one of the two
+    refresh(graph)
+    assert verify.problems(graph) == []
+    assert any("Whiten" in note.message and note.level == "warning" for note in ctx.notes)
+
+
+def test_a_fault_of_the_runtime_is_not_taken_for_the_models() -> None:
+    """The model runs; that what is measured of it does not must not pass unnoticed."""
+    model = tiny_model()
+    ctx = pictured(model, 4)
+    executor = ctx.executor
+    assert executor is not None
+
+    def picky(part: onnx.ModelProto) -> Callable[[Arrays], Arrays]:
+        if any(node.name.startswith("gradient_node") for node in part.graph.node):
+            raise BackendError("no gradients today")
+        return executor(part)
+
+    ctx.executor = picky
+    with pytest.raises(BackendError, match="no gradients today"):
+        Prune(ratio=0.3, criterion="effect").run(load(model), ctx)

@@ -140,7 +140,10 @@ def _batch_norm(b: Builder, node: gs.Node, g: gs.Variable, slots: Slots) -> Grad
     if list(slots) != [0] or not all(isinstance(tensor, gs.Constant) for tensor in node.inputs[1:]):
         raise NoGradient("its statistics are computed")
     scale, _, _, variance = (tensor.values for tensor in node.inputs[1:])
-    slope = scale / np.sqrt(variance + node.attrs.get("epsilon", 1e-5))
+    spread = variance + node.attrs.get("epsilon", 1e-5)
+    if not (spread > 0).all():
+        raise NoGradient("its variances are not positive")
+    slope = scale / np.sqrt(spread)
     rank = len(b.shape(node.inputs[0]))
     return {0: b.emit("Mul", g, b.constant(slope.astype(np.float32).reshape(-1, *[1] * (rank - 2))))}
 

@@ -205,6 +205,19 @@ def _resize(removal: _Removal, node: gs.Node) -> int:
     return 1
 
 
+def _branches(removal: _Removal, node: gs.Node) -> int:
+    """Correct the shapes that branches state for what they compute."""
+    tensors = [t for branch in node.subgraphs() for inner in branch.nodes for t in inner.outputs if t.shape is not None]
+    changed = 0
+    for tensor in tensors:
+        if tensor.name in removal.channels.atoms:
+            axes = [axis for axis in range(len(tensor.shape)) if removal.touches(tensor, axis)]
+            kept = {axis: int(removal.mask(tensor, axis).sum()) for axis in axes}
+            tensor.shape = [kept.get(axis, size) for axis, size in enumerate(tensor.shape)]
+            changed += bool(kept)
+    return changed
+
+
 def _set_input(node: gs.Node, slot: int, values: Any) -> None:
     constant = gs.Constant(f"{node.name}_input_{slot}_kept", values)
     if slot < len(node.inputs):
@@ -223,5 +236,6 @@ _CORRECTIONS: Mapping[str, Callable[[_Removal, gs.Node], int]] = MappingProxyTyp
         "Reshape": _shape_input,
         "Expand": _shape_input,
         "Resize": _resize,
+        "If": _branches,
     }
 )

@@ -198,9 +198,14 @@ class Quantize(Pass):
         activations = self._activations(graph, placement, seen, ctx, warn=False)
         weights = code_weights(graph, placement, activations, ctx)
         found = units(graph, placement, shapes)
-        if self.sensitivity == "hawq":
-            found = estimated(graph, found, shapes, seen.statistics, activations, weights, feeds, ctx)
-        else:
+        by_measuring = self.sensitivity != "hawq"
+        if not by_measuring:
+            try:
+                found = estimated(graph, found, shapes, seen.statistics, activations, weights, feeds, ctx)
+            except PassError as error:
+                ctx.note(f"Errors are measured instead of estimated. {error.message}", node=error.node)
+                by_measuring = True
+        if by_measuring:
             found = measured(graph, found, activations, weights, feeds, ctx)
         agree = agreement(graph, feeds, ctx)
 

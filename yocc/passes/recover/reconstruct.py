@@ -17,20 +17,18 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
-from yocc.compiler.order import reads
 from yocc.compiler.partial import run_until
 from yocc.compiler.passes import Detection, Feeds, PassContext, Teacher
 from yocc.passes.pictures import affordable, require_finite, some_pictures
 from yocc.passes.recover.answers import AnswerFit, Answers, last_layers, refit_answers
 from yocc.passes.recover.masked import refit_masked
 from yocc.passes.recover.regression import Fit, Moments, refit
-from yocc.passes.recover.targets import collect_targets, gathered, original_outputs
+from yocc.passes.recover.targets import collect_targets, gathered, joined, original_outputs
+from yocc.passes.recover.waves import Together, waves, weights_of
 from yocc.passes.stepping import Stepper
-from yocc.passes.windows import flat_weight, is_plain, windows_at
+from yocc.passes.windows import flat_weight, windows_at
 
 Array = np.ndarray[Any, Any]
-LARGEST = 2304
-"""Inputs of a layer (channels times kernel) up to which it is refitted; the solve grows with their cube."""
 HELD_OUT = 5
 """Every fifth picture chooses the ridge; it is fitted too once that is done."""
 AMPLE = 2.0
@@ -93,8 +91,8 @@ def reconstruct(
         CalibrationError: what a layer reads or should give is not finite.
     """
     started = time.monotonic()
-    waves = _waves(graph, teacher)
-    layers = [node for wave in waves for node in wave]
+    order = waves(graph, teacher)
+    layers = [node for wave in order for together in wave for node in together]
     if not layers:
         return Outcome({}, 0, 0, 0, {})
     count = _affordable(teacher, layers, feeds, ctx, min(pictures, len(feeds)), seconds)
@@ -105,30 +103,34 @@ def reconstruct(
     said: dict[str, AnswerFit] = {}
     raised = 0
     stepper = Stepper(graph, chosen, ctx)
-    for number, wave in enumerate(waves, 1):
+    for number, wave in enumerate(order, 1):
         if time.monotonic() - started > seconds:
             break
-        label = f"refit {number} of {len(waves)}"
-        moments = {node.name: _empty(node) for node in wave}
-        seen: dict[str, list[Array]] = {node.name: [] for node in wave if node.name in last}
-        inputs = [node.inputs[0].name for node in wave]
+        label = f"refit {number} of {len(order)}"
+        nodes = [node for together in wave for node in together]
+        moments = {together[0].name: _empty(together[0]) for together in wave}
+        seen: dict[str, list[Array]] = {node.name: [] for node in nodes if node.name in last}
+        inputs = [node.inputs[0].name for node in nodes]
         for index, values in enumerate(ctx.progress(stepper.step(inputs), label, count)):
             require_finite(values, inputs)
-            for node in wave:
+            for first, node in ((together[0], node) for together in wave for node in together):
                 sample = samples[node.name][index]
                 windows = windows_at(values[node.inputs[0].name], node, sample.spatial, sample.chosen)
                 windows = windows.reshape(len(windows), -1)
-                moments[node.name][(index + 1) % HELD_OUT == 0].add(windows, sample.targets)
+                moments[first.name][(index + 1) % HELD_OUT == 0].add(windows, sample.targets)
                 if node.name in seen:
                     seen[node.name].append(windows)
-        for node in wave:
-            ample, zeros_stay = _is_ample(moments[node.name][0]), node.name in teacher.zeroed
-            raised += not ample
-            fits[node.name] = _replace(node, *moments[node.name], zeros_stay=zeros_stay)
-            if node.name in seen and ctx.detection is not None and ample and not zeros_stay:
-                answers = gathered(seen[node.name], samples[node.name], HELD_OUT)
-                said[node.name] = _replace_last(node, answers, ctx.detection)
-            del samples[node.name]
+        for together in wave:
+            own = moments[together[0].name]
+            names = [node.name for node in together]
+            ample, zeros_stay = _is_ample(own[0]), not teacher.zeroed.isdisjoint(names)
+            raised += len(together) * (not ample)
+            fits.update(dict.fromkeys(names, _replace(together, *own, zeros_stay=zeros_stay)))
+            if all(name in seen for name in names) and ctx.detection is not None and ample and not zeros_stay:
+                answers = joined([gathered(seen[name], samples[name], HELD_OUT) for name in names])
+                said.update(dict.fromkeys(names, _replace_last(together, answers, ctx.detection)))
+            for name in names:
+                del samples[name]
     return Outcome(fits, count, len(layers) - len(fits), raised, said)
 
 
@@ -143,46 +145,6 @@ def _affordable(
     return affordable(lambda: run(arrays), ON_PICTURES * seconds / RUNS, count)
 
 
-def _waves(graph: Graph, teacher: Teacher) -> list[list[gs.Node]]:
-    """Layers to refit, grouped by depth: none of a group feeds another."""
-    depth: dict[str, int] = {}
-    changed: set[str] = set()
-    waves: dict[int, list[gs.Node]] = {}
-    originals = {node.name: node for node in teacher.graph.nodes}
-    for node in graph.nodes:
-        read = set(reads(node))
-        level = max((depth.get(name, 0) for name in read), default=0)
-        touched = not changed.isdisjoint(read)
-        if node.op in ("Conv", "Gemm") and node.name in teacher.kept and isinstance(node.inputs[1], gs.Constant):
-            level += 1
-            original = originals.get(node.name)
-            fewer = original is not None and _inputs(original) != _inputs(node)
-            fewer = fewer or node.name in teacher.zeroed
-            if (touched or fewer) and _can_refit(node):
-                waves.setdefault(level, []).append(node)
-            touched = touched or fewer
-        for tensor in node.outputs:
-            depth[tensor.name] = level
-            if touched:
-                changed.add(tensor.name)
-    return [waves[level] for level in sorted(waves)]
-
-
-def _can_refit(node: gs.Node) -> bool:
-    if not is_plain(node) or _inputs(node) > LARGEST:
-        return False
-    factors = node.attrs.get("alpha", 1.0), node.attrs.get("beta", 1.0)
-    outputs = math.prod(node.inputs[1].shape) // _inputs(node)
-    biases = [tensor for tensor in node.inputs[2:] if not tensor.is_empty()]
-    return all(factors) and all(isinstance(b, gs.Constant) and math.prod(b.shape) in (1, outputs) for b in biases)
-
-
-def _inputs(node: gs.Node) -> int:
-    """Inputs of each output of a Conv or Gemm."""
-    shape = node.inputs[1].shape
-    return math.prod(shape[1:]) if node.op == "Conv" or node.attrs.get("transB", 0) else int(shape[0])
-
-
 def _is_ample(seen: Moments) -> bool:
     return seen.count >= AMPLE * len(seen.inputs)
 
@@ -192,43 +154,37 @@ def _empty(node: gs.Node) -> tuple[Moments, Moments]:
     return Moments.empty(inputs, outputs), Moments.empty(inputs, outputs)
 
 
-def _replace(node: gs.Node, seen: Moments, held_out: Moments, *, zeros_stay: bool) -> Fit:
-    """Refit a layer from its moments and store what was found."""
+def _replace(layers: Together, seen: Moments, held_out: Moments, *, zeros_stay: bool) -> Fit:
+    """Refit the layers of one weight from their moments and store what was found."""
     least = 0.0 if _is_ample(seen) else RAISED
-    fit = (refit_masked if zeros_stay else refit)(seen, held_out, *_weights(node), least=least)
-    _store(node, fit.weight, fit.bias)
+    fit = (refit_masked if zeros_stay else refit)(seen, held_out, *weights_of(layers[0]), least=least)
+    _store(layers, fit.weight, fit.bias)
     return fit
 
 
-def _replace_last(node: gs.Node, answers: Answers, detection: Detection) -> AnswerFit:
-    """Refit a last layer by what it should answer and store what was found."""
-    fit = refit_answers(answers, *_weights(node), detection)
-    _store(node, fit.weight, fit.bias)
+def _replace_last(layers: Together, answers: Answers, detection: Detection) -> AnswerFit:
+    """Refit the last layers of one weight by what they should answer and store what was found."""
+    fit = refit_answers(answers, *weights_of(layers[0]), detection)
+    _store(layers, fit.weight, fit.bias)
     return fit
 
 
-def _weights(node: gs.Node) -> tuple[Array, Array]:
-    """Of shape [inputs, outputs], and the bias."""
-    weight = flat_weight(node)
-    bias = np.zeros(weight.shape[1])
-    if len(node.inputs) > 2 and not node.inputs[2].is_empty():
-        bias = bias + float(node.attrs.get("beta", 1.0)) * node.inputs[2].values.astype(np.float64).reshape(-1)
-    return weight, bias
-
-
-def _store(node: gs.Node, weight: Array, bias: Array) -> None:
-    """New constants, as others may read those there were."""
-    name = node.inputs[1].name.removesuffix(_suffix(node))
-    if node.op == "Gemm":
-        weight, bias = weight / float(node.attrs.get("alpha", 1.0)), bias / float(node.attrs.get("beta", 1.0))
-    matrix = weight.T if node.op == "Conv" or node.attrs.get("transB", 0) else weight
-    refitted = np.ascontiguousarray(matrix.reshape(node.inputs[1].shape), dtype=np.float32)
-    node.inputs[1] = gs.Constant(name + _suffix(node), refitted)
-    constant = gs.Constant(f"{node.name}_refitted_bias", bias.astype(np.float32))
-    if len(node.inputs) > 2:
-        node.inputs[2] = constant
-    else:
-        node.inputs.append(constant)
+def _store(layers: Together, weight: Array, bias: Array) -> None:
+    """New constants, as others may read those there were; one weight for all the layers."""
+    first = layers[0]
+    name = first.inputs[1].name.removesuffix(_suffix(first)) + _suffix(first)
+    if first.op == "Gemm":
+        weight = weight / float(first.attrs.get("alpha", 1.0))
+    matrix = weight.T if first.op == "Conv" or first.attrs.get("transB", 0) else weight
+    refitted = gs.Constant(name, np.ascontiguousarray(matrix.reshape(first.inputs[1].shape), dtype=np.float32))
+    for node in layers:
+        node.inputs[1] = refitted
+        scaled = bias / float(node.attrs.get("beta", 1.0)) if node.op == "Gemm" else bias
+        constant = gs.Constant(f"{node.name}_refitted_bias", scaled.astype(np.float32))
+        if len(node.inputs) > 2:
+            node.inputs[2] = constant
+        else:
+            node.inputs.append(constant)
 
 
 def _suffix(node: gs.Node) -> str:

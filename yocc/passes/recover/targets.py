@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,13 @@ def gathered(windows: list[Array], samples: list[Sample], every: int) -> Answers
         there=np.concatenate([sample.there for sample in samples]).astype(np.float32),
         held_out=(picture + 1) % every == 0,
     )
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """What several layers of one weight see and should answer."""
+    if len(parts) == 1:
+        return parts[0]
+    return Answers(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Answers)))
 
 
 def _importance(graph: Graph, layers: list[gs.Node], ctx: PassContext) -> Importance | None:

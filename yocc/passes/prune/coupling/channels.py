@@ -17,6 +17,7 @@ from yocc.compiler.ops import OPS
 from yocc.compiler.shapes import Shapes
 from yocc.passes.heads import final_layers
 from yocc.passes.prune.coupling.atoms import LARGEST, Array, Reason, WeightCut, varying_axes
+from yocc.passes.prune.coupling.branches import follow_if
 from yocc.passes.prune.coupling.flows import RULES
 from yocc.passes.prune.coupling.walk import Walk, frozen, frozen_outputs, give_up
 
@@ -87,7 +88,12 @@ def map_channels(graph: Graph, shapes: Shapes, protected: Iterable[str] = ()) ->
 
 def _follow(walk: Walk, node: gs.Node) -> list[Array]:
     if any(True for _ in node.subgraphs()):
-        return give_up(walk, node, f"{node.op} reads it in a subgraph, in which channels are not followed")
+        through = follow_if(walk, node)
+        return (
+            through
+            if through is not None
+            else give_up(walk, node, f"{node.op} reads it in a subgraph, in which channels are not followed")
+        )
     if not _known(node):
         return give_up(walk, node, f"{node.op} is an operator yocc does not know")
     tensors = [tensor for tensor in [*node.inputs, *node.outputs] if not tensor.is_empty()]
