@@ -160,8 +160,11 @@ def _waves(graph: Graph, teacher: Teacher) -> list[list[gs.Node]]:
 
 
 def _can_refit(node: gs.Node) -> bool:
-    shape = node.inputs[1].shape
-    return node.attrs.get("group", 1) == 1 and len(shape) == 4 and int(np.prod(shape[1:])) <= LARGEST
+    """Weights that others read too are not refitted: each reader would need a copy of its own."""
+    weight = node.inputs[1]
+    shape = weight.shape
+    alone = len(weight.outputs) == 1
+    return alone and node.attrs.get("group", 1) == 1 and len(shape) == 4 and int(np.prod(shape[1:])) <= LARGEST
 
 
 def _is_ample(seen: Moments) -> bool:
