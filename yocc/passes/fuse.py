@@ -81,8 +81,9 @@ def _fuse(layer: gs.Node, follower: gs.Node, names: set[str], kept: set[str]) ->
     has_bias = len(layer.inputs) > 2 and bool(layer.inputs[2].name)
     bias_name = layer.inputs[2].name if has_bias else f"{layer.name}.bias"
     bias_taken = _is_shared(layer.inputs[2], kept) if has_bias else bias_name in names
+    changed = not (affine.factor == 1).all()
     constants = [
-        gs.Constant(_name(old.name, names, taken=_is_shared(old, kept)), weight),
+        gs.Constant(_name(old.name, names, taken=_is_shared(old, kept)), weight) if changed else old,
         gs.Constant(_name(bias_name, names, taken=bias_taken), bias),
     ]
     layer.inputs = [layer.inputs[0], *constants]

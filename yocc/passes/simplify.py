@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph, load, refresh, skeleton
 from yocc.compiler.native import captured_output
 from yocc.compiler.passes import Pass, PassContext
+from yocc.passes.axes import all_axes
 from yocc.passes.folding import fold_constants
 from yocc.passes.nops import remove_nops
 from yocc.passes.resize import constant_scales
@@ -61,7 +62,7 @@ class Simplify(Pass):
 
 
 def _own_rules(graph: Graph) -> int:
-    rewrites = fold_constants(graph) + constant_scales(graph) + remove_nops(graph)
+    rewrites = fold_constants(graph) + constant_scales(graph) + all_axes(graph) + remove_nops(graph)
     if rewrites:
         refresh(graph)
     return rewrites

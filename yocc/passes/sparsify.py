@@ -46,6 +46,7 @@ class Sparsify(Pass):
         done: set[str] = set()
         before_graph = graph if ctx.teacher is not None else clone(graph)
         removed, energy = 0.0, 0.0
+        shared: dict[tuple[str, int], gs.Constant] = {}
         for node in graph.nodes:
             axis = input_axis(node)
             if axis is None:
@@ -61,7 +62,10 @@ class Sparsify(Pass):
             if len(weight.outputs) == 1:
                 weight.values = masked
             else:
-                node.inputs[1] = gs.Constant(f"{weight.name}_sparse_{node.name}", masked)
+                key = (weight.name, axis)
+                if key not in shared:
+                    shared[key] = gs.Constant(f"{weight.name}_sparse_{node.name}", masked)
+                node.inputs[1] = shared[key]
             done.add(node.name)
         ctx.details[self.name] = {
             "layers": sorted(done),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, clone, skeleton, weight_bytes
 from yocc.compiler.passes import Pass, PassContext
@@ -93,11 +94,11 @@ class Encode(Pass):
         """Choose bits, round layer after layer, pack."""
         if self.packed:
             store_once(graph)
-        layers = _layers(graph, ctx)
+        layers, sharing = _layers(graph, ctx)
         codecs = self._codecs(graph, layers, ctx)
         rounded: dict[str, tuple[Array, Array]] = {}
         figures = {}
-        sampled = {name: layer for name, layer in layers.items() if self._samples(layer)}
+        sampled = {name: layer for name, layer in layers.items() if name not in sharing and self._samples(layer)}
         for name in layers.keys() - sampled.keys():
             rounded[name] = _without_pictures(layers[name], codecs[name])
         if sampled and ctx.feeds is not None:
@@ -108,6 +109,9 @@ class Encode(Pass):
                 rounded[node.name], figures[node.name] = _on_pictures(layer, codecs[node.name], moments)
         if self.packed:
             _pack(graph, layers, codecs, rounded)
+        for name, others in sharing.items():
+            for node in others:
+                node.inputs[1] = layers[name].node.inputs[1]
         ctx.details[self.name] = {
             "code": self.code,
             "layers": {name: {"bits": codecs[name].bits, **figures.get(name, {})} for name in layers},
@@ -186,15 +190,26 @@ def encode_spec(text: str) -> str:
     return f"encode{{code={code},size={share!r}}}"
 
 
-def _layers(graph: Graph, ctx: PassContext) -> dict[str, StoredLayer]:
-    layers = {}
+def _layers(graph: Graph, ctx: PassContext) -> tuple[dict[str, StoredLayer], dict[str, list[gs.Node]]]:
+    """Layers by name, one for each weight, and the other readers of a weight that layers share.
+
+    A shared weight is rounded to nearest and stored once: fitted to each of its readers it would take more room.
+    """
+    layers: dict[str, StoredLayer] = {}
+    sharing: dict[str, list[gs.Node]] = {}
+    first: dict[tuple[str, int], str] = {}
     for node in graph.nodes:
         found = stored_layer(node)
         if isinstance(found, StoredLayer):
+            key = (node.inputs[1].name, found.layout.axis)
+            if key in first:
+                sharing.setdefault(first[key], []).append(node)
+                continue
+            first[key] = node.name
             layers[node.name] = found
         elif found != "it has no weight":
             ctx.note(f"Keeps its weight: {found}.", node=node.name)
-    return layers
+    return layers, sharing
 
 
 def _worth_more(graph: Graph, layers: Mapping[str, StoredLayer]) -> set[str]:

@@ -145,6 +145,8 @@ class Quantize(Pass):
         _say_left(placement, ctx)
         activations = self._activations(graph, placement, seen, ctx)
         weights = code_weights(graph, placement, activations, ctx)
+        for name in sorted({name for name, _ in weights} - set(placement.layers)):
+            ctx.note("Its weight is stored in codes all the same, as coded layers share it.", node=name)
         weights = self._fit(graph, placement, activations, weights, ctx.feeds, ctx)
         if self.learn:
             activations, weights, extra["learned"] = learn_codes(graph, activations, weights, ctx, steps=self.learn)

@@ -85,6 +85,8 @@ def code_weight(weight: Array, axis: int | None, scheme: TensorScheme, floor: Ar
 def insert_qdq(graph: Graph, tensors: Mapping[str, Coding], weights: Mapping[tuple[str, int], Coding]) -> int:
     """Put a pair behind each named activation and each named constant, which stays float until `store_codes`.
 
+    A constant that several layers read in the same coding gets one pair for all of them.
+
     Returns:
         The number of pairs.
     """
@@ -93,12 +95,15 @@ def insert_qdq(graph: Graph, tensors: Mapping[str, Coding], weights: Mapping[tup
     for name, coding in tensors.items():
         _insert_after(graph, known[name], coding, taken)
     nodes = {node.name: node for node in graph.nodes}
+    shared: dict[tuple[object, ...], gs.Variable] = {}
     for (name, slot), coding in weights.items():
         node = nodes[name]
         constant = node.inputs[slot]
-        pair_name = f"{constant.name}_{name}_{slot}" if len(constant.outputs) > 1 else constant.name
-        node.inputs[slot] = _pair(graph, constant, coding, pair_name, taken)
-    return len(tensors) + len(weights)
+        form = (constant.name, coding.axis, coding.scale.tobytes(), coding.zero_point.tobytes())
+        if form not in shared:
+            shared[form] = _pair(graph, constant, coding, constant.name, taken)
+        node.inputs[slot] = shared[form]
+    return len(tensors) + len(shared)
 
 
 def strip_qdq(graph: Graph) -> int:
@@ -170,6 +175,11 @@ def code_bias(graph: Graph, node: gs.Node, input_scale: Array, weight_scale: Arr
     )
     node.inputs[2] = output
     return True
+
+
+def is_shared(constant: gs.Constant) -> bool:
+    """Whether more than one node reads a constant, or one node more than once."""
+    return len(constant.outputs) > 1
 
 
 def has_vector_bias(node: gs.Node) -> bool:

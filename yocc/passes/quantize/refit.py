@@ -20,7 +20,7 @@ from yocc.passes.encode.codec import Codec
 from yocc.passes.encode.layers import Layout, can_sample, layout_of
 from yocc.passes.encode.rounding import choose_scales, round_jointly
 from yocc.passes.encode.walk import Sampling, walk
-from yocc.passes.quantize.qdq import Coding, insert_qdq
+from yocc.passes.quantize.qdq import Coding, insert_qdq, is_shared
 
 Array = np.ndarray[Any, Any]
 SAMPLING = Sampling(pictures=12, points=768)
@@ -31,9 +31,12 @@ _BIAS_CODES = 2.0**30
 
 
 def can_refit(node: gs.Node) -> bool:
-    """Whether a layer's weights can be fitted: its outputs are a matrix times samples of its inputs, plus a bias."""
+    """Whether a layer's weights can be fitted: its outputs are a matrix times samples of its inputs, plus a bias.
+
+    Weights that others read too cannot: fitted to one of them they would have to be stored again for each.
+    """
     weight = node.inputs[1]
-    if not isinstance(weight, gs.Constant) or node.op == "MatMul":
+    if not isinstance(weight, gs.Constant) or node.op == "MatMul" or is_shared(weight):
         return False
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     layout = layout_of(node, tuple(weight.shape))

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.ops import WEIGHTED
 from yocc.compiler.passes import PassContext
 from yocc.passes.quantize.placement import Placement
 from yocc.passes.quantize.qdq import Coding, code_bias, code_weight, has_vector_bias
@@ -20,17 +21,27 @@ _BIAS_CODES = 2.0**30
 def code_weights(
     graph: Graph, placement: Placement, activations: Mapping[str, Coding], ctx: PassContext
 ) -> dict[tuple[str, int], Coding]:
-    """How the weight of each layer that is coded is coded, by layer and input slot."""
+    """How the weight of each layer that is coded is coded, by layer and input slot.
+
+    Layers that share a weight and have its output channels on the same axis also share its coding; a layer among them
+    that stays float reads what the codes stand for, so that the weight is stored once.
+    """
     layers = set(placement.layers)
     scheme = ctx.target.weights
-    codings = {}
+    readers: dict[tuple[str, int | None], list[gs.Node]] = {}
     for node in graph.nodes:
-        if node.name not in layers:
+        if node.op in WEIGHTED and isinstance(node.inputs[1], gs.Constant):
+            axis = _channel_axis(node) if scheme.per_channel else None
+            readers.setdefault((node.inputs[1].name, axis), []).append(node)
+    codings = {}
+    for (_, axis), nodes in readers.items():
+        if layers.isdisjoint(node.name for node in nodes):
             continue
-        weight = node.inputs[1].values
-        axis = _channel_axis(node) if scheme.per_channel else None
-        codings[node.name, 1] = code_weight(weight, axis, scheme, _floor(node, axis, activations))
-    return codings
+        floors = [floor for node in nodes if (floor := _floor(node, axis, activations)) is not None]
+        floor = np.maximum.reduce(floors) if floors else None
+        coding = code_weight(nodes[0].inputs[1].values, axis, scheme, floor)
+        codings.update({(node.name, 1): coding for node in nodes})
+    return {(node.name, 1): codings[node.name, 1] for node in graph.nodes if (node.name, 1) in codings}
 
 
 def _channel_axis(node: gs.Node) -> int | None:
