@@ -231,7 +231,7 @@ def _drawn(spec: InputSpec, preprocess: Preprocess, count: int, seed: int) -> Fe
     if seed < 0:
         raise OptionError(f"The seed is {seed}.", "Use 0 or more.")
     if count > _MOST_DRAWN:
-        raise OptionError(f"{count} samples are more than yocc draws.", f"Use {_MOST_DRAWN} at most.")
+        raise OptionError("More samples are asked for than yocc draws.", f"Use {_MOST_DRAWN} at most.")
     return Feeds(
         f"{_number(count, 'picture')} drawn by yocc, seed {seed}",
         stand_in=True,
