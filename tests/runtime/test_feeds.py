@@ -170,3 +170,10 @@ def test_calibration_pictures(shared_data: Path) -> None:
     for sample in feeds.spread(3):
         assert sample["images"].shape == (1, 3, 640, 640)
         assert 0.0 <= sample["images"].min() < sample["images"].max() <= 1.0
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_an_input_too_large_for_a_picture_is_refused(folder: Path, given: bool) -> None:
+    huge = InputSpec("pixels", (1, 3, 10**6, 10**6), np.dtype(np.float32))
+    with pytest.raises(CalibrationError, match=r"\[1, 3, 1000000, 1000000\] is too large"):
+        open_feeds(folder if given else None, [huge], None)
