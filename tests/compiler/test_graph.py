@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.compiler.models import REAL_MODELS, build, conv_model, if_model, loop_model, run, shapes_of, value
-from yocc.compiler.graph import OLDEST_OPSET, clone, convert_opset, load, save, to_proto
+from yocc.compiler.graph import OLDEST_OPSET, clone, convert_opset, load, refresh, save, to_proto
 from yocc.compiler.verify import problems
 from yocc.errors import ModelError
 
@@ -282,3 +282,21 @@ def test_real_models_compute_the_same_after_load_and_conversion(shared_data: Pat
     for result in (run(to_proto(graph), **feeds), run(to_proto(convert_opset(graph, 19)), **feeds)):
         for got, wanted in zip(result, expected, strict=True):
             np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4 * float(np.abs(wanted).max()))
+
+
+@pytest.mark.parametrize("shape", [None, [1, 99]])
+def test_an_output_keeps_its_own_shape_where_value_info_repeats_it(shape: list[int] | None) -> None:
+    model = conv_model()
+    for name in ("x", "y"):
+        model.graph.value_info.append(value(name, shape))
+    graph = load(model)
+    assert [list(tensor.shape) for tensor in (*graph.inputs, *graph.outputs)] == [[1, 3, 8, 8], [1, 64, 6, 6]]
+    assert problems(graph) == []
+
+
+def test_refresh_makes_names_of_nodes_unique() -> None:
+    graph = load(conv_model())
+    for node in graph.nodes:
+        node.name = "same"
+    refresh(graph)
+    assert [node.name for node in graph.nodes] == ["same", "same_"]

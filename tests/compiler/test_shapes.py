@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.compiler.models import build, value, weight
 from yocc.compiler.cost import layer_costs, totals
-from yocc.compiler.graph import load
+from yocc.compiler.graph import Graph, load
 from yocc.compiler.shapes import concrete_shapes
+from yocc.errors import ModelError, OptionError
 
 
 def test_small_weights_behind_codes_have_a_shape() -> None:
@@ -72,3 +75,33 @@ def test_what_both_branches_of_an_if_give_in_one_shape_is_known(second: str, exp
     )
     loaded = load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
     assert concrete_shapes(loaded).shapes.get("y") == expected
+
+
+def contradicting(shape: list[int | str], reader: onnx.NodeProto, extra: onnx.TensorProto) -> Graph:
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=[1] * 4), reader]
+    return load(build(nodes, [value("x", shape)], [value("y", None)], [weight("w", 8, 3, 3, 3), extra]))
+
+
+RESHAPE = (
+    helper.make_node("Reshape", ["c", "s"], ["y"], name="flat"),
+    numpy_helper.from_array(np.array([1, 8, 256]), "s"),
+)
+ADD = helper.make_node("Add", ["c", "p"], ["y"], name="add"), weight("p", 1, 8, 16, 16)
+
+
+@pytest.mark.parametrize(("reader", "extra"), [RESHAPE, ADD], ids=["Reshape", "Add"])
+def test_an_open_size_that_the_model_contradicts_asks_for_the_input_shape(
+    reader: onnx.NodeProto, extra: onnx.TensorProto
+) -> None:
+    graph = contradicting([1, 3, "h", "w"], reader, extra)
+    with pytest.raises(OptionError, match="x=1,3,640,640.*--input-shape") as caught:
+        concrete_shapes(graph)
+    assert caught.value.node == reader.name
+    with pytest.raises(OptionError, match="x=1,3,8,8"):
+        concrete_shapes(graph, {"x": (1, 3, 8, 8)})
+    assert concrete_shapes(graph, {"x": (1, 3, 16, 16)}).shapes["c"] == (1, 8, 16, 16)
+
+
+def test_sizes_that_contradict_each_other_are_the_models_fault() -> None:
+    with pytest.raises(ModelError, match=r"'c' \[1, 8, 20, 20\] do not fit into Reshape"):
+        concrete_shapes(contradicting([1, 3, 20, 20], *RESHAPE))

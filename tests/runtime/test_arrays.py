@@ -119,3 +119,69 @@ def test_a_damaged_file(tmp_path: Path, compressed: bool, place: int) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(CalibrationError, match=r"samples\.npz"):
         list(open_arrays(path, [PIXELS]).read(range(500)))
+
+
+STATE = InputSpec("state", (2, 1, 8), np.dtype(np.float32))
+SCALAR = InputSpec("gain", (), np.dtype(np.float32))
+
+
+def test_scalars_and_states_are_taken_whole(tmp_path: Path) -> None:
+    state = np.random.default_rng(1).standard_normal((6, 2, 1, 8)).astype(np.float32)
+    gain = np.arange(6, dtype=np.float32)
+    arrays = open_arrays(saved(tmp_path, pixels=VALUES, state=state, gain=gain), [PIXELS, STATE, SCALAR])
+    for pick, sample in zip([1, 5], arrays.read([1, 5]), strict=True):
+        assert {name: values.shape for name, values in sample.items()} == {
+            "pixels": (1, 3, 4, 4),
+            "state": (2, 1, 8),
+            "gain": (),
+        }
+        assert sample["state"].tobytes() == state[pick].tobytes()
+        assert sample["gain"] == gain[pick]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_whole_batches_are_taken_as_they_are(tmp_path: Path, order: str) -> None:
+    batch = InputSpec("pixels", (2, 3, 4, 4), np.dtype(np.float32))
+    values = VALUES.reshape(3, 2, 3, 4, 4)
+    (sample,) = open_arrays(saved(tmp_path, pixels=np.asarray(values, order=order)), [batch]).read([1])  # type: ignore[call-overload]
+    assert sample["pixels"].tolist() == values[1].tolist()
+
+
+@pytest.mark.parametrize("gain", [False, True])
+def test_equally_long_leading_axes_are_the_batch(tmp_path: Path, gain: bool) -> None:
+    specs = [InputSpec(name, (2, 3, 4, 4), np.dtype(np.float32)) for name in ("a", "b")]
+    arrays = {"a": VALUES, "b": VALUES.reshape(3, 2, 3, 4, 4).repeat(2, axis=0)}
+    if gain:
+        specs, arrays = [*specs, SCALAR], {**arrays, "gain": np.ones(6, np.float32)}
+    (sample,) = open_arrays(saved(tmp_path, **arrays), specs).read([4])
+    assert sample["a"].tolist() == VALUES[[4, 4]].tolist()
+    assert sample["b"].tolist() == VALUES[4:6].tolist()
+
+
+def test_a_state_is_not_repeated_along_what_is_no_batch(tmp_path: Path) -> None:
+    path = saved(tmp_path, pixels=VALUES, state=np.zeros((6, 1, 8), np.float32))
+    with pytest.raises(CalibrationError, match=r"\[6, 1, 8\], the input 'state' needs \[samples, 2, 1, 8\]\."):
+        open_arrays(path, [PIXELS, STATE])
+    with pytest.raises(CalibrationError, match=r"shape \[\], the input 'gain' needs \[samples\]"):
+        open_arrays(saved(tmp_path, gain=np.float32(1)), [SCALAR])
+
+
+@pytest.mark.parametrize("shape", [(10**12, 3, 4, 4), (-1, 3, 4, 4)])
+def test_a_header_that_says_more_than_there_is(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = tmp_path / "samples.npy"
+    np.save(path, VALUES)
+    data = path.read_bytes()
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+    path.write_bytes(data[:10] + header + data[128:])
+    with pytest.raises(CalibrationError, match="fewer values than its shape"):
+        open_arrays(path, [PIXELS])
+
+
+def test_an_encrypted_archive(tmp_path: Path) -> None:
+    path = saved(tmp_path, pixels=VALUES)
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(CalibrationError, match="encrypted"):
+        open_arrays(path, [PIXELS])

@@ -185,3 +185,10 @@ def test_a_number_of_channels_that_no_picture_has_is_the_reason(folder: Path, ch
     spec = InputSpec("images", (1, channels, 8, 8), np.dtype(np.float32))
     with pytest.raises(CalibrationError, match=rf"inputs of 1 or 3 channels, and 'images' \[1, {channels}, 8, 8\]"):
         open_feeds(folder, [spec], None)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_an_input_too_large_for_a_picture_is_refused(folder: Path, given: bool) -> None:
+    huge = InputSpec("pixels", (1, 3, 10**6, 10**6), np.dtype(np.float32))
+    with pytest.raises(CalibrationError, match=r"\[1, 3, 1000000, 1000000\] is too large"):
+        open_feeds(folder if given else None, [huge], None)

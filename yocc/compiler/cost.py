@@ -14,6 +14,10 @@ from yocc.compiler.ops import OPS, WEIGHTED
 from yocc.compiler.shapes import Shapes
 
 
+_KEEP_SHAPE = frozenset({"Cast", "DequantizeLinear", "Dropout", "Identity", "QuantizeLinear"})
+"""Operators that hand on a weight of the same shape."""
+
+
 @dataclass(frozen=True)
 class LayerCost:
     """What one operator costs.
@@ -90,12 +94,12 @@ def weight_of(node: gs.Node) -> gs.Constant | None:
 
 
 def constant_behind(node: gs.Node, slot: int) -> gs.Constant | None:
-    """The constant at an input slot, also behind QuantizeLinear, DequantizeLinear and Cast, or decoded from codes."""
+    """The constant at an input slot, also behind operators that keep its shape, or decoded from codes."""
     if slot >= len(node.inputs):
         return None
     tensor = node.inputs[slot]
     while not isinstance(tensor, gs.Constant):
-        if not tensor.inputs or tensor.inputs[0].op not in ("QuantizeLinear", "DequantizeLinear", "Cast"):
+        if not tensor.inputs or tensor.inputs[0].op not in _KEEP_SHAPE:
             return decoded_weight(tensor)
         tensor = tensor.inputs[0].inputs[0]
     return tensor

@@ -147,14 +147,16 @@ class OpenVinoSession(Session):
             "INFERENCE_PRECISION_HINT": "f32",
         }
         try:
-            self._model = core.compile_model(core.read_model(str(model)), "CPU", settings)
+            read = core.read_model(str(model))
+            self._model = core.compile_model(read, "CPU", settings)
             self._request = self._model.create_infer_request()
         except Exception as error:  # OpenVINO's exceptions share no base but Exception
             raise BackendError(
                 f"OpenVINO cannot load {model.name!r}: {_one_sentence(error)}.", "Compile the model again."
             ) from error
-        self.inputs = tuple(_spec(port) for port in self._model.inputs)
-        self.outputs = tuple(_spec(port) for port in self._model.outputs)
+        # Names as in the file: a compiled port bears those of all tensors that became one with it.
+        self.inputs = tuple(map(_spec, read.inputs, self._model.inputs))
+        self.outputs = tuple(map(_spec, read.outputs, self._model.outputs))
 
     def run(self, feeds: Arrays) -> Arrays:
         """Run once."""
@@ -234,9 +236,15 @@ def _size(dimension: Any) -> int:
     return int(dimension.get_length()) if dimension.is_static else 1
 
 
-def _spec(port: Any) -> TensorSpec:
+def _spec(written: Any, port: Any) -> TensorSpec:
     shape = tuple(int(dim.get_length()) if dim.is_static else None for dim in port.get_partial_shape())
-    return TensorSpec(port.get_any_name(), shape, np.dtype(port.get_element_type().to_dtype()))
+    return TensorSpec(_name(written), shape, np.dtype(port.get_element_type().to_dtype()))
+
+
+def _name(port: Any) -> str:
+    """The name of an input or output; of several that of its operator, which an ONNX output's name begins."""
+    own = port.get_node().get_friendly_name().removesuffix("/sink_port_0")
+    return str(own if own in port.get_names() else port.get_any_name())
 
 
 def _name_alike(model: Any) -> None:
