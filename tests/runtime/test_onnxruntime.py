@@ -223,3 +223,15 @@ def _pair(source: str, result: str) -> list[onnx.NodeProto]:
         helper.make_node("QuantizeLinear", [source, "scale", "zero"], ["q_" + result]),
         helper.make_node("DequantizeLinear", ["q_" + result, "scale", "zero"], [result]),
     ]
+
+
+def test_an_input_of_unknown_rank_takes_any_array() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with under_test.session_of(model) as session:
+        assert session.run({"x": np.full((2, 3), -1, np.float32)})["y"].tolist() == [[0, 0, 0], [0, 0, 0]]
