@@ -94,7 +94,7 @@ def test_an_open_size_that_the_model_contradicts_asks_for_the_input_shape(
     reader: onnx.NodeProto, extra: onnx.TensorProto
 ) -> None:
     graph = contradicting([1, 3, "h", "w"], reader, extra)
-    with pytest.raises(OptionError, match="x=1,3,640,640.*--input-shape") as caught:
+    with pytest.raises(OptionError, match=r"x=1,3,640,640.*--input-shape") as caught:
         concrete_shapes(graph)
     assert caught.value.node == reader.name
     with pytest.raises(OptionError, match="x=1,3,8,8"):

@@ -216,3 +216,13 @@ def test_real_detectors_lose_all_their_batch_norms(shared_data: Path, ctx: PassC
 
 def test_detector_without_batch_norm_is_left_alone(shared_data: Path, ctx: PassContext) -> None:
     assert fused(load(shared_data / "models" / "yolov5n.onnx"), ctx) == 0
+
+
+def test_a_shared_weight_stays_shared_where_only_biases_change(ctx: PassContext) -> None:
+    nodes = ["c0: a = Conv(x, w)", "b0: y = Add(a, s)", "c1: c = Conv(x, w)", "b1: z = Sub(c, t)"]
+    graph = build(nodes, {"w": (6, 4, 3, 3), "s": (1, 6, 1, 1), "t": (1, 6, 1, 1)}, ["y", "z"])
+    before = to_proto(graph)
+    assert Fuse().run(graph, ctx) == 2
+    refresh(graph)
+    assert graph.nodes[0].inputs[1] is graph.nodes[1].inputs[1]
+    assert_same_function(before, to_proto(graph), tolerance=1e-5)

@@ -100,3 +100,10 @@ def test_reshape_of_open_dimensions_is_kept_when_two_are_inferred() -> None:
     assert remove_nops(graph) == 1, "0 copies the height and -1 is then the batch"
     graph = build(["n: a = Reshape(x, s)", "r: y = Relu(a)"], {"s": [-1, 4, 8, 8]}, ["y"], shape=["n", 4, "h", 8])
     assert remove_nops(graph) == 0, "batch and height may change places"
+
+
+def test_a_node_goes_alone_where_another_has_its_name() -> None:
+    graph = build(["a: b = Identity(x)", "c: y = Relu(b)"], {}, ["y"])
+    graph.nodes[1].name = "a"
+    assert remove_nops(graph) == 1
+    assert [node.op for node in graph.nodes] == ["Relu"]

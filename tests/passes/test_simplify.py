@@ -182,3 +182,24 @@ def test_branches_of_an_if_keep_what_they_capture(ctx: PassContext) -> None:
     simplified(graph, ctx)
     assert_same_function(model, to_proto(graph), tolerance=0, feeds=random_feeds(model, 0))
     assert simplified(graph, ctx) == 0
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights"),
+    [
+        (["c: y = Conv(x, w)", "i: z = Identity(anchors)"], {"anchors": (10, 4)}),
+        (["c: y = Conv(x, w)", "i: z = Identity(anchors)"], {"anchors": (100, 40)}),
+        (["c: y = Conv(x, w)", "d: z = Conv(k, w)"], {"k": (1, 4, 3, 3)}),
+        (["c: y = Conv(x, w)", "i: z = Identity(x)"], {}),
+    ],
+)
+def test_an_output_that_becomes_constant_stays_an_output(
+    nodes: list[str], weights: dict[str, tuple[int, ...]], ctx: PassContext
+) -> None:
+    graph = build(nodes, {"w": (8, 4, 3, 3), **weights}, ["y", "z"])
+    before = to_proto(graph)
+    Simplify().run(graph, ctx)
+    refresh(graph)
+    assert verify.problems(graph) == []
+    assert [tensor.name for tensor in graph.outputs] == ["y", "z"]
+    assert_same_function(before, to_proto(graph), tolerance=1e-5)

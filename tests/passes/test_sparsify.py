@@ -106,3 +106,12 @@ def test_zeros_survive_quantization(tmp_path: Any) -> None:
     )  # fmt: skip
     assert len(sparse_layers(load(report.model))) == 56
     assert "--sparsity=enable" in (tmp_path / "out" / "build.sh").read_text()
+
+
+def test_a_weight_that_layers_share_stays_shared() -> None:
+    nodes = ["c0: a = Conv(x, w)", "c1: b = Conv(x, w)", "m: c = Add(a, b)", "c2: y = Conv(c, v)"]
+    graph = build(nodes, {"w": (8, 8, 1, 1), "v": (4, 8, 1, 1)}, ["y"], [1, 8, 4, 4])
+    Sparsify().run(graph, PassContext(Target("test")))
+    first, second = (node.inputs[1] for node in graph.nodes if node.name in ("c0", "c1"))
+    assert first is second
+    assert np.count_nonzero(first.values) == 32

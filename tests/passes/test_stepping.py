@@ -113,3 +113,32 @@ def test_groups_do_not_feed_each_other() -> None:
             if any(tensor.name in seen for tensor in node.inputs):
                 assert not any(node is other for other in group)
                 seen.update(tensor.name for tensor in node.outputs)
+
+
+def test_depth_counts_what_a_subgraph_captures() -> None:
+    branches = {
+        name: onnx.helper.make_graph(
+            [onnx.helper.make_node("Relu", ["a"], [name])],
+            name,
+            [],
+            [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 4])],
+        )
+        for name in ("then_branch", "else_branch")
+    }
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "w"], ["a"], name="first"),
+        onnx.helper.make_node("If", ["flag"], ["b"], name="if", **branches),
+        onnx.helper.make_node("MatMul", ["b", "w"], ["y"], name="second"),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "g",
+        [
+            onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 4]),
+            onnx.helper.make_tensor_value_info("flag", onnx.TensorProto.BOOL, []),
+        ],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 4])],
+        [onnx.numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")],
+    )
+    loaded = load(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8))
+    assert [[node.name for node in group] for group in by_depth(loaded, ["first", "second"])] == [["first"], ["second"]]

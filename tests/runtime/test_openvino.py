@@ -158,3 +158,17 @@ def test_missing_package_ends_a_compilation_before_it_starts(monkeypatch: pytest
     with pytest.raises(BackendUnavailable, match="openvino"):
         yocc.compile(tmp_path / "tiny.onnx", target="openvino", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_outputs_of_one_tensor_keep_their_names(tmp_path: Path) -> None:
+    model = tiny_model()
+    model.graph.node[-1].output[0] = "both"
+    for name in ("y", "copy"):
+        model.graph.node.append(helper.make_node("Identity", ["both"], [name], name=f"to_{name}"))
+    model.graph.output.append(helper.make_tensor_value_info("copy", TensorProto.FLOAT, [1, 4, 16, 16]))
+    backend = OpenVinoBackend()
+    artifact = backend.build(load(model), backend.target({}), tmp_path)
+    with backend.session(artifact, threads=1) as session:
+        assert [spec.name for spec in session.outputs] == ["y", "copy"]
+        found = session.run(tiny_feed())
+    np.testing.assert_array_equal(found["y"], found["copy"])

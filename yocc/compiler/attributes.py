@@ -79,6 +79,6 @@ def _kind(node: gs.Node, name: str, value: Any) -> int:
     if onnx.defs.has(node.op, node.domain or ""):
         declared = onnx.defs.get_schema(node.op, domain=node.domain or "").attributes
         if name in declared:
-            kind: int = declared[name].type.value  # type: ignore[attr-defined]
-            return kind
+            kind: Any = declared[name].type
+            return int(kind.value)
     raise InternalError(f"The attribute {name!r} of {node.name!r} is an empty list of no known type.")

@@ -13,7 +13,6 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.ops import OPS, WEIGHTED
 from yocc.compiler.shapes import Shapes
 
-
 _KEEP_SHAPE = frozenset({"Cast", "DequantizeLinear", "Dropout", "Identity", "QuantizeLinear"})
 """Operators that hand on a weight of the same shape."""
 

@@ -59,13 +59,13 @@ class Sparsify(Pass):
             masked = mask(weight.values, axis)
             before, after = (float(np.square(values, dtype=np.float64).sum()) for values in (weight.values, masked))
             removed, energy = removed + before - after, energy + before
-            if len(weight.outputs) == 1:
+            key = (weight.name, axis)
+            if key in shared:
+                node.inputs[1] = shared[key]
+            elif len(weight.outputs) == 1:
                 weight.values = masked
             else:
-                key = (weight.name, axis)
-                if key not in shared:
-                    shared[key] = gs.Constant(f"{weight.name}_sparse_{node.name}", masked)
-                node.inputs[1] = shared[key]
+                shared[key] = node.inputs[1] = gs.Constant(f"{weight.name}_sparse_{node.name}", masked)
             done.add(node.name)
         ctx.details[self.name] = {
             "layers": sorted(done),

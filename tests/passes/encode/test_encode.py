@@ -285,3 +285,15 @@ def test_wide_layers_that_are_int8_keep_their_codes() -> None:
 def test_wide_codes_that_cannot_be_meant_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         Encode(**options)
+
+
+@pytest.mark.parametrize("rounding", ["gram", "nearest"])
+def test_a_weight_that_layers_share_is_packed_once(rounding: str) -> None:
+    nodes = ["c0: a = Conv<pads = [1, 1, 1, 1]>(x, w)", "r0: b = Relu(a)", "c1: y = Conv<pads = [1, 1, 1, 1]>(b, w)"]
+    graph = build(nodes, {"w": (16, 16, 3, 3)}, ["y"], [1, 16, 8, 8])
+    feeds = smooth(to_proto(graph), 2)
+    Encode(code="uniform", bits=4, rounding=rounding).run(graph, context(feeds=feeds))  # type: ignore[arg-type]
+    first, second = (node.inputs[1] for node in graph.nodes if node.op == "Conv")
+    assert first is second
+    refresh(graph)
+    assert verify.problems(graph) == []

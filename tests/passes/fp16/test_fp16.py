@@ -16,6 +16,7 @@ from yocc.compiler.passes import Arrays, PassContext
 from yocc.compiler.target import Target
 from yocc.errors import OptionError
 from yocc.passes.fp16 import Fp16
+from yocc.passes.fp32 import Fp32
 from yocc.passes.fuse import Fuse
 from yocc.passes.simplify import Simplify
 from yocc.runtime.letterbox import letterbox, read_picture
@@ -327,3 +328,36 @@ def test_detector_finds_the_same_objects(shared_data: Path, file: str) -> None:
     census = ctx.details["fp16"]
     assert census["macs"]["fp16"] == 1
     assert census["casts"] == 4, "one for the picture, one for each head"
+
+
+def test_a_model_in_half_precision_is_measured_and_stays_so() -> None:
+    half = TensorProto.FLOAT16
+    random = np.random.default_rng(0)
+    weights = [
+        onnx.numpy_helper.from_array((random.standard_normal(shape) / 5).astype(np.float16), name)
+        for name, shape in (("w", (8, 3, 3, 3)), ("v", (8, 8, 1, 1)))
+    ]
+    model = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node("Conv", ["x", "w"], ["c"], name="first"),
+                helper.make_node("Relu", ["c"], ["d"], name="relu"),
+                helper.make_node("Conv", ["d", "v"], ["y"], name="last"),
+            ],
+            "half",
+            [helper.make_tensor_value_info("x", half, [1, 3, 8, 8])],
+            [helper.make_tensor_value_info("y", half, [1, 8, 6, 6])],
+            weights,
+        ),
+        opset_imports=[helper.make_opsetid("", 13)],
+        ir_version=8,
+    )
+    graph = load(model)
+    ctx = feeding.context(feeds=feeding.drawn(model, 2))
+    for step in (Fp32(), Simplify(), Fp16()):
+        step.run(graph, ctx)
+        refresh(graph)
+    assert verify.problems(graph) == []
+    assert {np.dtype(tensor.dtype) for tensor in (*graph.inputs, *graph.outputs)} == {np.dtype(np.float16)}
+    assert [node.op for node in graph.nodes] == ["Conv", "Relu", "Conv"]
+    assert_same_function(model, to_proto(graph), tolerance=1e-2)

@@ -9,6 +9,7 @@ from onnx import numpy_helper
 
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context, smooth
+from tests.passes.graphs import build
 from tests.samples import tiny_model
 from yocc.compiler import verify
 from yocc.compiler.deadline import Deadline
@@ -272,3 +273,33 @@ def test_a_fault_of_the_runtime_is_not_taken_for_the_models() -> None:
     ctx.executor = picky
     with pytest.raises(BackendError, match="no gradients today"):
         Prune(ratio=0.3, criterion="effect").run(load(model), ctx)
+
+
+@pytest.mark.parametrize("method", ["reconstruct", "statistics"])
+def test_weights_that_layers_share_stay_shared(method: str) -> None:
+    model = shared_head()
+    ctx = pictured(model, 8)
+    graph = pruned(model, ctx)
+    heads = [node for node in graph.nodes if node.name in ("head0", "head1")]
+    assert heads[0].inputs[1] is heads[1].inputs[1]
+    Recover(method=method).run(graph, ctx)  # type: ignore[arg-type]
+    assert heads[0].inputs[1] is heads[1].inputs[1]
+    refresh(graph)
+    assert verify.problems(graph) == []
+
+
+def shared_head() -> onnx.ModelProto:
+    """Two levels whose convolutions share one weight."""
+    nodes = [
+        "c0: a = Conv<pads = [1, 1, 1, 1]>(x, w0)",
+        "r0: b = Relu(a)",
+        "p: c = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(b)",
+    ]
+    for level, source in enumerate("bc"):
+        nodes += [
+            f"head{level}: h{level} = Conv<pads = [1, 1, 1, 1]>({source}, shared)",
+            f"q{level}: q{level} = Relu(h{level})",
+            f"last{level}: y{level} = Conv(q{level}, last)",
+        ]
+    weights = {"w0": (16, 3, 3, 3), "shared": (16, 16, 3, 3), "last": (4, 16, 1, 1)}
+    return to_proto(build(nodes, weights, ["y0", "y1"], [1, 3, 16, 16]))  # type: ignore[arg-type]

@@ -111,3 +111,14 @@ def test_layers_that_share_a_weight_live_and_die_together() -> None:
     lines = [FIRST, "r: b = Relu(a)", "e: f = Conv(x, w)", "g: y1 = Conv(b, v)", "h: y2 = Conv(f, u)"]
     _, channels = analysed(lines, W, ["y1", "y2"])
     assert [(len(group.classes), set(group.producers)) for group in channels.groups] == [(4, {"c", "e"})]
+
+
+def test_a_weight_that_is_an_output_keeps_its_channels() -> None:
+    graph = build(
+        ["c0: a = Conv(x, w)", "r: b = Relu(a)", "c1: y = Conv(b, v)"], {"w": (8, 4, 3, 3), "v": (4, 8, 1, 1)}, ["y"]
+    )
+    assert [group.producers for group in map_channels(graph, concrete_shapes(graph)).groups] == [("c0",)]
+    graph.outputs.append(graph.tensors()["w"])
+    channels = map_channels(graph, concrete_shapes(graph))
+    assert not channels.groups
+    assert channels.reasons["c0"].text == "its weight is an output of the model"

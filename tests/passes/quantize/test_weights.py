@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.oracles import run
+from tests.passes.feeding import context, smooth
+from tests.passes.graphs import build
+from yocc.compiler import verify
+from yocc.compiler.graph import Graph, refresh, to_proto, weight_bytes
+from yocc.passes.quantize import Quantize
+from yocc.runtime.onnxruntime import OnnxRuntimeBackend
+
+
+def shared_by(count: int) -> Graph:
+    """So many convolutions that share one weight, with ReLU between them."""
+    nodes, last = [], "x"
+    for place in range(count):
+        nodes += [f"c{place}: a{place} = Conv<pads = [1, 1, 1, 1]>({last}, w)", f"r{place}: b{place} = Relu(a{place})"]
+        last = f"b{place}"
+    weight = np.random.default_rng(0).normal(0, 0.06, (32, 32, 3, 3)).astype(np.float32)
+    return build(nodes, {"w": weight}, [last], [1, 32, 8, 8])
+
+
+@pytest.mark.parametrize("rounding", ["gram", "nearest"])
+def test_a_weight_that_layers_share_is_stored_once(rounding: str) -> None:
+    graph = shared_by(4)
+    before = to_proto(graph)
+    ctx = context(OnnxRuntimeBackend().target({}), smooth(before, 4))
+    Quantize(rounding=rounding).run(graph, ctx)  # type: ignore[arg-type]
+    refresh(graph)
+    assert verify.problems(graph) == []
+    weights = {id(node.inputs[1].inputs[0].inputs[0]) for node in graph.nodes if node.op == "Conv"}
+    assert len(weights) == 1
+    assert weight_bytes(graph) < 0.5 * 4 * 32 * 32 * 9
+    feeds = next(iter(smooth(before, 1)))
+    exact, coded = run(before, feeds)["b3"], run(to_proto(graph), feeds)["b3"]
+    assert np.square(coded - exact).mean() < 0.05 * np.square(exact).mean()
+
+
+def test_a_layer_that_stays_float_reads_the_codes_of_the_others_and_a_note_says_so() -> None:
+    graph = shared_by(3)
+    ctx = context(OnnxRuntimeBackend().target({}), smooth(to_proto(graph), 4))
+    Quantize(rounding="nearest").run(graph, ctx)
+    notes = {note.node: note.message for note in ctx.notes if "coded layers share it" in note.message}
+    assert list(notes) == ["c2"]
+    assert all(node.inputs[1].inputs[0].op == "DequantizeLinear" for node in graph.nodes if node.op == "Conv")
+
+
+def test_layers_with_output_channels_on_other_axes_have_codings_of_their_own() -> None:
+    nodes = [
+        "g0: a = Gemm(x, w)",
+        "r0: b = Relu(a)",
+        "g1: c = Gemm<transB = 1>(b, w)",
+        "r1: d = Relu(c)",
+        "g2: y = Gemm(d, v)",
+    ]
+    graph = build(nodes, {"w": (16, 16), "v": (16, 4)}, ["y"], [1, 16])
+    ctx = context(OnnxRuntimeBackend().target({}), smooth(to_proto(graph), 4))
+    Quantize(rounding="nearest").run(graph, ctx)
+    axes = {node.name: node.inputs[1].inputs[0].attrs["axis"] for node in graph.nodes if node.name in ("g0", "g1")}
+    assert axes == {"g0": 1, "g1": 0}
