@@ -20,14 +20,14 @@ import onnx
 
 import yocc
 from yocc.compiler.graph import load, to_proto
-from yocc.models.profile import find_profile
-from yocc.runtime.backend import Artifact, Session
-from yocc.runtime.detection import SHOWING
-from yocc.runtime.letterbox import read_picture
-from yocc.runtime.metrics import detections, evaluate
-from yocc.runtime.onnxruntime import session_of
-from yocc.runtime.preprocess import prepare
-from yocc.runtime.registry import find_backend
+from yocc.models.families.profile import find_profile
+from yocc.runtime.backends.backend import Artifact, Session
+from yocc.runtime.backends.onnxruntime import session_of
+from yocc.runtime.backends.registry import find_backend
+from yocc.runtime.data.letterbox import read_picture
+from yocc.runtime.data.preprocess import prepare
+from yocc.runtime.detection.boxes import SHOWING
+from yocc.runtime.detection.metrics import detections, evaluate
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,16 @@ from pathlib import Path
 
 import onnx
 
-from yocc.commands.judging import against_labels
-from yocc.compiler.deadline import Deadline
+from yocc.api.judging import against_labels
 from yocc.compiler.graph import Graph, load, refresh, to_proto
-from yocc.compiler.passes import Arrays, PassContext
-from yocc.compiler.pipeline import Pipeline
-from yocc.driver.subject import examine
+from yocc.compiler.pipeline.deadline import Deadline
+from yocc.compiler.pipeline.passes import Arrays, PassContext
+from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.compiler.stages.subject import examine
 from yocc.errors import CalibrationError
 from yocc.passes.distill import LATER, Distill
-from yocc.runtime.feeds import Feeds, open_feeds
-from yocc.runtime.onnxruntime import OnnxRuntimeBackend, reference_executor
+from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, reference_executor
+from yocc.runtime.data.feeds import Feeds, open_feeds
 
 
 @dataclass(frozen=True)

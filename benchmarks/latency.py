@@ -20,15 +20,15 @@ from pathlib import Path
 import numpy as np
 
 from yocc.compiler.graph import clone, load, refresh
-from yocc.compiler.passes import PassContext
-from yocc.compiler.pipeline import Pipeline
-from yocc.driver.subject import examine
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.compiler.stages.subject import examine
 from yocc.passes.prune.latency import SquareRootLaw, table_latency
 from yocc.passes.prune.plan import Goal, rank_channels
 from yocc.passes.prune.remove import remove_channels, split_shared
 from yocc.passes.prune.timing import measure_table, time_ratio
-from yocc.runtime.onnxruntime import OnnxRuntimeBackend, reference_executor
-from yocc.runtime.profiling import OnnxRuntimeProfiler
+from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, reference_executor
+from yocc.runtime.measuring.profiling import OnnxRuntimeProfiler
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 STEPS = (16, 8)

@@ -95,9 +95,9 @@ def measured(name: str, model: Path, folder: Path, options: argparse.Namespace) 
 @cache
 def accuracy(model: Path, original: Path, pictures: Path, threads: int) -> float:
     from yocc.compiler.graph import load
-    from yocc.models.profile import find_profile
-    from yocc.runtime.metrics import evaluate
-    from yocc.runtime.onnxruntime import OnnxRuntimeSession
+    from yocc.models.families.profile import find_profile
+    from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession
+    from yocc.runtime.detection.metrics import evaluate
 
     # The layout is read from the original, whose metadata not all tools keep.
     profile = find_profile(load(original))
@@ -109,9 +109,9 @@ def accuracy(model: Path, original: Path, pictures: Path, threads: int) -> float
 def speed(runtime: str, model: Path, result: Path, threads: int) -> str:
     """Median over rounds of the float model's time by the result's, or that the runtime does not take the result."""
     from yocc.errors import BackendError
-    from yocc.runtime.bench import compare_speed, random_feeds
-    from yocc.runtime.onnxruntime import OnnxRuntimeSession
-    from yocc.runtime.openvino import OpenVinoSession
+    from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession
+    from yocc.runtime.backends.openvino import OpenVinoSession
+    from yocc.runtime.measuring.bench import compare_speed, random_feeds
 
     open_session = OnnxRuntimeSession if runtime == "onnxruntime" else OpenVinoSession
     try:
@@ -128,8 +128,8 @@ class Pictures(Sequence[dict[str, np.ndarray]]):
 
     def __init__(self, model: Path, folder: Path, count: int) -> None:
         from yocc.compiler.graph import load
-        from yocc.models.profile import find_profile
-        from yocc.runtime.feeds import open_feeds
+        from yocc.models.families.profile import find_profile
+        from yocc.runtime.data.feeds import open_feeds
 
         profile = find_profile(load(model))
         assert profile is not None

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from yocc.commands.judging import against_labels
-from yocc.driver import compile_model
+from yocc.api.judging import against_labels
+from yocc.compiler.stages.compiling import compile_model
 from yocc.models.shipped import SHIPPED, shipped_detector
 from yocc.models.street import write
 

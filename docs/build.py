@@ -23,9 +23,8 @@ import yocc
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("*.md", "docs/**/*.md", "benchmarks/*.md", "yocc/models/data/*.md")
-MODULES = ("yocc", "yocc.errors", "yocc.compiler", "yocc.passes", "yocc.runtime", "yocc.models", "yocc.driver",
-           "yocc.gates", "yocc.cache", "!yocc.models.train",
-           "!yocc.passes.distill.")  # fmt: skip
+MODULES = ("yocc", "yocc.errors", "yocc.compiler", "yocc.passes", "yocc.runtime", "yocc.models", "yocc.analysis",
+           "yocc.fitting", "yocc.report", "yocc.api", "!yocc.learning.")  # fmt: skip
 """Training needs torch, which is not needed to read about the rest."""
 _LINK = re.compile(r'\b(href|src)="(?!\w+:|#)([^"#]+)')
 _PAGE = """<!doctype html>

@@ -10,11 +10,11 @@ import pytest
 
 from tests.samples import tiny_feed, tiny_model
 from yocc.compiler.graph import Graph, load
-from yocc.compiler.target import Target
+from yocc.compiler.pipeline.target import Target
 from yocc.errors import BackendError, OptionError
-from yocc.runtime.backend import Artifact, Backend
-from yocc.runtime.onnxruntime import reference_executor
-from yocc.runtime.registry import backends
+from yocc.runtime.backends.backend import Artifact, Backend
+from yocc.runtime.backends.onnxruntime import reference_executor
+from yocc.runtime.backends.registry import backends
 
 
 class BackendContract(abc.ABC):

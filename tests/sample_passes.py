@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.plugins import write_distribution
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import Pass, PassContext
+from yocc.compiler.pipeline.passes import Pass, PassContext
 
 SLEEPING = "YOCC_TEST_SLEEPING"
 """Environment variable: a file the pass `sleep` makes when it is about to sleep."""

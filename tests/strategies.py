@@ -14,7 +14,7 @@ from typing import TypeVar
 import onnx
 from hypothesis import strategies as st
 
-from yocc.models.blocks import channel_shuffle, conv_norm, rearrange_to_depth, slice_to_depth
+from tests.networks.blocks import channel_shuffle, conv_norm, rearrange_to_depth, slice_to_depth
 from yocc.models.graph_writer import Value
 from yocc.models.layers import LayerWriter, Window
 from yocc.models.seeded import draw_filters

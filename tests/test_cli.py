@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from tests.samples import tiny_model
 from yocc import __version__
 from yocc.cli import cli
-from yocc.runtime.backend import Check
+from yocc.runtime.backends.backend import Check
 
 pytestmark = pytest.mark.usefixtures("sample_passes")
 COMMANDS = sorted(cli.commands)
@@ -179,7 +179,7 @@ def test_verify_ends_with_an_error_when_a_check_fails(
     out = str(tmp_path / "out")
     assert _run("compile", str(model), "--target", "tensorrt", "--no-bench", "-o", out).exit_code == 0
     failed = Check("rules", False, "a zero point is 3")
-    monkeypatch.setattr("yocc.runtime.tensorrt.backend.verify", lambda *_, **__: (failed,))
+    monkeypatch.setattr("yocc.runtime.backends.tensorrt.backend.verify", lambda *_, **__: (failed,))
     result = _run("verify", out)
     assert result.exit_code == 6
     assert "a zero point is 3" in result.stderr
@@ -254,7 +254,7 @@ def test_fault_of_ours_asks_to_report_it(model: Path, monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise ZeroDivisionError("somewhere")
 
-    monkeypatch.setattr("yocc.commands.inspection.inspect_model", fail)
+    monkeypatch.setattr("yocc.api.inspection.inspect_model", fail)
     result = _run("inspect", str(model))
     assert result.exit_code == 70
     assert "please report it" in result.stderr

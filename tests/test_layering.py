@@ -1,31 +1,18 @@
-"""Dependencies point one way: errors <- compiler <- passes <- driver <- commands; others stand beside the passes."""
+"""Rooms import only those that `tools/rooms.py` allows, so that dependencies point one way."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tools.rooms import ALLOWED, arrows, draw, imports, room_of, rows
+
 ROOT = Path(__file__).parents[1]
-TRAINING = ROOT / "yocc" / "models" / "train"
-LEARNING = ROOT / "yocc" / "passes" / "distill"
 SOURCES = sorted((ROOT / "yocc").rglob("*.py"))
-FORBIDDEN = {
-    "errors": {"compiler", "passes", "runtime", "models", "gates", "cache", "page", "driver", "commands", "cli"},
-    "compiler": {"passes", "runtime", "models", "gates", "cache", "page", "driver", "commands", "cli"},
-    "gates": {"passes", "runtime", "models", "cache", "page", "driver", "commands", "cli"},
-    "cache": {"compiler", "passes", "runtime", "models", "gates", "page", "driver", "commands", "cli"},
-    "passes": {"runtime", "models", "gates", "cache", "page", "driver", "commands", "cli"},
-    "runtime": {"passes", "gates", "cache", "page", "driver", "commands", "cli"},
-    "models": {"passes", "gates", "cache", "page", "driver", "commands", "cli"},
-    "page": {"passes", "models", "gates", "cache", "driver", "commands", "cli"},
-    "driver": {"cache", "commands", "cli"},
-    "commands": {"cli"},
-}
 OPTIONAL = {
     "torch",
     "tensorrt",
@@ -40,36 +27,66 @@ OPTIONAL = {
     "jinja2",
 }
 """Slow to import or not always there: only within functions, so that `yocc --help` needs none of them."""
+LONGEST_FUNCTION = 80
+MOST_PARAMETERS = 8
+every_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+@every_source
 def test_imports_point_one_way(path: Path) -> None:
-    room = _room(path)
-    # Training lets die what pruning would take.
-    forbidden = FORBIDDEN.get(room, set()) - ({"passes"} if TRAINING in path.parents else set())
-    wrong = {name for name, _ in _imports(path.read_text()) if _target_room(name) in forbidden}
-    assert not wrong
+    room = room_of(_module(path))
+    others = {room_of(name) for name, _ in imports(path.read_text())} - {room, ""}
+    assert not room or others <= ALLOWED[room]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_rooms_stand_above_what_they_import() -> None:
+    level = {room: number for number, row in enumerate(rows()) for room in row}
+    assert all(level[one] > level[other] for one, other in arrows())
+
+
+def test_every_allowed_room_exists() -> None:
+    assert {room_of(_module(path)) for path in SOURCES} - {""} == set(ALLOWED)
+
+
+def test_the_picture_in_the_docs_shows_the_imports_there_are() -> None:
+    drawn = (ROOT / "docs" / "pictures" / "rooms.svg").read_text(encoding="utf-8")
+    assert drawn == draw(), "run python -m tools.rooms"
+
+
+@every_source
+def test_no_pass_imports_another(path: Path) -> None:
+    own = _pass_of(_module(path))
+    others = {_pass_of(name) for name, _ in imports(path.read_text())} - {own, ""}
+    assert not own or not others
+
+
+@every_source
 def test_optional_packages_are_imported_within_functions(path: Path) -> None:
     # What is written in torch is imported by nothing outside, or within functions.
-    allowed = {"torch"} if TRAINING in path.parents or (path.parent == LEARNING and path.stem != "__init__") else set()
-    wrong = {name for name, top in _imports(path.read_text()) if top and name.partition(".")[0] in OPTIONAL - allowed}
+    allowed = {"torch"} if room_of(_module(path)) == "learning" else set()
+    wrong = {name for name, top in imports(path.read_text()) if top and name.partition(".")[0] in OPTIONAL - allowed}
     assert not wrong
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_training_is_imported_by_training_only(path: Path) -> None:
-    wrong = {name for name, _ in _imports(path.read_text()) if name.startswith("yocc.models.train")}
-    assert TRAINING in path.parents or not wrong
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+@every_source
 def test_what_learns_in_torch_is_imported_within_functions(path: Path) -> None:
-    parts = tuple(f"yocc.passes.distill.{part.stem}." for part in LEARNING.glob("[!_]*.py"))
-    wrong = {name for name, top in _imports(path.read_text()) if top and f"{name}.".startswith(parts)}
-    assert (path.parent == LEARNING and path.stem != "__init__") or not wrong
+    wrong = {name for name, top in imports(path.read_text()) if top and room_of(name) == "learning"}
+    assert room_of(_module(path)) == "learning" or not wrong
+
+
+@every_source
+def test_tools_and_tests_are_not_imported(path: Path) -> None:
+    assert not {name for name, _ in imports(path.read_text()) if name.partition(".")[0] in ("tools", "tests")}
+
+
+@every_source
+def test_functions_are_short_and_take_few_parameters(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            count = len([argument for argument in given if argument.arg not in ("self", "cls")])
+            assert (node.end_lineno or 0) - node.lineno < LONGEST_FUNCTION, node.name
+            assert count <= MOST_PARAMETERS, node.name
 
 
 def test_command_line_imports_nothing_heavy() -> None:
@@ -90,36 +107,29 @@ def test_command_line_imports_nothing_heavy() -> None:
     ],
 )
 def test_imports_are_seen(source: str, expected: list[tuple[str, bool]]) -> None:
-    assert list(_imports(source)) == expected
+    assert list(imports(source)) == expected
 
 
-def _room(path: Path) -> str:
-    return path.relative_to(ROOT / "yocc").parts[0].removesuffix(".py")
+@pytest.mark.parametrize(
+    ("module", "room"),
+    [
+        ("yocc.compiler.graph.shapes", "compiler.graph"),
+        ("yocc.passes.prune.plan", "passes"),
+        ("yocc.models.families.profile", "models.families"),
+        ("yocc.models.yolov5", "models"),
+        ("yocc.__version__", ""),
+        ("numpy.random", ""),
+    ],
+)
+def test_rooms_are_known_by_name(module: str, room: str) -> None:
+    assert room_of(module) == room
 
 
-def _target_room(name: str) -> str:
-    parts = name.split(".")
-    return parts[1] if parts[0] == "yocc" and len(parts) > 1 else ""
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def _imports(source: str) -> Iterator[tuple[str, bool]]:
-    """Every imported name, and whether it is imported with the module; those for type checkers only are left out."""
-    yield from _walk(ast.parse(source), top=True)
-
-
-def _walk(node: ast.AST, *, top: bool) -> Iterator[tuple[str, bool]]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import):
-            yield from ((alias.name, top) for alias in child.names)
-        elif isinstance(child, ast.ImportFrom):
-            assert not child.level, "imports are absolute"
-            yield from (
-                (f"{child.module}.{alias.name}" if _is_ours(child) else str(child.module), top) for alias in child.names
-            )
-        elif not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
-            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            yield from _walk(child, top=top and not inside)
-
-
-def _is_ours(node: ast.ImportFrom) -> bool:
-    return str(node.module).partition(".")[0] == "yocc"
+def _pass_of(module: str) -> str:
+    """The pass or family of passes a module belongs to."""
+    parts = module.split(".")
+    return parts[2] if parts[:2] == ["yocc", "passes"] and len(parts) > 2 else ""

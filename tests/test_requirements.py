@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.plugins import write_distribution
-from yocc.cache.fingerprint import environment
-from yocc.compiler.report import dependency_versions
+from yocc.compiler.cache.fingerprint import environment
+from yocc.report.report import dependency_versions
 from yocc.requirements import installed_packages, required_packages
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]

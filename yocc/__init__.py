@@ -12,11 +12,11 @@ from yocc.errors import InternalError, YoccError
 
 if TYPE_CHECKING:
     from yocc.compiler.graph import Graph, load, save
-    from yocc.compiler.passes import Pass, PassContext
-    from yocc.compiler.pipeline import Pipeline
-    from yocc.compiler.report import Report
-    from yocc.compiler.target import Target
-    from yocc.driver import compile_model as compile  # noqa: A004 # the verb of the command, used as yocc.compile
+    from yocc.compiler.pipeline.passes import Pass, PassContext
+    from yocc.compiler.pipeline.pipeline import Pipeline
+    from yocc.compiler.pipeline.target import Target
+    from yocc.compiler.stages.compiling import compile_model as compile  # noqa: A004 # the verb of the command, used as yocc.compile
+    from yocc.report.report import Report
 
 __version__ = "0.1.0"
 __all__ = [
@@ -43,14 +43,14 @@ def __getattr__(name: str) -> Any:
         "Graph": "yocc.compiler.graph",
         "load": "yocc.compiler.graph",
         "save": "yocc.compiler.graph",
-        "Pass": "yocc.compiler.passes",
-        "PassContext": "yocc.compiler.passes",
-        "Pipeline": "yocc.compiler.pipeline",
-        "Report": "yocc.compiler.report",
-        "Target": "yocc.compiler.target",
+        "Pass": "yocc.compiler.pipeline.passes",
+        "PassContext": "yocc.compiler.pipeline.passes",
+        "Pipeline": "yocc.compiler.pipeline.pipeline",
+        "Report": "yocc.report.report",
+        "Target": "yocc.compiler.pipeline.target",
     }
     if name == "compile":
-        return import_module("yocc.driver").compile_model
+        return import_module("yocc.compiler.stages.compiling").compile_model
     if name not in modules:
         raise AttributeError(f"module 'yocc' has no attribute {name!r}")
     return getattr(import_module(modules[name]), name)

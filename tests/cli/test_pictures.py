@@ -15,8 +15,8 @@ from PIL import Image
 
 from tests.samples import tiny_model
 from yocc.cli import cli
-from yocc.compiler.report import schema_text
 from yocc.models.yolov5 import build_yolov5
+from yocc.report.report import schema_text
 
 ASSUMED = "How the model takes pictures was assumed"
 OPTIONS = ["--input-color", "bgr", "--input-scale", "1", "--input-mean", "1,2,3", "--input-std", "1/2"]
@@ -206,7 +206,7 @@ def test_compare_tells_a_collapse() -> None:
 
 
 def test_a_gate_on_the_latency_of_a_target_that_does_not_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("yocc.runtime.tensorrt.backend.obstacle", lambda: "there is no GPU.")
+    monkeypatch.setattr("yocc.runtime.backends.tensorrt.backend.obstacle", lambda: "there is no GPU.")
     result = _run("compile", "tiny.onnx", "--target", "tensorrt", "--gate", "latency_ratio <= 2", "-o", "new")
     assert result.exit_code == 2
     assert "'latency_ratio <= 2' cannot be judged here" in result.stderr

@@ -7,12 +7,12 @@ import pytest
 
 import yocc.models.shipped
 from yocc.compiler.graph import load
-from yocc.driver import compile_model
+from yocc.compiler.stages.compiling import compile_model
 from yocc.errors import ModelError, OptionError
-from yocc.models.profile import find_profile
+from yocc.models.families.profile import find_profile
 from yocc.models.shipped import SHIPPED, shipped_detector
 from yocc.models.street import CLASSES, write
-from yocc.runtime.metrics import evaluate
+from yocc.runtime.detection.metrics import evaluate
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -33,7 +33,7 @@ def test_together_they_are_small() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_detector_finds_what_is_there(name: str, tmp_path: Path) -> None:
-    from yocc.commands.opening import examine_model, find_model
+    from yocc.api.opening import examine_model, find_model
 
     write(tmp_path, "test", 24, size=256)
     model = find_model(shipped_detector(name))

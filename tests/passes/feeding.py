@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 
 from tests.oracles import random_feeds
-from yocc.compiler.passes import Arrays, PassContext
-from yocc.compiler.target import Target
-from yocc.runtime.onnxruntime import OnnxRuntimeBackend, reference_executor
+from yocc.compiler.pipeline.passes import Arrays, PassContext
+from yocc.compiler.pipeline.target import Target
+from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, reference_executor
 
 
 class Pictures:

@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from yocc.compiler.forms import operator_form
+from yocc.compiler.graph.forms import operator_form
 from yocc.errors import BackendError
-from yocc.runtime.onnxruntime import session_of
+from yocc.runtime.backends.onnxruntime import session_of
 
 
 def small_detector(opset: int, *, batch: int | str = 1, auto_pad: str = "NOTSET", seed: int = 0) -> onnx.ModelProto:

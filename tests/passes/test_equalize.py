@@ -9,9 +9,9 @@ from tests.oracles import run
 from tests.passes.feeding import context, smooth
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, clone, refresh, to_proto
-from yocc.compiler.passes import PassContext
-from yocc.compiler.pipeline import Pipeline
-from yocc.compiler.target import Target, TensorScheme
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.compiler.pipeline.target import Target, TensorScheme
 from yocc.passes.equalize import Equalize
 from yocc.passes.quantize import Quantize
 

@@ -6,9 +6,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.oracles import run
 from yocc.compiler.graph import load, to_proto
-from yocc.compiler.passes import PassContext
-from yocc.compiler.pipeline import Pipeline
-from yocc.compiler.target import Target
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.compiler.pipeline.target import Target
 from yocc.passes.fix_shapes import FixShapes
 
 

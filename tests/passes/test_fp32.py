@@ -8,10 +8,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.oracles import assert_same_function, random_feeds, run
-from yocc.compiler import verify
-from yocc.compiler.graph import load, refresh, to_proto
-from yocc.compiler.passes import PassContext
-from yocc.compiler.target import Target
+from yocc.compiler.graph import load, refresh, to_proto, verify
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.target import Target
 from yocc.passes.fp32 import Fp32
 from yocc.passes.simplify import Simplify
 

@@ -8,10 +8,9 @@ import pytest
 
 from tests.oracles import assert_same_function
 from tests.passes.graphs import Value, build
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, load, refresh, to_proto
-from yocc.compiler.passes import PassContext
-from yocc.compiler.target import Target
+from yocc.compiler.graph import Graph, load, refresh, to_proto, verify
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.target import Target
 from yocc.passes.fuse import Fuse
 
 

@@ -14,10 +14,9 @@ from onnx import helper, numpy_helper
 from tests.oracles import run
 from tests.passes.feeding import context, smooth, whole_graph
 from tests.passes.opsets import CODED_OPSETS, OPSETS, small_detector
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto
-from yocc.compiler.passes import Detection, PassContext
-from yocc.compiler.target import Target
+from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto, verify
+from yocc.compiler.pipeline.passes import Detection, PassContext
+from yocc.compiler.pipeline.target import Target
 from yocc.passes.fuse import Fuse
 from yocc.passes.prune import Prune
 from yocc.passes.quantize import Quantize

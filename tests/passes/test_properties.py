@@ -7,10 +7,9 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.oracles import assert_same_function
 from tests.strategies import RandomGraph, random_graphs
-from yocc.compiler import verify
-from yocc.compiler.graph import load, refresh, to_proto
-from yocc.compiler.passes import Pass, PassContext
-from yocc.compiler.target import Target
+from yocc.compiler.graph import load, refresh, to_proto, verify
+from yocc.compiler.pipeline.passes import Pass, PassContext
+from yocc.compiler.pipeline.target import Target
 from yocc.passes.fp16 import Fp16
 from yocc.passes.fuse import Fuse
 from yocc.passes.simplify import Simplify

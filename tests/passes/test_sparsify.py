@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 import yocc
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, load
-from yocc.compiler.passes import PassContext
-from yocc.compiler.pipeline import Pipeline
-from yocc.compiler.sparsity import sparse_layers
-from yocc.compiler.target import Target
-from yocc.driver.spec import Wishes, pipeline_spec
+from yocc.compiler.graph.sparsity import sparse_layers
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.compiler.pipeline.target import Target
+from yocc.compiler.stages.spec import Wishes, pipeline_spec
 from yocc.errors import InternalError, OptionError
 from yocc.models.yolov5 import build_yolov5
 from yocc.passes.sparsify import Sparsify, mask

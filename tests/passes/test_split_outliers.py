@@ -6,10 +6,9 @@ import pytest
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context, whole_graph
 from tests.passes.graphs import SILU_READ_BY_TWO, build
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, clone, refresh, to_proto
-from yocc.compiler.passes import PassContext
-from yocc.compiler.target import Target, TensorScheme
+from yocc.compiler.graph import Graph, clone, refresh, to_proto, verify
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.target import Target, TensorScheme
 from yocc.errors import CalibrationError, OptionError
 from yocc.passes.quantize import Quantize
 from yocc.passes.split_outliers import WORTH, SplitOutliers, parts

@@ -17,7 +17,7 @@ from yocc.cli.demo import demo
 from yocc.cli.judging import bench, compare, evaluate, verify
 from yocc.cli.latency import latency
 from yocc.cli.looking import inspect, passes, report, targets
-from yocc.commands.terminal import INTERRUPTED_EXIT, Commands
+from yocc.cli.terminal import INTERRUPTED_EXIT, Commands
 
 _TERMINATED_EXIT = 143
 """128 + SIGTERM, as shells count."""

@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 from yocc.cli.options import common, force_option, path_argument
-from yocc.commands.terminal import Settings, show_json
+from yocc.cli.terminal import Settings, show_json
 
 
 @click.command()
@@ -42,7 +42,7 @@ def build(
       yocc build yolov5n -o yolov5n.onnx
       yocc build yolov5s --size 320 --classes 3 --batch-norm fused
     """
-    from yocc.commands.building import build_model
+    from yocc.api.build import build_model
 
     file = out or Path(f"{name}.onnx")
     path = build_model(name, file, size=size, classes=classes, batch_norm=batch_norm, seed=seed, force=force)

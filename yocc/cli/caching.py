@@ -10,11 +10,11 @@ import click
 from click.core import ParameterSource
 
 from yocc.cli.options import common, path_argument
-from yocc.commands.terminal import Settings, show_json, show_table, warn
+from yocc.cli.terminal import Settings, show_json, show_table, warn
 from yocc.errors import OutputError
 
 if TYPE_CHECKING:
-    from yocc.cache.store import Cache
+    from yocc.compiler.cache.store import Cache
 
 _OFF = Path("off")
 """In place of a folder: no cache."""
@@ -40,7 +40,7 @@ def chosen_cache(folder: Path | None, limit: str, *, off: bool) -> Cache | None:
         OptionError: the limit is no size.
         OutputError: the folder the command line names cannot be written; another one only costs a warning.
     """
-    from yocc.commands.caching import open_cache
+    from yocc.compiler.cache.keys import open_cache
 
     source = click.get_current_context().get_parameter_source
     named = source("cache_folder") is ParameterSource.COMMANDLINE
@@ -80,8 +80,8 @@ def cache() -> None:
 @click.pass_obj
 def info(settings: Settings, cache_folder: Path | None, cache_limit: str) -> None:
     """Tell where the cache is and what it holds."""
-    from yocc.commands.caching import open_cache
-    from yocc.compiler.report import plain
+    from yocc.compiler.cache.keys import open_cache
+    from yocc.report.report import plain
 
     facts = open_cache(_own(cache_folder), cache_limit).facts()
     if settings.as_json:
@@ -102,8 +102,8 @@ def info(settings: Settings, cache_folder: Path | None, cache_limit: str) -> Non
 @click.pass_obj
 def clear(settings: Settings, cache_folder: Path | None, cache_limit: str) -> None:
     """Remove all results from the cache, and nothing else."""
-    from yocc.commands.caching import open_cache
-    from yocc.compiler.report import plain
+    from yocc.compiler.cache.keys import open_cache
+    from yocc.report.report import plain
 
     removed = open_cache(_own(cache_folder), cache_limit).clear()
     if settings.as_json:
@@ -118,7 +118,7 @@ def clear(settings: Settings, cache_folder: Path | None, cache_limit: str) -> No
 @click.pass_obj
 def path(settings: Settings, cache_folder: Path | None, cache_limit: str) -> None:
     """Print the folder of the cache."""
-    from yocc.commands.caching import open_cache
+    from yocc.compiler.cache.keys import open_cache
 
     folder = str(open_cache(_own(cache_folder), cache_limit).folder)
     show_json({"folder": folder}) if settings.as_json else click.echo(folder)

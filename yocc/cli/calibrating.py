@@ -16,7 +16,7 @@ from yocc.cli.options import (
     target_options,
     threads_option,
 )
-from yocc.commands.terminal import Bars, Settings, show_json, warn
+from yocc.cli.terminal import Bars, Settings, show_json, warn
 
 
 @click.command()
@@ -61,8 +61,8 @@ def calibrate(
       yocc calibrate model.onnx --calib part1/ -o part1.npz
       yocc calibrate model.onnx --calib part2/ --target openvino -o part2.npz
     """
-    from yocc.driver.calibrating import calibrate_model
-    from yocc.runtime.description import read_input_options
+    from yocc.api.calibrate import calibrate_model
+    from yocc.runtime.data.description import read_input_options
 
     found = calibrate_model(
         model,

@@ -8,7 +8,7 @@ import click
 
 from yocc.cli.config import config_option
 from yocc.cli.options import common, pairs, path_argument, reports
-from yocc.commands.terminal import Settings, announce_config, show_json
+from yocc.cli.terminal import Settings, announce_config, show_json
 
 
 @click.command()
@@ -40,11 +40,11 @@ def check(
       yocc check out/ --gate 'map50_95>=-0.01' --gate 'size_mb<=2.5'
       yocc check out/ --baseline baseline.json --tolerance map50_95=0.005
     """
-    from yocc.commands.checking import check_output, read_report, require_unchanged
-    from yocc.commands.concluding import conclude
-    from yocc.commands.publishing import require_publishable
-    from yocc.gates.baseline import parse_tolerances
-    from yocc.gates.gate import parse_gates
+    from yocc.api.checking import check_output, read_report, require_unchanged
+    from yocc.cli.concluding import conclude
+    from yocc.cli.publishing import require_publishable
+    from yocc.report.gates.baseline import parse_tolerances
+    from yocc.report.gates.gate import parse_gates
 
     announce_config(settings)
     bounds, allowed = parse_gates(gates), parse_tolerances(tolerances)

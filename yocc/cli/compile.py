@@ -19,7 +19,7 @@ from yocc.cli.options import (
     target_options,
     threads_option,
 )
-from yocc.commands.terminal import Bars, Settings, announce_config, say, warn
+from yocc.cli.terminal import Bars, Settings, announce_config, say, warn
 from yocc.errors import MeasurementError
 
 
@@ -136,10 +136,10 @@ def compile_command(
       yocc compile model.onnx --weights log2:0.2 --calib pictures/ -o out/
       yocc compile model.onnx --pipeline 'simplify,prune{ratio=0.4},fuse' -o out/
     """
-    from yocc.commands.compiling import compile_or_restore
-    from yocc.commands.concluding import conclude, show_summary
-    from yocc.commands.publishing import require_publishable
-    from yocc.compiler.observers import printing, timing
+    from yocc.api.compiling import compile_or_restore
+    from yocc.cli.concluding import conclude, show_summary
+    from yocc.cli.publishing import require_publishable
+    from yocc.compiler.pipeline.observers import printing, timing
 
     announce_config(settings)
     require_publishable(junit_file, page, force=force)

@@ -10,9 +10,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from yocc.cli.config_file import Config, find_config, read_config
 from yocc.cli.options import Numbers, path_argument
-from yocc.commands.config import Config, find_config, read_config
-from yocc.commands.terminal import Settings
+from yocc.cli.terminal import Settings
 from yocc.errors import OptionError
 
 CONFIGURED = ("compile", "check")
@@ -58,7 +58,7 @@ def _defaults(ctx: click.Context, config: Config) -> dict[str, Any]:
     Raises:
         OptionError: a key is no option, or its value cannot be meant.
     """
-    from yocc.compiler.registry import nearest
+    from yocc.compiler.pipeline.registry import nearest
 
     group = ctx.find_root().command
     assert isinstance(group, click.Group)

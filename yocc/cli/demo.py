@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from yocc.cli.options import common, path_argument, threads_option
-from yocc.commands.terminal import Bars, Settings, say, show_tables, warn
+from yocc.cli.terminal import Bars, Settings, say, show_tables, warn
 
 
 @click.command()
@@ -35,8 +35,9 @@ def demo(settings: Settings, scenes: int, prune: float, threads: int | None, see
       yocc demo --prune 0.7
       yocc demo --scenes 500 --threads 1 -o demo/
     """
-    from yocc.commands.demo import DemoPlan, closing_lines, demo_table, run_demo
-    from yocc.compiler.observers import timing
+    from yocc.api.demo import DemoPlan, run_demo
+    from yocc.cli.demo_table import closing_lines, demo_table
+    from yocc.compiler.pipeline.observers import timing
 
     plan = DemoPlan(test=scenes, prune=prune, threads=threads, seed=seed)
     observers = [] if settings.quiet else [timing(say)]

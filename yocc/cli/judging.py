@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from yocc.cli.options import against_option, common, path_argument, picture_options, shape_option, threads_option
-from yocc.commands.terminal import Bars, Settings, show_json, show_tables, warn
+from yocc.cli.terminal import Bars, Settings, show_json, show_tables, warn
 
 
 @click.command("eval")
@@ -40,10 +40,10 @@ def evaluate(
       yocc eval out/ --data val/images --labels val/labels
       yocc eval out/ --data pictures/ --against model.onnx
     """
-    from yocc.commands.judging import against_labels, against_original
-    from yocc.commands.reading import fidelity_tables, score_tables
-    from yocc.compiler.report import plain
-    from yocc.runtime.description import read_input_options
+    from yocc.api.judging import against_labels, against_original
+    from yocc.cli.reading import fidelity_tables, score_tables
+    from yocc.report.report import plain
+    from yocc.runtime.data.description import read_input_options
 
     bars = Bars(quiet=settings.quiet)
     stated = read_input_options(input_color, input_scale, input_mean, input_std)
@@ -92,10 +92,10 @@ def compare(
       yocc compare out/ --data pictures/
       yocc compare compressed.onnx --against model.onnx --data pictures/ --count 8
     """
-    from yocc.commands.judging import against_original
-    from yocc.commands.reading import fidelity_tables
-    from yocc.compiler.report import plain
-    from yocc.runtime.description import read_input_options
+    from yocc.api.judging import against_original
+    from yocc.cli.reading import fidelity_tables
+    from yocc.report.report import plain
+    from yocc.runtime.data.description import read_input_options
 
     agreement = against_original(
         model,
@@ -130,10 +130,10 @@ def verify(settings: Settings, model: Path) -> None:
     Examples:
       yocc verify out/
     """
-    from yocc.commands.reading import check_tables
-    from yocc.commands.verifying import verify_model
-    from yocc.compiler.report import plain
+    from yocc.api.verifying import verify_model
+    from yocc.cli.reading import check_tables
     from yocc.errors import BackendError
+    from yocc.report.report import plain
 
     checks = verify_model(model)
     if settings.as_json:
@@ -179,10 +179,10 @@ def bench(
       yocc bench out/
       yocc bench compressed.onnx --against model.onnx --threads 1 --rounds 50
     """
-    from yocc.commands.judging import time_against
-    from yocc.commands.reading import speed_tables
-    from yocc.compiler.report import plain
-    from yocc.runtime.description import read_input_options
+    from yocc.api.judging import time_against
+    from yocc.cli.reading import speed_tables
+    from yocc.report.report import plain
+    from yocc.runtime.data.description import read_input_options
 
     speed = time_against(
         model,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from yocc.cli.options import common, force_option, path_argument, shape_option, threads_option
-from yocc.commands.terminal import Bars, Settings, show_json, show_tables
+from yocc.cli.terminal import Bars, Settings, show_json, show_tables
 
 
 @click.command()
@@ -36,10 +36,11 @@ def latency(
       yocc latency model.onnx -o board.json
       yocc latency model.onnx --threads 1
     """
-    from yocc.commands.latencies import latency_tables, measure_latencies
-    from yocc.commands.publishing import require_writable
-    from yocc.compiler.latency import content_of, is_table, write_table
-    from yocc.compiler.writing import require_replaceable
+    from yocc.api.latencies import measure_latencies
+    from yocc.cli.latency_table import latency_tables
+    from yocc.cli.publishing import require_writable
+    from yocc.compiler.pipeline.latency import content_of, is_table, write_table
+    from yocc.files.writing import require_replaceable
 
     require_writable((output,))
     if output is not None:

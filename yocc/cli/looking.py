@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from yocc.cli.options import common, force_option, path_argument, shape_option, target_option, target_options
-from yocc.commands.terminal import Settings, show_json, show_tables
+from yocc.cli.terminal import Settings, show_json, show_tables
 
 
 @click.command()
@@ -29,12 +29,12 @@ def inspect(
       yocc inspect model.onnx
       yocc inspect model.onnx --json
     """
-    from yocc.commands.inspection import inspect_model
-    from yocc.commands.opening import find_model
-    from yocc.commands.reading import inspection_tables
+    from yocc.api.inspection import inspect_model
+    from yocc.api.opening import find_model
+    from yocc.cli.reading import inspection_tables
     from yocc.compiler.graph import load
-    from yocc.compiler.report import plain
-    from yocc.runtime.registry import find_backend
+    from yocc.report.report import plain
+    from yocc.runtime.backends.registry import find_backend
 
     wanted = find_backend(target).target(options)
     inspection = inspect_model(load(find_model(model).artifact.model), wanted, input_shapes)
@@ -54,8 +54,8 @@ def targets(settings: Settings) -> None:
     Examples:
       yocc targets
     """
-    from yocc.commands.listing import target_list
-    from yocc.commands.reading import target_tables
+    from yocc.cli.listing import target_list
+    from yocc.cli.reading import target_tables
 
     found = target_list()
     show_tables(target_tables(found)) if not settings.as_json else show_json(found)
@@ -71,8 +71,8 @@ def passes(settings: Settings) -> None:
     Examples:
       yocc passes
     """
-    from yocc.commands.listing import pass_list
-    from yocc.commands.reading import pass_tables
+    from yocc.cli.listing import pass_list
+    from yocc.cli.reading import pass_tables
 
     found = pass_list()
     show_tables(pass_tables(found)) if not settings.as_json else show_json(found)
@@ -94,7 +94,7 @@ def report(settings: Settings, source: Path, out: Path | None, force: bool) -> N
       yocc report out/
       yocc report out/ -o report.html
     """
-    from yocc.commands.reporting import write_page
+    from yocc.api.reporting import write_page
 
     path = write_page(source, out, force=force)
     if settings.as_json:

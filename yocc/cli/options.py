@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from yocc.commands.terminal import Settings
+from yocc.cli.terminal import Settings
 
 _DIGITS = 9
 """Of a size of an input."""

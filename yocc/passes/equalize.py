@@ -17,7 +17,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import Pass, PassContext
+from yocc.compiler.pipeline.passes import Pass, PassContext
 
 Array = np.ndarray[Any, Any]
 

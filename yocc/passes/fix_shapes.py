@@ -8,8 +8,8 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, refresh
-from yocc.compiler.passes import Pass, PassContext
-from yocc.compiler.shapes import concrete_shapes, is_open
+from yocc.compiler.graph.shapes import concrete_shapes, is_open
+from yocc.compiler.pipeline.passes import Pass, PassContext
 
 
 @dataclass(frozen=True, kw_only=True)

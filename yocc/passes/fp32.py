@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import Pass, PassContext
-from yocc.compiler.widening import is_half, widen
+from yocc.compiler.graph.widening import is_half, widen
+from yocc.compiler.pipeline.passes import Pass, PassContext
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import Pass, PassContext
-from yocc.passes.nops import captured_names
+from yocc.compiler.graph.nops import captured_names
+from yocc.compiler.pipeline.passes import Pass, PassContext
 
 _LAYERS = ("Conv", "ConvTranspose", "Gemm")
 _ARITHMETIC = ("Add", "Sub", "Mul", "Div")

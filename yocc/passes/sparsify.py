@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.cost import layer_costs
+from yocc.analysis.heads import final_layers
 from yocc.compiler.graph import Graph, clone
-from yocc.compiler.passes import Pass, PassContext
-from yocc.compiler.shapes import concrete_shapes
-from yocc.compiler.sparsity import GROUP, KEPT, grouped, input_axis, sparse_layers
+from yocc.compiler.graph.cost import layer_costs
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.graph.sparsity import GROUP, KEPT, grouped, input_axis, sparse_layers
+from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.errors import InternalError, OptionError
-from yocc.passes.heads import final_layers
 from yocc.passes.prune.zeroing import whole_teacher
 
 PATTERNS = ("2:4",)

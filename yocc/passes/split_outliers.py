@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.heads import decode_nodes
+from yocc.analysis.pictures import evenly
 from yocc.compiler.graph import Graph
-from yocc.compiler.partial import run_until
-from yocc.compiler.passes import Pass, PassContext
+from yocc.compiler.pipeline.partial import run_until
+from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.errors import CalibrationError, OptionError
-from yocc.passes.heads import decode_nodes
-from yocc.passes.pictures import evenly
 
 Array = np.ndarray[Any, Any]
 PICTURES = 32

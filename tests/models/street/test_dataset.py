@@ -9,7 +9,7 @@ from PIL import Image
 
 from yocc.errors import OptionError
 from yocc.models.street import CLASSES, SPLITS, draw_scene, write
-from yocc.runtime.labels import read_labels
+from yocc.runtime.data.labels import read_labels
 
 
 def test_both_kinds_of_labels_say_what_was_drawn(tmp_path: Path) -> None:

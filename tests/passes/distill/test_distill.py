@@ -11,14 +11,14 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.passes.feeding import Pictures, context
-from yocc.compiler.deadline import Deadline
 from yocc.compiler.graph import Graph, clone, load, refresh, to_proto
-from yocc.compiler.passes import Detection, PassContext, Progress
-from yocc.compiler.pipeline import Pipeline
-from yocc.compiler.target import Target
+from yocc.compiler.pipeline.deadline import Deadline
+from yocc.compiler.pipeline.passes import Detection, PassContext, Progress
+from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.compiler.pipeline.target import Target
 from yocc.errors import CalibrationError, OptionError, PassError
-from yocc.models.topologies import TOPOLOGIES
 from yocc.models.yolov5 import build_yolov5
 from yocc.passes.distill import STEPS, Distill
 from yocc.passes.fuse import Fuse
@@ -182,9 +182,9 @@ def test_a_round_before_another_takes_a_third_of_the_time_and_half_of_the_steps(
 
 @needs_torch
 def test_standing_still_ends_a_run_in_its_second_half_only() -> None:
+    from yocc.learning.loop import Recipe, learn
+    from yocc.learning.pictures import collect
     from yocc.passes.distill import _learner
-    from yocc.passes.distill.loop import Recipe, learn
-    from yocc.passes.distill.pictures import collect
     from yocc.passes.recover import fused_teacher
 
     graph, ctx = pruned()
@@ -198,8 +198,9 @@ def test_standing_still_ends_a_run_in_its_second_half_only() -> None:
 
 @needs_torch
 def test_a_loss_that_falls_only_with_the_rate_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    from yocc.passes.distill import _learner, loop
-    from yocc.passes.distill.pictures import collect
+    from yocc.learning import loop
+    from yocc.learning.pictures import collect
+    from yocc.passes.distill import _learner
     from yocc.passes.recover import fused_teacher
 
     graph, ctx = pruned()
@@ -216,7 +217,7 @@ def test_a_loss_that_falls_only_with_the_rate_is_waited_for(monkeypatch: pytest.
 
 @needs_torch
 def test_pictures_beyond_the_memory_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("yocc.passes.distill.pictures.KEPT_BYTES", 10 * 3 * 64 * 64)
+    monkeypatch.setattr("yocc.learning.pictures.KEPT_BYTES", 10 * 3 * 64 * 64)
     graph, ctx = pruned()
     Distill(steps=0, side=32).run(graph, ctx)
     assert any("Distilled on 8 of 16 pictures" in note.message for note in ctx.notes)

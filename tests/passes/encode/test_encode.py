@@ -6,15 +6,14 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context, smooth, whole_graph
 from tests.passes.graphs import build
-from yocc.compiler import verify
-from yocc.compiler.cost import weight_of
-from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh, to_proto
-from yocc.compiler.pipeline import pass_from_options
+from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh, to_proto, verify
+from yocc.compiler.graph.cost import weight_of
+from yocc.compiler.pipeline.pipeline import pass_from_options
 from yocc.errors import CalibrationError, OptionError
-from yocc.models.topologies import TOPOLOGIES
 from yocc.passes.encode import Encode, encode_spec
 from yocc.passes.fuse import Fuse
 from yocc.passes.quantize import Quantize

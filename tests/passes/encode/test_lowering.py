@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from tests.oracles import run
 from tests.passes.graphs import build
-from yocc.compiler import verify
-from yocc.compiler.cost import weight_of
-from yocc.compiler.graph import Graph, load, refresh, to_proto
-from yocc.passes.encode.codec import CODECS, make_codec
+from yocc.compiler.graph import Graph, load, refresh, to_proto, verify
+from yocc.compiler.graph.cost import weight_of
+from yocc.fitting.codec import CODECS, make_codec
 from yocc.passes.encode.lowering import Decoders
-from yocc.passes.folding import fold_constants
+from yocc.passes.simplify.folding import fold_constants
 
 SHAPES = [(6, 4, 3, 3), (5, 4, 1, 1), (1, 4, 1, 1), (3, 4, 3, 1)]
 

@@ -6,13 +6,12 @@ import pytest
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context
 from tests.passes.graphs import SILU_READ_BY_TWO, build
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, clone, refresh, to_proto
-from yocc.compiler.passes import PassContext
-from yocc.compiler.target import Target
+from yocc.compiler.graph import Graph, clone, refresh, to_proto, verify
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.target import Target
 from yocc.errors import CalibrationError, OptionError
+from yocc.fitting.codec import log2, positive_log2
 from yocc.passes.encode import Encode
-from yocc.passes.encode.codec import log2, positive_log2
 from yocc.passes.encode_activations import EncodeActivations
 from yocc.passes.encode_activations.lowering import Rounders
 from yocc.passes.encode_activations.shifted import Levels

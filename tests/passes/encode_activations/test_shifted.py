@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from yocc.analysis.statistics import TensorStatistics
 from yocc.passes.encode_activations.shifted import choose_levels
-from yocc.passes.quantize.statistics import TensorStatistics
 
 
 def seen(values: np.ndarray) -> TensorStatistics:

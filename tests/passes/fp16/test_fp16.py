@@ -10,16 +10,15 @@ from onnx import TensorProto, helper
 from tests.oracles import assert_same_function, run
 from tests.passes import feeding
 from tests.passes.graphs import Value, build
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, load, refresh, to_proto
-from yocc.compiler.passes import Arrays, PassContext
-from yocc.compiler.target import Target
+from yocc.compiler.graph import Graph, load, refresh, to_proto, verify
+from yocc.compiler.pipeline.passes import Arrays, PassContext
+from yocc.compiler.pipeline.target import Target
 from yocc.errors import OptionError
 from yocc.passes.fp16 import Fp16
 from yocc.passes.fp32 import Fp32
 from yocc.passes.fuse import Fuse
 from yocc.passes.simplify import Simplify
-from yocc.runtime.letterbox import letterbox, read_picture
+from yocc.runtime.data.letterbox import letterbox, read_picture
 
 HALF = np.float16
 

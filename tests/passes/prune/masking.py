@@ -6,10 +6,9 @@ import numpy as np
 import onnx
 
 from tests.oracles import assert_same_function, random_feeds
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh, to_proto
-from yocc.compiler.shapes import concrete_shapes
-from yocc.passes.prune.coupling.channels import ChannelMap, map_channels
+from yocc.analysis.coupling.channels import ChannelMap, map_channels
+from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh, to_proto, verify
+from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.passes.prune.remove import own_constant, remove_channels
 
 TOLERANCE = 1e-4

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from yocc.compiler.cost import Totals, layer_costs, totals
+from yocc.analysis.coupling.channels import ChannelMap, map_channels
 from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh
-from yocc.compiler.shapes import Shapes, concrete_shapes
+from yocc.compiler.graph.cost import Totals, layer_costs, totals
+from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.passes.prune.budget import Capacity, capacity
-from yocc.passes.prune.coupling.channels import ChannelMap, map_channels
 from yocc.passes.prune.remove import remove_channels, split_shared
 
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.passes.prune.planning import equations, mapped
-from yocc.models.topologies import TOPOLOGIES
+from yocc.analysis.coupling.channels import ChannelMap
 from yocc.models.yolov5 import build_yolov5
 from yocc.passes.prune.allocate import TOLERANCE, Allocation, allocate
 from yocc.passes.prune.budget import Capacity
-from yocc.passes.prune.coupling.channels import ChannelMap
 from yocc.passes.prune.norms import l2
 from yocc.passes.prune.ranking import share_losses
 

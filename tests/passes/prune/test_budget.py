@@ -6,12 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.passes.graphs import build
 from tests.passes.prune.masking import random_choice
 from tests.passes.prune.planning import counted, equations, mapped, removed
 from tests.strategies import RandomGraph, random_graphs
 from yocc.compiler.graph import refresh, to_proto
-from yocc.models.topologies import TOPOLOGIES
 from yocc.models.yolov5 import build_yolov5
 
 

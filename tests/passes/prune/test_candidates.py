@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.passes.feeding import context, smooth
 from tests.passes.prune.planning import counted
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto
-from yocc.compiler.passes import PassContext
-from yocc.compiler.target import Target
+from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto, verify
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.target import Target
 from yocc.errors import CalibrationError, OptionError
-from yocc.models.topologies import TOPOLOGIES
 from yocc.passes.prune import Prune
 
 MODEL = TOPOLOGIES["dense"](0)

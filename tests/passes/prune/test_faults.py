@@ -12,13 +12,13 @@ import pytest
 from onnx.shape_inference import InferenceError
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, RuntimeException
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.passes.prune.masking import pruned_equals_masked
 from tests.strategies import RandomGraph, Step
-from yocc.compiler.ops import Flow
-from yocc.models.topologies import TOPOLOGIES
+from yocc.analysis.coupling import atoms, channels, flows, moving, weighted
+from yocc.analysis.coupling.walk import Walk
+from yocc.compiler.graph.operators import Flow
 from yocc.passes.prune import remove
-from yocc.passes.prune.coupling import atoms, channels, flows, moving, weighted
-from yocc.passes.prune.coupling.walk import Walk
 
 Patch = pytest.MonkeyPatch
 CAUGHT = (AssertionError, IndexError, ValueError, InferenceError, Fail, InvalidArgument, InvalidGraph, RuntimeException)

@@ -11,17 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import assert_same_function, random_feeds
 from tests.passes.feeding import context, smooth
 from tests.passes.graphs import build
 from tests.passes.prune.planning import counted
 from tests.strategies import RandomGraph, random_graphs
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh, to_proto
-from yocc.compiler.passes import PassContext
-from yocc.compiler.target import Target
+from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh, to_proto, verify
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.target import Target
 from yocc.errors import OptionError, PassError
-from yocc.models.topologies import TOPOLOGIES
 from yocc.models.yolov5 import build_yolov5
 from yocc.passes.prune import PROMISE, Prune
 from yocc.passes.recover import Recover

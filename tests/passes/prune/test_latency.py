@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.passes.prune.planning import equations, mapped
-from yocc.compiler.latency import LatencyTable, WidthTime
+from yocc.compiler.pipeline.latency import LatencyTable, WidthTime
 from yocc.errors import PassError
-from yocc.models.topologies import TOPOLOGIES
 from yocc.passes.prune.latency import SquareRootLaw, fit_terms, table_latency
 
 WIDTHS = [(16, 16), (16, 32), (48, 32), (64, 64), (32, 64)]

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.passes.graphs import build
 from tests.passes.prune.planning import mapped
+from yocc.analysis.coupling.channels import ChannelMap
 from yocc.compiler.graph import Graph, refresh, to_proto
-from yocc.models.topologies import TOPOLOGIES
-from yocc.passes.prune.coupling.channels import ChannelMap
 from yocc.passes.prune.norms import bn_gamma, by_class, l1, l2
 
 

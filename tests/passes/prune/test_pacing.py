@@ -6,8 +6,8 @@ from tests.passes.feeding import context
 from tests.passes.prune.planning import counted
 from tests.passes.prune.test_timing import CountingProfiler
 from yocc.compiler.graph import Graph, convert_opset, load, refresh
-from yocc.compiler.passes import PassContext
-from yocc.compiler.pipeline import Pipeline
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.errors import OptionError
 from yocc.models.yolov5 import build_yolov5
 from yocc.passes.prune import Prune

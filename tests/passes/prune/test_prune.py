@@ -4,14 +4,13 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.passes.feeding import context
 from tests.passes.graphs import build
 from tests.passes.prune.planning import counted
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto
-from yocc.compiler.passes import PassContext
+from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto, verify
+from yocc.compiler.pipeline.passes import PassContext
 from yocc.errors import InternalError, OptionError, PassError
-from yocc.models.topologies import TOPOLOGIES
 from yocc.models.yolov5 import build_yolov5
 from yocc.passes.prune import PROMISE, Prune
 

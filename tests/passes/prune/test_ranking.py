@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from yocc.passes.prune.coupling.channels import Group
+from yocc.analysis.coupling.channels import Group
 from yocc.passes.prune.ranking import rank_by_score
 
 

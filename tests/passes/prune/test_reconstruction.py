@@ -5,13 +5,13 @@ import onnx
 import pytest
 
 from tests.passes.feeding import context, smooth
+from yocc.analysis.coupling.channels import ChannelMap, map_channels
 from yocc.compiler.graph import load
-from yocc.compiler.passes import PassContext
-from yocc.compiler.shapes import concrete_shapes
-from yocc.compiler.target import Target
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.target import Target
 from yocc.errors import CalibrationError
 from yocc.passes.prune import Prune
-from yocc.passes.prune.coupling.channels import ChannelMap, map_channels
 from yocc.passes.prune.ranking import Ranking
 from yocc.passes.prune.reconstruction import rank_by_reconstruction
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
 from tests.passes.prune.masking import check_removal, pruned_equals_masked
 from tests.strategies import RandomGraph, random_graphs
 from yocc.compiler.graph import convert_opset, load
-from yocc.compiler.passes import PassContext
-from yocc.compiler.target import Target
-from yocc.models.topologies import TOPOLOGIES
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.target import Target
 from yocc.passes.prune.plan import plan_pruning
 
 

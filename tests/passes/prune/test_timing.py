@@ -6,13 +6,13 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.passes.feeding import context, drawn
 from tests.passes.prune.planning import counted, mapped, removed
-from yocc.compiler.cost import layer_costs
 from yocc.compiler.graph import load
-from yocc.compiler.passes import Arrays
-from yocc.compiler.shapes import concrete_shapes
-from yocc.models.topologies import TOPOLOGIES
+from yocc.compiler.graph.cost import layer_costs
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.passes import Arrays
 from yocc.models.yolov5 import build_yolov5
 from yocc.passes.prune.latency import table_latency
 from yocc.passes.prune.timing import by_node, measure_table, time_ratio, timing_feeds

@@ -8,11 +8,10 @@ import pytest
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context, drawn, whole_graph
 from tests.passes.graphs import build
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, clone, refresh, to_proto
-from yocc.compiler.target import TensorScheme
+from yocc.analysis.qdq import Coding, code_range, code_weight, insert_qdq
+from yocc.compiler.graph import Graph, clone, refresh, to_proto, verify
+from yocc.compiler.pipeline.target import TensorScheme
 from yocc.passes.quantize.bias import correct_biases
-from yocc.passes.quantize.qdq import Coding, code_range, code_weight, insert_qdq
 
 COARSE = dataclasses.replace(whole_graph().weights, bits=4)
 LAYERS = {

@@ -14,10 +14,10 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, I
 from tests.oracles import run
 from tests.passes.feeding import context, drawn, whole_graph
 from tests.passes.graphs import build
-from yocc.compiler import verify
-from yocc.compiler.graph import clone, refresh, to_proto
+from yocc.analysis import qdq
+from yocc.compiler.graph import clone, refresh, to_proto, verify
 from yocc.passes import quantize
-from yocc.passes.quantize import Quantize, activations, placement, qdq
+from yocc.passes.quantize import Quantize, activations, placement
 from yocc.passes.quantize import weights as weight_codes
 
 Patch = pytest.MonkeyPatch

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from yocc.compiler.target import TensorScheme
+from yocc.analysis.qdq import code_range
+from yocc.analysis.statistics import TensorStatistics
+from yocc.compiler.pipeline.target import TensorScheme
 from yocc.passes.quantize.figures import BINS, tensor_figures
-from yocc.passes.quantize.qdq import code_range
-from yocc.passes.quantize.statistics import TensorStatistics
 
 UINT8 = TensorScheme(signed=False, symmetric=False)
 

@@ -8,17 +8,17 @@ import pytest
 
 from tests.passes.feeding import Pictures, context, whole_graph
 from tests.passes.graphs import build
+from yocc.analysis.calibrate import collect
+from yocc.analysis.statistics import TensorStatistics
+from yocc.analysis.transfer import as_is, silu
 from yocc.compiler.graph import Graph, refresh, to_proto
-from yocc.compiler.passes import PassContext
-from yocc.compiler.shapes import concrete_shapes
-from yocc.compiler.target import TensorScheme
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.target import TensorScheme
 from yocc.errors import PassError
 from yocc.passes.quantize import Quantize, influence
-from yocc.passes.quantize.calibrate import collect
 from yocc.passes.quantize.influence import Influence, influences, narrow
 from yocc.passes.quantize.placement import place
-from yocc.passes.quantize.statistics import TensorStatistics
-from yocc.passes.quantize.transfer import as_is, silu
 
 UNSIGNED = TensorScheme(signed=False, symmetric=False)
 RELU = ["one: a = Conv(x, w)", "act: b = Relu(a)", "two: y = Conv(b, v)"]

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from yocc.analysis.heads import final_layers
 from yocc.compiler.graph import load
-from yocc.compiler.target import Target
+from yocc.compiler.pipeline.target import Target
 from yocc.models.yolov5 import build_yolov5
-from yocc.passes.heads import final_layers
 from yocc.passes.quantize.placement import place
 
 

@@ -8,21 +8,20 @@ import pytest
 
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context, whole_graph
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, clone, load, refresh, to_proto
-from yocc.compiler.passes import Detection, PassContext
-from yocc.compiler.pipeline import Pipeline
-from yocc.compiler.shapes import concrete_shapes
-from yocc.compiler.target import Target
+from yocc.analysis.heads import final_layers
+from yocc.compiler.graph import Graph, clone, load, refresh, to_proto, verify
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.passes import Detection, PassContext
+from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.compiler.pipeline.target import Target
 from yocc.errors import OptionError
 from yocc.models.shipped import shipped_detector
 from yocc.models.street import SPLITS, draw_scene
 from yocc.models.yolov5 import build_yolov5
 from yocc.passes.fuse import Fuse
-from yocc.passes.heads import final_layers
 from yocc.passes.prune import Prune
 from yocc.passes.quantize import Quantize
-from yocc.runtime.tensorrt.backend import TensorRtBackend
+from yocc.runtime.backends.tensorrt.backend import TensorRtBackend
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="the extra yocc[torch] is not installed"
@@ -87,7 +86,7 @@ def test_learning_through_the_rounding_brings_a_detector_nearer() -> None:
 def test_scales_that_are_the_same_stay_the_same() -> None:
     import torch
 
-    from yocc.passes.distill.network import Network
+    from yocc.learning.network import Network
 
     graph, ctx = prepared(whole_graph())
     Quantize().run(graph, ctx)

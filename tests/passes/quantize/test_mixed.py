@@ -9,18 +9,18 @@ import pytest
 
 from tests.passes.feeding import smooth, whole_graph
 from tests.passes.graphs import build
+from yocc.analysis.qdq import code_range
 from yocc.compiler.graph import Graph, clone, load, refresh, to_proto
-from yocc.compiler.passes import Detection, PassContext
-from yocc.compiler.shapes import concrete_shapes
-from yocc.compiler.target import Target, TensorScheme
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.passes import Detection, PassContext
+from yocc.compiler.pipeline.target import Target, TensorScheme
 from yocc.errors import OptionError
 from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.passes.quantize import Quantize
 from yocc.passes.quantize.mixed import CODED_TIME, Unit, measured, modelled_time, units, until_kept, within_time
 from yocc.passes.quantize.placement import place
-from yocc.passes.quantize.qdq import code_range
 from yocc.passes.quantize.weights import code_weights
-from yocc.runtime.onnxruntime import reference_executor
+from yocc.runtime.backends.onnxruntime import reference_executor
 
 COARSE = dataclasses.replace(
     Target("inputs"),

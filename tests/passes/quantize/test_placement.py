@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.passes.feeding import whole_graph
 from tests.passes.graphs import build
 from tests.strategies import RandomGraph, random_graphs
 from yocc.compiler.graph import Graph, convert_opset, load, refresh
-from yocc.compiler.ops import WEIGHTED
-from yocc.compiler.passes import PassContext
-from yocc.compiler.target import Target
-from yocc.models.topologies import TOPOLOGIES
+from yocc.compiler.graph.operators import WEIGHTED
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.target import Target
 from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.passes.fuse import Fuse
 from yocc.passes.quantize.placement import CHOSEN, Placement, place

@@ -7,20 +7,19 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context, drawn, whole_graph
 from tests.passes.graphs import build
 from tests.strategies import RandomGraph, random_graphs
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto
-from yocc.compiler.passes import PassContext
-from yocc.compiler.target import Target, TensorScheme
+from yocc.analysis.observers import OBSERVERS
+from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto, verify
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.target import Target, TensorScheme
 from yocc.errors import CalibrationError, OptionError
-from yocc.models.topologies import TOPOLOGIES
 from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.passes.fuse import Fuse
 from yocc.passes.quantize import Quantize
-from yocc.passes.quantize.observers import OBSERVERS
 
 WHOLE = whole_graph()
 INPUTS = Target("inputs")

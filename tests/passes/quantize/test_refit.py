@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
 from tests.passes.feeding import context, smooth, whole_graph
 from tests.passes.graphs import build
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh, to_proto
-from yocc.compiler.target import Target, TensorScheme
-from yocc.models.topologies import TOPOLOGIES
-from yocc.passes.encode.layers import _notable
+from yocc.analysis.layouts import _notable
+from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh, to_proto, verify
+from yocc.compiler.pipeline.target import Target, TensorScheme
 from yocc.passes.fuse import Fuse
 from yocc.passes.quantize import Quantize
 from yocc.passes.quantize.refit import can_refit

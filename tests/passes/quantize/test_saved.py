@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from tests.passes.feeding import Pictures, context, drawn, whole_graph
 from tests.passes.graphs import build
+from yocc.analysis.calibrate import collect
+from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.graph import Graph, refresh, to_proto
-from yocc.compiler.passes import PassContext
-from yocc.compiler.shapes import concrete_shapes
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.passes import PassContext
 from yocc.errors import CalibrationError, OptionError
 from yocc.passes.quantize import Quantize
-from yocc.passes.quantize.calibrate import collect
 from yocc.passes.quantize.placement import place
 from yocc.passes.quantize.saved import Calibration, load_calibration, load_merged, network_digest, save_calibration
-from yocc.passes.quantize.statistics import TensorStatistics
 
 arrays = st.lists(
     st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=20).map(lambda some: np.array(some, np.float32)),

@@ -6,10 +6,9 @@ import pytest
 from tests.oracles import run
 from tests.passes.feeding import context, smooth
 from tests.passes.graphs import build
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, refresh, to_proto, weight_bytes
+from yocc.compiler.graph import Graph, refresh, to_proto, verify, weight_bytes
 from yocc.passes.quantize import Quantize
-from yocc.runtime.onnxruntime import OnnxRuntimeBackend
+from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend
 
 
 def shared_by(count: int) -> Graph:

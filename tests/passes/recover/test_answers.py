@@ -7,16 +7,16 @@ import pytest
 
 from tests.oracles import run
 from yocc.compiler.graph import clone, load, refresh, to_proto
-from yocc.compiler.passes import Detection, PassContext
-from yocc.compiler.pipeline import Pipeline
-from yocc.models.profile import find_profile
+from yocc.compiler.pipeline.passes import Detection, PassContext
+from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.fitting.logistic import divergence
+from yocc.models.families.profile import find_profile
 from yocc.models.shipped import shipped_detector
 from yocc.models.street import write
 from yocc.passes.recover import Recover
 from yocc.passes.recover.answers import Answers, believed, refit_answers
-from yocc.passes.recover.logistic import divergence
-from yocc.runtime.feeds import open_feeds
-from yocc.runtime.onnxruntime import OnnxRuntimeBackend, reference_executor
+from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, reference_executor
+from yocc.runtime.data.feeds import open_feeds
 
 ANCHORS = Detection(classes=2, objectness=True)
 FREE = Detection(classes=2, objectness=False)

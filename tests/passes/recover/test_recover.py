@@ -7,17 +7,16 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context, smooth
 from tests.passes.graphs import build
 from tests.samples import tiny_model
-from yocc.compiler import verify
-from yocc.compiler.deadline import Deadline
-from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto
-from yocc.compiler.passes import Arrays, PassContext
-from yocc.compiler.target import Target
+from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto, verify
+from yocc.compiler.pipeline.deadline import Deadline
+from yocc.compiler.pipeline.passes import Arrays, PassContext
+from yocc.compiler.pipeline.target import Target
 from yocc.errors import BackendError, CalibrationError, OptionError, PassError
-from yocc.models.topologies import TOPOLOGIES
 from yocc.passes.fuse import Fuse
 from yocc.passes.prune import Prune
 from yocc.passes.recover import Recover

@@ -3,13 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
 from tests.passes.feeding import context, smooth
 from tests.passes.recover.test_recover import error, pictured
-from yocc.compiler import verify
-from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto
-from yocc.compiler.passes import PassContext
-from yocc.models.topologies import TOPOLOGIES
+from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto, verify
+from yocc.compiler.pipeline.passes import PassContext
 from yocc.passes.fuse import Fuse
 from yocc.passes.prune import Prune
 from yocc.passes.recover import Recover

@@ -11,10 +11,10 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 
 from yocc.compiler.graph import Graph, save
-from yocc.compiler.passes import Arrays
-from yocc.compiler.target import Reject, Target
+from yocc.compiler.pipeline.passes import Arrays
+from yocc.compiler.pipeline.target import Reject, Target
 from yocc.errors import BackendError
-from yocc.runtime.backend import Artifact, Backend, Session, TensorSpec, read_count
+from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, read_count
 
 
 class ReferenceBackend(Backend):

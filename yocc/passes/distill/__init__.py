@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from yocc.analysis.heads import final_layers
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import Pass, PassContext, Teacher
-from yocc.compiler.shapes import concrete_shapes
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.passes import Pass, PassContext, Teacher
 from yocc.errors import CalibrationError, OptionError, PassError
-from yocc.passes.heads import final_layers
 from yocc.passes.recover import fused_teacher
 
 if TYPE_CHECKING:
-    from yocc.passes.distill.learner import Learner
-    from yocc.passes.distill.loop import Look, Recipe
-    from yocc.passes.distill.pictures import Pictures
+    from yocc.learning.learner import Learner
+    from yocc.learning.loop import Look, Recipe
+    from yocc.learning.pictures import Pictures
 
 __all__ = ["Distill"]
 
@@ -96,8 +96,8 @@ class Distill(Pass):
 
     def run(self, graph: Graph, ctx: PassContext) -> int:
         """Learn, and put the weights that were best on pictures held out into the graph."""
-        from yocc.passes.distill.loop import learn
-        from yocc.passes.distill.pictures import collect
+        from yocc.learning.loop import learn
+        from yocc.learning.pictures import collect
 
         if ctx.teacher is None or ctx.feeds is None:
             return 0
@@ -133,7 +133,7 @@ class Distill(Pass):
         return learner.student.store(graph)
 
     def _recipe(self, learner: Learner, fitted: Pictures, ctx: PassContext) -> Recipe:
-        from yocc.passes.distill.loop import Recipe
+        from yocc.learning.loop import Recipe
 
         side = min(self.side, *fitted.samples[0].shape[2:]) if fitted.are_pictures else 0
         if side and not learner.student.size_free:
@@ -156,8 +156,8 @@ def _shared_out(pictures: Pictures) -> tuple[Pictures, Pictures]:
 def _learner(graph: Graph, teacher: Teacher, ctx: PassContext) -> Learner:
     import torch
 
-    from yocc.passes.distill.learner import Learner
-    from yocc.passes.distill.network import Network
+    from yocc.learning.learner import Learner
+    from yocc.learning.network import Network
 
     ends = [node.outputs[0].name for node in final_layers(graph)]
     features = {name: torch.from_numpy(kept) for name, kept in _matching(graph, teacher) if name not in ends}

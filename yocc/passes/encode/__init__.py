@@ -9,19 +9,19 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.heads import final_layers, first_layers
+from yocc.analysis.layouts import can_sample
+from yocc.analysis.stored import StoredLayer, stored_layer
+from yocc.analysis.walk import Sampling, walk
 from yocc.compiler.graph import Graph, clone, skeleton, weight_bytes
-from yocc.compiler.passes import Pass, PassContext
+from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.errors import CalibrationError, OptionError
-from yocc.passes.encode.budget import Choice, choose
-from yocc.passes.encode.codec import FEWEST_BITS, MOST_BITS, Codec, make_codec, parse_codec
-from yocc.passes.encode.layers import can_sample
+from yocc.fitting.choices import Choice, choose
+from yocc.fitting.codec import FEWEST_BITS, MOST_BITS, Codec, make_codec, parse_codec
+from yocc.fitting.moments import LayerMoments
+from yocc.fitting.rounding import choose_scales, output_error, refit_scales, round_jointly, round_nearest
 from yocc.passes.encode.lowering import Decoders
-from yocc.passes.encode.moments import LayerMoments
 from yocc.passes.encode.repeats import store_once
-from yocc.passes.encode.rounding import choose_scales, output_error, refit_scales, round_jointly, round_nearest
-from yocc.passes.encode.stored import StoredLayer, stored_layer
-from yocc.passes.encode.walk import Sampling, walk
-from yocc.passes.heads import final_layers, first_layers
 
 Array = np.ndarray[Any, Any]
 DEFAULT_BITS = 4

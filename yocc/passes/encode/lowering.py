@@ -12,9 +12,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
-from yocc.passes.encode.codec import Codec
-from yocc.passes.encode.packing import byte_table, pack, plane_widths
-from yocc.passes.encode.writing import Writer
+from yocc.compiler.graph.writing import Writer
+from yocc.fitting.codec import Codec
+from yocc.fitting.packing import byte_table, pack, plane_widths
 
 Array = np.ndarray[Any, Any]
 

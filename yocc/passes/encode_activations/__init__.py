@@ -8,17 +8,17 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.calibrate import collect
+from yocc.analysis.heads import decode_nodes
+from yocc.analysis.stored import StoredLayer, stored_layer
 from yocc.compiler.graph import Graph
-from yocc.compiler.layers import is_weighted
-from yocc.compiler.passes import Pass, PassContext
-from yocc.compiler.shapes import concrete_shapes
+from yocc.compiler.graph.layers import is_weighted
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.errors import CalibrationError, OptionError
-from yocc.passes.encode.codec import FEWEST_BITS, MOST_BITS
-from yocc.passes.encode.stored import StoredLayer, stored_layer
+from yocc.fitting.codec import FEWEST_BITS, MOST_BITS
 from yocc.passes.encode_activations.lowering import Rounders
 from yocc.passes.encode_activations.shifted import Levels, choose_levels
-from yocc.passes.heads import decode_nodes
-from yocc.passes.quantize.calibrate import collect
 
 
 @dataclass(frozen=True, kw_only=True)

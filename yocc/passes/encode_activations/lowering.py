@@ -6,7 +6,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
-from yocc.passes.encode.writing import Writer
+from yocc.compiler.graph.writing import Writer
 from yocc.passes.encode_activations.shifted import Levels
 
 FINENESS = 1 << 16

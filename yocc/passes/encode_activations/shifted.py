@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from yocc.passes.encode.codec import Codec, log2, positive_log2
-from yocc.passes.quantize.statistics import TensorStatistics
+from yocc.analysis.statistics import TensorStatistics
+from yocc.fitting.codec import Codec, log2, positive_log2
 
 Array = np.ndarray[Any, Any]
 _SHIFTS = 8

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, convert_opset
-from yocc.compiler.passes import Pass, PassContext
+from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.errors import OptionError
 from yocc.passes.fp16.census import take_census
 from yocc.passes.fp16.choose import choose

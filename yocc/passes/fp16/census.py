@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from yocc.compiler.census import KINDS, Kind, kind_of
-from yocc.compiler.cost import layer_costs
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import PassContext
-from yocc.compiler.shapes import concrete_shapes
+from yocc.compiler.graph.census import KINDS, Kind, kind_of
+from yocc.compiler.graph.cost import layer_costs
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.passes import PassContext
 from yocc.passes.fp16.types import is_float
 
 

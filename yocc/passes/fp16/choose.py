@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.heads import decode_nodes
 from yocc.compiler.graph import Graph
-from yocc.compiler.ops import WEIGHTED
+from yocc.compiler.graph.nops import captured_names
+from yocc.compiler.graph.operators import WEIGHTED
 from yocc.passes.fp16.types import TYPED_BY_ATTRIBUTE, half_slots, is_float, is_opaque
-from yocc.passes.heads import decode_nodes
-from yocc.passes.nops import captured_names
 
 HALF_MAX = float(np.finfo(np.float16).max)
 _QDQ = ("QuantizeLinear", "DequantizeLinear")

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import PassContext
+from yocc.compiler.pipeline.passes import PassContext
 
 MIN_SCALE = float(np.finfo(np.float16).smallest_normal)
 """6.1e-5: below it fp16 loses digits and soon becomes 0, which no runtime accepts as a scale."""

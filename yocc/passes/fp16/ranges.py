@@ -9,9 +9,9 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, to_proto
-from yocc.compiler.passes import PassContext
+from yocc.compiler.graph.nops import captured_names
+from yocc.compiler.pipeline.passes import PassContext
 from yocc.passes.fp16.types import is_float
-from yocc.passes.nops import captured_names
 
 
 def measure(graph: Graph, ctx: PassContext, pictures: int) -> dict[str, float]:

@@ -10,8 +10,8 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.graph.nops import captured_names, remove_nops
 from yocc.passes.fp16.types import HALF, SINGLE, half_slots, is_float, is_opaque
-from yocc.passes.nops import captured_names, remove_nops
 
 Dtype = np.dtype[Any]
 Declared = Mapping[tuple[str, str, int], Dtype]

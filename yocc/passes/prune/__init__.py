@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from yocc.compiler.cost import layer_costs, totals
+from yocc.analysis.coupling.atoms import WeightCut
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import Pass, PassContext
-from yocc.compiler.shapes import concrete_shapes
+from yocc.compiler.graph.cost import layer_costs, totals
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.errors import InternalError, OptionError
 from yocc.passes.prune.candidates import best_candidate
-from yocc.passes.prune.coupling.atoms import WeightCut
 from yocc.passes.prune.criteria import criterion_named
 from yocc.passes.prune.filters import drop_filters, plan_filters
 from yocc.passes.prune.pacing import MEASURED, Paced, plan_for_latency

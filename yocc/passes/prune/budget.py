@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from yocc.compiler.cost import LayerCost, totals, weight_of
+from yocc.analysis.coupling.channels import ChannelMap
 from yocc.compiler.graph import Graph
+from yocc.compiler.graph.cost import LayerCost, totals, weight_of
 from yocc.errors import InternalError
-from yocc.passes.prune.coupling.channels import ChannelMap
 
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 

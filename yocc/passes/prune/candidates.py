@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from yocc.analysis.effect import fisher
+from yocc.analysis.heads import final_layers
+from yocc.analysis.pictures import some_pictures
 from yocc.compiler.graph import Graph, clone, refresh
-from yocc.compiler.partial import run_until
-from yocc.compiler.passes import Arrays, PassContext
+from yocc.compiler.pipeline.partial import run_until
+from yocc.compiler.pipeline.passes import Arrays, PassContext
 from yocc.errors import CalibrationError
-from yocc.passes.effect import fisher
-from yocc.passes.heads import final_layers
-from yocc.passes.pictures import some_pictures
 from yocc.passes.prune.plan import Goal, PrunePlan, Ranked, teacher_after
 from yocc.passes.prune.ranking import Ranking
 from yocc.passes.prune.remove import remove_channels

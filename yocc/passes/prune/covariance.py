@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.pictures import in_time, require_finite
+from yocc.analysis.windows import channel_axis, flat_weight, is_plain, positions, windows_at
 from yocc.compiler.graph import Graph
-from yocc.compiler.partial import run_until
-from yocc.compiler.passes import Feeds, PassContext
-from yocc.compiler.shapes import Shapes
-from yocc.passes.pictures import in_time, require_finite
-from yocc.passes.windows import channel_axis, flat_weight, is_plain, positions, windows_at
+from yocc.compiler.graph.shapes import Shapes
+from yocc.compiler.pipeline.partial import run_until
+from yocc.compiler.pipeline.passes import Feeds, PassContext
 
 Array = np.ndarray[Any, Any]
 PICTURES = 48

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.cost import layer_costs, totals
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import PassContext
-from yocc.compiler.shapes import concrete_shapes
+from yocc.compiler.graph.cost import layer_costs, totals
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.passes import PassContext
 from yocc.passes.prune.allocate import Allocation, allocate
 from yocc.passes.prune.budget import Capacity
 from yocc.passes.prune.plan import Goal

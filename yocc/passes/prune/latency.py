@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.coupling.atoms import along, varying_axes
+from yocc.analysis.coupling.channels import ChannelMap
 from yocc.compiler.graph import Graph
-from yocc.compiler.latency import LatencyTable, WidthTime
-from yocc.compiler.shapes import Shapes
+from yocc.compiler.graph.shapes import Shapes
+from yocc.compiler.pipeline.latency import LatencyTable, WidthTime
 from yocc.errors import PassError
 from yocc.passes.prune.budget import Capacity, add_counts, groups_of_classes
-from yocc.passes.prune.coupling.atoms import along, varying_axes
-from yocc.passes.prune.coupling.channels import ChannelMap
 
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 

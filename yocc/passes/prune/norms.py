@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from yocc.analysis.coupling.channels import ChannelMap
 from yocc.compiler.graph import Graph
-from yocc.passes.prune.coupling.channels import ChannelMap
 
 Scores = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from yocc.compiler.graph import Graph, clone, refresh
-from yocc.compiler.passes import PassContext
+from yocc.compiler.pipeline.passes import PassContext
 from yocc.errors import InternalError
 from yocc.passes.prune.latency import Latency, SquareRootLaw, table_latency
 from yocc.passes.prune.plan import Goal, PrunePlan, Ranked

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from yocc.compiler.cost import LayerCost, Totals, layer_costs, totals
+from yocc.analysis.coupling.channels import ChannelMap, map_channels
 from yocc.compiler.graph import Graph, clone
-from yocc.compiler.partial import does_run
-from yocc.compiler.passes import PassContext, Teacher
-from yocc.compiler.shapes import Shapes, concrete_shapes
+from yocc.compiler.graph.cost import LayerCost, Totals, layer_costs, totals
+from yocc.compiler.graph.shapes import Shapes, concrete_shapes
+from yocc.compiler.pipeline.partial import does_run
+from yocc.compiler.pipeline.passes import PassContext, Teacher
 from yocc.errors import BackendError, PassError
 from yocc.passes.prune.allocate import Allocation, allocate
 from yocc.passes.prune.budget import Capacity, capacity
-from yocc.passes.prune.coupling.channels import ChannelMap, map_channels
 from yocc.passes.prune.criteria import Subject, criterion_named
 from yocc.passes.prune.latency import Latency
 from yocc.passes.prune.ranking import Ranking

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from yocc.passes.prune.coupling.channels import Group
+from yocc.analysis.coupling.channels import Group
 
 Array = np.ndarray[Any, Any]
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.passes.prune.coupling.atoms import WeightCut
-from yocc.passes.prune.coupling.channels import ChannelMap, Group
-from yocc.passes.windows import flat_weight
+from yocc.analysis.coupling.atoms import WeightCut
+from yocc.analysis.coupling.channels import ChannelMap, Group
+from yocc.analysis.windows import flat_weight
 
 Array = np.ndarray[Any, Any]
 _RIDGE = 1e-3

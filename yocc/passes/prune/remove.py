@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.coupling.atoms import WeightCut, along
+from yocc.analysis.coupling.channels import ChannelMap
+from yocc.analysis.coupling.moving import slice_ranges
 from yocc.compiler.graph import Graph
-from yocc.compiler.ops import OPS, WEIGHTED
-from yocc.compiler.shapes import Shapes
-from yocc.passes.prune.coupling.atoms import WeightCut, along
-from yocc.passes.prune.coupling.channels import ChannelMap
-from yocc.passes.prune.coupling.moving import slice_ranges
+from yocc.compiler.graph.operators import OPS, WEIGHTED
+from yocc.compiler.graph.shapes import Shapes
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 

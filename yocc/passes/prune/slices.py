@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.heads import final_layers
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import PassContext
+from yocc.compiler.pipeline.passes import PassContext
 from yocc.errors import PassError
-from yocc.passes.heads import final_layers
 
 Array = np.ndarray[Any, Any]
 Measure = Callable[[Array, tuple[int, ...]], Array]

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from yocc.analysis.coupling.channels import ChannelMap, map_channels
 from yocc.compiler.graph import Graph, clone, refresh, to_proto
-from yocc.compiler.latency import LatencyTable, WidthTime
-from yocc.compiler.passes import Arrays, PassContext, Profiler, require_executor
-from yocc.compiler.shapes import Shapes, concrete_shapes
-from yocc.passes.prune.coupling.channels import ChannelMap, map_channels
+from yocc.compiler.graph.shapes import Shapes, concrete_shapes
+from yocc.compiler.pipeline.latency import LatencyTable, WidthTime
+from yocc.compiler.pipeline.passes import Arrays, PassContext, Profiler, require_executor
 from yocc.passes.prune.remove import remove_channels, split_shared
 
 Array = np.ndarray[Any, Any]

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, clone
-from yocc.compiler.passes import PassContext, Teacher
+from yocc.compiler.pipeline.passes import PassContext, Teacher
 from yocc.passes.prune.slices import Array, inner_layers, measure_named, require_some
 
 

@@ -6,27 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
+from yocc.analysis.calibrate import collect
+from yocc.analysis.heads import final_layers
+from yocc.analysis.observers import OBSERVERS
+from yocc.analysis.qdq import Coding, insert_qdq, store_codes
+from yocc.analysis.statistics import TensorStatistics
+from yocc.analysis.transfer import as_is, silu, transfer_of
 from yocc.compiler.graph import Graph, clone, refresh
-from yocc.compiler.passes import Feeds, Pass, PassContext
-from yocc.compiler.shapes import Shapes, concrete_shapes
+from yocc.compiler.graph.shapes import Shapes, concrete_shapes
+from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
 from yocc.errors import CalibrationError, OptionError, PassError
+from yocc.fitting.codec import MOST_BITS
 from yocc.passes.distill import Distill
-from yocc.passes.encode.codec import MOST_BITS
-from yocc.passes.heads import final_layers
 from yocc.passes.quantize.activations import Seen, code_activations
 from yocc.passes.quantize.bias import correct_biases
-from yocc.passes.quantize.calibrate import collect
 from yocc.passes.quantize.figures import layer_figures, tensor_figures
 from yocc.passes.quantize.influence import Influence, influences
 from yocc.passes.quantize.learned import learn_codes
 from yocc.passes.quantize.mixed import agreement, estimated, measured, modelled_time, units, until_kept, within_time
-from yocc.passes.quantize.observers import OBSERVERS
 from yocc.passes.quantize.placement import Placement, place
-from yocc.passes.quantize.qdq import Coding, insert_qdq, store_codes
 from yocc.passes.quantize.refit import refit, refittable
 from yocc.passes.quantize.saved import load_merged
-from yocc.passes.quantize.statistics import TensorStatistics
-from yocc.passes.quantize.transfer import as_is, silu, transfer_of
 from yocc.passes.quantize.weights import code_biases, code_weights
 
 OUTPUTS = "outputs"

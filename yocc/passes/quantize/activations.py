@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.observers import OBSERVERS
+from yocc.analysis.qdq import Coding, code_range
+from yocc.analysis.statistics import TensorStatistics
+from yocc.analysis.transfer import as_is, transfer_of
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import PassContext
-from yocc.compiler.target import TensorScheme
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.target import TensorScheme
 from yocc.passes.quantize.influence import Influence, narrow
-from yocc.passes.quantize.observers import OBSERVERS
 from yocc.passes.quantize.placement import Placement
-from yocc.passes.quantize.qdq import Coding, code_range
-from yocc.passes.quantize.statistics import TensorStatistics
-from yocc.passes.quantize.transfer import as_is, transfer_of
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from yocc.compiler.cost import constant_behind
+from yocc.analysis.observers import Transfer
+from yocc.analysis.qdq import Coding
+from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.graph import Graph
-from yocc.compiler.target import TensorScheme
-from yocc.passes.quantize.observers import Transfer
-from yocc.passes.quantize.qdq import Coding
-from yocc.passes.quantize.statistics import TensorStatistics
+from yocc.compiler.graph.cost import constant_behind
+from yocc.compiler.pipeline.target import TensorScheme
 
 Array = np.ndarray[Any, Any]
 BINS = 32

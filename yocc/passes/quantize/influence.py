@@ -1,7 +1,7 @@
 """What coding a tensor does to the network's outputs, by the value that is coded: from a few backward passes.
 
 With v the gradient of the outputs by a tensor, the outputs weighed by what they matter and given random signs, an error
-e of the tensor costs the mean of (v'e)^2 (see `yocc.passes.effect`). Rounding errors are independent, so that squares
+e of the tensor costs the mean of (v'e)^2 (see `yocc.analysis.effect`). Rounding errors are independent, so that squares
 of v say what they cost; what is cut off all points the same way, so that v is summed first. Sums for each bin of
 values are all that is needed to price any range.
 """
@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.effect import probes
+from yocc.analysis.gradients import gradient_graph
+from yocc.analysis.heads import final_layers
+from yocc.analysis.observers import Transfer, narrowed
+from yocc.analysis.pictures import evenly
+from yocc.analysis.statistics import TensorStatistics
+from yocc.analysis.transfer import gated
 from yocc.compiler.graph import Graph
-from yocc.compiler.partial import run_until
-from yocc.compiler.passes import Feeds, PassContext
-from yocc.compiler.shapes import Shapes
-from yocc.compiler.target import TensorScheme
-from yocc.passes.effect import probes
-from yocc.passes.gradients import gradient_graph
-from yocc.passes.heads import final_layers
-from yocc.passes.pictures import evenly
-from yocc.passes.quantize.observers import Transfer, narrowed
+from yocc.compiler.graph.shapes import Shapes
+from yocc.compiler.pipeline.partial import run_until
+from yocc.compiler.pipeline.passes import Feeds, PassContext
+from yocc.compiler.pipeline.target import TensorScheme
 from yocc.passes.quantize.placement import Placement
-from yocc.passes.quantize.statistics import TensorStatistics
-from yocc.passes.quantize.transfer import gated
 
 Array = np.ndarray[Any, Any]
 PICTURES = 16

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.qdq import Coding, insert_qdq
 from yocc.compiler.graph import Graph, clone, refresh
-from yocc.compiler.passes import PassContext, Teacher
+from yocc.compiler.pipeline.passes import PassContext, Teacher
 from yocc.errors import InternalError
 from yocc.passes.distill import Distill
-from yocc.passes.quantize.qdq import Coding, insert_qdq
 
 RATE = 5e-4
 """A sixth of what a pruned network learns at: what calibration found is nearly right."""

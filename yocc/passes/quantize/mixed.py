@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.cost import layer_costs
+from yocc.analysis.effect import effects, fisher
+from yocc.analysis.heads import final_layers
+from yocc.analysis.pictures import evenly
+from yocc.analysis.qdq import Coding, insert_qdq
+from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.graph import Graph, clone, refresh, to_proto
-from yocc.compiler.ops import OPS, Flow
-from yocc.compiler.partial import run_until
-from yocc.compiler.passes import Feeds, PassContext, require_executor
-from yocc.compiler.shapes import Shapes
-from yocc.passes.effect import effects, fisher
-from yocc.passes.heads import final_layers
-from yocc.passes.pictures import evenly
-from yocc.passes.quantize.knapsack import Item, Knapsack
+from yocc.compiler.graph.cost import layer_costs
+from yocc.compiler.graph.operators import OPS, Flow
+from yocc.compiler.graph.shapes import Shapes
+from yocc.compiler.pipeline.partial import run_until
+from yocc.compiler.pipeline.passes import Feeds, PassContext, require_executor
+from yocc.fitting.knapsack import Item, Knapsack
 from yocc.passes.quantize.placement import Placement
-from yocc.passes.quantize.qdq import Coding, insert_qdq
-from yocc.passes.quantize.statistics import TensorStatistics
 
 Array = np.ndarray[Any, Any]
 CODED_TIME = 0.5

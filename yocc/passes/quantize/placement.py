@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.heads import decode_nodes, final_layers
 from yocc.compiler.graph import Graph
-from yocc.compiler.ops import OPS, WEIGHTED, Flow
-from yocc.compiler.target import Target
-from yocc.compiler.types import numpy_type
-from yocc.passes.heads import decode_nodes, final_layers
+from yocc.compiler.graph.operators import OPS, WEIGHTED, Flow
+from yocc.compiler.graph.types import numpy_type
+from yocc.compiler.pipeline.target import Target
 
 
 @dataclass(frozen=True)

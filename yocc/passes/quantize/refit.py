@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.layouts import Layout, can_sample, layout_of
+from yocc.analysis.qdq import Coding, insert_qdq, is_shared
+from yocc.analysis.walk import Sampling, walk
 from yocc.compiler.graph import Graph, clone, refresh
-from yocc.compiler.passes import Feeds, PassContext
-from yocc.compiler.target import TensorScheme
-from yocc.passes.encode.codec import Codec
-from yocc.passes.encode.layers import Layout, can_sample, layout_of
-from yocc.passes.encode.rounding import choose_scales, round_jointly
-from yocc.passes.encode.walk import Sampling, walk
-from yocc.passes.quantize.qdq import Coding, insert_qdq, is_shared
+from yocc.compiler.pipeline.passes import Feeds, PassContext
+from yocc.compiler.pipeline.target import TensorScheme
+from yocc.fitting.codec import Codec
+from yocc.fitting.rounding import choose_scales, round_jointly
 
 Array = np.ndarray[Any, Any]
 SAMPLING = Sampling(pictures=12, points=768)

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from yocc.analysis.statistics import BINS, TensorStatistics
 from yocc.compiler.graph import Graph, to_proto
-from yocc.compiler.writing import write_whole
 from yocc.errors import CalibrationError
-from yocc.files import require_regular
-from yocc.passes.quantize.statistics import BINS, TensorStatistics
+from yocc.files.reading import require_regular
+from yocc.files.writing import write_whole
 
 _FRACTION = re.compile(r"-?[0-9]{1,1000}(/[0-9]{1,1000})?")
 _WIDEST = 2000

@@ -6,15 +6,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from yocc.analysis.pictures import alike
 from yocc.compiler.graph import Graph, clone, refresh
-from yocc.compiler.partial import does_run
-from yocc.compiler.passes import Feeds, Pass, PassContext, Teacher
+from yocc.compiler.pipeline.partial import does_run
+from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext, Teacher
 from yocc.errors import BackendError, CalibrationError, OptionError, PassError
+from yocc.fitting.regression import Fit
 from yocc.passes.fuse import Fuse
-from yocc.passes.pictures import alike
 from yocc.passes.recover.answers import AnswerFit
 from yocc.passes.recover.reconstruct import Outcome, reconstruct
-from yocc.passes.recover.regression import Fit
 from yocc.passes.recover.statistics import restore_statistics
 
 ENOUGH_PICTURES = 16

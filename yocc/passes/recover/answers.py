@@ -1,7 +1,7 @@
 """The last layers of a detector, refitted by what their outputs mean instead of by squares.
 
 A score is compared by its probability, classes and boxes as far as the original believes that something is there: the
-measure by which distillation learns (`yocc.passes.distill.loss`), least for the last layers' inputs as they are.
+measure by which distillation learns (`yocc.learning.loss`), least for the last layers' inputs as they are.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from yocc.analysis.heads import final_layers
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import Arrays, Detection
-from yocc.passes.heads import final_layers
-from yocc.passes.recover.logistic import divergence, refit_logistic, sigmoid
+from yocc.compiler.pipeline.passes import Arrays, Detection
+from yocc.fitting.logistic import divergence, refit_logistic, sigmoid
 
 Array = np.ndarray[Any, Any]
 RIDGES = (1e-1, 1e-2, 1e-3)

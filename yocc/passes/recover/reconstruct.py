@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.pictures import affordable, require_finite, some_pictures
+from yocc.analysis.stepping import Stepper
+from yocc.analysis.windows import flat_weight, windows_at
 from yocc.compiler.graph import Graph
-from yocc.compiler.partial import run_until
-from yocc.compiler.passes import Detection, Feeds, PassContext, Teacher
-from yocc.passes.pictures import affordable, require_finite, some_pictures
+from yocc.compiler.pipeline.partial import run_until
+from yocc.compiler.pipeline.passes import Detection, Feeds, PassContext, Teacher
+from yocc.fitting.masked import refit_masked
+from yocc.fitting.regression import Fit, Moments, refit
 from yocc.passes.recover.answers import AnswerFit, Answers, last_layers, refit_answers
-from yocc.passes.recover.masked import refit_masked
-from yocc.passes.recover.regression import Fit, Moments, refit
 from yocc.passes.recover.targets import collect_targets, gathered, joined, original_outputs
 from yocc.passes.recover.waves import Together, waves, weights_of
-from yocc.passes.stepping import Stepper
-from yocc.passes.windows import flat_weight, windows_at
 
 Array = np.ndarray[Any, Any]
 HELD_OUT = 5

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.pictures import require_finite, some_pictures
+from yocc.analysis.stepping import Stepper, by_depth
 from yocc.compiler.graph import Graph
-from yocc.compiler.order import reads
-from yocc.compiler.partial import run_until
-from yocc.compiler.passes import Arrays, Feeds, PassContext, Teacher
-from yocc.passes.pictures import require_finite, some_pictures
-from yocc.passes.stepping import Stepper, by_depth
+from yocc.compiler.graph.order import reads
+from yocc.compiler.pipeline.partial import run_until
+from yocc.compiler.pipeline.passes import Arrays, Feeds, PassContext, Teacher
 
 Array = np.ndarray[Any, Any]
 _LEAST = 1e-6

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.importance import Importance
+from yocc.analysis.pictures import require_finite
+from yocc.analysis.windows import channel_axis, outputs_at, positions, represented
 from yocc.compiler.graph import Graph
-from yocc.compiler.partial import run_until
-from yocc.compiler.passes import Arrays, PassContext, Teacher
-from yocc.compiler.shapes import concrete_shapes
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.partial import run_until
+from yocc.compiler.pipeline.passes import Arrays, PassContext, Teacher
 from yocc.errors import PassError
-from yocc.passes.importance import Importance
-from yocc.passes.pictures import require_finite
 from yocc.passes.recover.answers import Answers, believed
-from yocc.passes.windows import channel_axis, outputs_at, positions, represented
 
 Array = np.ndarray[Any, Any]
 HALF = 6e4

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.windows import flat_weight, is_plain
 from yocc.compiler.graph import Graph
-from yocc.compiler.order import reads
-from yocc.compiler.passes import Teacher
-from yocc.passes.windows import flat_weight, is_plain
+from yocc.compiler.graph.order import reads
+from yocc.compiler.pipeline.passes import Teacher
 
 Array = np.ndarray[Any, Any]
 LARGEST = 2304

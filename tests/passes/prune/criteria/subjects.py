@@ -10,7 +10,7 @@ from tests.passes.feeding import Pictures, context
 from tests.passes.graphs import build
 from tests.passes.prune.planning import mapped
 from yocc.compiler.graph import refresh, to_proto
-from yocc.compiler.target import Target
+from yocc.compiler.pipeline.target import Target
 from yocc.passes.prune.criteria import Subject
 
 PLAIN = ("c: a = Conv(x, w)", "r: d = Relu(a)", "e: y = Conv(d, v)")

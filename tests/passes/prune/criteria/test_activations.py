@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.passes.feeding import Pictures, context, drawn
 from tests.passes.prune.criteria.subjects import in_order, pictures, subject
 from tests.passes.prune.planning import mapped
 from yocc.errors import CalibrationError
-from yocc.models.topologies import TOPOLOGIES
 from yocc.passes.prune.criteria import Score, Subject
 from yocc.passes.prune.criteria.activations import Activation, Deviation, Gamma, HRank, Zeros
 from yocc.passes.prune.criteria.information import MutualInformation

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.compiler.plugins import install
+from tests.compiler.pipeline.plugins import install
 from tests.passes.prune.criteria.subjects import in_order, pictures, subject
 from yocc.errors import OptionError
 from yocc.passes.prune import Prune

@@ -5,8 +5,8 @@ import pytest
 
 from tests.passes.feeding import Pictures
 from tests.passes.prune.criteria.subjects import in_order, pictures, subject
+from yocc.analysis.effect import fisher
 from yocc.errors import CalibrationError, PassError
-from yocc.passes.effect import fisher
 from yocc.passes.prune.criteria import Score
 from yocc.passes.prune.criteria.gradients import GaussNewton, Taylor
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.networks.topologies import TOPOLOGIES
 from tests.passes.feeding import context
 from tests.passes.prune.criteria.subjects import in_order, subject
 from tests.passes.prune.planning import mapped
 from yocc.errors import PassError
-from yocc.models.topologies import TOPOLOGIES
 from yocc.passes.prune.criteria import Subject
 from yocc.passes.prune.criteria.weights import L1, L2, Auto, BnGamma, Fpgm, Random
 from yocc.passes.prune.norms import bn_gamma, l2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from yocc.compiler.registry import discover, lookup, nearest
+from yocc.compiler.pipeline.registry import discover, lookup, nearest
 from yocc.errors import OptionError
 from yocc.passes.prune.criteria.activations import Activation, Deviation, Gamma, HRank, Zeros
 from yocc.passes.prune.criteria.consumers import Effect, Reconstruction

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from yocc.compiler.partial import run_until
-from yocc.passes.pictures import require_finite
+from yocc.analysis.pictures import require_finite
+from yocc.compiler.pipeline.partial import run_until
 from yocc.passes.prune.criteria.criterion import Score, Subject
 from yocc.passes.prune.criteria.statistics import ChannelStatistics, channel_statistics
 from yocc.passes.prune.criteria.taps import class_axes, taps

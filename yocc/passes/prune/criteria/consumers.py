@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from yocc.analysis.effect import effects
+from yocc.analysis.windows import is_plain
 from yocc.errors import PassError
-from yocc.passes.effect import effects
 from yocc.passes.prune.criteria.criterion import Criterion, Subject
 from yocc.passes.prune.ranking import Ranking
 from yocc.passes.prune.reconstruction import rank_by_reconstruction
-from yocc.passes.windows import is_plain
 
 
 class Reconstruction(Criterion):
@@ -31,7 +31,7 @@ class Reconstruction(Criterion):
 
 
 class Effect(Reconstruction):
-    """The same, weighed by what it does to the network's outputs; see `yocc.passes.effect`."""
+    """The same, weighed by what it does to the network's outputs; see `yocc.analysis.effect`."""
 
     name: ClassVar[str] = "effect"
     summary: ClassVar[str] = "what that does to the outputs of the network, by gradients"

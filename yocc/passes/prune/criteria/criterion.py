@@ -9,12 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from yocc.analysis.coupling.channels import ChannelMap
+from yocc.analysis.pictures import evenly
 from yocc.compiler.graph import Graph
-from yocc.compiler.passes import Arrays, Feeds, PassContext
-from yocc.compiler.shapes import Shapes
+from yocc.compiler.graph.shapes import Shapes
+from yocc.compiler.pipeline.passes import Arrays, Feeds, PassContext
 from yocc.errors import CalibrationError, PassError
-from yocc.passes.pictures import evenly
-from yocc.passes.prune.coupling.channels import ChannelMap
 from yocc.passes.prune.norms import Scores, l2
 from yocc.passes.prune.ranking import Ranking, rank_by_score, rank_by_sum, stand_in
 

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.partial import run_until
+from yocc.analysis.effect import probes
+from yocc.analysis.gradients import GradientGraph, gradient_graph
+from yocc.analysis.gradients.builder import REMEDY
+from yocc.analysis.heads import final_layers
+from yocc.analysis.pictures import require_finite
+from yocc.compiler.pipeline.partial import run_until
 from yocc.errors import PassError
-from yocc.passes.effect import probes
-from yocc.passes.gradients import GradientGraph, gradient_graph
-from yocc.passes.gradients.builder import REMEDY
-from yocc.passes.heads import final_layers
-from yocc.passes.pictures import require_finite
 from yocc.passes.prune.criteria.consumers import Reconstruction
 from yocc.passes.prune.criteria.criterion import Score, Subject
 from yocc.passes.prune.criteria.taps import class_axes, taps

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.partial import run_until
-from yocc.passes.pictures import require_finite
+from yocc.analysis.pictures import require_finite
+from yocc.analysis.windows import outputs_at, positions
+from yocc.compiler.pipeline.partial import run_until
 from yocc.passes.prune.criteria.criterion import Score, Subject
 from yocc.passes.prune.norms import Scores, by_class
-from yocc.passes.windows import outputs_at, positions
 
 Array = np.ndarray[Any, Any]
 PICTURES = 48

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.ops import OPS, Flow
+from yocc.compiler.graph.operators import OPS, Flow
 from yocc.passes.prune.criteria.criterion import Subject
 
 _GATES = ("Sigmoid", "HardSigmoid")

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from tests.passes.feeding import context, smooth
+from yocc.analysis.coupling.channels import map_channels
+from yocc.analysis.effect import effects, fisher
+from yocc.compiler.graph import Graph, load
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.passes import Detection
+from yocc.compiler.pipeline.target import Target
+from yocc.errors import PassError
+from yocc.passes.prune import Prune
+from yocc.passes.prune.reconstruction import rank_by_reconstruction
+
+TWO_CLASSES = Detection(classes=2, objectness=True)
+
+
+def detector(last: np.ndarray, activation: str = "Sigmoid") -> onnx.ModelProto:
+    """Two hidden channels, then one anchor with two classes."""
+    nodes = [
+        helper.make_node("Conv", ["x", "first"], ["hidden"], name="first"),
+        helper.make_node(activation, ["hidden"], ["active"], name="activation"),
+        helper.make_node("Conv", ["active", "middle"], ["mixed"], name="middle"),
+        helper.make_node("Conv", ["mixed", "last"], ["y"], name="last"),
+    ]
+    random = np.random.default_rng(0)
+    weights = {"first": random.normal(size=(2, 3, 1, 1)), "middle": random.normal(size=(2, 2, 1, 1)), "last": last}
+    graph = helper.make_graph(
+        nodes,
+        "detector",
+        [helper.make_tensor_value_info("x", 1, [1, 3, 4, 4])],
+        [helper.make_tensor_value_info("y", 1, [1, len(last), 4, 4])],
+        [numpy_helper.from_array(values.astype(np.float32), name) for name, values in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def measure(model: onnx.ModelProto, detection: Detection | None = TWO_CLASSES) -> dict[str, np.ndarray]:
+    graph: Graph = load(model)
+    ctx = context(Target("test"), smooth(model, 32))
+    ctx.detection = detection
+    assert ctx.feeds is not None
+    return effects(graph, concrete_shapes(graph), ["first", "middle", "last"], ctx.feeds, ctx)
+
+
+def test_an_error_costs_what_the_layers_behind_make_of_it() -> None:
+    """Behind a linear layer W, J' F J is W' F W, and F is known from the outputs."""
+    last = np.random.default_rng(1).normal(size=(7, 2, 1, 1))
+    model = detector(last)
+    found = measure(model)
+    ctx = context(Target("test"), smooth(model, 32))
+    assert ctx.executor is not None
+    assert ctx.feeds is not None
+    run = ctx.executor(model)
+    matrix = last.reshape(7, 2)
+    expected = np.zeros((2, 2))
+    for arrays in ctx.feeds:
+        information = fisher({"y": run(arrays)["y"]}, TWO_CLASSES)["y"].reshape(7, -1)
+        expected += matrix.T @ np.diag(information.sum(axis=1)) @ matrix / 32
+    np.testing.assert_allclose(found["middle"], expected, rtol=0.2, atol=0.05 * np.abs(expected).max())
+
+
+def test_what_no_output_reads_costs_nothing() -> None:
+    last = np.random.default_rng(1).normal(size=(7, 2, 1, 1))
+    last[:, 1] = 0
+    found = measure(detector(last))
+    assert found["middle"][0, 0] > 0
+    assert not found["middle"][1].any()
+
+
+def test_effects_are_symmetric_and_never_negative() -> None:
+    for matrix in measure(detector(np.random.default_rng(1).normal(size=(7, 2, 1, 1)))).values():
+        np.testing.assert_allclose(matrix, matrix.T, rtol=1e-5)
+        assert np.linalg.eigvalsh(matrix).min() > -1e-4 * np.abs(matrix).max()
+
+
+def test_effects_are_the_same_again() -> None:
+    model = detector(np.random.default_rng(1).normal(size=(7, 2, 1, 1)))
+    for one, other in zip(measure(model).values(), measure(model).values(), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_other_networks_count_every_output_by_its_variance() -> None:
+    values = np.random.default_rng(0).normal(size=(1, 10))
+    np.testing.assert_allclose(fisher({"y": values}, None)["y"], 1 / values.var())
+    assert measure(detector(np.random.default_rng(1).normal(size=(7, 2, 1, 1))), None)["first"].any()
+
+
+def test_nothing_there_leaves_only_objectness() -> None:
+    logits = np.zeros((1, 7, 1, 2))
+    logits[0, 4] = [-20, 20]
+    information = fisher({"y": logits}, TWO_CLASSES)["y"]
+    assert information[0, :, 0, 0].max() < 1e-6
+    np.testing.assert_allclose(information[0, :4, 0, 1], 0.25, rtol=1e-6)
+    np.testing.assert_allclose(information[0, 5:, 0, 1], 0.25, rtol=1e-6)
+
+
+def test_boxes_without_objectness_count_by_their_likeliest_class() -> None:
+    detection = Detection(classes=2, objectness=False)
+    classes = np.array([[-20, 20], [-20, 0]], float).reshape(1, 2, 1, 2)
+    information = fisher({"boxes": np.zeros((1, 64, 1, 2)), "classes": classes}, detection)
+    np.testing.assert_allclose(information["boxes"][0, :, 0, 1], 0.25, rtol=1e-6)
+    assert information["boxes"][0, :, 0, 0].max() < 1e-6
+    assert information["classes"][0, 1, 0, 1] == pytest.approx(0.25)
+
+
+def test_a_channel_the_outputs_do_not_need_goes_first() -> None:
+    """It is the larger one by far, and the layer that reads it makes much of it, but what it makes is not read."""
+    last = np.random.default_rng(1).normal(size=(7, 2, 1, 1))
+    last[:, 1] = 0
+    model = detector(last)
+    graph = load(model)
+    middle = next(node for node in graph.nodes if node.name == "middle").inputs[1]
+    middle.values = np.array([[1.0, 0.01], [0.0, 100.0]], np.float32).reshape(2, 2, 1, 1)
+    shapes = concrete_shapes(graph)
+    channels = map_channels(graph, shapes)
+    ctx = context(Target("test", channel_multiple=1), smooth(model, 32))
+    ctx.detection = TWO_CLASSES
+    assert ctx.feeds is not None
+    atoms = [int(atom) for atom in channels.atoms["hidden"].ravel()]
+    first = {}
+    for criterion, weights in (
+        ("reconstruction", None),
+        ("effect", effects(graph, shapes, ["first", "middle", "last"], ctx.feeds, ctx)),
+    ):
+        rankings = rank_by_reconstruction(graph, shapes, channels, ctx.feeds, ctx, effects=weights)
+        ranking = next(ranking for ranking in rankings if atoms[0] in ranking.classes)
+        first[criterion] = atoms.index(int(ranking.classes[-1]))
+    assert first == {"reconstruction": 0, "effect": 1}
+
+
+def test_where_gradients_do_not_reach_all_layers_count_alike_and_it_is_said() -> None:
+    model = detector(np.random.default_rng(1).normal(size=(7, 2, 1, 1)), "Erf")
+    graph = load(model)
+    ctx = context(Target("test", channel_multiple=1), smooth(model, 16))
+    assert Prune(ratio=0.3, criterion="effect").run(graph, ctx) > 0
+    assert any("gradient of Erf" in note.message and note.level == "warning" for note in ctx.notes)
+    with pytest.raises(PassError, match="Erf"):
+        measure(model)

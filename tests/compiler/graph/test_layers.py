@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.passes.graphs import build
+from yocc.compiler.graph.layers import is_weighted
+
+HALF = np.ones((4, 4, 1, 1), np.float16)
+CASES = {
+    "a convolution": (["l: y = Conv(x, w)"], {"w": (4, 4, 1, 1)}, True),
+    "weights behind a cast": (["c: v = Cast<to=1>(w)", "l: y = Conv(x, v)"], {"w": HALF}, True),
+    "a matrix product": (["l: y = MatMul(x, w)"], {"w": (8, 3)}, True),
+    "a product of computed tensors": (["l: y = MatMul(x, x)"], {}, False),
+    "an activation": (["l: y = Relu(x)"], {}, False),
+    "the mean of a distribution": (["s: p = Softmax<axis=1>(x)", "l: y = Conv(p, w)"], {"w": (1, 4, 1, 1)}, False),
+    "one channel without a distribution": (["s: p = Relu(x)", "l: y = Conv(p, w)"], {"w": (1, 4, 1, 1)}, True),
+    "channels of a distribution": (
+        ["s: p = Softmax<axis=1>(x)", "l: y = Conv(p, w)"],
+        {"w": (2, 4, 1, 1)},
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_layer_has_weights_and_is_no_decoding(name: str) -> None:
+    lines, weights, expected = CASES[name]
+    graph = build(lines, weights, ["y"])  # type: ignore[arg-type] # a dict of shapes, whose values are not widened
+    assert is_weighted(next(node for node in graph.nodes if node.name == "l")) == expected

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.compiler.graph.models import build, value, weight
+from yocc.compiler.graph import Graph, load
+from yocc.compiler.graph.cost import layer_costs, totals
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.errors import ModelError, OptionError
+
+
+def test_small_weights_behind_codes_have_a_shape() -> None:
+    """Values no evaluator computes leave the shape to inference."""
+    constants = {
+        "codes": np.ones((4, 3, 1, 1), np.int8),
+        "scale": np.full(4, 0.1, np.float32),
+        "zero": np.zeros(4, np.int8),
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["codes", "scale", "zero"], ["weight"], axis=0),
+            helper.make_node("Conv", ["x", "weight"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 8, 8])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    loaded = load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8))
+    shapes = concrete_shapes(loaded)
+    assert shapes.shapes["weight"] == (4, 3, 1, 1)
+    assert totals(layer_costs(loaded, shapes)).macs == 4 * 3 * 8 * 8
+
+
+@pytest.mark.parametrize(("opset", "parameters"), [(18, 2), (21, 4)])
+def test_group_normalisation_keeps_the_shape(opset: int, parameters: int) -> None:
+    constants = {name: np.ones(parameters, np.float32) for name in ("scale", "bias")}
+    constants["w"] = np.ones((5, 4, 1, 1), np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("GroupNormalization", ["x", "scale", "bias"], ["n"], num_groups=2),
+            helper.make_node("Conv", ["n", "w"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4, 3, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 5, 3, 6])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    loaded = load(model)
+    shapes = concrete_shapes(loaded, {"x": (2, 4, 3, 6)})
+    assert shapes.shapes["n"] == (2, 4, 3, 6)
+    assert totals(layer_costs(loaded, shapes)).macs == 2 * 5 * 4 * 3 * 6
+
+
+@pytest.mark.parametrize(("second", "expected"), [("Neg", (1, 3, 8, 8)), ("GlobalMaxPool", None)])
+def test_what_both_branches_of_an_if_give_in_one_shape_is_known(second: str, expected: tuple[int, ...] | None) -> None:
+    branches = [
+        helper.make_graph(
+            [helper.make_node(op, ["x"], [f"{op}_y"])], op, [], [helper.make_tensor_value_info(f"{op}_y", 1, None)]
+        )
+        for op in ("Relu", second)
+    ]
+    graph = helper.make_graph(
+        [helper.make_node("If", ["flag"], ["y"], name="if", then_branch=branches[0], else_branch=branches[1])],
+        "g",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8]),
+            helper.make_tensor_value_info("flag", TensorProto.BOOL, []),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, "h", "w"])],
+    )
+    loaded = load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    assert concrete_shapes(loaded).shapes.get("y") == expected
+
+
+def contradicting(shape: list[int | str], reader: onnx.NodeProto, extra: onnx.TensorProto) -> Graph:
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=[1] * 4), reader]
+    return load(build(nodes, [value("x", shape)], [value("y", None)], [weight("w", 8, 3, 3, 3), extra]))
+
+
+RESHAPE = (
+    helper.make_node("Reshape", ["c", "s"], ["y"], name="flat"),
+    numpy_helper.from_array(np.array([1, 8, 256]), "s"),
+)
+ADD = helper.make_node("Add", ["c", "p"], ["y"], name="add"), weight("p", 1, 8, 16, 16)
+
+
+@pytest.mark.parametrize(("reader", "extra"), [RESHAPE, ADD], ids=["Reshape", "Add"])
+def test_an_open_size_that_the_model_contradicts_asks_for_the_input_shape(
+    reader: onnx.NodeProto, extra: onnx.TensorProto
+) -> None:
+    graph = contradicting([1, 3, "h", "w"], reader, extra)
+    with pytest.raises(OptionError, match=r"x=1,3,640,640.*--input-shape") as caught:
+        concrete_shapes(graph)
+    assert caught.value.node == reader.name
+    with pytest.raises(OptionError, match="x=1,3,8,8"):
+        concrete_shapes(graph, {"x": (1, 3, 8, 8)})
+    assert concrete_shapes(graph, {"x": (1, 3, 16, 16)}).shapes["c"] == (1, 8, 16, 16)
+
+
+def test_sizes_that_contradict_each_other_are_the_models_fault() -> None:
+    with pytest.raises(ModelError, match=r"'c' \[1, 8, 20, 20\] do not fit into Reshape"):
+        concrete_shapes(contradicting([1, 3, 20, 20], *RESHAPE))

@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.compiler.graph.models import conv_model, run
+from tests.compiler.pipeline.plugins import PASS_MODULE, install
+from yocc.compiler.graph import Graph, load, to_proto
+from yocc.compiler.pipeline import pipeline as module
+from yocc.compiler.pipeline.passes import Pass, PassContext
+from yocc.compiler.pipeline.pipeline import PassRun, Pipeline, known_passes, pass_from_options, print_pass
+from yocc.compiler.pipeline.registry import Plugin
+from yocc.compiler.pipeline.target import Target
+from yocc.errors import InternalError, OptionError, PassError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Pass):
+    """One option of every kind."""
+
+    name: ClassVar[str] = "options"
+    summary: ClassVar[str] = "has options"
+    count: int = 3
+    ratio: float = 0.5
+    on: bool = False
+    text: str = "plain"
+    maybe: float | None = None
+    word: str | None = None
+    choice: Literal["linear", "log2"] = "linear"
+    bits: Literal[4, 8] = 8
+    seldom: Literal["a", "b"] | None = None
+    made: str = field(default_factory=lambda: "here")
+
+    def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needy(Pass):
+    """Has an option without default, and refuses a bad value."""
+
+    name: ClassVar[str] = "needy"
+    summary: ClassVar[str] = "needs a value"
+    ratio: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ratio <= 1:
+            raise OptionError(f"A ratio of {self.ratio} is not between 0 and 1.")
+
+    def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut(Pass):
+    """Cuts the convolution to some channels and leaves all else to the pipeline."""
+
+    name: ClassVar[str] = "cut"
+    summary: ClassVar[str] = "cuts channels"
+    keep: int = 16
+    opset: int = 0
+    claims: int = 1
+
+    def min_opset(self, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
+        return self.opset
+
+    def requires(self, graph: Graph, ctx: PassContext) -> None:
+        ctx.note(f"requires at opset {graph.opset}")
+        if self.keep == 0:
+            raise PassError("Nothing would be left.")
+
+    def run(self, graph: Graph, ctx: PassContext) -> int:
+        ctx.note("run")
+        weights = graph.tensors()["w"]
+        weights.values = weights.values[: self.keep]
+        graph.outputs[0].shape = [1, self.keep, 6, 6]
+        return self.claims
+
+    def ensures(self, graph: Graph, ctx: PassContext) -> None:
+        ctx.note("ensures")
+        if graph.tensors()["c"].shape != [1, self.keep, 6, 6] and self.claims:
+            raise InternalError("The shape is stale.")
+
+
+@pytest.fixture(autouse=True)
+def _known(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "installed" not in request.fixturenames:
+        plugins = {plugin.name: Plugin(plugin.name, "tests", plugin) for plugin in (Options, Needy, Cut)}
+        monkeypatch.setattr(module, "known_passes", lambda: plugins)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def _context() -> PassContext:
+    return PassContext(Target("test"))
+
+
+_FLOATS = st.floats(allow_nan=False)
+_PASSES = st.one_of(
+    st.builds(
+        Options,
+        count=st.integers(),
+        ratio=_FLOATS,
+        on=st.booleans(),
+        text=st.text(),
+        maybe=st.none() | _FLOATS,
+        word=st.none() | st.text(),
+        choice=st.sampled_from(["linear", "log2"]),
+        bits=st.sampled_from([4, 8]),
+        seldom=st.sampled_from([None, "a", "b"]),
+        made=st.text(alphabet='{}=,"\\ none'),
+    ),
+    st.builds(Needy, ratio=st.floats(0, 1)),
+    st.builds(Cut, keep=st.integers(1, 64)),
+)
+
+
+# Text form
+
+
+@given(st.lists(_PASSES, max_size=4))
+def test_what_a_pipeline_prints_it_parses(passes: list[Pass]) -> None:
+    plugins = {plugin.name: Plugin(plugin.name, "tests", plugin) for plugin in (Options, Needy, Cut)}
+    pipeline = Pipeline(tuple(passes))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "known_passes", lambda: plugins)
+        assert Pipeline.parse(str(pipeline)) == pipeline
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("", ()),
+        ("options", (Options(),)),
+        ("options{}", (Options(),)),
+        ("  options { count = 4 , ratio = 1e-3 } , cut ", (Options(count=4, ratio=1e-3), Cut())),
+        ("options{bits=4,choice=log2,on=true}", (Options(bits=4, choice="log2", on=True),)),
+        ("options{maybe=none,word=none}", (Options(),)),
+        ('options{word="none"}', (Options(word="none"),)),
+        ('options{text="a, b{c=\\"d\\"}"}', (Options(text='a, b{c="d"}'),)),
+        ("options{text=/some/path-1.2}", (Options(text="/some/path-1.2"),)),
+        ("cut,cut{keep=8},cut", (Cut(), Cut(keep=8), Cut())),
+        ("options{ratio=inf}", (Options(ratio=math.inf),)),
+    ],
+)
+def test_text_is_read(text: str, passes: tuple[Pass, ...]) -> None:
+    assert Pipeline.parse(text).passes == passes
+
+
+def test_only_what_differs_from_the_default_is_printed() -> None:
+    assert print_pass(Options()) == "options"
+    assert print_pass(Options(count=4, on=True, bits=4)) == "options{count=4,on=true,bits=4}"
+    assert print_pass(Needy(ratio=0.25)) == "needy{ratio=0.25}"
+    assert str(Pipeline((Options(), Cut(keep=2)))) == "options,cut{keep=2}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optoins", "There is no pass 'optoins'. Did you mean 'options'?"),
+        ("zzz", "There is no pass 'zzz'. Known: cut, needy, options."),
+        ("options{", "Expected ',' in the pipeline before '{'."),
+        ("options{count=4", "Expected ',' in the pipeline before '{count=4'."),
+        ("options}", "Expected ',' in the pipeline before '}'."),
+        ("options cut", "Expected ',' in the pipeline before 'cut'."),
+        ("options,", "The pipeline ends with a comma. Remove it or name another pass."),
+        ("options,,cut", "Cannot read the pipeline at ',cut'. Write it like 'simplify,prune{ratio=0.4}'."),
+        (",options", "Cannot read the pipeline at ',options'. Write it like 'simplify,prune{ratio=0.4}'."),
+        ("{count=3}", "Cannot read the pipeline at '{count=3}'. Write it like 'simplify,prune{ratio=0.4}'."),
+        ("options{count}", "Cannot read the options 'count' of 'options'. Write them like {ratio=0.4,bits=8}."),
+        ("options{count=}", "Cannot read the options 'count=' of 'options'. Write them like {ratio=0.4,bits=8}."),
+        ("options{count=1=2}", "Cannot read the options 'count=1=2' of 'options'. Write them like {ratio=0.4,bits=8}."),
+        (
+            "options{count=1 on=true}",
+            "Cannot read the options 'count=1 on=true' of 'options'. Write them like {ratio=0.4,bits=8}.",
+        ),
+        ("options{count=1,count=2}", "The option 'count' of 'options' is given twice."),
+        ("options{cuont=1}", "The pass 'options' has no option 'cuont'. Did you mean 'count'?"),
+        ("options{count=1.5}", "options.count cannot be '1.5'. Give a value of type int."),
+        ("options{ratio=much}", "options.ratio cannot be 'much'. Give a value of type float."),
+        ("options{maybe=much}", "options.maybe cannot be 'much'. Give a value of type float."),
+        ("options{on=yes}", "options.on cannot be 'yes'. Use true or false."),
+        ("options{choice=cubic}", "options.choice cannot be 'cubic'. Use one of linear, log2."),
+        ("options{bits=5}", "options.bits cannot be '5'. Use one of 4, 8."),
+        ("options{seldom=c}", "options.seldom cannot be 'c'. Use one of a, b."),
+        ('options{text="\\x"}', 'options.text cannot be "\\x". Inside quotes write it as JSON does.'),
+        ("needy", "The pass 'needy' needs a value for 'ratio'."),
+        ("needy{ratio=1.2}", "A ratio of 1.2 is not between 0 and 1."),
+    ],
+)
+def test_each_mistake_has_its_message(text: str, message: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        Pipeline.parse(text)
+    assert str(caught.value) == message
+
+
+def test_options_make_a_pass_directly() -> None:
+    assert pass_from_options(Needy, {"ratio": "0.5"}) == Needy(ratio=0.5)
+
+
+def test_a_plugin_takes_part_by_name(installed: Path) -> None:
+    text = PASS_MODULE.format(class_name="Shine", name="shine")
+    install(
+        installed, "acme-passes", {"shine": "acme_pipeline_shine:Shine"}, {"acme_pipeline_shine": text}, "yocc.passes"
+    )
+    assert "shine" in known_passes()
+    pipeline = Pipeline.parse("shine")
+    assert str(pipeline) == "shine"
+    assert pipeline.run(load(conv_model()), _context())[1] == [
+        dataclasses.replace(PassRun("shine", 0, 0.0), seconds=pytest.approx(0, abs=10))
+    ]
+
+
+def test_a_broken_plugin_is_only_a_problem_when_it_is_asked_for(installed: Path) -> None:
+    broken = {"acme_pipeline_broken": "import a_package_nobody_has"}
+    install(installed, "acme-broken", {"broken": "acme_pipeline_broken:Broken"}, broken, "yocc.passes")
+    assert known_passes()["broken"].loaded is None
+    with pytest.raises(OptionError, match="a_package_nobody_has"):
+        Pipeline.parse("broken")
+
+
+# Running
+
+
+def test_a_changing_pass_is_followed_by_fresh_shapes() -> None:
+    graph, runs = Pipeline((Cut(keep=16),)).run(load(conv_model()), _context())
+    assert graph.tensors()["c"].shape == [1, 16, 6, 6]
+    assert [(run.spec, run.rewrites) for run in runs] == [("cut", 1)]
+    assert runs[0].seconds >= 0
+    assert run(to_proto(graph), x=np.zeros((1, 3, 8, 8), np.float32))[0].shape == (1, 16, 6, 6)
+
+
+def test_a_pass_that_says_it_changed_nothing_is_not_followed_by_a_refresh() -> None:
+    graph, _ = Pipeline((Cut(keep=16, claims=0),)).run(load(conv_model()), _context())
+    assert graph.tensors()["c"].shape == [1, 64, 6, 6]
+
+
+def test_steps_run_in_order_and_notes_name_their_pass() -> None:
+    ctx = _context()
+    Pipeline((Options(), Cut())).run(load(conv_model()), ctx)
+    assert [(note.origin, note.message) for note in ctx.notes] == [
+        ("cut", "requires at opset 17"),
+        ("cut", "run"),
+        ("cut", "ensures"),
+    ]
+
+
+def test_a_pass_that_runs_twice_tells_each_time_what_it_did_then() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Counting(Pass):
+        name: ClassVar[str] = "counting"
+        summary: ClassVar[str] = "counts its runs, twice at most"
+
+        def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
+            before = ctx.details.get(self.name, {}).get("runs", 0)
+            ctx.note(f"ran after {before}")
+            if before < 2:
+                ctx.details[self.name] = {"runs": before + 1}
+            return 0
+
+    _, runs = Pipeline((Counting(), Counting(), Options(), Counting())).run(load(conv_model()), _context())
+    assert [run.details for run in runs] == [{"runs": 1}, {"runs": 2}, {}, {}]
+    assert [[note.message for note in run.notes] for run in runs] == [
+        ["ran after 0"],
+        ["ran after 1"],
+        [],
+        ["ran after 2"],
+    ]
+
+
+def test_the_opset_rises_before_a_pass_that_needs_it_and_says_so() -> None:
+    ctx = _context()
+    graph, _ = Pipeline((Options(), Cut(opset=13))).run(load(conv_model(opset=11)), ctx)
+    assert graph.opset == 13
+    assert [(note.origin, note.message) for note in ctx.notes][:2] == [
+        ("cut", "Raised the opset from 11 to 13, which cut needs."),
+        ("cut", "requires at opset 13"),
+    ]
+
+
+def test_observers_see_each_pass_after_the_refresh() -> None:
+    seen = []
+    Pipeline((Options(), Cut(keep=8))).run(
+        load(conv_model()),
+        _context(),
+        [lambda done, graph: seen.append((done.spec, done.rewrites, graph.tensors()["c"].shape))],
+    )
+    assert seen == [("options", 0, [1, 64, 6, 6]), ("cut{keep=8}", 1, [1, 8, 6, 6])]
+
+
+def test_what_an_observer_raises_ends_the_run() -> None:
+    def refuse(done: PassRun, graph: Graph) -> None:
+        raise InternalError(f"{done.spec} left {len(graph.nodes)} nodes")
+
+    with pytest.raises(InternalError, match="options left 2 nodes"):
+        Pipeline((Options(), Cut())).run(load(conv_model()), _context(), [refuse])
+
+
+def test_a_pass_that_cannot_be_meant_ends_the_run_before_it_changes_anything() -> None:
+    graph = load(conv_model())
+    before = to_proto(graph).SerializeToString(deterministic=True)
+    with pytest.raises(PassError, match="Nothing would be left"):
+        Pipeline((Cut(keep=0),)).run(graph, _context())
+    assert to_proto(graph).SerializeToString(deterministic=True) == before
+
+
+def test_a_pass_that_leaves_contradicting_shapes_is_our_mistake_and_is_named() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Careless(Cut):
+        name: ClassVar[str] = "careless"
+
+        def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
+            graph.tensors()["w"].values = np.zeros((16, 3, 3, 3), np.float32)
+            return 1
+
+    with pytest.raises(InternalError, match="After the pass 'careless'"):
+        Pipeline((Careless(),)).run(load(conv_model()), _context())
+
+
+def test_an_empty_pipeline_returns_the_graph() -> None:
+    graph = load(conv_model())
+    assert Pipeline(()).run(graph, _context()) == (graph, [])
+
+
+def test_each_pass_knows_which_come_after_it() -> None:
+    seen: list[tuple[str, ...]] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Looking(Pass):
+        name: ClassVar[str] = "looking"
+        summary: ClassVar[str] = "looks ahead"
+
+        def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
+            seen.append(ctx.to_come)
+            return 0
+
+    Pipeline((Looking(), Options(), Looking())).run(load(conv_model()), PassContext(Target("test")))
+    assert seen == [("options", "looking"), ()]
+
+
+def test_a_pass_that_ends_the_process_is_an_error_and_a_signal_is_not() -> None:
+    class Signal(SystemExit):
+        pass
+
+    @dataclass(frozen=True, kw_only=True)
+    class Leaving(Pass):
+        name: ClassVar[str] = "leaving"
+        summary: ClassVar[str] = "leaves"
+        how: type[SystemExit] = SystemExit
+
+        def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
+            raise self.how(0)
+
+    with pytest.raises(PassError, match="'leaving' ended the process"):
+        Pipeline((Leaving(),)).run(load(conv_model()), PassContext(Target("test")))
+    with pytest.raises(Signal):
+        Pipeline((Leaving(how=Signal),)).run(load(conv_model()), PassContext(Target("test")))

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from yocc.fitting.logistic import divergence, refit_logistic, sigmoid
+
+
+@pytest.fixture
+def data() -> tuple[np.ndarray, np.ndarray]:
+    """Inputs with a column of ones, and weights of three outputs."""
+    random = np.random.default_rng(0)
+    inputs = np.column_stack([random.normal(size=(4000, 6)), np.ones(4000)]).astype(np.float32)
+    return inputs, random.normal(size=(7, 3)).astype(np.float32)
+
+
+def test_weights_are_found_back_from_probabilities(data: tuple[np.ndarray, ...]) -> None:
+    inputs, weight = data
+    found = refit_logistic(inputs, inputs @ weight, np.ones(len(inputs), np.float32), np.zeros_like(weight), 1e-3)
+    np.testing.assert_allclose(found, weight, atol=0.05)
+
+
+def test_nothing_is_nearer_than_what_is_found(data: tuple[np.ndarray, ...]) -> None:
+    inputs, weight = data
+    random = np.random.default_rng(1)
+    wanted = (inputs @ weight + random.normal(size=(len(inputs), 3)) * 2).astype(np.float32)
+    counts = random.uniform(0.1, 3, len(inputs)).astype(np.float32)
+    found = refit_logistic(inputs, wanted, counts, np.zeros_like(weight), 1e-6)
+    least = counts @ divergence(inputs @ found, wanted).sum(axis=1)
+    for _ in range(50):
+        other = found + 0.02 * random.normal(size=found.shape).astype(np.float32)
+        assert counts @ divergence(inputs @ other, wanted).sum(axis=1) > least
+
+
+def test_a_sample_counts_as_often_as_it_says(data: tuple[np.ndarray, ...]) -> None:
+    inputs, weight = data
+    random = np.random.default_rng(2)
+    wanted = (inputs @ weight + random.normal(size=(len(inputs), 3)) * 2).astype(np.float32)
+    often = random.integers(1, 4, len(inputs))
+    once = refit_logistic(inputs, wanted, often.astype(np.float32), np.zeros_like(weight), 1.0)
+    several = [np.repeat(values, often, axis=0) for values in (inputs, wanted)]
+    repeated = refit_logistic(*several, np.ones(often.sum(), np.float32), np.zeros_like(weight), 1.0)
+    np.testing.assert_allclose(once, repeated, atol=0.01)
+
+
+def test_a_large_ridge_keeps_the_weights(data: tuple[np.ndarray, ...]) -> None:
+    inputs, weight = data
+    found = refit_logistic(inputs, inputs @ -weight, np.ones(len(inputs), np.float32), weight, 1e9)
+    np.testing.assert_allclose(found, weight, atol=1e-4)
+
+
+def test_what_fits_already_is_kept(data: tuple[np.ndarray, ...]) -> None:
+    inputs, weight = data
+    found = refit_logistic(inputs, inputs @ weight, np.ones(len(inputs), np.float32), weight, 1.0)
+    np.testing.assert_allclose(found, weight, atol=1e-3)
+
+
+def test_a_class_that_never_occurs_leaves_finite_weights(data: tuple[np.ndarray, ...]) -> None:
+    inputs, weight = data
+    wanted = np.full((len(inputs), 3), -80, np.float32)
+    found = refit_logistic(inputs, wanted, np.ones(len(inputs), np.float32), weight, 1.0)
+    assert np.isfinite(found).all()
+    assert sigmoid(inputs @ found).mean() < 0.01
+
+
+def test_extreme_logits_do_not_overflow() -> None:
+    extremes = np.array([-1e4, -100, 0, 100, 1e4], np.float32)
+    with np.errstate(all="raise", under="ignore"):
+        np.testing.assert_allclose(sigmoid(extremes), [0, 0, 0.5, 1, 1], atol=1e-6)
+        found = divergence(extremes, extremes[::-1])
+    assert np.isfinite(found).all()
+    assert found[2] == 0
+
+
+def test_divergence_is_that_of_bernoulli_variables() -> None:
+    given, wanted = np.array([0.3, -1.2]), np.array([-0.5, 2.0])
+    p, q = sigmoid(wanted), sigmoid(given)
+    np.testing.assert_allclose(divergence(given, wanted), p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))

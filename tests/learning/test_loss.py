@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra yocc[torch] is not installed")
+
+from yocc.analysis.effect import fisher
+from yocc.compiler.pipeline.passes import Detection
+from yocc.learning.loss import output_loss, relative_error, variances
+
+ANCHORS = Detection(classes=2, objectness=True)
+FREE = Detection(classes=2, objectness=False)
+
+
+def outputs(detection: Detection) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    channels = {"y": 14} if detection.objectness else {"classes": 2, "boxes": 16}
+    return {name: random.normal(size=(1, count, 4, 5)) for name, count in channels.items()}
+
+
+def loss(student: dict[str, np.ndarray], teacher: dict[str, np.ndarray], detection: Detection | None) -> float:
+    tensors = [{name: torch.from_numpy(values) for name, values in each.items()} for each in (student, teacher)]
+    return float(output_loss(tensors[0], tensors[1], detection))
+
+
+@pytest.mark.parametrize("detection", [ANCHORS, FREE, None])
+def test_no_difference_costs_nothing(detection: Detection | None) -> None:
+    teacher = outputs(ANCHORS)
+    assert loss(teacher, teacher, detection) == pytest.approx(0, abs=1e-9)
+
+
+def test_small_differences_of_scores_and_boxes_cost_what_the_ranking_of_channels_says() -> None:
+    teacher = outputs(ANCHORS)
+    random = np.random.default_rng(1)
+    change = {name: 1e-2 * random.normal(size=values.shape) for name, values in teacher.items()}
+    found = loss({name: teacher[name] + change[name] for name in teacher}, teacher, ANCHORS)
+    rows = teacher["y"].reshape(1, 2, 7, 4, 5)
+    objects = (1 / (1 + np.exp(-rows[:, :, 4]))).sum()
+    information = fisher(teacher, ANCHORS)["y"]
+    assert found == pytest.approx(0.5 * (information * change["y"] ** 2).sum() / objects, rel=1e-2)
+
+
+def test_detectors_without_objectness_weigh_boxes_by_their_likeliest_class() -> None:
+    teacher = outputs(FREE)
+    teacher["classes"][:] = -20.0
+    moved = {**teacher, "boxes": teacher["boxes"] + 1.0}
+    assert loss(moved, teacher, FREE) < 1e-6
+    teacher["classes"][:, 0, 0, 0] = 20.0
+    moved = {**teacher, "boxes": teacher["boxes"] + 1.0}
+    assert loss(moved, teacher, FREE) > 1
+
+
+def test_a_class_matters_where_something_is() -> None:
+    teacher = outputs(ANCHORS)
+    rows = teacher["y"].reshape(1, 2, 7, 4, 5)
+    rows[:, :, 4] = -20.0
+    rows[:, 0, 4, 0, 0] = 20.0
+    wrong = teacher["y"].copy().reshape(rows.shape)
+    wrong[:, 1, 5] += 3.0
+    nothing = loss({"y": wrong.reshape(1, 14, 4, 5)}, teacher, ANCHORS)
+    wrong[:, 0, 5, 0, 0] += 3.0
+    something = loss({"y": wrong.reshape(1, 14, 4, 5)}, teacher, ANCHORS)
+    assert nothing < 1e-6 < 0.01 < something
+
+
+def test_relative_errors_do_not_depend_on_scale() -> None:
+    random = torch.Generator().manual_seed(0)
+    teacher = torch.randn(2, 3, 8, 8, generator=random)
+    student = teacher + 0.1 * torch.randn(2, 3, 8, 8, generator=random)
+    scale = torch.tensor([1.0, 10.0, 100.0]).reshape(1, 3, 1, 1)
+    one = relative_error(student, teacher, variances(teacher))
+    other = relative_error(student * scale, teacher * scale, variances(teacher * scale))
+    assert float(one) == pytest.approx(float(other), rel=1e-3)
+    assert float(one) == pytest.approx(0.01, rel=0.5)
+
+
+def test_where_the_original_sees_nothing_classes_and_boxes_are_not_compared() -> None:
+    teacher = outputs(ANCHORS)
+    rows = teacher["y"].reshape(1, 2, 7, 4, 5)
+    rows[:, :, 4] = -7.0  # a probability of 0.0009
+    wrong = rows.copy()
+    wrong[:, :, :4] += 9.0
+    wrong[:, :, 5:] += 9.0
+    assert loss({"y": wrong.reshape(1, 14, 4, 5)}, teacher, ANCHORS) == 0
+    wrong[:, :, 4] += 1.0
+    assert loss({"y": wrong.reshape(1, 14, 4, 5)}, teacher, ANCHORS) > 0

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from yocc.models.families.profile import ModelProfile, OutputLayout, Preprocess
+from yocc.runtime.backends.backend import Session
+from yocc.runtime.data.feeds import InputSpec
+from yocc.runtime.data.pictures import PictureRef
+from yocc.runtime.measuring.fidelity import measure_fidelity
+
+SIDE, CLASSES = 64, 2
+FEEDS = [{"images": np.full((1, 3, SIDE, SIDE), number, np.float32)} for number in range(3)]
+PROFILE = ModelProfile(
+    family="yolov5",
+    layout=OutputLayout.ROWS,
+    outputs=("output",),
+    classes=("cat", "dog"),
+    strides=(8, 16, 32),
+    input=InputSpec("images", (1, 3, SIDE, SIDE), np.dtype(np.float32)),
+    preprocess=Preprocess(),
+)
+
+
+def _keep(_: Any) -> None:
+    """Change nothing."""
+
+
+class Detector(Session):
+    """Finds one box in each picture, changed by a function."""
+
+    inputs = outputs = ()
+
+    def __init__(self, change: Callable[[Any], None] = _keep) -> None:
+        self.change = change
+
+    def run(self, feeds: dict) -> dict:
+        number = int(feeds["images"].flat[0])
+        rows = np.zeros((1, 10, 5 + CLASSES), np.float32)
+        rows[0, 0] = [20 + 5 * number, 30, 20, 20, 0.9, 0.9, 0.05]
+        self.change(rows)
+        return {"output": rows}
+
+
+def _measure(change: Callable[[Any], None], original: Session | None = None):
+    return measure_fidelity(original or Detector(), Detector(change), FEEDS, PROFILE, data="three", held_out=True)
+
+
+def test_equal_models_agree() -> None:
+    facts = _measure(_keep)
+    assert facts.detection is not None
+    assert facts.detection.map50_95 == pytest.approx(1)
+    assert facts.confident == (3, 3)
+    assert (facts.samples, facts.collapsed, facts.reason) == (3, "", "")
+
+
+def test_dead_scores_are_a_collapse() -> None:
+    def kill(rows: Any) -> None:
+        rows[..., 4:] = 0
+
+    facts = _measure(kill)
+    assert "finds nothing where the original finds 3" in facts.collapsed
+    assert facts.confident == (3, 0)
+
+
+def test_boxes_elsewhere_are_a_collapse() -> None:
+    def move(rows: Any) -> None:
+        rows[0, 0, :2] = 50, 5
+
+    facts = _measure(move)
+    assert "almost nothing" in facts.collapsed
+    assert facts.confident == (3, 3)
+
+
+def test_boxes_a_little_off_are_none() -> None:
+    def nudge(rows: Any) -> None:
+        rows[0, 0, 0] += 1
+
+    facts = _measure(nudge)
+    assert facts.collapsed == ""
+    assert facts.detection is not None
+    assert 0.5 < facts.detection.map50_95 < 1
+
+
+def test_original_that_finds_nothing_gives_a_reason() -> None:
+    def kill(rows: Any) -> None:
+        rows[..., 4:] = 0
+
+    facts = _measure(kill, Detector(kill))
+    assert facts.detection is None
+    assert "finds nothing" in facts.reason
+    assert facts.collapsed == ""
+
+
+def test_without_a_profile_outputs_are_compared_alone() -> None:
+    facts = measure_fidelity(Detector(), Detector(), FEEDS, None, data="three", held_out=False)
+    assert facts.detection is None
+    assert [each.label for each in facts.outputs] == [""]
+
+
+def test_nothing_measured_is_nothing_said() -> None:
+    facts = measure_fidelity(Detector(), Detector(), [], PROFILE, data="none", held_out=False)
+    assert (facts.samples, facts.outputs, facts.detection) == (0, (), None)
+
+
+def test_examples_are_of_the_pictures_named() -> None:
+    pictures = [PictureRef(f"{number}.jpg") for number in range(len(FEEDS))]
+    facts = measure_fidelity(
+        Detector(), Detector(), FEEDS, PROFILE, data="three", held_out=True, pictures=[None, *pictures[1:]]
+    )
+    assert [example.picture.file for example in facts.examples] == ["1.jpg", "2.jpg"]
+    assert facts.examples[0].original == facts.examples[0].compiled
+    assert facts.examples[0].original[0].box == (15.0, 20.0, 35.0, 40.0)
+    assert _measure(_keep).examples == ()

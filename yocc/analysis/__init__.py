@@ -1,0 +1,1 @@
+"""What can be known of a network and its activations; analyses return values and change nothing."""

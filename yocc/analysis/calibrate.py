@@ -1,0 +1,93 @@
+"""Collecting statistics by running the model: one pass over the pictures, memory independent of their number.
+
+Minimum, maximum and a strided sample of each tensor are computed inside the model, so that little data leaves the
+runtime; no tensor is kept once its picture is done.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+import numpy as np
+import onnx
+
+from yocc.analysis.statistics import TensorStatistics
+from yocc.compiler.graph import Graph, to_proto
+from yocc.compiler.graph.shapes import Shapes
+from yocc.compiler.pipeline.passes import Feeds, PassContext, require_executor
+from yocc.errors import CalibrationError
+
+SAMPLE = 16384
+"""Values of a tensor that enter its histogram for each picture."""
+
+
+def collect(
+    graph: Graph, tensors: Collection[str], feeds: Feeds, shapes: Shapes, ctx: PassContext
+) -> dict[str, TensorStatistics]:
+    """Statistics of the named tensors over all feeds.
+
+    Raises:
+        CalibrationError: there are no pictures, or a picture makes a tensor infinite or NaN.
+    """
+    if len(feeds) == 0:
+        raise CalibrationError("There is nothing to calibrate with.", "Give at least one picture.")
+    names = sorted(tensors)
+    if not names:
+        return {}
+    run = require_executor(ctx, "Calibration")(_tapped(to_proto(graph), names, shapes))
+    statistics = {name: TensorStatistics() for name in names}
+    for arrays in ctx.progress(feeds, "calibrate", len(feeds)):
+        outputs = run(arrays)
+        for index, name in enumerate(names):
+            low, high = float(outputs[_tap("low", index)]), float(outputs[_tap("high", index)])
+            # Minimum and maximum pass over a NaN; a sum does not.
+            if not (math.isfinite(low) and math.isfinite(high)) or np.isnan(outputs[_tap("sum", index)]):
+                raise CalibrationError(
+                    f"A calibration picture drives the tensor {name!r} to infinity or NaN.",
+                    "Check the preprocessing and that the model itself runs on these pictures.",
+                    node=name,
+                )
+            statistics[name].add(low, high, outputs[_tap("sample", index)])
+    return statistics
+
+
+def _tap(kind: str, index: int) -> str:
+    return f"yocc_{kind}_{index}"
+
+
+def _tapped(model: onnx.ModelProto, names: list[str], shapes: Shapes) -> onnx.ModelProto:
+    """The model with four small outputs for each tensor instead of its own outputs."""
+    make = onnx.helper.make_node
+    graph = model.graph
+    del graph.output[:]
+    constants = {"yocc_flat": [-1], "yocc_start": [0], "yocc_end": [2**62], "yocc_axis": [0]}
+    for index, name in enumerate(names):
+        step = f"yocc_step_{index}"
+        constants[step] = [_stride(math.prod(shapes.shapes.get(name, (1,))))]
+        flat = f"yocc_values_{index}"
+        graph.node.extend(
+            [
+                make("ReduceMin", [name], [_tap("low", index)], keepdims=0),
+                make("ReduceMax", [name], [_tap("high", index)], keepdims=0),
+                make("ReduceSum", [name], [_tap("sum", index)], keepdims=0),
+                make("Reshape", [name, "yocc_flat"], [flat]),
+                make("Slice", [flat, "yocc_start", "yocc_end", "yocc_axis", step], [_tap("sample", index)]),
+            ]
+        )
+        graph.output.extend(
+            onnx.helper.make_tensor_value_info(_tap(kind, index), onnx.TensorProto.FLOAT, None)
+            for kind in ("low", "high", "sum", "sample")
+        )
+    graph.initializer.extend(
+        onnx.numpy_helper.from_array(np.array(values, dtype=np.int64), name) for name, values in constants.items()
+    )
+    return model
+
+
+def _stride(size: int) -> int:
+    """A stride that takes about `SAMPLE` of `size` values and meets every channel, row and column alike."""
+    stride = max(1, -(-size // SAMPLE))
+    while math.gcd(stride, size) > 1:
+        stride += 1
+    return stride

@@ -1,0 +1,90 @@
+"""Rules for operators with a weight matrix: they end the channels that come in and make new ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.analysis.coupling.atoms import Array
+from yocc.analysis.coupling.walk import Walk, give_up, on_axis
+
+
+def conv(walk: Walk, node: gs.Node) -> list[Array]:
+    """Fresh output channels; a depthwise convolution hands its input's on."""
+    data, weight = node.inputs[0], node.inputs[1]
+    if not isinstance(weight, gs.Constant):
+        return give_up(walk, node, f"{node.op} has a weight computed at run time")
+    inputs = walk.only_axis(data, 1, node)
+    count, groups = weight.shape[0], node.attrs.get("group", 1)
+    rank = len(walk.shape(data))
+    if groups == 1:
+        outputs = walk.table.fresh(count)
+        walk.cut(node, 1, 0, outputs, "out")
+        walk.cut(node, 1, 1, inputs, "in")
+    elif weight.shape[1] == 1:
+        outputs = np.repeat(inputs, count // groups)
+        walk.cut(node, 1, 0, outputs)
+    else:
+        _tie_groups(walk, inputs, groups)
+        outputs = walk.table.fresh(count)
+        _tie_groups(walk, outputs, groups)
+        walk.cut(node, 1, 0, outputs, "out")
+        walk.cut(node, 1, 1, inputs[: weight.shape[1]], "in")
+    walk.cut(node, 2, 0, outputs)
+    return [on_axis(outputs, 1, rank)]
+
+
+def conv_transpose(walk: Walk, node: gs.Node) -> list[Array]:
+    """As for a convolution, with the weight's first two axes the other way round."""
+    data, weight = node.inputs[0], node.inputs[1]
+    if not isinstance(weight, gs.Constant):
+        return give_up(walk, node, f"{node.op} has a weight computed at run time")
+    inputs = walk.only_axis(data, 1, node)
+    groups, rank = node.attrs.get("group", 1), len(walk.shape(data))
+    if groups == 1:
+        outputs = walk.table.fresh(weight.shape[1])
+        walk.cut(node, 1, 0, inputs, "in")
+        walk.cut(node, 1, 1, outputs, "out")
+    elif groups == weight.shape[0] and weight.shape[1] == 1:
+        outputs = inputs
+        walk.cut(node, 1, 0, outputs)
+    else:
+        return give_up(walk, node, "a grouped ConvTranspose is not handled")
+    walk.cut(node, 2, 0, outputs)
+    return [on_axis(outputs, 1, rank)]
+
+
+def _tie_groups(walk: Walk, atoms: Array, groups: int) -> None:
+    """A grouped convolution needs equal groups: the same position goes in every group or in none."""
+    grid = atoms.reshape(groups, -1)
+    walk.table.join(grid, grid[:1])
+
+
+def gemm(walk: Walk, node: gs.Node) -> list[Array]:
+    """Fresh output channels from a constant second matrix."""
+    data, weight = node.inputs[0], node.inputs[1]
+    if not isinstance(weight, gs.Constant) or node.attrs.get("transA", 0):
+        return give_up(walk, node, f"{node.op} multiplies it by a matrix that is computed at run time")
+    out_axis = 0 if node.attrs.get("transB", 0) else 1
+    inputs = walk.only_axis(data, 1, node)
+    outputs = walk.table.fresh(weight.shape[out_axis])
+    walk.cut(node, 1, out_axis, outputs, "out")
+    walk.cut(node, 1, 1 - out_axis, inputs, "in")
+    if len(node.inputs) > 2 and not node.inputs[2].is_empty():
+        bias_shape = walk.shape(node.inputs[2])
+        if bias_shape and bias_shape[-1] > 1:
+            walk.cut(node, 2, len(bias_shape) - 1, outputs)
+    return [on_axis(outputs, 1, 2)]
+
+
+def matmul(walk: Walk, node: gs.Node) -> list[Array]:
+    """Fresh output channels on the last axis from a constant matrix on the right."""
+    data, weight = node.inputs
+    if not isinstance(weight, gs.Constant) or len(weight.shape) != 2:
+        return give_up(walk, node, f"{node.op} multiplies it by something else than a constant matrix")
+    rank = len(walk.shape(data))
+    inputs = walk.only_axis(data, rank - 1, node)
+    outputs = walk.table.fresh(weight.shape[1])
+    walk.cut(node, 1, 1, outputs, "out")
+    walk.cut(node, 1, 0, inputs, "in")
+    return [on_axis(outputs, rank - 1, rank)]

@@ -1,0 +1,142 @@
+"""What is in a model and what can be done to it, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from yocc.analysis.coupling.channels import map_channels
+from yocc.api.opening import examine
+from yocc.compiler.graph import Graph
+from yocc.compiler.graph.cost import Totals, layer_costs, totals
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.target import Target
+from yocc.passes.quantize.placement import place
+from yocc.runtime.data.description import InputDescription
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator that has weights.
+
+    Attributes:
+        node: its name.
+        op: its operator.
+        parameters: trained values.
+        macs: multiply-accumulates for one run.
+        weight_shape: of its weight, or None.
+        output_shape: of its first output, or None.
+        group: number of the coupled group its output channels belong to, None when they stay.
+        stays: why its output channels stay, or empty.
+        int8: whether it can be quantized.
+        stays_float: why not, or empty.
+    """
+
+    node: str
+    op: str
+    parameters: int
+    macs: int
+    weight_shape: tuple[int, ...] | None
+    output_shape: tuple[int, ...] | None
+    group: int | None
+    stays: str
+    int8: bool
+    stays_float: str
+
+
+@dataclass(frozen=True)
+class CoupledGroup:
+    """Channels that must be removed together.
+
+    Attributes:
+        number: as in `Layer.group`.
+        channels: how many can be chosen from.
+        layers: names of the layers that produce them.
+    """
+
+    number: int
+    channels: int
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A model, looked at.
+
+    Attributes:
+        opset: version of the default operator set.
+        nodes: number of operators.
+        inputs: name and shape of each input.
+        outputs: name and shape of each output; None or text where a dimension is open.
+        family: of the detector, or empty.
+        classes: number of classes of the detector.
+        input: how pictures are fed to it, None when it does not take them.
+        totals: parameters and MACs.
+        layers: in graph order.
+        groups: coupled groups.
+    """
+
+    opset: int
+    nodes: int
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Mapping[str, tuple[int | str | None, ...]]
+    family: str
+    classes: int
+    input: InputDescription | None
+    totals: Totals
+    layers: tuple[Layer, ...]
+    groups: tuple[CoupledGroup, ...]
+
+
+def inspect_model(
+    graph: Graph, target: Target, input_shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> Inspection:
+    """Look at a graph without changing it.
+
+    Args:
+        graph: as loaded.
+        target: what would be quantized for.
+        input_shapes: a shape for each input the model leaves open.
+
+    Raises:
+        OptionError: a given shape contradicts the graph's own.
+    """
+    anatomy = examine(graph)
+    profile = anatomy.profile
+    sizes = {**anatomy.shapes, **(input_shapes or {})}
+    shapes = concrete_shapes(graph, sizes)
+    channels = map_channels(graph, shapes, frozenset() if profile is None else profile.protected)
+    groups = tuple(
+        CoupledGroup(number, len(group.classes), group.producers) for number, group in enumerate(channels.groups, 1)
+    )
+    member = {layer: group.number for group in groups for layer in group.layers}
+    placement = place(graph, target)
+    quantized = set(placement.layers)
+    costs = layer_costs(graph, shapes)
+    layers = tuple(
+        Layer(
+            cost.node,
+            cost.op,
+            cost.parameters,
+            cost.macs,
+            cost.weight_shape,
+            cost.output_shape,
+            member.get(cost.node),
+            channels.reasons[cost.node].text if cost.node in channels.reasons else "",
+            cost.node in quantized,
+            placement.left_float.get(cost.node, ""),
+        )
+        for cost in costs
+    )
+    return Inspection(
+        opset=graph.opset,
+        nodes=len(graph.nodes),
+        inputs=sizes,
+        outputs={tensor.name: tuple(tensor.shape or ()) for tensor in graph.outputs},
+        family="" if profile is None else profile.family,
+        classes=0 if profile is None else len(profile.classes),
+        input=anatomy.description,
+        totals=totals(costs),
+        layers=layers,
+        groups=groups,
+    )

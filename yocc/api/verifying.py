@@ -1,0 +1,219 @@
+"""Whether a compiled model is what its report says: files, a run, and the original beside it; for `yocc verify`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yocc.api.checking import require_unchanged
+from yocc.api.opening import Anatomy, ModelOnDisk, examine_model, find_model
+from yocc.compiler.pipeline.passes import Arrays
+from yocc.compiler.stages.inputs import input_specs
+from yocc.errors import BackendUnavailable, CalibrationError, ModelError, YoccError
+from yocc.models.families.profile import ModelProfile
+from yocc.report.report import file_facts
+from yocc.runtime.backends.backend import Check, Session
+from yocc.runtime.backends.compare import compare
+from yocc.runtime.backends.registry import find_backend
+from yocc.runtime.data.feeds import open_feeds
+from yocc.runtime.measuring.bench import random_feeds
+
+SAMPLES = 4
+_ENOUGH = 30.0
+"""Decibels that do for an output the report calls equal, on another machine."""
+_LEEWAY = 6.0
+"""Decibels by which an output may be worse than in the report, on other samples."""
+_DRAWN = "drawn by yocc"
+_FILES, _RUNS, _ORIGINAL = "files", "run on samples", "comparison with the original"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a model gave on samples.
+
+    Attributes:
+        feeds: the samples.
+        outputs: what it gave on each.
+        drawn: whether the samples are pictures, and not noise.
+        where: what it ran in, where that is not the target.
+    """
+
+    feeds: list[Arrays]
+    outputs: list[Arrays]
+    drawn: bool
+    where: str
+
+
+def verify_model(model: Path) -> tuple[Check, ...]:
+    """Everything that can be made sure of here.
+
+    A model whose files are not those of its report is not run: what is cut short may take the process down.
+
+    Args:
+        model: a folder yocc wrote, or an ONNX file.
+
+    Raises:
+        ModelError: there is no model, or its report is not one of yocc's.
+    """
+    found = find_model(model)
+    files = _files(found)
+    if files.passed is False:
+        reason = "the files are not those of the report"
+        return (files, *(Check(name, None, reason) for name in (_RUNS, _ORIGINAL)))
+    own = _caught(lambda: find_backend(found.artifact.backend).verify(found.artifact), found.artifact.backend)
+    try:
+        anatomy = examine_model(found)
+        run = _run(found, anatomy)
+    except BackendUnavailable as error:
+        return (files, *own, *(Check(name, None, str(error)) for name in (_RUNS, _ORIGINAL)))
+    except YoccError as error:
+        return (files, *own, Check(_RUNS, False, str(error)), Check(_ORIGINAL, None, "the model does not run"))
+    checks = (_judged(run, found.report), _compared(found, run, anatomy.profile))
+    return (files, *own, *checks)
+
+
+def _files(found: ModelOnDisk) -> Check:
+    if not found.report:
+        return Check(_FILES, None, "there is no report to hold the file against")
+    try:
+        count = require_unchanged(found.artifact.folder, found.report)
+    except ModelError as error:
+        return Check(_FILES, False, str(error))
+    return Check(_FILES, True, f"{count} with the sizes and hashes of the report")
+
+
+def _caught(verify: Callable[[], tuple[Check, ...]], name: str) -> tuple[Check, ...]:
+    try:
+        return verify()
+    except YoccError as error:
+        return (Check(name, False, str(error)),)
+
+
+def _run(found: ModelOnDisk, anatomy: Anatomy) -> _Run:
+    """Run a model on samples.
+
+    Raises:
+        YoccError: it cannot be loaded or does not run.
+    """
+    with found.session() as session:
+        feeds, drawn = _samples(session, found.report, anatomy)
+        outputs = [session.run(feed) for feed in feeds]
+        runtime = session.execution().get("runtime", found.artifact.backend)
+    where = (
+        "" if runtime == found.artifact.backend else f"; in {runtime}, as {found.artifact.backend} does not run here"
+    )
+    return _Run(feeds, outputs, drawn, where)
+
+
+def _samples(session: Session, report: Mapping[str, Any], anatomy: Anatomy) -> tuple[list[Arrays], bool]:
+    """Pictures that yocc draws where the model takes such, noise elsewhere."""
+    shapes = {**anatomy.shapes}
+    for spec in session.inputs:
+        sizes = tuple(size for size in spec.shape if isinstance(size, int) and size > 0)
+        if len(sizes) == len(spec.shape):
+            shapes[spec.name] = sizes
+    for each in report.get("inputs", ()):
+        shapes[each["name"]] = tuple(each["shape"])
+    dtypes = {spec.name: spec.dtype for spec in session.inputs}
+    profile = anatomy.profile
+    try:
+        specs = input_specs(shapes, dtypes, profile)
+        preprocess = None if profile is None else profile.preprocess
+        return list(open_feeds(None, specs, preprocess, SAMPLES, int(report.get("seed", 0)))), True
+    except CalibrationError:
+        return random_feeds(session.inputs, shapes, count=SAMPLES), False
+
+
+def _judged(run: _Run, report: Mapping[str, Any]) -> Check:
+    """Whether outputs are finite and of the shapes in the report."""
+    infinite = {each["output"] for each in _outputs(report) if not each.get("finite", True)}
+    for outputs in run.outputs:
+        for name, array in outputs.items():
+            if name not in infinite and array.dtype.kind in "fc" and not np.isfinite(array).all():
+                return Check(_RUNS, False, f"the output {name!r} is not finite{run.where}")
+        for each in report.get("outputs", ()):
+            problem = _contradicted(each, outputs)
+            if problem:
+                return Check(_RUNS, False, f"{problem}{run.where}")
+    told = "finite outputs of the shapes in the report" if report.get("outputs") else "finite outputs"
+    return Check(_RUNS, True, f"{len(run.feeds)} samples, {told}{run.where}")
+
+
+def _contradicted(told: Mapping[str, Any], outputs: Arrays) -> str:
+    """What of an output is not as the report says, or empty."""
+    name, shape = told["name"], told["shape"]
+    if name not in outputs:
+        return f"there is no output {name!r}"
+    found = list(outputs[name].shape)
+    if shape is not None and found != shape:
+        return f"the output {name!r} is {found} and not {shape}"
+    return ""
+
+
+def _compared(found: ModelOnDisk, run: _Run, profile: ModelProfile | None) -> Check:
+    """The compiled model beside the original, by what the report says of the two."""
+    original, reason = _original(found)
+    if original is None:
+        return Check(_ORIGINAL, None, reason)
+    try:
+        with original.session() as session:
+            wanted = [session.run(feed) for feed in run.feeds]
+    except YoccError as error:
+        return Check(_ORIGINAL, None, f"the original does not run here: {error}")
+    try:
+        differences = compare(zip(wanted, run.outputs, strict=True), profile)
+    except YoccError as error:
+        return Check(_ORIGINAL, False, str(error))
+    stated = {each["output"]: each for each in _outputs(found.report) if not each.get("label")}
+    worst = ""
+    for each in differences:
+        if each.label:
+            continue
+        got = math.inf if each.snr_db is None else each.snr_db
+        worst = worst or f"{_decibels(got)} on {each.output!r}"
+        if each.output not in stated:
+            return Check(_ORIGINAL, None, f"{worst}; the report states no fidelity to hold it against")
+        told = _number(stated[each.output].get("snr_db"))
+        if got < _least(told):
+            message = f"{_decibels(got)} on {each.output!r}, and the report says {_decibels(told)}"
+            if run.drawn and _DRAWN in str(found.report["fidelity"].get("data")):
+                return Check(_ORIGINAL, False, f"{message}{run.where}")
+            return Check(_ORIGINAL, None, f"{message} on other samples; compare on those with `yocc compare`")
+    return Check(_ORIGINAL, True, f"{worst or 'no outputs to compare'}{run.where}")
+
+
+def _original(found: ModelOnDisk) -> tuple[ModelOnDisk | None, str]:
+    """The original, or why it is not at hand."""
+    if found.original is None:
+        return None, "there is no report that names the original"
+    if not found.original.is_file():
+        return None, f"the original {str(found.original)!r} is not here"
+    told = found.report["source"]
+    facts = file_facts(found.original, told["path"])
+    if (facts.bytes, facts.sha256) != (told.get("bytes"), told.get("sha256")):
+        return None, f"{str(found.original)!r} is not the file that was compiled"
+    return find_model(found.original), ""
+
+
+def _outputs(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the report says of the outputs beside the original's."""
+    return list((report.get("fidelity") or {}).get("outputs") or ())
+
+
+def _least(stated: float) -> float:
+    """Decibels that do on samples that are not those of the report."""
+    return min(_ENOUGH, stated / 2 if stated > 2 * _LEEWAY else stated - _LEEWAY)
+
+
+def _number(stated: Any) -> float:
+    """Decibels as the report writes them: null for equal outputs, text where JSON has no number."""
+    return math.inf if stated is None else float(stated)
+
+
+def _decibels(value: float) -> str:
+    return "equal" if value == math.inf else f"{value:.1f} dB"

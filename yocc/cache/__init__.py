@@ -1,1 +1,0 @@
-"""Results of earlier compilations, found by everything they depend on."""

@@ -1,0 +1,45 @@
+"""What is installed: targets and passes, broken ones with their reason."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from yocc.compiler.pipeline.pipeline import known_passes
+from yocc.compiler.pipeline.registry import describe
+from yocc.runtime.backends.registry import backends
+
+
+def target_list() -> list[dict[str, Any]]:
+    """Every registered backend: name, distribution, summary, options, and why it cannot be used, if so."""
+    found = []
+    for plugin in backends().values():
+        entry: dict[str, Any] = {"name": plugin.name, "distribution": plugin.distribution}
+        loaded: Any = plugin.loaded
+        if loaded is None:
+            found.append({**entry, "summary": "", "options": {}, "problem": plugin.reason})
+            continue
+        try:
+            backend = loaded()
+            problem = backend.available() or ""
+            options = dict(backend.options)
+        except Exception as error:  # somebody else's code may raise anything
+            problem, options = describe(error), {}
+        found.append({**entry, "summary": loaded.summary, "options": options, "problem": problem})
+    return found
+
+
+def pass_list() -> list[dict[str, Any]]:
+    """Every registered pass: name, distribution, summary, options with their defaults, and why it does not load."""
+    found = []
+    for plugin in known_passes().values():
+        entry = {"name": plugin.name, "distribution": plugin.distribution, "summary": "", "options": {}, "problem": ""}
+        if plugin.loaded is None:
+            found.append(entry | {"problem": plugin.reason})
+            continue
+        options = {
+            field.name: None if field.default is dataclasses.MISSING else field.default
+            for field in dataclasses.fields(plugin.loaded)
+        }
+        found.append(entry | {"summary": plugin.loaded.summary, "options": options})
+    return found

@@ -1,0 +1,167 @@
+"""Inspections and measurements as lines and tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from yocc.api.inspection import Inspection
+from yocc.api.judging import Speed
+from yocc.runtime.backends.backend import Check
+from yocc.runtime.detection.metrics import DetectionScores
+from yocc.runtime.measuring.bench import Latency, Timing
+from yocc.runtime.measuring.fidelity import FidelityFacts
+
+Table = tuple[str, list[str], list[list[str]]]
+"""Title, columns (`#` before a column of numbers), rows."""
+_ORIGINS = {
+    "given": "as given",
+    "family": "as this kind takes them",
+    "assumed": "assumed; state it with --input-color, --input-scale, --input-mean and --input-std",
+}
+
+
+def inspection_tables(inspection: Inspection) -> Iterator[Table]:
+    """The model, its layers, its coupled groups."""
+    kind = f"{inspection.family}, {inspection.classes} classes" if inspection.family else "not a known detector"
+    facts = [
+        ["inputs", ", ".join(f"{name} {_shape(shape)}" for name, shape in inspection.inputs.items())],
+        ["outputs", ", ".join(f"{name} {_shape(shape)}" for name, shape in inspection.outputs.items())],
+        ["opset", str(inspection.opset)],
+        ["operators", str(inspection.nodes)],
+        ["parameters", f"{inspection.totals.parameters:,}"],
+        ["MACs", f"{inspection.totals.macs:,}"],
+        ["kind", kind],
+    ]
+    if inspection.input is not None:
+        facts.append(["pictures", f"{inspection.input.text} ({_ORIGINS[inspection.input.origin]})"])
+    yield "Model", ["", ""], facts
+    layers = [
+        [
+            layer.node,
+            layer.op,
+            _shape(layer.weight_shape),
+            _shape(layer.output_shape),
+            f"{layer.parameters:,}",
+            f"{layer.macs:,}",
+            f"group {layer.group}" if layer.group is not None else layer.stays,
+            "yes" if layer.int8 else layer.stays_float,
+        ]
+        for layer in inspection.layers
+    ]
+    yield "Layers", ["layer", "op", "weight", "output", "#parameters", "#MACs", "prune", "int8"], layers
+    groups = [[str(group.number), str(group.channels), ", ".join(group.layers)] for group in inspection.groups]
+    yield "Coupled groups", ["#group", "#channels", "layers"], groups
+
+
+def check_tables(checks: Sequence[Check]) -> Iterator[Table]:
+    """What was made sure of."""
+    words = {True: "passed", False: "FAILED", None: "not run"}
+    rows = [[check.name, words[check.passed], check.message] for check in checks]
+    yield "Checks", ["check", "result", "found"], rows
+
+
+def fidelity_tables(facts: FidelityFacts) -> Iterator[Table]:
+    """Output by output, then detections."""
+    rows = [
+        [
+            f"{each.output} {each.label}".strip(),
+            f"{each.max_abs:.4g}",
+            _optional(each.relative, ".2e"),
+            _optional(each.cosine, ".6f"),
+            "equal" if each.snr_db is None else f"{each.snr_db:.1f}",
+            "yes" if each.finite else "NO",
+        ]
+        for each in facts.outputs
+    ]
+    title = f"Difference from the original on {facts.samples} of {facts.data}"
+    yield title, ["output", "#max abs", "#of range", "#cosine", "#SNR dB", "finite"], rows
+    if facts.detection is not None and facts.confident is not None:
+        before, after = facts.confident
+        rows = [
+            ["mAP50-95 against the original", f"{facts.detection.map50_95:.4f}"],
+            ["mAP50 against the original", f"{facts.detection.map50:.4f}"],
+            ["confident detections, original", str(before)],
+            ["confident detections, compiled", str(after)],
+        ]
+        yield "Detections", ["", "#"], rows
+    for remark in (facts.collapsed, facts.reason):
+        if remark:
+            yield "", [remark], []
+
+
+def score_tables(scores: DetectionScores) -> Iterator[Table]:
+    """mAP, then class by class."""
+    rows = [
+        ["mAP50-95", f"{scores.map50_95:.4f}"],
+        ["mAP50", f"{scores.map50:.4f}"],
+        ["pictures", str(scores.pictures)],
+        ["objects", str(scores.objects)],
+    ]
+    yield "Scores", ["", "#"], rows
+    yield "Classes", ["class", "#mAP50-95"], [[name, f"{value:.4f}"] for name, value in scores.per_class.items()]
+
+
+def speed_tables(speed: Speed) -> Iterator[Table]:
+    """The original's latencies in one or two runtimes beside those of what was compiled."""
+    timings = [(name, timing) for name, timing in _timings(speed) if timing is not None]
+    for runtime, timing in timings:
+        rows = [
+            [f"original in {runtime}", *_latency(timing.baseline), "", ""],
+            [
+                f"compiled in {speed.target}",
+                *_latency(timing.candidate),
+                f"{timing.speedup:.2f}",
+                f"{timing.paired_speedup:.2f}",
+            ],
+        ]
+        machine = timing.machine
+        title = f"{timing.rounds} rounds on {machine.processor}, {machine.cores} cores"
+        yield title, ["", "#median ms", "#quartiles", "#speedup", "#paired speedup"], rows
+    if speed.remark:
+        yield "", [speed.remark], []
+
+
+def _timings(speed: Speed) -> Iterator[tuple[str, Timing | None]]:
+    yield speed.target, speed.same_runtime
+    yield "onnxruntime", speed.onnxruntime
+
+
+def _latency(latency: Latency) -> list[str]:
+    return [f"{latency.median:.2f}", f"{latency.quartiles[0]:.2f} to {latency.quartiles[1]:.2f}"]
+
+
+def target_tables(targets: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    """Targets, then their options."""
+    rows = [[str(one["name"]), one["summary"], one["distribution"], one["problem"] or "ready"] for one in targets]
+    yield "Targets", ["target", "", "from", "state"], rows
+    options = [[str(one["name"]), name, text] for one in targets for name, text in one["options"].items()]
+    yield "Options", ["target", "option", ""], options
+
+
+def pass_tables(passes: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    """Passes and their options with defaults."""
+    rows = [
+        [
+            str(one["name"]),
+            one["summary"] or one["problem"],
+            one["distribution"],
+            " ".join(f"{name}={_option(value)}" for name, value in one["options"].items()),
+        ]
+        for one in passes
+    ]
+    yield "Passes", ["pass", "", "from", "options"], rows
+
+
+def _shape(shape: Sequence[int | str | None] | None) -> str:
+    return "" if shape is None else "x".join("?" if size is None else str(size) for size in shape)
+
+
+def _optional(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _option(value: object) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

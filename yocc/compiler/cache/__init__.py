@@ -1,0 +1,1 @@
+"""Results kept by the hash of all they depend on."""

@@ -1,0 +1,244 @@
+"""Passes in order, with a text form both ways: `simplify,prune{ratio=0.4},quantize{bits=8}`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
+
+import onnx.shape_inference
+
+from yocc.compiler.graph import Graph, convert_opset, refresh
+from yocc.compiler.pipeline.passes import Note, Pass, PassContext
+from yocc.compiler.pipeline.registry import discover, lookup, nearest
+from yocc.errors import InternalError, OptionError, PassError
+
+_QUOTED = r'"(?:\\.|[^"\\])*"'
+_PASS = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(?:\{((?:" + _QUOTED + r"|[^{}\"])*)\})?\s*")
+_OPTION = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(" + _QUOTED + r"|[^\s,=\"]+)\s*(?:,|$)")
+_BARE_WORD = re.compile(r"[\w./:+-]+")
+
+
+@dataclass(frozen=True)
+class PassRun:
+    """What one pass did.
+
+    Attributes:
+        spec: the pass in text form.
+        rewrites: how many rewrites it made.
+        seconds: how long it took, refresh and observers not counted.
+        notes: what it said.
+        details: its figures.
+    """
+
+    spec: str
+    rewrites: int
+    seconds: float
+    notes: tuple[Note, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Observer(Protocol):
+    """Looks at the graph after each pass; may raise, may not change it."""
+
+    def __call__(self, run: PassRun, graph: Graph) -> None:
+        """Look at the graph as one pass left it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A list of passes that prints and parses: `Pipeline.parse(str(p)) == p`."""
+
+    passes: tuple[Pass, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Pipeline:
+        """Read a pipeline from its text form.
+
+        Raises:
+            OptionError: an unknown pass or option, a value of the wrong type, or something that is no pipeline.
+        """
+        if not text.strip():
+            return cls(())
+        known = known_passes()
+        passes: list[Pass] = []
+        position = 0
+        while position < len(text):
+            match = _PASS.match(text, position)
+            if match is None:
+                raise OptionError(
+                    f"Cannot read the pipeline at {text[position:]!r}.", "Write it like 'simplify,prune{ratio=0.4}'."
+                )
+            pass_class = lookup(known, match[1], "pass")
+            passes.append(pass_from_options(pass_class, _read_options(match[1], match[2] or "")))
+            position = match.end()
+            if position < len(text) and text[position] != ",":
+                raise OptionError(f"Expected ',' in the pipeline before {text[position:]!r}.")
+            if position == len(text) - 1:
+                raise OptionError("The pipeline ends with a comma.", "Remove it or name another pass.")
+            position += 1
+        return cls(tuple(passes))
+
+    def __str__(self) -> str:
+        return ",".join(print_pass(step) for step in self.passes)
+
+    def run(self, graph: Graph, ctx: PassContext, observers: Sequence[Observer] = ()) -> tuple[Graph, list[PassRun]]:
+        """Run all passes; the graph given may be changed, the one returned is the result.
+
+        After each pass that changed something the graph is cleaned, sorted and its shapes inferred anew; then every
+        observer looks at it.
+
+        Raises:
+            OptionError: a pass cannot run on this machine; nothing has run then.
+            YoccError: what a pass or an observer raised, or the opset a pass needs cannot be reached.
+            InternalError: a pass left a graph whose shapes contradict each other.
+        """
+        for step in self.passes:
+            reason = step.unavailable()
+            if reason is not None:
+                raise OptionError(f"The pass {step.name!r} cannot run here: {reason}.")
+        runs = []
+        for number, step in enumerate(self.passes, 1):
+            ctx.enter(step.name)
+            said, before = len(ctx.notes), ctx.details.get(step.name)
+            ctx.to_come = tuple(later.name for later in self.passes[number:])
+            opset = step.min_opset(ctx)
+            if graph.opset < opset:
+                ctx.note(f"Raised the opset from {graph.opset} to {opset}, which {step.name} needs.")
+                graph = convert_opset(graph, opset)
+            step.requires(graph, ctx)
+            started = time.perf_counter()
+            rewrites = _rewrites_of(step, graph, ctx)
+            seconds = time.perf_counter() - started
+            if rewrites:
+                _refresh_after(step, graph)
+            step.ensures(graph, ctx)
+            details = ctx.details.get(step.name)
+            told = {} if details is None or details is before else details
+            done = PassRun(print_pass(step), rewrites, seconds, tuple(ctx.notes[said:]), told)
+            runs.append(done)
+            for observer in observers:
+                observer(done, graph)
+        return graph, runs
+
+
+def _rewrites_of(step: Pass, graph: Graph, ctx: PassContext) -> int:
+    try:
+        return step.run(graph, ctx)
+    except SystemExit as error:
+        if type(error) is not SystemExit:  # a signal, and not somebody's sys.exit()
+            raise
+        raise PassError(f"The pass {step.name!r} ended the process.", "Leave it out, or mend it.") from error
+
+
+def known_passes() -> Mapping[str, Any]:
+    """Every installed pass by name."""
+    return discover("yocc.passes", Pass)
+
+
+def pass_from_options(pass_class: type[Pass], options: Mapping[str, str]) -> Pass:
+    """Make a pass from options in text form, each converted to its field's type.
+
+    Raises:
+        OptionError: an unknown or missing option, or a value that is not of the option's type.
+    """
+    hints = get_type_hints(pass_class)
+    fields = {field.name: hints[field.name] for field in dataclasses.fields(pass_class)}
+    missing = [field.name for field in dataclasses.fields(pass_class) if _is_required(field)]
+    missing = [name for name in missing if name not in options]
+    if missing:
+        raise OptionError(f"The pass {pass_class.name!r} needs a value for {missing[0]!r}.")
+    values = {}
+    for name, text in options.items():
+        if name not in fields:
+            raise OptionError(f"The pass {pass_class.name!r} has no option {name!r}.", nearest(name, fields))
+        values[name] = _read_value(f"{pass_class.name}.{name}", text, fields[name])
+    return pass_class(**values)
+
+
+def print_pass(step: Pass) -> str:
+    """A pass in text form, with the options that differ from their defaults."""
+    options = [
+        f"{field.name}={_print_value(getattr(step, field.name))}"
+        for field in dataclasses.fields(step)
+        if getattr(step, field.name) != _default(field)
+    ]
+    return step.name + ("{" + ",".join(options) + "}" if options else "")
+
+
+def _read_options(pass_name: str, text: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    position = 0
+    while position < len(text.rstrip()):
+        match = _OPTION.match(text, position)
+        if match is None:
+            raise OptionError(
+                f"Cannot read the options {text!r} of {pass_name!r}.", "Write them like {ratio=0.4,bits=8}."
+            )
+        if match[1] in options:
+            raise OptionError(f"The option {match[1]!r} of {pass_name!r} is given twice.")
+        options[match[1]] = match[2]
+        position = match.end()
+    return options
+
+
+def _read_value(where: str, text: str, kind: Any) -> Any:
+    choices = get_args(kind)
+    if type(None) in choices:
+        if text == "none":
+            return None
+        kind = next(choice for choice in choices if choice is not type(None))
+        choices = get_args(kind)
+    if text.startswith('"'):
+        text = _unquote(where, text)
+    if get_origin(kind) is Literal:
+        named = {choice if isinstance(choice, str) else _print_value(choice): choice for choice in choices}
+        if text not in named:
+            raise OptionError(f"{where} cannot be {text!r}.", f"Use one of {', '.join(named)}.")
+        return named[text]
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise OptionError(f"{where} cannot be {text!r}.", "Use true or false.")
+        return text == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        raise OptionError(f"{where} cannot be {text!r}.", f"Give a value of type {kind.__name__}.") from None
+
+
+def _print_value(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    if isinstance(value, str) and (text == "none" or not _BARE_WORD.fullmatch(text)):
+        return json.dumps(text)
+    return text
+
+
+def _unquote(where: str, text: str) -> str:
+    try:
+        return str(json.loads(text))
+    except json.JSONDecodeError:
+        raise OptionError(f"{where} cannot be {text}.", "Inside quotes write it as JSON does.") from None
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _refresh_after(step: Pass, graph: Graph) -> None:
+    try:
+        refresh(graph)
+    except onnx.shape_inference.InferenceError as error:
+        raise InternalError(f"After the pass {step.name!r} the graph contradicts itself: {error}") from error

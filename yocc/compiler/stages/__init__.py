@@ -1,0 +1,1 @@
+"""One compilation from end to end: prepare, optimize, emit, measure, summarize."""

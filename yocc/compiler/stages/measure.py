@@ -1,0 +1,339 @@
+"""Judging a compiled model against the original: fidelity, accuracy, latency."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from yocc.compiler.pipeline.passes import Arrays, Progress, silent
+from yocc.compiler.pipeline.target import Target
+from yocc.compiler.stages.inputs import Inputs
+from yocc.compiler.stages.reference import original_session, reference_session
+from yocc.errors import BackendError, BackendUnavailable, YoccError
+from yocc.models.families.profile import ModelProfile
+from yocc.runtime.backends.backend import Artifact, Backend, Session
+from yocc.runtime.backends.compare import compare
+from yocc.runtime.backends.kernels import KernelTime
+from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, session_of
+from yocc.runtime.detection.metrics import evaluate
+from yocc.runtime.measuring.bench import Timing, compare_speed, random_feeds
+from yocc.runtime.measuring.fidelity import FidelityFacts, is_poor, measure_fidelity, worst_snr
+
+_MACS_FOR_FIDELITY = 320_000_000_000
+"""Work spent on comparing outputs, so that a model of 100 GMACs is judged on 4 pictures and a small one on all."""
+_MACS_FOR_TIMING = 200_000_000_000
+_MACS_FOR_KERNELS = 20_000_000_000
+_FEEDS_FOR_BLAME = 2
+"""Inputs on which the original is run in the target's runtime to see whether that is at fault."""
+_NO_KERNELS: tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]] = ((), ())
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What to measure.
+
+    Attributes:
+        inputs: what to run the models on, None when there is nothing but noise.
+        shapes: a concrete shape for each input.
+        pictures: labelled pictures to score both models on, or None.
+        labels: their labels; beside the pictures when None.
+        fidelity: whether to compare outputs.
+        bench: whether to time.
+        threads: threads of the runtime, None for all cores.
+    """
+
+    inputs: Inputs | None
+    shapes: Mapping[str, tuple[int, ...]]
+    pictures: Path | None = None
+    labels: Path | None = None
+    fidelity: bool = True
+    bench: bool = True
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was measured; None where it was not.
+
+    Attributes:
+        fidelity: against the original's outputs.
+        accuracy: both models against labels.
+        timing: both models in alternation.
+        warnings: what went wrong in a way the user should know.
+        unmeasured: what was asked for and could not be measured, and why; also among the warnings.
+        execution: what the runtime says it made of the compiled model.
+        kernels: where the time of the original and of the compiled model goes; empty where the runtime does not tell.
+        target_snr: signal to noise of the original in the target's runtime in decibels; None where that was not asked.
+    """
+
+    fidelity: FidelityFacts | None = None
+    accuracy: Mapping[str, Any] | None = None
+    timing: Timing | None = None
+    warnings: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
+    execution: Mapping[str, Any] = field(default_factory=dict)
+    kernels: tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]] = ((), ())
+    target_snr: float | None = None
+
+
+def judge(
+    source: str | Path | bytes | onnx.ModelProto,
+    artifact: Artifact,
+    backend: Backend,
+    target: Target,
+    profile: ModelProfile | None,
+    judging: Judging,
+    *,
+    macs: int,
+    progress: Progress = silent,
+) -> Verdict:
+    """Measure a compiled model against the one it was made from.
+
+    Values are compared with those of the original in onnxruntime; latencies with those of the original in the target.
+
+    Args:
+        source: the original.
+        artifact: what the backend built.
+        backend: runs the compiled model, and the original where both are timed.
+        target: what the artifact was built for.
+        profile: how to decode detections, None when it is no detector.
+        judging: what to measure.
+        macs: work of one run of the original, by which the number of samples is chosen.
+        progress: shows the long loops.
+
+    What fails here is no reason to lose the compiled model: it is told in the verdict.
+
+    Raises:
+        BackendError: the original can be loaded and the compiled model cannot.
+    """
+    unmeasured: list[str] = []
+    with contextlib.ExitStack() as stack:
+        try:
+            compiled = stack.enter_context(backend.session(artifact, threads=judging.threads))
+        except BackendUnavailable as error:
+            return _nothing(f"Nothing was measured: {error}", judging)
+        except BackendError:
+            reason = _obstacle(source, judging)
+            if not reason:
+                raise
+            return _nothing(f"Nothing was measured: the original does not run here. {reason}", judging)
+        subject = _Subject(source, backend, target, profile, judging, macs)
+        compared = _compare(subject, compiled, unmeasured, progress)
+        timing, kernels, untimed = None, _NO_KERNELS, ""
+        if judging.bench:
+            with _told(unmeasured, "The latency"):
+                timing, kernels, untimed = _time(subject, compiled, progress)
+        execution = compiled.execution()
+    elsewhere = backend.substitute(target) if timing is not None else ""
+    if elsewhere:
+        untimed = f"Latencies are those of onnxruntime, as {backend.name} does not run here: {elsewhere}"
+    warnings = tuple(text for text in dict.fromkeys((*unmeasured, compared.obstacle, untimed)) if text)
+    return Verdict(
+        compared.fidelity,
+        compared.accuracy,
+        timing,
+        warnings,
+        tuple(unmeasured),
+        execution,
+        kernels,
+        compared.target_snr,
+    )
+
+
+def _nothing(reason: str, judging: Judging) -> Verdict:
+    """Nothing was measured; scores that were asked for are missed."""
+    return Verdict(warnings=(reason,), unmeasured=() if judging.pictures is None else (reason,))
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is judged: the original, where it is to run, and how it is measured."""
+
+    source: str | Path | bytes | onnx.ModelProto
+    backend: Backend
+    target: Target
+    profile: ModelProfile | None
+    judging: Judging
+    macs: int
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What comparing with the original gave, or why nothing."""
+
+    fidelity: FidelityFacts | None = None
+    accuracy: Mapping[str, Any] | None = None
+    obstacle: str = ""
+    target_snr: float | None = None
+
+
+def _obstacle(source: str | Path | bytes | onnx.ModelProto, judging: Judging) -> str:
+    """Why onnxruntime cannot run the original; empty where it can."""
+    try:
+        with reference_session(source, judging.threads) as session:
+            if judging.inputs is not None:
+                session.run(next(iter(judging.inputs.measuring)))
+    except BackendError as error:
+        # Kernels of its own are loaded where such a model is deployed, not here.
+        return str(error)
+    return ""
+
+
+def _compare(subject: _Subject, compiled: Session, unmeasured: list[str], progress: Progress) -> _Compared:
+    """Fidelity and accuracy, both against the original in onnxruntime."""
+    judging, profile = subject.judging, subject.profile
+    inputs = judging.inputs if judging.fidelity else None
+    pictures = None if profile is None else judging.pictures
+    if inputs is None and pictures is None:
+        return _Compared()
+    with contextlib.ExitStack() as stack:
+        try:
+            original = stack.enter_context(reference_session(subject.source, judging.threads))
+            if judging.inputs is not None:
+                original.run(next(iter(judging.inputs.measuring)))
+        except (BackendError, OSError) as error:
+            obstacle = _why_not_compared(error)
+            if pictures is not None or isinstance(error, OSError):
+                unmeasured.append(obstacle)
+            return _Compared(obstacle=obstacle)
+        facts = snr = accuracy = None
+        if inputs is not None:
+            with _told(unmeasured, "The fidelity"):
+                facts = _fidelity(original, compiled, profile, inputs, subject.macs, progress)
+                if is_poor(facts):
+                    snr = _target_snr(original, subject, inputs)
+        if pictures is not None and profile is not None:
+            with _told(unmeasured, "The accuracy"):
+                accuracy = {
+                    "data": str(pictures),
+                    "original": evaluate(original, profile, pictures, judging.labels, progress),
+                    "compiled": evaluate(compiled, profile, pictures, judging.labels, progress),
+                }
+    return _Compared(facts, accuracy, target_snr=snr)
+
+
+def _why_not_compared(error: BackendError | OSError) -> str:
+    if isinstance(error, BackendError):
+        return f"Nothing was compared: onnxruntime cannot run the original. {error}"
+    return f"Nothing was compared: no room for a copy of the original ({error.strerror})."
+
+
+def _target_snr(original: Session, subject: _Subject, inputs: Inputs) -> float | None:
+    """How far the target's runtime is off on the original itself, in decibels; None where that is onnxruntime."""
+    if subject.backend.name == OnnxRuntimeBackend.name:
+        return None
+    judging = subject.judging
+    try:
+        with original_session(
+            subject.source, subject.backend, subject.target, judging.threads, judging.shapes
+        ) as alike:
+            feeds = islice(inputs.measuring, _FEEDS_FOR_BLAME)
+            differences = compare((original.run(feed), alike.run(feed)) for feed in feeds)
+    except (BackendError, OSError):
+        return None
+    return worst_snr(differences)
+
+
+def _time(
+    subject: _Subject, compiled: Session, progress: Progress
+) -> tuple[Timing | None, tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]], str]:
+    """Latencies of both models in the target's runtime, and why there are none."""
+    judging, macs = subject.judging, subject.macs
+    with contextlib.ExitStack() as stack:
+        try:
+            original = stack.enter_context(
+                original_session(subject.source, subject.backend, subject.target, judging.threads, judging.shapes)
+            )
+        except BackendError as error:
+            return None, ((), ()), f"Nothing was timed: {subject.backend.name} does not run the original. {error}"
+        except OSError as error:
+            return None, ((), ()), f"Nothing was timed: no room for a copy of the original ({error.strerror})."
+        timing = _timing(original, compiled, judging, macs, progress)
+        return timing, _kernels(original, compiled, judging, macs), ""
+
+
+def agreement_judge(
+    profile: ModelProfile | None, inputs: Inputs, macs: int, threads: int | None
+) -> Callable[[onnx.ModelProto, onnx.ModelProto], float] | None:
+    """What passes ask how far a detector they changed still finds what it found before; None for other networks.
+
+    Args:
+        profile: how to decode detections.
+        inputs: of which those kept back from calibration are used.
+        macs: work of one run.
+        threads: threads to run with.
+    """
+    if profile is None:
+        return None
+
+    def agree(reference: onnx.ModelProto, candidate: onnx.ModelProto) -> float:
+        with session_of(reference, threads=threads) as one, session_of(candidate, threads=threads) as other:
+            facts = _fidelity(one, other, profile, inputs, macs, silent)
+        # Where the reference finds nothing there is nothing to lose.
+        return 1.0 if facts.detection is None else facts.detection.map50_95
+
+    return agree
+
+
+@contextlib.contextmanager
+def _told(unmeasured: list[str], what: str) -> Iterator[None]:
+    """Note whatever fails in here: the result exists, and hours of work are not thrown away for a measurement."""
+    try:
+        yield
+    except Exception as error:
+        said = str(error) if isinstance(error, YoccError) else f"{type(error).__name__}: {error}"
+        unmeasured.append(f"{what} was not measured. {said}")
+
+
+def _fidelity(
+    original: Session,
+    compiled: Session,
+    profile: ModelProfile | None,
+    inputs: Inputs,
+    macs: int,
+    progress: Progress,
+) -> FidelityFacts:
+    feeds = inputs.measuring.spread(min(32, max(4, _MACS_FOR_FIDELITY // max(macs, 1))))
+    return measure_fidelity(
+        original,
+        compiled,
+        feeds,
+        profile,
+        data=feeds.description,
+        held_out=inputs.held_out,
+        progress=progress,
+        total=len(feeds),
+        pictures=feeds.pictures(),
+    )
+
+
+def _timing(original: Session, compiled: Session, judging: Judging, macs: int, progress: Progress) -> Timing:
+    rounds = min(30, max(5, _MACS_FOR_TIMING // max(macs, 1)))
+    return compare_speed(
+        original,
+        compiled,
+        _timed_feeds(original, judging, 4),
+        rounds=rounds,
+        warm_up=min(3, rounds // 4),
+        threads=judging.threads,
+        progress=progress,
+    )
+
+
+def _kernels(
+    original: Session, compiled: Session, judging: Judging, macs: int
+) -> tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]]:
+    rounds = min(8, max(2, _MACS_FOR_KERNELS // max(macs, 1)))
+    (feed,) = _timed_feeds(original, judging, 1)
+    return original.kernels(feed, rounds), compiled.kernels(feed, rounds)
+
+
+def _timed_feeds(original: Session, judging: Judging, count: int) -> list[Arrays]:
+    feeds = list(islice(judging.inputs.measuring, count)) if judging.inputs is not None else []
+    return feeds or random_feeds(original.inputs, judging.shapes)

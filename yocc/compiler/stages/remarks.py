@@ -1,0 +1,226 @@
+"""What is conspicuous in the figures of a result: with its likely reason and what helps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from yocc.report.report import CalibrationFacts, ModelFacts
+from yocc.runtime.backends.compare import Difference
+from yocc.runtime.data.description import OPTIONS, InputDescription
+from yocc.runtime.measuring.fidelity import LEAST_FIDELITY, LEAST_SNR, FidelityFacts
+
+LOST = 0.1
+"""Share of the confident detections whose loss is told."""
+LOST_SEVERELY = 1 / 3
+GROWN = 0.01
+"""Growth of a file or of the parameters that is told."""
+_RUNTIME_DIFFERS = 20.0
+"""Decibels; a runtime that computes a float model right is far above."""
+_FEW_SAMPLES = 16
+_HALF = 2.5
+"""Bytes for each parameter below which a model stores half precision."""
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something the user should read.
+
+    Attributes:
+        text: what it is, why it likely is so, and what helps.
+        severe: whether the result is of little use.
+    """
+
+    text: str
+    severe: bool = False
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a result may have suffered from.
+
+    Attributes:
+        pipeline: the passes as text.
+        target: name of the backend.
+        calibration: what values were observed on.
+        description: how pictures were fed, None where arrays were.
+        target_snr: of the original in the target's runtime, in decibels; None where that was not asked.
+    """
+
+    pipeline: str = ""
+    target: str = "onnxruntime"
+    calibration: CalibrationFacts | None = None
+    description: InputDescription | None = None
+    target_snr: float | None = None
+
+    @property
+    def wrong_runtime(self) -> bool:
+        """Whether the target's runtime computes even the original otherwise."""
+        return self.target_snr is not None and self.target_snr < _RUNTIME_DIFFERS
+
+    def ran(self, name: str) -> bool:
+        """Whether a pass of that name ran."""
+        return any(step.partition("{")[0].strip() == name for step in self.pipeline.split(","))
+
+
+def fidelity_remarks(facts: FidelityFacts | None, around: Circumstances) -> Iterator[Remark]:
+    """What is conspicuous in a comparison with the original."""
+    if facts is None or not facts.samples:
+        return
+    told = [*_not_finite(facts, around), *_agreement(facts, around)]
+    yield from told
+    if around.wrong_runtime and not any(likely_reason(around, detector=False) in remark.text for remark in told):
+        yield Remark(f"The compiled model differs from the original. {likely_reason(around, detector=False)}")
+
+
+def _agreement(facts: FidelityFacts, around: Circumstances) -> Iterator[Remark]:
+    if facts.confident is None:
+        yield from _noisy(facts, around)
+        return
+    before, after = facts.confident
+    if not before:
+        yield Remark(_nothing_found(facts, around))
+        yield from _noisy(facts, around)
+        return
+    reason = likely_reason(around, detector=True)
+    if facts.collapsed:
+        yield Remark(f"{facts.collapsed} {reason}", severe=True)
+        return
+    if facts.detection is not None and facts.detection.map50_95 < LEAST_FIDELITY:
+        agreement = f"fidelity is {facts.detection.map50_95:.3f} of 1 (mAP50-95 against the original's own detections)"
+        yield Remark(f"The compiled model finds other things than the original: {agreement}. {reason}", severe=True)
+    lost = before - after
+    if lost >= LOST * before:
+        text = f"{lost} of the original's {before} confident detections are lost ({lost / before:.0%}). {reason}"
+        yield Remark(text, severe=lost >= LOST_SEVERELY * before)
+
+
+def size_remarks(before: ModelFacts, after: ModelFacts, around: Circumstances) -> Iterator[Remark]:
+    """Files or parameters that grew."""
+    grown = [
+        f"{name} {old:,} -> {new:,} (+{new / old - 1:.0%})"
+        for name, old, new in (
+            ("parameters", before.parameters, after.parameters),
+            ("bytes of its files", before.bytes, after.bytes),
+        )
+        if old and new > (1 + GROWN) * old
+    ]
+    if grown:
+        why = _why_larger(before, after, around)
+        yield Remark(f"The compiled model is larger than the original: {', '.join(grown)}. {why}")
+
+
+def input_remarks(fed: InputDescription | None, known: InputDescription | None) -> Iterator[Remark]:
+    """What was assumed of the pictures, or stated to no effect.
+
+    Args:
+        fed: how pictures were fed; None where none were.
+        known: how they would be.
+    """
+    if fed is not None and fed.warning:
+        yield Remark(fed.warning)
+    if fed is None and known is not None and known.origin == "given":
+        yield Remark(f"{OPTIONS} had no effect: arrays are fed as they are, and no picture was looked at.")
+
+
+def likely_reason(around: Circumstances, *, detector: bool) -> str:
+    """Why outputs changed as much as they did, most likely, and what helps."""
+    if around.wrong_runtime:
+        return (
+            f"Likely reason: {around.target} computes even the original otherwise than onnxruntime does "
+            f"({around.target_snr:.1f} dB); choose another --target, other --threads, or another version of its "
+            "runtime."
+        )
+    calibration = around.calibration
+    if calibration is not None and calibration.used:
+        if calibration.stand_in:
+            return "Likely reason: calibrated with pictures yocc drew itself; give real ones with --calib."
+        if calibration.samples < _FEW_SAMPLES:
+            return (
+                f"Likely reason: only {calibration.samples} samples to calibrate with; give 100 or more with --calib."
+            )
+    described = around.description
+    unsure = described is not None and described.origin == "assumed"
+    elsewhere = " Or pictures are fed otherwise than in training." if unsure else ""
+    if around.ran("encode"):
+        return f"Likely reason: too few bits for the weights; give more, such as --weights log2:6.{elsewhere}"
+    if around.ran("prune"):
+        helps = "prune less, or add --recover distill"
+        return f"Likely reason: more was pruned than recovery gives back; {helps}.{elsewhere}"
+    if around.ran("quantize"):
+        helps = "add --max-accuracy-drop 0.03" if detector else "use --fp16 instead of --int8"
+        return f"Likely reason: 8 bits are too coarse for some layers; {helps}.{elsewhere}"
+    if around.ran("fp16"):
+        return "Likely reason: values beyond half precision; leave out --fp16, or lower fp16{limit=...} in --pipeline."
+    if unsure:
+        return f"Likely reason: pictures are fed otherwise than in training; state it with {OPTIONS}."
+    return "Likely reason: a step changed what is computed; compile with fewer passes in --pipeline to find out which."
+
+
+def _not_finite(facts: FidelityFacts, around: Circumstances) -> Iterator[Remark]:
+    whole = [each for each in facts.outputs if not each.label]
+    ours = [each for each in whole if each.reference_finite and not each.finite]
+    broken = [each for each in whole if not each.reference_finite]
+    if ours:
+        reason = likely_reason(around, detector=facts.confident is not None)
+        yield Remark(
+            f"{_named(ours)} of the compiled model: NaN or infinity, unlike the original's. {reason}", severe=True
+        )
+    if broken:
+        yield Remark(
+            f"{_named(broken)} of the original itself: NaN or infinity, so that little can be compared. Likely reason: "
+            f"weights or inputs out of range; check the model, or state how it takes pictures with {OPTIONS}."
+        )
+
+
+def _noisy(facts: FidelityFacts, around: Circumstances) -> Iterator[Remark]:
+    noisy = [
+        each
+        for each in facts.outputs
+        if not each.label and each.finite and each.reference_finite
+        if each.snr_db is not None and each.snr_db < LEAST_SNR
+    ]
+    if noisy:
+        worst = min(each.snr_db for each in noisy if each.snr_db is not None)
+        yield Remark(
+            f"{_named(noisy)} of the compiled model hardly {'resembles' if len(noisy) == 1 else 'resemble'} the "
+            f"original's: {worst:.1f} dB signal to noise, under {LEAST_SNR:g}. {likely_reason(around, detector=False)}"
+        )
+
+
+def _named(outputs: list[Difference]) -> str:
+    first = f"Output {outputs[0].output!r}"
+    return first if len(outputs) == 1 else f"{first} and {len(outputs) - 1} more"
+
+
+def _nothing_found(facts: FidelityFacts, around: Circumstances) -> str:
+    found = (
+        f"The original itself finds nothing in {facts.samples} of {facts.data}, so that fidelity says little. "
+        "Likely reason: "
+    )
+    if around.calibration is not None and around.calibration.stand_in:
+        return f"{found}pictures yocc draws hold nothing it knows; give real ones with --calib."
+    if around.description is None:
+        return f"{found}the arrays are scaled otherwise than in training; write them as the network is fed."
+    return (
+        f"{found}none of its classes is in the pictures, or they are fed otherwise than in training, now "
+        f"{around.description.text}; give other pictures, or state it with {OPTIONS}."
+    )
+
+
+def _why_larger(before: ModelFacts, after: ModelFacts, around: Circumstances) -> str:
+    if after.parameters > (1 + GROWN) * before.parameters:
+        return (
+            "Likely reason: a weight that several layers share became a copy for each, or constants were folded into "
+            "larger ones; `yocc inspect` shows which layers grew, and fewer passes in --pipeline leave them."
+        )
+    if around.ran("fp32") and not around.ran("fp16") and before.bytes < _HALF * before.parameters:
+        return "Likely reason: its weights were in half precision and are in float32 now; add --fp16."
+    if around.target not in ("onnxruntime", "tensorrt"):
+        return f"Likely reason: files of {around.target} hold more than weights; that weighs in a model this small."
+    if around.ran("quantize") or around.ran("encode"):
+        return (
+            "Likely reason: scales, zero points and operators for codes take more than the codes save in a model this "
+            "small; leave out --int8 or --weights if size is what matters."
+        )
+    return "Likely reason: descriptions of tensors were added; that weighs in a model this small."

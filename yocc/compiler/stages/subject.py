@@ -1,0 +1,137 @@
+"""The model as it came in, and what it is fed with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from yocc.compiler.graph import Graph, weight_bytes
+from yocc.compiler.graph.cost import layer_costs, totals
+from yocc.compiler.graph.shapes import Shapes, concrete_shapes, default_input_shapes
+from yocc.compiler.graph.types import numpy_type
+from yocc.compiler.stages.inputs import Inputs, input_specs, open_inputs
+from yocc.errors import CalibrationError, ModelError
+from yocc.models.families.profile import ModelProfile, find_profile
+from yocc.report.account import LayerStates, layer_names, layer_states
+from yocc.report.report import FileFacts, ModelFacts, TensorFacts, bytes_facts, file_facts
+from yocc.runtime.data.description import InputDescription, InputOptions, describe_input
+
+Source = str | Path | bytes | onnx.ModelProto
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model as it came in.
+
+    Attributes:
+        file: where it lies and what is in it.
+        facts: its size.
+        layers: its layers, for the report.
+        names: the layer of each node of its own, for timings.
+        profile: what is special about it, None when it is no known detector.
+        shapes: a concrete shape for each input.
+        dtypes: the type of each input.
+        description: how pictures are fed to it, None when it does not take them.
+    """
+
+    file: FileFacts
+    facts: ModelFacts
+    layers: LayerStates
+    names: Mapping[str, str]
+    profile: ModelProfile | None
+    shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, Any]
+    description: InputDescription | None = None
+
+
+def examine(
+    graph: Graph,
+    source: Source,
+    input_shapes: Mapping[str, tuple[int, ...]] | None,
+    options: InputOptions | None = None,
+) -> Subject:
+    """Look at a model before anything is done to it.
+
+    Args:
+        graph: the model.
+        source: what it was loaded from.
+        input_shapes: a shape for each input the model leaves open.
+        options: what the user states about its input.
+
+    Raises:
+        OptionError: the options do not fit the input.
+    """
+    given = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
+    profile = find_profile(graph)
+    if profile is not None and profile.input_name in given:
+        profile = replace(profile, input=replace(profile.input, shape=given[profile.input_name]))
+    own = {} if profile is None else {profile.input_name: profile.input.shape}
+    shapes = {**default_input_shapes(graph), **own, **given}
+    file = _source_facts(source)
+    size = file.bytes if file.bytes >= weight_bytes(graph) else file.bytes + weight_bytes(graph)
+    dtypes = {tensor.name: numpy_type(tensor.dtype) for tensor in graph.inputs if tensor.dtype is not None}
+    layers = layer_states(graph, concrete_shapes(graph, shapes))
+    profile, description = describe(profile, shapes, dtypes, options or InputOptions())
+    return Subject(
+        file, model_facts(graph, shapes, size), layers, layer_names(graph), profile, shapes, dtypes, description
+    )
+
+
+def describe(
+    profile: ModelProfile | None,
+    shapes: Mapping[str, tuple[int, ...]],
+    dtypes: Mapping[str, Any],
+    options: InputOptions,
+) -> tuple[ModelProfile | None, InputDescription | None]:
+    """How pictures are fed to a model, and its profile with that in it.
+
+    Raises:
+        OptionError: the options do not fit the input.
+    """
+    family = None if profile is None else profile.preprocess
+    description = describe_input(input_specs(shapes, dtypes, profile), family, options)
+    if profile is not None and description is not None:
+        profile = replace(profile, preprocess=description.preprocess)
+    return profile, description
+
+
+def model_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) -> ModelFacts:
+    """Size of a graph whose files have `size` bytes."""
+    cost = totals(layer_costs(graph, concrete_shapes(graph, shapes)))
+    return ModelFacts(cost.parameters, cost.macs, len(graph.nodes), size, graph.opset)
+
+
+def tensor_facts(tensors: Iterable[Any], shapes: Shapes) -> tuple[TensorFacts, ...]:
+    """Names, concrete shapes and types of inputs or outputs of a graph."""
+    return tuple(
+        TensorFacts(each.name, shapes.of(each), "" if each.dtype is None else np.dtype(each.dtype).name)
+        for each in tensors
+    )
+
+
+def calibration_inputs(subject: Subject, calibration: str | Path | None, count: int | None, seed: int) -> Inputs | None:
+    """Calibration inputs; None where nothing was given and nothing can be drawn."""
+    specs = input_specs(subject.shapes, subject.dtypes, subject.profile)
+    try:
+        how = None if subject.description is None else subject.description.preprocess
+        return open_inputs(calibration, specs, how, count=count, seed=seed)
+    except CalibrationError:
+        if calibration is not None:
+            raise
+        return None
+
+
+def _source_facts(source: Source) -> FileFacts:
+    if isinstance(source, bytes):
+        return bytes_facts(source, "<bytes>")
+    if isinstance(source, onnx.ModelProto):
+        try:
+            return bytes_facts(source.SerializeToString(deterministic=True), "<model>")
+        except Exception as error:  # protobuf's own, of another class in each of its implementations
+            raise ModelError("The model is too large to hold in memory as one message.", "Give its path.") from error
+    return file_facts(Path(source), str(source))

@@ -1,0 +1,1 @@
+"""Files that users name: what is read, and what is written."""

@@ -1,0 +1,1 @@
+"""Least squares, reduced ranks, rounding and codecs: numbers in, numbers out."""

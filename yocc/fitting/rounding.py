@@ -1,0 +1,136 @@
+"""Rounding a weight matrix to levels so that the layer's outputs change least.
+
+With C the covariance of the layer's inputs, the squared error of its outputs is the trace of D C D', where D is what
+rounding changes and the bias takes the mean. One matrix a layer therefore says everything that pictures say about
+rounding, for any table of levels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from yocc.fitting.codec import Codec
+
+Array = np.ndarray[Any, Any]
+_SHARES = np.linspace(1.25, 0.3, 39)
+"""Candidate scales, as shares of the one that puts the largest weight on the largest level."""
+_BLOCK = 96
+"""Columns rounded before what they owe is carried to all others at once."""
+_SWEEPS = 4
+SMALLEST_SCALE = 2.0**-24
+
+
+def choose_scales(weight: Array, codec: Codec, importance: Array, floor: Array | None = None) -> Array:
+    """A scale for each row with the least weighted squared error of rounding to the nearest level.
+
+    Args:
+        weight: shape [outputs, inputs].
+        codec: the levels.
+        importance: weight of each input's error, shape [inputs].
+        floor: least scale of each row, shape [outputs], or None.
+
+    Returns:
+        float64, shape [outputs].
+    """
+    full = np.maximum(np.abs(weight).max(axis=1, initial=0.0) / codec.reach, SMALLEST_SCALE)
+    best: Array = full
+    least = np.full(len(weight), np.inf)
+    for share in _SHARES:
+        scale: Array = full * share if floor is None else np.maximum(full * share, floor)
+        scale = np.maximum(scale, SMALLEST_SCALE)[:, None]
+        error = np.square(codec.nearest(weight / scale) * scale - weight) @ importance
+        better = error < least
+        best, least = np.where(better, scale[:, 0], best), np.where(better, error, least)
+    return best
+
+
+def round_nearest(weight: Array, scales: Array, codec: Codec) -> Array:
+    """Levels nearest to the weights, each on its own."""
+    return codec.nearest(weight / scales[:, None])
+
+
+def round_jointly(weight: Array, scales: Array, codec: Codec, covariance: Array) -> Array:
+    """Levels with a small error of the outputs: each rounding makes up for the ones before it.
+
+    Columns are rounded in order of falling variance, and what is left over is spread onto those not yet rounded
+    (Frantar & Alistarh, "Optimal Brain Compression", NeurIPS 2022, equation 3, in the blocked Cholesky form of Frantar
+    et al., "GPTQ", ICLR 2023, section 3.3). Sweeps of coordinate descent over all columns follow, each of which can
+    only lower the error (Behdin et al., "QuantEase", 2023, equation 7).
+
+    Args:
+        weight: shape [outputs, inputs].
+        scales: shape [outputs].
+        codec: the levels.
+        covariance: of the inputs, positive definite, shape [inputs, inputs].
+
+    Returns:
+        Levels, shape [outputs, inputs].
+    """
+    order = np.argsort(-np.diag(covariance), kind="stable")
+    target = (weight / scales[:, None])[:, order].astype(np.float32)
+    ordered = covariance[np.ix_(order, order)]
+    levels = _carry(target, codec, ordered)
+    levels = _descend(target, levels, codec, ordered.astype(np.float32))
+    found = np.empty_like(levels)
+    found[:, order] = levels
+    exact: Array = codec.decode(codec.encode(found))
+    return exact
+
+
+def refit_scales(weight: Array, levels: Array, scales: Array, covariance: Array) -> Array:
+    """The scale of each row that fits its levels best; the old one where levels say nothing or change sign."""
+    weighted = levels @ covariance
+    own, with_target = np.sum(weighted * levels, axis=1), np.sum(weighted * weight, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fitted = with_target / own
+    usable: Array = np.where(np.isfinite(fitted) & (fitted > 0.5 * scales) & (fitted < 2.0 * scales), fitted, scales)
+    return usable
+
+
+def output_error(change: Array, covariance: Array) -> float:
+    """Mean squared change of the outputs, summed over them, for a change of the weight of shape [outputs, inputs]."""
+    return float(np.sum((change @ covariance) * change))
+
+
+def _carry(target: Array, codec: Codec, covariance: Array) -> Array:
+    """GPTQ on columns in the order they have."""
+    inverse = np.linalg.inv(covariance)
+    upper = np.linalg.cholesky((inverse + inverse.T) / 2).T.astype(np.float32)
+    left = target.copy()
+    levels = np.empty_like(target)
+    size = target.shape[1]
+    for start in range(0, size, _BLOCK):
+        end = min(start + _BLOCK, size)
+        owed = np.empty((len(target), end - start), np.float32)
+        for column in range(start, end):
+            levels[:, column] = codec.nearest(left[:, column])
+            error = (left[:, column] - levels[:, column]) / upper[column, column]
+            owed[:, column - start] = error
+            left[:, column + 1 : end] -= error[:, None] * upper[column, column + 1 : end]
+        left[:, end:] -= owed @ upper[start:end, end:]
+    return levels
+
+
+def _descend(target: Array, levels: Array, codec: Codec, covariance: Array) -> Array:
+    """Coordinate descent on the error of the outputs, started from levels."""
+    variances = np.maximum(np.diag(covariance), np.finfo(np.float32).tiny)
+    levels = levels.copy()
+    for _ in range(_SWEEPS):
+        pull = (target - levels) @ covariance
+        changed = 0
+        for start in range(0, target.shape[1], _BLOCK):
+            end = min(start + _BLOCK, target.shape[1])
+            before = levels[:, start:end].copy()
+            for column in range(start, end):
+                found = codec.nearest(levels[:, column] + pull[:, column] / variances[column])
+                change = found - levels[:, column]
+                levels[:, column] = found
+                pull[:, column:end] -= change[:, None] * covariance[column, column:end]
+            moved = levels[:, start:end] - before
+            changed += int(np.count_nonzero(moved))
+            pull[:, end:] -= moved @ covariance[start:end, end:]
+        if changed < 1e-3 * target.size:
+            break
+    return levels

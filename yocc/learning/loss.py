@@ -1,0 +1,93 @@
+"""How far one detector's raw outputs are from another's, without labels: the other's confidence says what matters.
+
+To second order the same measure as the Gauss-Newton matrix that ranks channels (`yocc.analysis.effect`): scores by
+the divergence of Kullback and Leibler, classes and boxes as far as the teacher thinks that something is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F  # everybody's name for it
+from torch import Tensor
+
+from yocc.compiler.pipeline.passes import Detection
+
+BOX = 0.25
+"""Weight of a squared box logit's error against that of a score, as in the ranking of channels."""
+
+DOUBT = 1e-3
+"""Probability of an object up to which a cell's classes and box are not compared, which most cells are below."""
+
+
+def output_loss(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], detection: Detection | None) -> Tensor:
+    """Divergence of raw outputs, for each object the teacher sees; 0 where both agree.
+
+    Args:
+        student: outputs of the last layers by name, shape [pictures, channels, height, width] in a detector.
+        teacher: the same of the original.
+        detection: what the channels mean; None compares squares relative to the teacher's variance.
+    """
+    if detection is None:
+        pairs = [(student[name].float(), wanted.float()) for name, wanted in teacher.items()]
+        errors = [relative_error(found, wanted, variances(wanted)) for found, wanted in pairs]
+        return torch.stack(errors).mean()
+    total, objects = torch.zeros(()), torch.zeros(())
+    likeliest: dict[Sequence[int], Tensor] = {}
+    boxes = []
+    for name, wanted in teacher.items():
+        kind = detection.kind(wanted.shape[1])
+        if kind == "anchors":
+            ours, theirs = (_cells(values, detection.classes) for values in (student[name], wanted))
+            there = theirs[:, 4].float().sigmoid()
+            objects = objects + there.sum()
+            total = total + _divergence(ours[:, 4].float(), theirs[:, 4].float()).sum()
+            told = (there > DOUBT).nonzero()[:, 0]
+            # Only then in full precision: most cells are not told, and copies of all of them take as long as layers.
+            ours, theirs, weight = (values.index_select(0, told).float() for values in (ours, theirs, there[:, None]))
+            total = total + (weight * _divergence(ours[:, 5:], theirs[:, 5:])).sum()
+            total = total + (weight * _distance(ours[:, :4], theirs[:, :4])).sum()
+        elif kind == "classes":
+            total = total + _divergence(student[name].float(), wanted.float()).sum()
+            there = wanted.float().sigmoid().amax(1, keepdim=True)
+            likeliest[tuple(wanted.shape[2:])] = there
+            objects = objects + there.sum()
+        else:
+            boxes.append(name)
+    for name in boxes:
+        there = likeliest.get(tuple(teacher[name].shape[2:]), torch.ones(()))
+        total = total + (there * _distance(student[name].float(), teacher[name].float())).sum()
+    return total / objects.clamp_min(1.0)
+
+
+def relative_error(student: Tensor, teacher: Tensor, variance: Tensor) -> Tensor:
+    """Mean squared difference of each channel relative to the teacher's variance there, averaged over channels.
+
+    Args:
+        student: shape [pictures, channels, ...].
+        teacher: the same of the original.
+        variance: of the teacher, shape [channels].
+    """
+    error = (student - teacher).square().mean([axis for axis in range(teacher.ndim) if axis != 1])
+    return (error / variance).mean()
+
+
+def variances(values: Tensor) -> Tensor:
+    """Of each channel, shape [channels]; never 0."""
+    return values.var([axis for axis in range(values.ndim) if axis != 1], correction=0) + 1e-6
+
+
+def _cells(values: Tensor, classes: int) -> Tensor:
+    """Shape [cells, 5 + classes]; a view where the channels lie last in memory."""
+    return values.movedim(1, -1).reshape(-1, 5 + classes)
+
+
+def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """Of Bernoulli variables given by logits."""
+    return F.softplus(student) - F.softplus(teacher) - teacher.sigmoid() * (student - teacher)
+
+
+def _distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """Half the squared difference near 0, linear from 1 on."""
+    return BOX * F.smooth_l1_loss(student, teacher, reduction="none")

@@ -1,0 +1,138 @@
+"""Pictures to learn from: kept in memory as bytes, cut, mirrored and shown smaller, anew in each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # everybody's name for it
+from torch import Tensor
+
+from yocc.compiler.pipeline.passes import Arrays
+
+Array = np.ndarray[Any, Any]
+KEPT_BYTES = 2**31
+"""Pictures kept in memory at most, 1747 of 640 x 640 pixels; beyond that evenly spaced ones are."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Samples of one input.
+
+    Attributes:
+        name: the input's.
+        samples: each of the shape [1, ...]; pictures in bytes, anything else in float32.
+        content: for pictures, the rows and columns that a letterbox's margin leaves: top, bottom, left, right.
+    """
+
+    name: str
+    samples: tuple[Array, ...]
+    content: tuple[tuple[int, int, int, int], ...]
+
+    @property
+    def are_pictures(self) -> bool:
+        """Whether the samples can be cut and mirrored."""
+        return bool(self.content)
+
+    def whole(self, place: int) -> Tensor:
+        """One sample as the network takes it."""
+        return _floats(self.samples[place])
+
+    def take(self, places: Sequence[int]) -> Pictures:
+        """Some of the samples."""
+        content = tuple(self.content[place] for place in places) if self.content else ()
+        return replace(self, samples=tuple(self.samples[place] for place in places), content=content)
+
+    def batch(self, count: int, side: int, random: np.random.Generator) -> Tensor:
+        """Some samples drawn at random; pictures as squares of a side, cut out at full size or shown smaller.
+
+        Args:
+            count: how many.
+            side: pixels, not more than the pictures have; 0 leaves all as they are.
+            random: decides.
+
+        Returns:
+            Shape [count, channels, side, side] for pictures.
+        """
+        picks = random.integers(0, len(self.samples), count)
+        if not self.are_pictures:
+            return torch.cat([self.whole(int(pick)) for pick in picks])
+        found = []
+        for pick in picks:
+            cut = self._cut(int(pick), side, random) if side else self.whole(int(pick))
+            cut = cut * float(random.uniform(0.8, 1.1)) + float(random.uniform(-0.05, 0.05))
+            found.append((cut.flip(-1) if random.random() < 0.5 else cut).clamp(0, 1))
+        return torch.cat(found)
+
+    def _cut(self, pick: int, side: int, random: np.random.Generator) -> Tensor:
+        """Half of the time at full size; else a larger square, at most all of the picture, made smaller."""
+        sample = self.samples[pick]
+        top, bottom, left, right = self.content[pick]
+        most = max(side, bottom - top, right - left)
+        wanted = side if random.random() < 0.5 else int(random.integers(side, most + 1))
+        height, width = (min(wanted, length) for length in sample.shape[2:])
+        y = _place(top, bottom, height, sample.shape[2], random)
+        x = _place(left, right, width, sample.shape[3], random)
+        cut = _floats(sample[:, :, y : y + height, x : x + width])
+        if cut.shape[2:] == (side, side):
+            return cut
+        return F.interpolate(cut, (side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
+def collect(feeds: Iterable[Arrays], name: str) -> Pictures:
+    """Keep the samples of an input.
+
+    Args:
+        feeds: samples by input name.
+        name: the input's name; networks with several inputs cannot be distilled.
+    """
+    samples: list[Array] = []
+    exact = True
+    room, step = KEPT_BYTES, 1
+    for place, arrays in enumerate(feeds):
+        if place % step:
+            continue
+        sample = arrays[name]
+        if place == 0:
+            exact = _is_bytes(sample)
+        kept = np.round(sample * 255).astype(np.uint8) if exact else sample.astype(np.float32)
+        samples.append(kept)
+        room -= kept.nbytes
+        if room < 0:
+            samples, step = samples[::2], 2 * step
+            room += sum(kept.nbytes for kept in samples)
+    content = tuple(_content(sample) for sample in samples) if exact else ()
+    return Pictures(name, tuple(samples), content)
+
+
+def _is_bytes(sample: Array) -> bool:
+    if sample.ndim != 4 or sample.shape[1] not in (1, 3) or sample.dtype.kind != "f":
+        return False
+    scaled = sample * 255
+    return bool(np.abs(scaled - np.round(scaled)).max() < 1e-2 and sample.min() >= 0 and sample.max() <= 1)
+
+
+def _content(sample: Array) -> tuple[int, int, int, int]:
+    """Where a picture is not a margin of one colour."""
+    spans = []
+    for axis in (2, 3):
+        others = tuple(other for other in range(4) if other != axis)
+        varied = np.flatnonzero(sample.min(axis=others) != sample.max(axis=others))
+        # A margin's pixels are equal across all channels in a letterbox's grey.
+        spans += [int(varied[0]), int(varied[-1]) + 1] if len(varied) else [0, sample.shape[axis]]
+    return spans[0], spans[1], spans[2], spans[3]
+
+
+def _place(start: int, end: int, length: int, side: int, random: np.random.Generator) -> int:
+    """Where a span of a length begins: within the content, or around it where that is shorter."""
+    if end - start <= length:
+        return int(np.clip((start + end - length) // 2, 0, side - length))
+    return int(random.integers(start, end - length + 1))
+
+
+def _floats(sample: Array) -> Tensor:
+    values = torch.from_numpy(np.ascontiguousarray(sample))
+    return values.float() / 255 if values.dtype == torch.uint8 else values

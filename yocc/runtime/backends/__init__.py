@@ -1,0 +1,1 @@
+"""The targets: each judges a graph, builds it and can run it."""

@@ -1,0 +1,218 @@
+"""ncnn as a target: what it wants, what it refuses, what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
+from yocc.errors import BackendError, OptionError
+from yocc.models.families.profile import OutputLayout, find_profile
+from yocc.runtime.backends.backend import Artifact, Backend, Session, read_count
+from yocc.runtime.backends.ncnn.decoding import Cut, cut_heads, decode_facts
+from yocc.runtime.backends.ncnn.description import Description, Port
+from yocc.runtime.backends.ncnn.examples import write_examples
+from yocc.runtime.backends.ncnn.format import Network, write_bin, write_param
+from yocc.runtime.backends.ncnn.lowering import Lowered, Refusal, lower
+from yocc.runtime.backends.ncnn.rules import RULES
+from yocc.runtime.backends.ncnn.session import NcnnSession
+from yocc.runtime.backends.ncnn.splitting import sound_name
+
+_LAYOUTS: Mapping[OutputLayout, Literal["rows", "columns"]] = MappingProxyType(
+    {OutputLayout.ROWS: "rows", OutputLayout.COLUMNS: "columns"}
+)
+PARAM_FILE = "model.param"
+WEIGHTS_FILE = "model.bin"
+
+
+@dataclass(frozen=True)
+class NcnnTarget(Target):
+    """A target with the two choices ncnn leaves.
+
+    Attributes:
+        head: `decoded` keeps the whole graph, `raw` cuts at the detection convolutions.
+        input_size: height and width for inputs that leave them open.
+    """
+
+    head: Literal["decoded", "raw"] = "decoded"
+    input_size: tuple[int, int] | None = None
+
+
+class NcnnBackend(Backend):
+    """ncnn's `.param` and `.bin`."""
+
+    name = "ncnn"
+    summary = "ncnn for phones and boards: .param and .bin in float32, float16 or int8."
+    options: ClassVar[Mapping[str, str]] = {
+        "head": "decoded (default), or raw: cut at the detection convolutions and write decode.json",
+        "input_size": "height x width of an input that leaves them open, such as 640 or 480x640",
+        "channel_multiple": "pruned channel counts are multiples of this (default 8)",
+    }
+
+    def available(self) -> str | None:
+        """Writing needs no ncnn, but judging what was written does."""
+        try:
+            import ncnn  # noqa: F401 # only whether it imports matters
+        except ImportError as error:
+            return f"ncnn does not import ({error}); install it with: pip install 'yocc[ncnn]'"
+        return None
+
+    def target(self, options: Mapping[str, str]) -> NcnnTarget:
+        """Symmetric codes in front of convolutions; a scale for each channel of a weight, one for an activation."""
+        self.check_options(options)
+        return NcnnTarget(
+            name=self.name,
+            opset=13,
+            channel_multiple=read_count(self.name, "channel_multiple", options.get("channel_multiple", "8")),
+            activations=TensorScheme(bits=8, signed=True, symmetric=True),
+            weights=TensorScheme(bits=8, signed=True, symmetric=True, per_channel=True),
+            placement="inputs",
+            other_readers="float",
+            bias="float",
+            int8_ops=frozenset({"Conv", "Gemm"}),
+            # Values are moved in float, so each layer's input has a scale of its own.
+            shared_scale_ops=frozenset(),
+            grouped="float",
+            head=_head(options.get("head", "decoded")),
+            input_size=_input_size(options.get("input_size")),
+        )
+
+    def validate(self, graph: Graph, target: Target) -> list[Reject]:
+        """Lower it without keeping the result."""
+        return list(_lower(graph, target).lowered.rejects)
+
+    def advise(self, graph: Graph, target: Target) -> tuple[str, ...]:
+        """Whether int8 pays: around Swish every value leaves int8 and comes back."""
+        lowered = _lower(graph, target).lowered
+        layers = () if lowered.network is None else lowered.network.layers
+        int8 = [layer for layer in layers if layer.parameters.get(8, 0) and layer.data]
+        swish = sum(1 for layer in layers if layer.type == "Swish")
+        if not int8 or 2 * swish < len(int8):
+            return ()
+        return (
+            f"ncnn computes {len(int8)} layers in int8 but {swish} Swish activations between them in float, so int8 "
+            "saves size and little time; --fp16 is often faster on ARM, and ReLU or HardSwish in training would let "
+            "layers pass codes on.",
+        )
+
+    def build(self, graph: Graph, target: Target, folder: Path) -> Artifact:
+        """Write the network, its description and examples that run it.
+
+        Raises:
+            BackendError: it cannot be lowered.
+        """
+        made = _lower(graph, target)
+        network = made.lowered.network
+        if network is None:
+            reject = made.lowered.rejects[0]
+            raise BackendError(f"ncnn cannot take the model: {reject.reason}.", reject.hint, reject.node)
+        if made.cut is not None:
+            network = _any_size(network)
+        (folder / PARAM_FILE).write_text(write_param(network), encoding="utf-8")
+        (folder / WEIGHTS_FILE).write_bytes(write_bin(network))
+        description = _describe(graph, made, network)
+        others = description.write(folder)
+        if description.decode is not None:
+            others += write_examples(folder, description.decode, half=description.half)
+        return Artifact(self.name, folder, folder / PARAM_FILE, (folder / WEIGHTS_FILE, *others))
+
+    def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
+        """Load it with the ncnn wheel."""
+        return NcnnSession(artifact.model, threads=threads, optimize=optimize)
+
+
+@dataclass(frozen=True)
+class _Made:
+    lowered: Lowered
+    shapes: Mapping[str, tuple[int, ...]]
+    cut: Cut | None = None
+
+
+def _lower(graph: Graph, target: Target) -> _Made:
+    head = target.head if isinstance(target, NcnnTarget) else "decoded"
+    size = target.input_size if isinstance(target, NcnnTarget) else None
+    wrong = [reject for tensor in graph.inputs for reject in _judge_input(tensor, size)]
+    if wrong:
+        return _Made(Lowered(None, tuple(wrong)), {})
+    given = {tensor.name: _closed(tensor.shape, size) for tensor in graph.inputs}
+    try:
+        shapes = concrete_shapes(graph, given)
+        cut = cut_heads(graph, shapes) if head == "raw" else None
+    except Refusal as refusal:
+        return _Made(Lowered(None, (Reject(graph.name, refusal.reason, refusal.hint),)), {})
+    return _Made(lower(graph if cut is None else cut.graph, shapes, RULES), shapes.shapes, cut)
+
+
+def _judge_input(tensor: object, size: tuple[int, int] | None) -> list[Reject]:
+    name, shape, dtype = (getattr(tensor, key) for key in ("name", "shape", "dtype"))
+    if dtype is None or np.dtype(dtype) != np.float32:
+        return [Reject(name, f"an input of type {dtype} is not float32, which ncnn takes", "Put a Cast before it.")]
+    if shape is None:
+        return [Reject(name, "the number of axes of this input is open", "Export it with a shape.")]
+    open_axes = [axis for axis, dim in enumerate(shape) if axis and not (isinstance(dim, int) and dim > 0)]
+    if open_axes and (size is None or len(shape) != 4 or 1 in open_axes):
+        return [Reject(name, f"its shape {list(shape)} is open", "Give it with -O input_size=640.")]
+    return []
+
+
+def _closed(shape: list[int | str | None], size: tuple[int, int] | None) -> tuple[int, ...]:
+    wanted = (1, 0, *(size or (0, 0)))
+    known = [dim if isinstance(dim, int) and dim > 0 else None for dim in shape]
+    return tuple(dim if dim is not None else wanted[axis] for axis, dim in enumerate(known))
+
+
+def _any_size(network: Network) -> Network:
+    """Without the input's size, as every layer of a cut detector takes any."""
+    return Network(tuple(replace(layer, parameters={}) if layer.type == "Input" else layer for layer in network.layers))
+
+
+def _describe(graph: Graph, made: _Made, network: Network) -> Description:
+    inputs = tuple(_port(tensor.name, made.shapes[tensor.name], tensor.dtype) for tensor in graph.inputs)
+    outputs = tuple(_port(tensor.name, made.shapes[tensor.name], tensor.dtype) for tensor in graph.outputs)
+    half = any(data.kind == "fp16" for layer in network.layers for data in layer.data)
+    if made.cut is None:
+        return Description(inputs, outputs, half, _decoded_facts(graph, made.shapes))
+    free = tuple(replace(port, shape=(1, port.shape[1], None, None)) for port in inputs)
+    columns = bool(made.cut.decode["reg_max"])
+    found = tuple(
+        replace(port, blob="", shape=(1, port.shape[1], None) if columns else (1, None, port.shape[2]))
+        for port in outputs
+    )
+    return Description(free, found, half, made.cut.decode)
+
+
+def _decoded_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, object] | None:
+    """How to read the outputs of a detector that decodes itself; None for other networks."""
+    profile = find_profile(graph)
+    if profile is None or profile.layout not in _LAYOUTS or profile.input.shape[1] != profile.input.channels:
+        return None
+    profile = replace(profile, input=replace(profile.input, shape=shapes[profile.input_name]))
+    return decode_facts(profile, _LAYOUTS[profile.layout])
+
+
+def _port(name: str, shape: tuple[int, ...], dtype: object) -> Port:
+    return Port(name, sound_name(name), shape, np.dtype(dtype).name)  # type: ignore[call-overload] # a type
+
+
+def _head(text: str) -> Literal["decoded", "raw"]:
+    if text == "decoded":
+        return "decoded"
+    if text == "raw":
+        return "raw"
+    raise OptionError(f"The option 'head' of target 'ncnn' cannot be {text!r}.", "Use decoded or raw.")
+
+
+def _input_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    sides = [read_count("ncnn", "input_size", side) for side in text.split("x")]
+    if len(sides) > 2:
+        raise OptionError(f"The option 'input_size' of target 'ncnn' cannot be {text!r}.", "Use 640 or 480x640.")
+    return sides[0], sides[-1]

@@ -1,0 +1,203 @@
+"""Cutting a detector at its detection convolutions, and what an application needs to decode them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from onnx.reference import ReferenceEvaluator
+
+from yocc.compiler.graph import Graph, clone, to_proto
+from yocc.compiler.graph.shapes import Shapes
+from yocc.models.families.profile import ModelProfile, OutputLayout, find_profile
+from yocc.runtime.backends.ncnn.distances import decode_columns, pair_heads
+from yocc.runtime.backends.ncnn.lowering import Refusal
+from yocc.runtime.backends.ncnn.splitting import sound_name
+
+Array = np.ndarray[Any, Any]
+_PIXELS = 1e-2
+"""Largest difference in pixels between our decoding and the graph's own."""
+_PIXELS_OF_HALF = 8.0
+"""The same where the graph decodes in float16, whose resolution near 1500 is a pixel, and rounds at each step."""
+_PAD_VALUE = 114
+_FAMILIES = MappingProxyType({OutputLayout.ROWS: "YOLOv5", OutputLayout.COLUMNS: "YOLOv8"})
+
+_Reading = tuple[list[str], dict[str, Any]]
+"""Tensors to cut at, and how to decode them."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A network without its decoding.
+
+    Attributes:
+        graph: it ends at the detection convolutions, finest first.
+        decode: what `decode.json` holds.
+    """
+
+    graph: Graph
+    decode: Mapping[str, Any]
+
+
+def cut_heads(graph: Graph, shapes: Shapes) -> Cut:
+    """Cut a detector that decodes as YOLOv5 or YOLOv8 does.
+
+    YOLOv5's anchors are what the graph's own decoding makes of heads of zeros (`(2 * sigmoid(0))^2 * anchor = anchor`).
+    The decoding is accepted when ours agrees with the graph's on random heads.
+
+    Raises:
+        Refusal: it is no such detector.
+    """
+    profile = find_profile(graph)
+    if profile is None or profile.layout is OutputLayout.RAW_HEADS:
+        raise Refusal("head=raw cuts detectors with YOLOv5's or YOLOv8's decoded output only", "Use head=decoded.")
+    find = _anchored if profile.layout is OutputLayout.ROWS else _distances
+    for names, decode in find(graph, profile, {name: shapes.shapes[name] for name in profile.protected}):
+        if not _agrees(graph, profile.outputs[0], [(name, shapes.shapes[name]) for name in names], decode):
+            continue
+        network = clone(graph)
+        tensors = network.tensors()
+        network.outputs = [tensors[name] for name in names]
+        network.cleanup(remove_unused_graph_inputs=False, recurse_subgraphs=False)
+        return Cut(network, decode)
+    raise Refusal(f"its decoding is not {_FAMILIES[profile.layout]}'s", "Use head=decoded.")
+
+
+def decode_heads(outputs: Sequence[Array], decode: Mapping[str, Any]) -> Array:
+    """What the whole graph would give, from the cut network's outputs in the order of `head_blobs`."""
+    return decode_columns(outputs, decode) if decode["reg_max"] else decode_rows(outputs, decode)
+
+
+def head_blobs(decode: Mapping[str, Any]) -> list[str]:
+    """Names of the cut network's outputs, finest head first, boxes before scores."""
+    return [head[key] for head in decode["heads"] for key in ("blob", "scores") if key in head]
+
+
+def _anchored(graph: Graph, profile: ModelProfile, sizes: Mapping[str, tuple[int, ...]]) -> Iterator[_Reading]:
+    names = sorted(sizes, key=lambda name: -int(np.prod(sizes[name])))
+    per_cell = len(profile.classes) + 5
+    if len(names) != len(profile.strides) or any(size[1] % per_cell for size in sizes.values()):
+        raise Refusal("its last layers are not one for each stride", "Use head=decoded.")
+    shapes = [sizes[name] for name in names]
+    own = _own_decoding(graph, names, profile.outputs[0])
+    anchors = _anchors(own([np.zeros(size, np.float32) for size in shapes]), shapes, per_cell)
+    yield names, decode_facts(profile, "raw", _heads(profile, names, anchors))
+
+
+def _distances(_: Graph, profile: ModelProfile, sizes: Mapping[str, tuple[int, ...]]) -> Iterator[_Reading]:
+    ways = pair_heads(sizes, profile.strides, len(profile.classes))
+    if not ways:
+        raise Refusal("its last layers are not boxes and scores for each stride", "Use head=decoded.")
+    for way in ways:
+        heads = [
+            {"blob": sound_name(boxes), "scores": sound_name(scores), "stride": stride}
+            for (boxes, scores), stride in zip(way, profile.strides, strict=True)
+        ]
+        bins = sizes[way[0][0]][1] // 4
+        yield [name for pair in way for name in pair], decode_facts(profile, "raw", heads, reg_max=bins)
+
+
+def _agrees(graph: Graph, output: str, heads: Sequence[tuple[str, tuple[int, ...]]], decode: Mapping[str, Any]) -> bool:
+    """Whether our decoding of random heads is the graph's own."""
+    names = [name for name, _ in heads]
+    random = np.random.default_rng(0)
+    values = [random.normal(0, 2, size).astype(np.float32) for _, size in heads]
+    half = any(np.dtype(graph.tensors()[name].dtype) == np.float16 for name in names)
+    wanted, found = _own_decoding(graph, names, output)(values), decode_heads([value[0] for value in values], decode)
+    limit = _PIXELS_OF_HALF if half else _PIXELS
+    return wanted.shape == found.shape and bool(np.abs(wanted - found).max() <= limit)
+
+
+def decode_rows(heads: Sequence[Array], decode: Mapping[str, Any]) -> Array:
+    """Rows `cx, cy, w, h, objectness, classes` from raw heads, as YOLOv5 does (models/yolo.py, `Detect.forward`).
+
+    Args:
+        heads: of shape [anchors * (5 + classes), h, w], in the order of `decode["heads"]`.
+        decode: what `decode.json` holds.
+
+    Returns:
+        Shape [1, N, 5 + classes], in pixels of the network's input.
+    """
+    parts = []
+    for head, facts in zip(heads, decode["heads"], strict=True):
+        anchors = np.asarray(facts["anchors"], np.float32)
+        height, width = head.shape[1:]
+        values = head.reshape(len(anchors), -1, height, width).transpose(0, 2, 3, 1)
+        values = np.float32(1) / (np.float32(1) + np.exp(-np.clip(values, -80, 80)))
+        rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+        cells = np.stack([columns, rows], axis=-1).astype(np.float32)
+        centres = (values[..., :2] * 2 - 0.5 + cells) * facts["stride"]
+        sizes = (values[..., 2:4] * 2) ** 2 * anchors[:, None, None]
+        parts.append(np.concatenate([centres, sizes, values[..., 4:]], axis=-1).reshape(-1, values.shape[-1]))
+    return np.concatenate(parts).astype(np.float32)[None]
+
+
+def _own_decoding(graph: Graph, names: Sequence[str], output: str) -> Any:
+    """The part of the graph behind the heads, as a function of them."""
+    part = clone(graph)
+    tensors = part.tensors()
+    heads = [tensors[name] for name in names]
+    for head in heads:
+        head.inputs.clear()
+    part.inputs, part.outputs = heads, [tensors[output]]
+    part.cleanup(remove_unused_graph_inputs=False, recurse_subgraphs=False)
+    evaluator = ReferenceEvaluator(to_proto(part))
+
+    def run(values: Sequence[Array]) -> Array:
+        feeds = {name: value.astype(head.dtype) for name, value, head in zip(names, values, heads, strict=True)}
+        try:
+            rows = evaluator.run(None, feeds)[0]  # type: ignore[index] # a list, as all outputs are asked for
+        except Exception as error:  # whatever the evaluator lacks
+            raise Refusal("its decoding cannot be evaluated", "Use head=decoded.") from error
+        return np.asarray(rows, np.float32)
+
+    return run
+
+
+def _anchors(rows: Array, sizes: Sequence[tuple[int, ...]], per_cell: int) -> list[list[list[float]]]:
+    anchors: list[list[list[float]]] = []
+    start = 0
+    for _, channels, height, width in sizes:
+        count = channels // per_cell
+        cells = height * width
+        picked = rows[0, start : start + count * cells : cells, 2:4]
+        anchors.append([[round(float(value), 4) for value in pair] for pair in picked])
+        start += count * cells
+    return anchors
+
+
+def decode_facts(
+    profile: ModelProfile,
+    layout: Literal["raw", "rows", "columns"],
+    heads: Sequence[Mapping[str, Any]] = (),
+    reg_max: int = 0,
+) -> dict[str, Any]:
+    """What `decode.json` holds: how to feed the network and read its outputs.
+
+    Args:
+        profile: of the detector.
+        layout: of the network's outputs.
+        heads: blobs, strides and, for YOLOv5, anchors of raw heads.
+        reg_max: bins of each distance of YOLOv8's raw heads, else 0.
+    """
+    height, width = profile.size
+    return {
+        "family": profile.family,
+        "layout": layout,
+        "input": {"blob": sound_name(profile.input_name), "height": height, "width": width, "order": "rgb"},
+        "letterbox": {"pad_value": _PAD_VALUE, "scale": profile.preprocess.scale, "multiple_of": max(profile.strides)},
+        "output": sound_name(profile.outputs[0]),
+        "heads": list(heads),
+        "reg_max": reg_max,
+        "classes": list(profile.classes),
+    }
+
+
+def _heads(profile: ModelProfile, names: Sequence[str], anchors: list[list[list[float]]]) -> list[dict[str, Any]]:
+    return [
+        {"blob": sound_name(name), "stride": stride, "anchors": each}
+        for name, stride, each in zip(names, profile.strides, anchors, strict=True)
+    ]

@@ -1,0 +1,263 @@
+"""From our graph to ncnn layers: one rule per operator, every refusal collected.
+
+ncnn has no batch axis: a tensor [1, C, H, W] is a blob of C x H x W. Blobs here have precisely the axes of their tensor
+but the first, also where ncnn's layer would give fewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.graph.shapes import Shapes
+from yocc.compiler.pipeline.target import Reject
+from yocc.runtime.backends.ncnn.folding import fold
+from yocc.runtime.backends.ncnn.format import Data, Layer, Network, Parameter
+from yocc.runtime.backends.ncnn.splitting import one_reader_each
+
+Array = np.ndarray[Any, Any]
+MOST_AXES = 4
+"""Axes a blob can have: width, height, depth, channels."""
+
+
+class Refusal(Exception):  # noqa: N818 # caught where rules are applied; it becomes a Reject
+    """A node cannot be lowered.
+
+    Args:
+        reason: what ncnn cannot do.
+        hint: what to do about it.
+    """
+
+    def __init__(self, reason: str, hint: str = "Use --target onnxruntime or openvino.") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+
+
+class UnknownShape(Refusal):
+    """A tensor's shape is not known; of no interest behind a node that is refused itself."""
+
+
+@dataclass
+class Lowering:
+    """A network while it is made; rules read tensors and append layers.
+
+    Attributes:
+        shapes: of all tensors.
+        layers: so far; several may read one blob.
+        scales: of tensors that come out of a Q/DQ pair, by name: value = scale * code.
+        absorbed: names of nodes that an earlier node's layer computes too.
+        coded: names of blobs that hold codes instead of floats.
+        folded: values of tensors that depend on constants only, too large to be in `shapes`.
+    """
+
+    shapes: Shapes
+    outputs: frozenset[str]
+    layers: list[Layer] = field(default_factory=list)
+    scales: dict[str, float] = field(default_factory=dict)
+    absorbed: set[str] = field(default_factory=set)
+    coded: set[str] = field(default_factory=set)
+    folded: dict[str, Array] = field(default_factory=dict)
+    _sources: dict[str, str] = field(default_factory=dict)
+    _counter: int = 0
+
+    def dims(self, tensor: gs.Tensor) -> tuple[int, ...]:
+        """Axes of a tensor's blob, outermost first.
+
+        Raises:
+            Refusal: ncnn has no such blobs.
+        """
+        shape = self.shapes.of(tensor)
+        if shape is None:
+            raise UnknownShape(f"the shape of {tensor.name!r} depends on data")
+        if not 2 <= len(shape) <= MOST_AXES + 1:
+            raise Refusal(f"{tensor.name!r} has {len(shape)} axes, and ncnn takes 2 to {MOST_AXES + 1}")
+        if shape[0] != 1:
+            raise Refusal(
+                f"{tensor.name!r} has a first axis of {shape[0]}, and ncnn has no batches", "Export with a batch of 1."
+            )
+        return shape[1:]
+
+    def axis(self, node: gs.Node, axis: int, rank: int) -> int:
+        """An ONNX axis counted as ncnn does.
+
+        Raises:
+            Refusal: it is the batch axis.
+        """
+        axis = axis + rank if axis < 0 else axis
+        if axis == 0:
+            raise Refusal(f"{node.op} works along the batch axis")
+        return axis - 1
+
+    def value(self, tensor: gs.Tensor) -> Array | None:
+        """The value of a tensor that does not depend on the inputs, else None; fp16 is widened."""
+        if isinstance(tensor, gs.Constant):
+            values: Array = tensor.values
+            return values.astype(np.float32) if values.dtype == np.float16 else values
+        found = self.shapes.values.get(tensor.name, self.folded.get(tensor.name))
+        return found if found is not None else dequantized(tensor)
+
+    def parameter(self, node: gs.Node, slot: int) -> Array | None:
+        """The constant at an input slot; None when nothing is there.
+
+        Raises:
+            Refusal: it is computed at run time.
+        """
+        if slot >= len(node.inputs) or not node.inputs[slot].name:
+            return None
+        found = self.value(node.inputs[slot])
+        if found is None:
+            raise Refusal(f"input {slot} of this {node.op} is computed at run time", "Simplify the model first.")
+        return found
+
+    def blob(self, tensor: gs.Tensor) -> str:
+        """The blob that holds a variable's values."""
+        name: str = tensor.name
+        while name in self._sources:
+            name = self._sources[name]
+        return name
+
+    def alias(self, tensor: gs.Tensor, source: gs.Tensor) -> None:
+        """A tensor with the values of another needs no layer, unless it is an output, whose name must stay."""
+        if tensor.name in self.outputs:
+            self.add("Noop", tensor.name, [self.blob(source)], [tensor.name])
+            return
+        self._sources[tensor.name] = source.name
+
+    def add(
+        self,
+        kind: str,
+        name: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        parameters: Mapping[int, Parameter] | None = None,
+        data: Sequence[Data] = (),
+    ) -> None:
+        """Append a layer; names are made fit for ncnn when all is lowered."""
+        self.layers.append(Layer(kind, name, tuple(inputs), tuple(outputs), dict(parameters or {}), tuple(data)))
+
+    def fresh(self, name: str) -> str:
+        """A name for a blob that no tensor of the graph has."""
+        self._counter += 1
+        return f"{name}_yocc{self._counter}"
+
+    def constant(self, name: str, values: Array) -> str:
+        """A blob of constant values; its axes are those of the array."""
+        blob = self.fresh(name)
+        parameters = dict(zip(size_keys(values.ndim), values.shape, strict=True))
+        floats = Data("floats", np.ascontiguousarray(values, np.float32).reshape(-1))
+        self.add("MemoryData", blob, [], [blob], parameters, [floats])
+        return blob
+
+    def reshape(self, name: str, source: str, dims: Sequence[int], result: str) -> None:
+        """Append a Reshape to fixed axes."""
+        self.add("Reshape", name, [source], [result], dict(zip(size_keys(len(dims)), dims, strict=True)))
+
+    def sole_reader(self, tensor: gs.Tensor) -> gs.Node | None:
+        """The only node that reads a tensor; None when there are several or it is an output."""
+        readers = list(tensor.outputs)
+        return readers[0] if len(readers) == 1 and tensor.name not in self.outputs else None
+
+
+Rule = Callable[[Lowering, gs.Node], None]
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """What lowering came to; `network` is None when something was refused."""
+
+    network: Network | None
+    rejects: tuple[Reject, ...]
+
+
+def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
+    """Lower a graph, or say everything that stands against it.
+
+    Args:
+        graph: sorted; not changed.
+        shapes: of all its tensors.
+        rules: what to do with each operator.
+    """
+    lowering = Lowering(shapes, frozenset(tensor.name for tensor in graph.outputs))
+    rejects = []
+    for tensor in graph.inputs:
+        try:
+            parameters = dict(zip(size_keys(len(lowering.dims(tensor))), lowering.dims(tensor), strict=True))
+        except Refusal as refusal:
+            rejects.append(Reject(tensor.name, refusal.reason, refusal.hint))
+            continue
+        lowering.add("Input", tensor.name, [], [tensor.name], parameters)
+    refused: set[str] = set()
+    for node in graph.nodes:
+        if node.name in lowering.absorbed or all(tensor.name in shapes.values for tensor in node.outputs):
+            continue
+        if _folds(lowering, node, graph.opset):
+            continue
+        rule = rules.get(node.op) if node.domain in (None, "", "ai.onnx") else None
+        if rule is None:
+            hint = "Leave it out of the model, or use --target onnxruntime or openvino."
+            rejects.append(Reject(node.name, f"ncnn has no operator {node.op}", hint))
+            refused |= {tensor.name for tensor in node.outputs}
+            continue
+        try:
+            rule(lowering, node)
+        except Refusal as refusal:
+            follows = isinstance(refusal, UnknownShape) and any(tensor.name in refused for tensor in node.inputs)
+            if not follows:
+                rejects.append(Reject(node.name, refusal.reason, refusal.hint))
+            refused |= {tensor.name for tensor in node.outputs}
+    if rejects:
+        return Lowered(None, tuple(rejects))
+    return Lowered(Network(one_reader_each(lowering.layers, lowering.outputs)), ())
+
+
+def _folds(lowering: Lowering, node: gs.Node, opset: int) -> bool:
+    """Compute a node that reads constants only; weights behind DequantizeLinear stay codes."""
+    if not node.inputs or node.domain or node.op in ("DequantizeLinear", "QuantizeLinear"):
+        return False
+    if any(tensor.name in lowering.outputs for tensor in node.outputs) or any(True for _ in node.subgraphs()):
+        return False
+    values = [lowering.value(tensor) if tensor.name else None for tensor in node.inputs]
+    if any(value is None and tensor.name for value, tensor in zip(values, node.inputs, strict=True)):
+        return False
+    results = fold(node, values, opset)
+    if results is None:
+        return False
+    lowering.folded |= {tensor.name: result for tensor, result in zip(node.outputs, results, strict=False)}
+    return True
+
+
+def size_keys(axes: int) -> tuple[int, ...]:
+    """The parameters by which Input, Reshape and MemoryData name their axes, outermost first."""
+    return {1: (0,), 2: (1, 0), 3: (2, 1, 0), 4: (2, 11, 1, 0)}[axes]
+
+
+def weight_data(values: Array, dtype: Any) -> Data:
+    """A weight in the precision the graph holds it in."""
+    kind: Literal["fp32", "fp16"] = "fp16" if dtype == np.float16 else "fp32"
+    return Data(kind, np.ascontiguousarray(values, np.float16 if kind == "fp16" else np.float32).reshape(-1))
+
+
+def dequantized(tensor: gs.Tensor) -> Array | None:
+    """The value of a constant that is stored as codes behind a DequantizeLinear, or in another type behind a Cast."""
+    node = tensor.inputs[0] if tensor.inputs else None
+    if node is None or not isinstance(node.inputs[0], gs.Constant):
+        return None
+    if node.op == "Cast":
+        values: Array = node.inputs[0].values
+        return values.astype(np.float32) if values.dtype in (np.float16, np.float32) else None
+    if node.op != "DequantizeLinear":
+        return None
+    codes, scale = node.inputs[0].values.astype(np.float64), np.asarray(node.inputs[1].values, np.float64)
+    zero_point = np.asarray(node.inputs[2].values, np.float64) if len(node.inputs) > 2 else np.zeros(())
+    if scale.ndim:
+        axis = node.attrs.get("axis", 1)
+        shape = [-1 if index == axis % codes.ndim else 1 for index in range(codes.ndim)]
+        scale, zero_point = scale.reshape(shape), zero_point.reshape(shape) if zero_point.ndim else zero_point
+    result: Array = ((codes - zero_point) * scale).astype(np.float32)
+    return result

@@ -1,0 +1,36 @@
+"""One lowering rule for each ONNX operator ncnn can take; rules of a kind share a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from yocc.runtime.backends.ncnn.lowering import Rule
+from yocc.runtime.backends.ncnn.rules import (
+    activation,
+    arithmetic,
+    convolution,
+    matrix,
+    moving,
+    normalisation,
+    pooling,
+    reduction,
+    resize,
+    shaping,
+)
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        **activation.RULES,
+        **arithmetic.RULES,
+        **convolution.RULES,
+        **matrix.RULES,
+        **moving.RULES,
+        **normalisation.RULES,
+        **pooling.RULES,
+        **reduction.RULES,
+        **resize.RULES,
+        **shaping.RULES,
+    }
+)
+"""Operators ncnn takes, by name."""

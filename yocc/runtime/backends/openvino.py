@@ -1,0 +1,270 @@
+"""OpenVINO on x86 and ARM processors: an IR beside the ONNX, int8 where its CPU plugin fuses it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import onnx
+
+from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, clone, save, weight_bytes
+from yocc.compiler.pipeline.passes import Arrays
+from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
+from yocc.errors import BackendError, BackendUnavailable, OptionError
+from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, read_count
+from yocc.runtime.backends.channels_last import move_channels_last
+from yocc.runtime.backends.onnxruntime import cores
+from yocc.runtime.backends.undivided import undivide
+
+MODEL_FILE = "model.xml"
+WEIGHTS_FILE = "model.bin"
+ONNX_FILE = "model.onnx"
+
+_INSTALL = "Install it with: pip install 'yocc[openvino]'"
+_GENERATED_NAME = re.compile(r"[A-Za-z]\w*_\d+")
+"""Names OpenVINO makes up hold a counter of the process, which would make two builds of one graph differ."""
+_CONVOLUTIONS = frozenset({"Convolution", "Deconvolution"})
+_CODES = frozenset({"i8", "u8"})
+
+
+@dataclass(frozen=True)
+class Int8Share:
+    """How much of the convolutions of a compiled model computes in int8.
+
+    Attributes:
+        layers: convolutions that execute in int8.
+        all_layers: all convolutions.
+        macs: share of their multiply-accumulates, 0..1; shapes of 1 stand for open dimensions.
+        left: names of the convolutions that execute in float.
+    """
+
+    layers: int
+    all_layers: int
+    macs: float
+    left: tuple[str, ...]
+
+
+class OpenVinoBackend(Backend):
+    """OpenVINO IR for its CPU plugin."""
+
+    name = "openvino"
+    summary = "OpenVINO IR for Intel and ARM CPUs: uint8 activations in front of layers, int8 weights."
+    options: ClassVar[Mapping[str, str]] = {
+        "channel_multiple": "pruned channel counts are multiples of this (default 16, as its kernels are)",
+        "last_layers": "layers in front of the decoding: int8 (default), or float, slower and more accurate",
+    }
+
+    def available(self) -> str | None:
+        """It is an extra of yocc."""
+        try:
+            import openvino  # noqa: F401 # only whether it imports matters
+        except ImportError as error:
+            return f"openvino does not import ({error}); install it with: pip install 'yocc[openvino]'"
+        return None
+
+    def target(self, options: Mapping[str, str]) -> Target:
+        """Pairs on what enters a layer; the plugin itself carries codes through pooling and Concat up to its maker."""
+        self.check_options(options)
+        return Target(
+            name=self.name,
+            opset=13,
+            channel_multiple=read_count(self.name, "channel_multiple", options.get("channel_multiple", "16")),
+            activations=TensorScheme(bits=8, signed=False, symmetric=False),
+            weights=TensorScheme(bits=8, signed=True, symmetric=True, per_channel=True),
+            placement="inputs",
+            # A coded bias is decoded again and added in float32.
+            bias="float",
+            int8_ops=frozenset({"Conv", "Gemm", "MatMul"}),
+            shared_scale_ops=frozenset({"Concat", "MaxPool", "Resize"}),
+            last_layers=_last_layers(options.get("last_layers", "int8")),
+        )
+
+    def validate(self, graph: Graph, target: Target) -> list[Reject]:  # noqa: ARG002 # nothing depends on the options
+        """Operators outside ONNX, and models whose weights one protobuf message cannot hold."""
+        rejects = [
+            Reject(node.name, f"OpenVINO has no operator {node.op}", "Leave it out, or use --target onnxruntime.")
+            for node in graph.nodes
+            if node.domain not in (None, "", "ai.onnx") or not onnx.defs.has(node.op)
+        ]
+        if weight_bytes(graph) >= PROTOBUF_LIMIT:
+            rejects.append(Reject(graph.name, "its weights exceed 2 GiB", "Use --target onnxruntime."))
+        return rejects
+
+    def build(self, graph: Graph, target: Target, folder: Path) -> Artifact:  # noqa: ARG002 # nothing depends on the options
+        """Write `model.xml` and `model.bin`, and `model.onnx` beside them.
+
+        Raises:
+            BackendUnavailable: openvino is not installed.
+            BackendError: OpenVINO cannot convert the graph.
+        """
+        openvino = _runtime()
+        path = folder / ONNX_FILE
+        graph = clone(graph)
+        # The plugin's convolutions write channels last; the usual head takes half the time of a pruned int8 detector.
+        move_channels_last(graph)
+        undivide(graph)
+        save(graph, path)
+        try:
+            model = openvino.Core().read_model(str(path))
+            _name_alike(model)
+            openvino.save_model(model, str(folder / MODEL_FILE), compress_to_fp16=False)
+        except Exception as error:  # OpenVINO's exceptions share no base but Exception
+            raise BackendError(
+                f"OpenVINO cannot convert the model: {_one_sentence(error)}.", "Use --target onnxruntime."
+            ) from error
+        return Artifact(self.name, folder, folder / MODEL_FILE, (folder / WEIGHTS_FILE, path))
+
+    def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
+        """Load the IR with the CPU plugin, which fuses and reorders in any case; `optimize` does not reach into it."""
+        del optimize
+        return OpenVinoSession(artifact.model, threads=threads)
+
+
+class OpenVinoSession(Session):
+    """A model compiled by OpenVINO's CPU plugin, in the precision its file says.
+
+    Args:
+        model: an IR or ONNX file.
+        threads: threads to compute with; the processor's cores when None.
+
+    Raises:
+        BackendUnavailable: openvino is not installed.
+        BackendError: it cannot load the model.
+    """
+
+    def __init__(self, model: Path, *, threads: int | None = None) -> None:
+        openvino = _runtime()
+        core = openvino.Core()
+        settings = {
+            "INFERENCE_NUM_THREADS": threads or cores(),
+            "PERFORMANCE_HINT": "LATENCY",
+            # Without it the plugin computes float32 files in bfloat16 where the processor has that.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        try:
+            read = core.read_model(str(model))
+            self._model = core.compile_model(read, "CPU", settings)
+            self._request = self._model.create_infer_request()
+        except Exception as error:  # OpenVINO's exceptions share no base but Exception
+            raise BackendError(
+                f"OpenVINO cannot load {model.name!r}: {_one_sentence(error)}.", "Compile the model again."
+            ) from error
+        # Names as in the file: a compiled port bears those of all tensors that became one with it.
+        self.inputs = tuple(map(_spec, read.inputs, self._model.inputs))
+        self.outputs = tuple(map(_spec, read.outputs, self._model.outputs))
+
+    def run(self, feeds: Arrays) -> Arrays:
+        """Run once."""
+        self.check_feeds(feeds)
+        try:
+            found = self._hand_over_outputs()
+            # Positions, as a port may bear several names.
+            self._request.infer([np.ascontiguousarray(feeds[spec.name]) for spec in self.inputs], share_inputs=True)
+            for index, spec in enumerate(self.outputs):
+                if spec.name not in found:
+                    # Copied, because the request writes its next results into the same memory.
+                    found[spec.name] = np.array(self._request.get_output_tensor(index).data)
+            return found
+        except Exception as error:  # OpenVINO's exceptions share no base but Exception
+            raise BackendError(f"OpenVINO cannot run the model: {_one_sentence(error)}.") from error
+
+    def _hand_over_outputs(self) -> dict[str, np.ndarray[Any, Any]]:
+        """New arrays for the results of known size to be written into, which saves copying them."""
+        openvino = _runtime()
+        found = {}
+        for index, spec in enumerate(self.outputs):
+            sizes = [size for size in spec.shape if isinstance(size, int)]
+            if len(sizes) == len(spec.shape):
+                found[spec.name] = np.empty(sizes, spec.dtype)
+                self._request.set_output_tensor(index, openvino.Tensor(found[spec.name], shared_memory=True))
+        return found
+
+    def close(self) -> None:
+        """Free the compiled model."""
+        del self._request, self._model
+
+    def execution(self) -> Mapping[str, Any]:
+        """How many convolutions really compute in int8."""
+        share = self.int8_share()
+        return {
+            "int8_convolutions": share.layers,
+            "convolutions": share.all_layers,
+            "int8_macs_share": round(share.macs, 4),
+            "float_convolutions": list(share.left),
+        }
+
+    def int8_share(self) -> Int8Share:
+        """Read off the compiled model, not off the file: the plugin decides what it fuses."""
+        inside = {True: 0, False: 0}
+        layers, left = 0, []
+        for operator in self._model.get_runtime_model().get_ordered_ops():
+            facts = operator.get_rt_info()
+            if facts["layerType"].astype(str) not in _CONVOLUTIONS:
+                continue
+            coded = facts["runtimePrecision"].astype(str) in _CODES
+            inside[coded] += _macs(operator)
+            layers += 1
+            if not coded:
+                left.append(str(operator.get_friendly_name()))
+        total = sum(inside.values())
+        return Int8Share(layers - len(left), layers, inside[True] / total if total else 0.0, tuple(left))
+
+
+def _last_layers(text: str) -> Literal["int8", "float"]:
+    if text == "int8":
+        return "int8"
+    if text == "float":
+        return "float"
+    raise OptionError(f"The option 'last_layers' of target 'openvino' cannot be {text!r}.", "Use int8 or float.")
+
+
+def _macs(convolution: Any) -> int:
+    """Weights times positions; of a Deconvolution, positions of its input."""
+    deconvolution = convolution.get_rt_info()["layerType"].astype(str) == "Deconvolution"
+    data = convolution.input(0) if deconvolution else convolution.output(0)
+    weights = [_size(dim) for dim in convolution.input(1).get_partial_shape()]
+    sizes = [_size(dim) for dim in data.get_partial_shape()]
+    return math.prod(weights) * math.prod(sizes[2:]) * sizes[0]
+
+
+def _size(dimension: Any) -> int:
+    return int(dimension.get_length()) if dimension.is_static else 1
+
+
+def _spec(written: Any, port: Any) -> TensorSpec:
+    shape = tuple(int(dim.get_length()) if dim.is_static else None for dim in port.get_partial_shape())
+    return TensorSpec(_name(written), shape, np.dtype(port.get_element_type().to_dtype()))
+
+
+def _name(port: Any) -> str:
+    """The name of an input or output; of several that of its operator, which an ONNX output's name begins."""
+    own = port.get_node().get_friendly_name().removesuffix("/sink_port_0")
+    return str(own if own in port.get_names() else port.get_any_name())
+
+
+def _name_alike(model: Any) -> None:
+    """Number generated names by their place in the model; given ones stay."""
+    for place, operator in enumerate(model.get_ordered_ops()):
+        name = operator.get_friendly_name()
+        if _GENERATED_NAME.fullmatch(name) and name.startswith(operator.get_type_name() + "_"):
+            operator.set_friendly_name(f"{operator.get_type_name()}_{place}")
+
+
+def _one_sentence(error: Exception) -> str:
+    """The last line of an error of OpenVINO that says what went wrong, without source files and line breaks."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith(("Exception from", "Check '", "FrontEnd API failed"))]
+    return " ".join((said or lines or [type(error).__name__])[0].split()).rstrip(". ")
+
+
+def _runtime() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise BackendUnavailable(f"openvino does not import: {error}.", _INSTALL) from error
+    return openvino

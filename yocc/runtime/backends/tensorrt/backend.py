@@ -1,0 +1,89 @@
+"""TensorRT as a target: what it wants, what it refuses, what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from yocc.compiler.graph import Graph, save
+from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
+from yocc.runtime.backends.backend import Artifact, Backend, Check, Session, read_count
+from yocc.runtime.backends.tensorrt.files import MODEL_FILE, write_files
+from yocc.runtime.backends.tensorrt.lints import lint
+from yocc.runtime.backends.tensorrt.options import (
+    NAME,
+    OPTIONS,
+    TensorRtTarget,
+    profiles,
+    read_level,
+    read_shapes,
+    settings_of,
+)
+from yocc.runtime.backends.tensorrt.probe import find_device
+from yocc.runtime.backends.tensorrt.session import obstacle, open_session
+from yocc.runtime.backends.tensorrt.verification import verify
+
+LEAST_CHANNELS = 16
+"""Below it int8 kernels pad more than they compute."""
+
+
+class TensorRtBackend(Backend):
+    """Strongly typed ONNX for TensorRT 10.12 and newer."""
+
+    name = NAME
+    summary = "TensorRT for NVIDIA GPUs: typed ONNX in fp32, fp16 and int8, with the line that builds the engine."
+    options: ClassVar[Mapping[str, str]] = OPTIONS
+
+    def device(self, options: Mapping[str, str]) -> str:  # noqa: ARG002 # no option chooses it
+        """The GPU that engines are built and timed on, or why there is none."""
+        return obstacle() or str(find_device())
+
+    def target(self, options: Mapping[str, str]) -> TensorRtTarget:
+        """Symmetric codes on what enters layers and residual additions, one scale across what moves values."""
+        self.check_options(options)
+        return TensorRtTarget(
+            name=self.name,
+            # The first with fp16 scales.
+            opset=19,
+            channel_multiple=read_count(self.name, "channel_multiple", options.get("channel_multiple", "8")),
+            activations=TensorScheme(bits=8, signed=True, symmetric=True),
+            weights=TensorScheme(bits=8, signed=True, symmetric=True, per_channel=True),
+            placement="inputs",
+            bias="float",
+            int8_ops=frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}),
+            shared_scale_ops=frozenset({"Concat", "MaxPool", "Resize"}),
+            scale_sharing="connected",
+            added_inputs="code",
+            least_channels=LEAST_CHANNELS,
+            rest_is_fp16=True,
+            skips_zeros=True,
+            last_layers_fp16=True,
+            workspace=read_count(self.name, "workspace", options.get("workspace", "1024")),
+            optimization_level=read_level(options.get("optimization_level", "3")),
+            smallest=read_shapes("min_shapes", options.get("min_shapes")),
+            usual=read_shapes("opt_shapes", options.get("opt_shapes")),
+            largest=read_shapes("max_shapes", options.get("max_shapes")),
+        )
+
+    def validate(self, graph: Graph, target: Target) -> list[Reject]:
+        """Every rule of the parser, and whether open shapes are known."""
+        return [*lint(graph), *profiles(graph, target)[1]]
+
+    def build(self, graph: Graph, target: Target, folder: Path) -> Artifact:
+        """Write the model, the line that builds its engine, and what runs that."""
+        save(graph, folder / MODEL_FILE)
+        others = write_files(folder, settings_of(graph, target))
+        return Artifact(self.name, folder, folder / MODEL_FILE, others)
+
+    def substitute(self, target: Target) -> str:  # noqa: ARG002 # whether an engine can be built is a matter of the machine
+        """Why no engine can be built here."""
+        return obstacle() or ""
+
+    def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
+        """Build the engine and check it against onnxruntime where there are a GPU and `tensorrt`, else onnxruntime."""
+        return open_session(artifact, self.target(artifact.options), threads=threads, optimize=optimize)
+
+    def verify(self, artifact: Artifact, *, thorough: bool = True) -> tuple[Check, ...]:
+        """The rules on the written file, NVIDIA's parser and builder, and the engine where there is a GPU."""
+        return verify(artifact, self.target(artifact.options), thorough=thorough)

@@ -1,0 +1,156 @@
+"""Compiling a model with TVM into a shared library."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from yocc.errors import BackendError, BackendUnavailable
+from yocc.runtime.backends.tvm.integers import legalize_round
+from yocc.runtime.backends.tvm.lowering import lower
+from yocc.runtime.backends.tvm.processors import Processor, host_family
+from yocc.runtime.backends.tvm.schedules import schedule_module
+from yocc.runtime.backends.tvm.sigmoid import legalize_sigmoid
+
+INSTALL = "Install it with: pip install 'yocc[tvm]'"
+_CORES = 4
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What compiling tells besides the library.
+
+    Attributes:
+        padded: output channels before and after padding, for each convolution padded.
+        unscheduled: kernels that no schedule fits and that run as scalar loops.
+        integer: convolutions that compute in integers.
+        half: convolutions whose weights are stored in half precision.
+    """
+
+    padded: tuple[tuple[int, int], ...]
+    unscheduled: tuple[str, ...]
+    integer: int
+    half: int
+
+
+def compiler_of(processor: Processor) -> str | None:
+    """The C++ compiler that links for a processor; None where it is not installed."""
+    if processor.family == host_family():
+        return next((found for name in ("g++", "clang++", "c++") if (found := shutil.which(name))), None)
+    return shutil.which(processor.compiler)
+
+
+def missing_compiler(processor: Processor) -> str:
+    """What to install where `compiler_of` finds none."""
+    if processor.family == host_family():
+        return "Install it with: apt install g++"
+    return f"Install it with: apt install g++-{processor.compiler.removesuffix('-g++')}"
+
+
+def compile_library(model: onnx.ModelProto, processor: Processor, path: Path, *, half: bool = False) -> Compiled:
+    """Compile a model of fixed shapes.
+
+    Args:
+        model: computes in single precision.
+        processor: what to compile for.
+        path: where to write the library.
+        half: store the weights that fit in half precision.
+
+    Raises:
+        BackendUnavailable: TVM or the C++ compiler are not installed.
+        BackendError: TVM cannot compile it.
+    """
+    try:
+        import tvm
+    except ImportError as error:
+        raise BackendUnavailable(f"tvm does not import: {error}.", INSTALL) from error
+    linker = compiler_of(processor)
+    if linker is None:
+        raise BackendUnavailable(
+            f"There is no C++ compiler for {processor.family} to link {path.name!r} with.", missing_compiler(processor)
+        )
+    facts = {
+        "kind": "llvm",
+        "mtriple": processor.triple,
+        "mcpu": processor.name,
+        "num-cores": _CORES,
+        **({"mattr": list(processor.features)} if processor.features else {}),
+    }
+    unscheduled: list[str] = []
+    try:
+        target = tvm.target.Target(facts)
+        lowered = lower(model, dot_rows=processor.rows if "+dotprod" in processor.features else 0, half=half)
+        library = tvm.compile(lowered.module, target=target, relax_pipeline=_pipeline(target, processor, unscheduled))
+        library.export_library(str(path), fcompile=_linking(linker))
+    except BackendError:
+        raise
+    except Exception as error:  # TVM's exceptions share no base but Exception
+        raise BackendError(
+            f"TVM cannot compile the model: {one_sentence(error)}.", "Use --target onnxruntime."
+        ) from error
+    return Compiled(lowered.padded, tuple(unscheduled), lowered.integer, lowered.half)
+
+
+def one_sentence(error: Exception) -> str:
+    """The line of an error of TVM that says what went wrong, without its stack."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    checks = [line for line in lines if "Check failed" in line]
+    return (checks or lines or [type(error).__name__])[0].rpartition("Check failed: ")[2].rstrip(". :")
+
+
+def _pipeline(target: Any, processor: Processor, unscheduled: list[str]) -> Any:
+    """TVM's default for processors, with our sigmoid and our schedules."""
+    import tvm
+    from tvm import relax
+
+    before = (
+        relax.transform.LegalizeOps({"relax.sigmoid": legalize_sigmoid, "relax.round": legalize_round}),
+        relax.transform.AnnotateTIROpPattern(),
+        relax.transform.FuseOps(),
+        relax.transform.FuseTIR(),
+        relax.transform.DeadCodeElimination(),
+    )
+    after = (
+        relax.transform.RewriteDataflowReshape(),
+        relax.transform.ToNonDataflow(),
+        relax.transform.RemovePurityChecking(),
+        relax.transform.CallTIRRewrite(),
+        relax.transform.StaticPlanBlockMemory(),
+        relax.transform.LowerAllocTensor(),
+        relax.transform.KillAfterLastUse(),
+        relax.transform.LowerRuntimeBuiltin(),
+        relax.transform.ComputePrimValue(),
+        relax.transform.VMShapeLower(),
+        relax.transform.AttachGlobalSymbol(),
+    )
+
+    @tvm.transform.module_pass(opt_level=0)  # type: ignore[untyped-decorator] # TVM has no types
+    def run(module: Any, _: Any) -> Any:
+        with target:
+            module = tvm.transform.Sequential(list(before))(module)
+            module, plain = schedule_module(module, processor)
+            unscheduled.extend(plain)
+            return tvm.transform.Sequential(list(after))(module)
+
+    return run
+
+
+def _linking(compiler: str) -> Any:
+    """What TVM calls to link object files."""
+
+    def link(output: str, objects: Sequence[str], options: Sequence[str] | None = None, **_: Any) -> None:
+        # Without symbols: they hold names of temporary files, and two builds would differ.
+        command = [compiler, "-shared", "-fPIC", "-s", "-Wl,--build-id=none", "-o", output, *objects, *(options or ())]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise BackendError(f"{Path(compiler).name} cannot link the library: {last}.")
+
+    link.output_format = "so"  # type: ignore[attr-defined] # how TVM knows what it makes
+    return link

@@ -1,0 +1,180 @@
+"""From ONNX to TVM's Relax, arranged for the schedules: channels last, weights transposed, odd counts padded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from yocc.runtime.backends.tvm.dot import GROUP, NAME, Geometry, convolution, pack
+from yocc.runtime.backends.tvm.integers import rewrite_codes
+
+LANES = 16
+"""Padded channel counts are multiples of this."""
+MULTIPLE = 4
+"""Channel counts the schedules vectorise."""
+
+
+_LAYOUTS = {"relax.nn.conv2d": ["NHWC", "HWIO"], "relax.nn.conv2d_transpose": ["NCHW", "IOHW"]}
+"""Transposed convolutions stay as they are: TVM has no kernel with channels last for them."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A module in Relax.
+
+    Attributes:
+        module: TVM's.
+        padded: output channels before and after padding, one entry for each convolution that was padded.
+        integer: convolutions that compute in integers.
+        half: convolutions whose weights are stored in half precision.
+    """
+
+    module: Any
+    padded: tuple[tuple[int, int], ...]
+    integer: int
+    half: int
+
+
+def lower(model: onnx.ModelProto, *, dot_rows: int = 0, half: bool = False) -> Lowered:
+    """Import a model of fixed shapes and arrange it.
+
+    Args:
+        model: its nodes are known to TVM.
+        dot_rows: output positions a kernel with `sdot` computes side by side; 0 without that instruction.
+        half: store weights that half precision holds exactly so; a kernel widens them before each convolution.
+
+    Raises:
+        Exception: TVM's own, of many classes, when it cannot import the model.
+    """
+    from tvm import relax
+    from tvm.relax.frontend.onnx import from_onnx
+
+    module, integer = rewrite_codes(from_onnx(model))
+    for step in (
+        relax.transform.DecomposeOpsForInference(),
+        relax.transform.ConvertLayout(_LAYOUTS),
+        relax.transform.Normalize(),
+        relax.transform.CanonicalizeBindings(),
+    ):
+        module = step(module)
+    arranging = _arranging(module, dot_rows, half)
+    main = arranging.visit_expr(module["main"])
+    # With the kernels that arranging added.
+    module = arranging.builder_.get()
+    module["main"] = main
+    for step in (relax.transform.CanonicalizeBindings(), relax.transform.DeadCodeElimination()):
+        module = step(module)
+    return Lowered(module, tuple(arranging.padded), integer, arranging.half)
+
+
+def _arranging(module: Any, dot_rows: int, half: bool) -> Any:
+    """A mutator; its class exists once TVM is imported."""
+    from tvm import relax
+    from tvm.ir.expr import GenericConst
+    from tvm.relax.expr_functor import PyExprMutator, mutator
+
+    @mutator
+    class Arranging(PyExprMutator):
+        """Transposes constants here rather than in TVM, which takes half a minute for it, and pads."""
+
+        def __init__(self, module: Any) -> None:
+            super().__init__(module)
+            self.padded: list[tuple[int, int]] = []
+            self.half = 0
+
+        def visit_call_(self, call: Any) -> Any:
+            """Visited for each operator, its inputs already rewritten."""
+            call = super().visit_call_(call)
+            rewrite = {
+                "relax.permute_dims": self._permute,
+                "relax.reshape": self._reshape,
+                "relax.nn.conv2d": self._pad,
+                "relax.add": self._pad_bias,
+            }.get(_operator(call))
+            return call if rewrite is None else rewrite(call)
+
+        def _bound(self, expression: Any) -> Any:
+            return self.lookup_binding(expression) if isinstance(expression, relax.Var) else expression
+
+        def _constant(self, expression: Any) -> np.ndarray[Any, Any] | None:
+            bound = self._bound(expression)
+            return bound.value.numpy() if isinstance(bound, GenericConst) else None
+
+        def _permute(self, call: Any) -> Any:
+            axes = [int(axis) for axis in call.attrs.axes]
+            values = self._constant(call.args[0])
+            if values is not None:
+                return relax.const(np.ascontiguousarray(values.transpose(axes)))
+            return call.args[0] if axes == sorted(axes) else call
+
+        def _reshape(self, call: Any) -> Any:
+            values = self._constant(call.args[0])
+            sizes = getattr(call.args[1], "values", None)
+            return (
+                call if values is None or sizes is None else relax.const(values.reshape([int(size) for size in sizes]))
+            )
+
+        def _pad(self, call: Any) -> Any:
+            weight = self._constant(call.args[1])
+            facts = call.attrs
+            if weight is None or int(facts.groups) != 1 or str(facts.data_layout) != "NHWC":
+                return call
+            if weight.dtype == np.int8:
+                return self._dot(call, weight)
+            channels = weight.shape[3]
+            wide = channels if channels % MULTIPLE == 0 else -(-channels // LANES) * LANES
+            if wide == channels and not half:
+                return call
+            padded = self._stored(np.pad(weight, [(0, 0)] * 3 + [(0, wide - channels)]))
+            geometry = [list(facts.strides), list(facts.padding), list(facts.dilation), 1, "NHWC", "HWIO", "NHWC"]
+            result = relax.op.nn.conv2d(call.args[0], padded, *geometry)
+            if wide == channels:
+                return result
+            self.padded.append((channels, wide))
+            return relax.op.strided_slice(self.builder_.emit(result), [3], [0], [channels])
+
+        def _stored(self, weight: np.ndarray[Any, Any]) -> Any:
+            """A weight as the library holds it, in single precision once it is read."""
+            with np.errstate(over="ignore"):
+                narrow = weight.astype(np.float16)
+            if not half or not np.array_equal(narrow.astype(np.float32), weight):
+                return relax.const(weight)
+            self.half += 1
+            return self.builder_.emit(relax.op.astype(relax.const(narrow), "float32"))
+
+        def _dot(self, call: Any, weight: np.ndarray[Any, Any]) -> Any:
+            """A kernel of its own for processors with `sdot`."""
+            if not dot_rows or any(size % GROUP for size in weight.shape[2:]):
+                return call
+            facts, data = call.attrs, call.args[0]
+            top, left, bottom, right = (int(size) for size in facts.padding)
+            if top or left or bottom or right:
+                data = self.builder_.emit(relax.op.nn.pad(data, [0, 0, top, bottom, left, right, 0, 0]))
+            batch, height, width, inner = (int(size) for size in data.ty.shape)
+            kernel, strides, dilation = (
+                (int(pair[0]), int(pair[1])) for pair in (weight.shape, facts.strides, facts.dilation)
+            )
+            sizes = Geometry(batch, height, width, inner, int(weight.shape[3]), kernel, strides, dilation)
+            function = self.builder_.add_func(convolution(sizes, dot_rows), NAME)
+            result = relax.TensorType((batch, sizes.rows, sizes.columns, sizes.outer), "int32")
+            return relax.call_tir(function, [data, relax.const(pack(weight))], result)
+
+        def _pad_bias(self, call: Any) -> Any:
+            """Add the bias before the padding is cut off, where it fuses with the convolution."""
+            cut, bias = self._bound(call.args[0]), self._constant(call.args[1])
+            if bias is None or _operator(cut) != "relax.strided_slice" or bias.size != bias.shape[-1]:
+                return call
+            if _operator(self._bound(cut.args[0])) != "relax.nn.conv2d":
+                return call
+            channels, wide = bias.shape[-1], int(cut.args[0].ty.shape[3])
+            more = relax.const(np.pad(bias, [(0, 0)] * (bias.ndim - 1) + [(0, wide - channels)]))
+            return relax.op.strided_slice(self.builder_.emit(relax.op.add(cut.args[0], more)), [3], [0], [channels])
+
+    return Arranging(module)
+
+
+def _operator(call: Any) -> str:
+    return str(getattr(getattr(call, "op", None), "name", ""))

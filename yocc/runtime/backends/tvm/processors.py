@@ -1,0 +1,93 @@
+"""Processors by the name LLVM gives them, and what the schedules need to know of each."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from yocc.compiler.pipeline.registry import nearest
+from yocc.errors import OptionError
+
+Family = Literal["aarch64", "x86_64"]
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A processor to compile for.
+
+    Attributes:
+        name: LLVM's name of it.
+        family: its instruction set.
+        features: LLVM's names of extensions its name does not imply.
+        rows: output positions a convolution computes side by side, so many that accumulators fit its registers.
+        lanes: numbers of output channels computed side by side, the best first.
+    """
+
+    name: str
+    family: Family
+    features: tuple[str, ...] = ()
+    rows: int = 4
+    lanes: tuple[int, ...] = (16, 8, 4)
+
+    @property
+    def triple(self) -> str:
+        """What LLVM compiles for."""
+        return f"{self.family}-linux-gnu"
+
+    @property
+    def compiler(self) -> str:
+        """The C++ compiler that links for it, where it is not the machine's own."""
+        return f"{self.family.replace('_', '-')}-linux-gnu-g++"
+
+
+_ARM = "cortex-a53 cortex-a57 cortex-a72 cortex-a73".split()
+_ARM_DOT = "cortex-a55 cortex-a75 cortex-a76 cortex-a78 neoverse-n1".split()
+_X86 = "x86-64 x86-64-v2 x86-64-v3 haswell znver2 znver3".split()
+_X86_WIDE = "x86-64-v4 skylake-avx512 icelake-server znver4".split()
+PROCESSORS: Mapping[str, Processor] = MappingProxyType(
+    {
+        **{name: Processor(name, "aarch64", ("+neon",)) for name in _ARM},
+        **{name: Processor(name, "aarch64", ("+neon", "+dotprod")) for name in _ARM_DOT},
+        **{name: Processor(name, "x86_64", rows=6) for name in _X86},
+        # 32 registers of 16 elements: 20 sums hide how long each takes, and two weights serve ten positions.
+        **{name: Processor(name, "x86_64", rows=10, lanes=(32, 16, 8, 4)) for name in _X86_WIDE},
+    }
+)
+_LEVELS = (
+    ("x86-64-v4", frozenset("avx512f avx512bw avx512cd avx512dq avx512vl".split())),
+    ("x86-64-v3", frozenset("avx2 fma bmi2 f16c movbe".split())),
+    ("x86-64-v2", frozenset("sse4_2 popcnt ssse3".split())),
+)
+_CPU_FACTS = Path("/proc/cpuinfo")
+
+
+def find_processor(name: str) -> Processor:
+    """The processor of that name; `host` is the common level of instructions this machine has.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if name == "host":
+        return PROCESSORS[_host_name()]
+    if name not in PROCESSORS:
+        raise OptionError(f"The option 'mcpu' of target 'tvm' cannot be {name!r}.", nearest(name, PROCESSORS))
+    return PROCESSORS[name]
+
+
+def host_family() -> Family:
+    """The instruction set of this machine."""
+    return "aarch64" if platform.machine().lower() in ("aarch64", "arm64") else "x86_64"
+
+
+def _host_name() -> str:
+    if host_family() == "aarch64":
+        return "cortex-a53"
+    facts = _CPU_FACTS.read_text(encoding="utf-8") if _CPU_FACTS.is_file() else ""
+    found = re.search(r"^flags\s*:(.*)$", facts, re.MULTILINE)
+    flags = frozenset(found[1].split()) if found else frozenset[str]()
+    return next((name for name, wanted in _LEVELS if wanted <= flags), "x86-64")

@@ -1,0 +1,36 @@
+"""Pictures that can be had again: to show later what a model found in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from yocc.runtime.data.drawn import draw
+from yocc.runtime.data.letterbox import read_picture
+
+
+@dataclass(frozen=True)
+class PictureRef:
+    """A picture that can be had again: a file, or one yocc draws.
+
+    Attributes:
+        file: its path; empty for one that is drawn.
+        seed: of the drawn picture.
+        index: its number.
+        size: its height and width.
+    """
+
+    file: str = ""
+    seed: int = 0
+    index: int = 0
+    size: tuple[int, int] = (0, 0)
+
+    def open(self) -> Image.Image:
+        """Read or draw it, RGB.
+
+        Raises:
+            CalibrationError: the file is not there any more, or no picture.
+        """
+        return read_picture(Path(self.file)) if self.file else Image.fromarray(draw(self.seed, self.index, self.size))

@@ -1,0 +1,162 @@
+"""How a picture becomes a network input: the facts (`Preprocess`, `InputSpec`) and the arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from yocc.errors import CalibrationError, OptionError
+from yocc.runtime.data.letterbox import Placement, letterbox, stretch
+
+_COLOURS = ("rgb", "bgr", "gray")
+_CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One network input with every dimension known.
+
+    Args:
+        name: the input's name.
+        shape: its shape, positive integers only; the first axis is the batch.
+        dtype: what the network takes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(size, int) and size > 0 for size in self.shape):
+            raise OptionError(
+                f"Input {self.name!r} has shape {list(self.shape)}.", "Give every dimension as a positive number."
+            )
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the shape is that of a colour or grey picture, channels first or channels last."""
+        return len(self.shape) == 4 and (self.shape[1] in _CHANNELS or self.shape[3] in _CHANNELS)
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether the channel axis is axis 1 (NCHW)."""
+        return self.shape[1] in _CHANNELS
+
+    @property
+    def channels(self) -> int:
+        """Number of colour channels, 1 or 3."""
+        return self.shape[1] if self.channels_first else self.shape[3]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        first = 2 if self.channels_first else 1
+        return self.shape[first], self.shape[first + 1]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """From pixels 0..255 to network values: `(pixel * scale - mean) / std`, channel by channel.
+
+    Args:
+        colours: the order of the channels, "rgb" or "bgr"; "gray" is luma (ITU-R BT.601) in every channel.
+        scale: factor on the pixel values.
+        mean: subtracted after scaling; one number, or one per channel in the order of `colours`.
+        std: divided by at last, none 0; one number, or one per channel in the order of `colours`.
+        letterbox: keep the aspect ratio and pad; otherwise stretch to the input size.
+        pad_value: grey level of the padding, 0..255.
+    """
+
+    colours: str = "rgb"
+    scale: float = 1.0 / 255.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    letterbox: bool = False
+    pad_value: int = 114
+
+    def __post_init__(self) -> None:
+        if self.colours not in _COLOURS:
+            raise OptionError(f"Unknown channel order {self.colours!r}.", f"Use one of {', '.join(_COLOURS)}.")
+        if not (np.isfinite(self.scale) and self.scale > 0):
+            raise OptionError(f"The pixel scale is {self.scale}.", "Use a positive number such as 1/255.")
+        if not {len(self.mean), len(self.std)} <= {*_CHANNELS}:
+            raise OptionError(
+                f"mean {self.mean} and std {self.std} do not fit 1 or 3 channels.",
+                "Give one number, or one per channel.",
+            )
+        if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or 0 in self.std:
+            raise OptionError(f"mean {self.mean} or std {self.std} cannot be used.", "Use finite numbers, std not 0.")
+        if not 0 <= self.pad_value <= 255:
+            raise OptionError(f"The pad value is {self.pad_value}.", "Use a grey level between 0 and 255.")
+
+
+def default_preprocess(spec: InputSpec) -> Preprocess:
+    """What is assumed of an input nobody describes: RGB, or gray for one channel, in 0..1; integers take 0..255."""
+    scale = 1.0 if np.issubdtype(spec.dtype, np.integer) else 1.0 / 255.0
+    return Preprocess("gray" if spec.takes_pictures and spec.channels == 1 else "rgb", scale)
+
+
+def prepare(picture: Image.Image, preprocess: Preprocess, spec: InputSpec) -> tuple[NDArray[np.generic], Placement]:
+    """Fit a picture into one network input.
+
+    Args:
+        picture: an RGB picture of any size.
+        preprocess: how its pixels are placed and scaled.
+        spec: the input to fill; a batch larger than 1 repeats the picture.
+
+    Returns:
+        The array of `spec.shape` and `spec.dtype`, and where in it the picture lies.
+
+    Raises:
+        CalibrationError: the input does not take pictures.
+    """
+    if not spec.takes_pictures:
+        raise CalibrationError(
+            f"Input {spec.name!r} of shape {list(spec.shape)} does not take pictures.",
+            "Give an .npz file with one array per input.",
+        )
+    if spec.channels == 1 or preprocess.colours == "gray":
+        picture = picture.convert("L")
+    fitted, placement = (
+        letterbox(picture, spec.size, preprocess.pad_value) if preprocess.letterbox else stretch(picture, spec.size)
+    )
+    return normalise(np.asarray(fitted), preprocess, spec), placement
+
+
+def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec) -> NDArray[np.generic]:
+    """Scale, order and type the pixels of a picture that already has the input's size.
+
+    Args:
+        pixels: `[h, w, 3]` RGB, or `[h, w]` grey, 0..255.
+        preprocess: the arithmetic.
+        spec: the input to fill.
+
+    Returns:
+        An array of `spec.shape` and `spec.dtype`.
+    """
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], spec.channels, axis=2)
+    elif preprocess.colours == "bgr":
+        pixels = pixels[..., ::-1]
+    if spec.channels_first:
+        pixels = pixels.transpose(2, 0, 1)
+    values = _scaled(np.ascontiguousarray(pixels), preprocess, spec)
+    return np.repeat(values[None], spec.shape[0], axis=0)
+
+
+def _scaled(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec) -> NDArray[np.generic]:
+    values = pixels.astype(np.float32)
+    values *= np.float32(preprocess.scale)
+    axes = (-1, 1, 1) if spec.channels_first else (1, 1, -1)
+    if any(preprocess.mean):
+        values -= np.asarray(preprocess.mean, np.float32).reshape(axes)
+    if any(one != 1.0 for one in preprocess.std):
+        values /= np.asarray(preprocess.std, np.float32).reshape(axes)
+    if np.issubdtype(spec.dtype, np.integer):
+        # Saturated in float64, which holds the bounds of 32-bit types exactly.
+        bounds = np.iinfo(spec.dtype.name)
+        return np.clip(np.rint(values.astype(np.float64)), bounds.min, bounds.max).astype(spec.dtype)
+    return values.astype(spec.dtype, copy=False)

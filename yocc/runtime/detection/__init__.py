@@ -1,0 +1,1 @@
+"""From outputs to detections, and how good they are."""

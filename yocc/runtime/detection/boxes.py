@@ -1,0 +1,189 @@
+"""From network outputs to detections: candidates, non-maximum suppression, boxes in picture pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yocc.errors import InternalError, OptionError
+from yocc.models.families.profile import ModelProfile, OutputLayout
+from yocc.runtime.data.letterbox import Placement
+from yocc.runtime.detection.suppression import suppress
+
+Floats = NDArray[np.float32]
+
+_MOST_CANDIDATES = 30_000
+"""As in YOLOv5 (utils/general.py, `max_nms`)."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one picture, the most confident first.
+
+    Attributes:
+        boxes: `[n, 4]` x1, y1, x2, y2 in pixels, of the network input or of the picture.
+        scores: `[n]` confidences, 0..1.
+        classes: `[n]` class numbers.
+    """
+
+    boxes: NDArray[np.floating[Any]]
+    scores: Floats
+    classes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def above(self, confidence: float) -> Detections:
+        """Those with at least this confidence."""
+        kept = self.scores >= confidence
+        return Detections(self.boxes[kept], self.scores[kept], self.classes[kept])
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which candidates become detections.
+
+    Args:
+        confidence: least score, 0..1.
+        overlap: intersection over union with a better box of the same class from which a box is dropped, 0..1.
+        multi_label: whether a box may carry several classes; otherwise it carries its best.
+        most: how many detections a picture may have.
+    """
+
+    confidence: float
+    overlap: float
+    multi_label: bool
+    most: int = 300
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.confidence <= 1 or not 0 <= self.overlap <= 1:
+            raise OptionError(
+                f"Confidence {self.confidence} or overlap {self.overlap} is out of range.", "Use numbers from 0 to 1."
+            )
+        if self.most < 1:
+            raise OptionError(f"{self.most} detections were asked for.", "Ask for at least one.")
+
+
+SCORING = Selection(confidence=0.001, overlap=0.6, multi_label=True)
+"""As YOLOv5 measures mAP."""
+SHOWING = Selection(confidence=0.25, overlap=0.45, multi_label=False)
+"""As YOLOv5 shows detections."""
+
+
+def detect(
+    outputs: Mapping[str, NDArray[Any]], profile: ModelProfile, placement: Placement, selection: Selection = SCORING
+) -> Detections:
+    """Decode the outputs for one picture.
+
+    Args:
+        outputs: the network's outputs by name; only the first sample of a batch is looked at.
+        profile: how they are laid out.
+        placement: where in the network input the picture lies.
+        selection: which candidates to keep.
+
+    Returns:
+        Detections with boxes in picture pixels.
+    """
+    found = suppress_candidates(candidates(outputs, profile, selection), selection)
+    return Detections(placement.to_picture(found.boxes), found.scores, found.classes)
+
+
+def candidates(outputs: Mapping[str, NDArray[Any]], profile: ModelProfile, selection: Selection) -> Detections:
+    """Decode every candidate of sufficient confidence, boxes in network input pixels, best first.
+
+    NaN scores and boxes that are not finite, as an overflowing network gives, never pass. The number is limited to
+    30000, as in YOLOv5.
+    """
+    arrays = [_output(outputs, name) for name in profile.outputs]
+    with np.errstate(invalid="ignore", over="ignore"):
+        centres, scores = _decode(arrays, profile, selection.confidence)
+    sound = np.isfinite(centres).all(axis=1)
+    centres, scores = centres[sound], scores[sound]
+    if selection.multi_label:
+        rows, classes = np.nonzero(scores > selection.confidence)
+    else:
+        classes = scores.argmax(axis=1)
+        rows = np.flatnonzero(scores[np.arange(len(scores)), classes] > selection.confidence)
+        classes = classes[rows]
+    values = scores[rows, classes]
+    best = np.argsort(-values, kind="stable")[:_MOST_CANDIDATES]
+    boxes = _corners(centres[rows[best]])
+    return Detections(boxes, values[best], classes[best].astype(np.int64))
+
+
+def suppress_candidates(found: Detections, selection: Selection) -> Detections:
+    """Greedy non-maximum suppression within each class, best first."""
+    kept = suppress(found.boxes, found.classes, selection.overlap, selection.most)
+    return Detections(found.boxes[kept], found.scores[kept], found.classes[kept])
+
+
+def _decode(arrays: list[Floats], profile: ModelProfile, confidence: float) -> tuple[Floats, Floats]:
+    """Centre boxes `[n, 4]` and class scores `[n, C]` of the candidates that may reach `confidence`."""
+    if profile.layout is OutputLayout.COLUMNS:
+        return _from_columns(arrays[0], confidence)
+    if profile.layout is OutputLayout.ROWS:
+        return _from_rows(arrays[0], confidence)
+    return _from_raw_heads(arrays, profile, confidence)
+
+
+def _output(outputs: Mapping[str, NDArray[Any]], name: str) -> Floats:
+    if name not in outputs:
+        raise InternalError(f"The session gave {sorted(outputs)} and not the output {name!r} the profile decodes.")
+    return np.asarray(outputs[name][0], np.float32)
+
+
+def _from_rows(rows: Floats, confidence: float) -> tuple[Floats, Floats]:
+    rows = rows[rows[:, 4] > confidence]
+    return rows[:, :4], rows[:, 5:] * rows[:, 4:5]
+
+
+def _from_columns(columns: Floats, confidence: float) -> tuple[Floats, Floats]:
+    columns = columns[:, columns[4:].max(axis=0) > confidence]
+    return columns[:4].T, columns[4:].T
+
+
+def _from_raw_heads(heads: list[Floats], profile: ModelProfile, confidence: float) -> tuple[Floats, Floats]:
+    """Decode as YOLOv5 does (models/yolo.py, `Detect.forward`).
+
+    `xy = (2 s(t_xy) - 0.5 + cell) * stride`, `wh = (2 s(t_wh))^2 * anchor`, with the sigmoid `s`.
+    """
+    parts = [
+        _from_raw_head(head, stride, np.asarray(anchors, np.float32), profile, confidence)
+        for head, stride, anchors in zip(heads, profile.strides, profile.anchors, strict=True)
+    ]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def _from_raw_head(
+    head: Floats, stride: int, anchors: Floats, profile: ModelProfile, confidence: float
+) -> tuple[Floats, Floats]:
+    if head.ndim == 3:
+        # [A*(5+C), h, w] to [A, h, w, 5+C]
+        head = head.reshape(len(anchors), -1, *head.shape[1:]).transpose(0, 2, 3, 1)
+    objectness = head[..., 4] if profile.squashed else _sigmoid(head[..., 4])
+    anchor, row, column = np.nonzero(objectness > confidence)
+    values = head[anchor, row, column]
+    if not profile.squashed:
+        values = _sigmoid(values)
+    cells = np.stack([column, row], axis=1).astype(np.float32)
+    centres = np.empty((len(values), 4), np.float32)
+    centres[:, :2] = (values[:, :2] * 2 - 0.5 + cells) * stride
+    centres[:, 2:] = (values[:, 2:4] * 2) ** 2 * anchors[anchor]
+    return centres, values[:, 5:] * values[:, 4:5]
+
+
+def _sigmoid(values: Floats) -> Floats:
+    # Beyond 80 the result no longer changes, and exp would overflow with a warning.
+    one = np.float32(1)
+    result: Floats = one / (one + np.exp(-np.clip(values, -80, 80)))
+    return result
+
+
+def _corners(centres: Floats) -> Floats:
+    """cx, cy, w, h to x1, y1, x2, y2."""
+    half = centres[:, 2:] / 2
+    return np.concatenate([centres[:, :2] - half, centres[:, :2] + half], axis=1)

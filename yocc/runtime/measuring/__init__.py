@@ -1,0 +1,1 @@
+"""Comparing two models: what they compute and how long they take."""
