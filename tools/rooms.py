@@ -18,21 +18,12 @@ _FLOOR = {"errors", "files", "requirements"}
 _CORE = {*_FLOOR, "compiler.graph", "compiler.pipeline"}
 _PASSES = {*_CORE, "fitting", "analysis", "learning"}
 _RUNTIME = {*_CORE, "runtime.data", "models.families"}
-_STAGES = {
-    *_PASSES,
-    *_RUNTIME,
-    "options",
-    "passes",
-    "report",
-    "runtime.detection",
-    "runtime.backends",
-    "runtime.measuring",
-}
+_RUNNING = {*_RUNTIME, "runtime.detection", "runtime.backends", "runtime.measuring"}
+_STAGES = {*_PASSES, *_RUNNING, "passes", "report", "compiler.output"}
 ALLOWED: Mapping[str, set[str]] = {
     "errors": set(),
     "requirements": set(),
     "files": {"errors"},
-    "options": {"errors"},
     "compiler.graph": _FLOOR,
     "compiler.pipeline": {*_FLOOR, "compiler.graph"},
     "fitting": _FLOOR,
@@ -44,24 +35,13 @@ ALLOWED: Mapping[str, set[str]] = {
     "models.families": {*_CORE, "analysis", "runtime.data"},
     "runtime.detection": _RUNTIME,
     "runtime.backends": {*_RUNTIME, "runtime.detection"},
-    "runtime.measuring": {*_RUNTIME, "runtime.detection", "runtime.backends"},
+    "runtime.measuring": _RUNNING - {"runtime.measuring"},
     "report": {*_CORE, "runtime.data"},
     "compiler.output": {*_CORE, "report"},
-    "compiler.cache": {*_CORE, "options", "report", "runtime.data", "runtime.backends", "runtime.measuring"},
-    "compiler.stages": {*_STAGES, "compiler.output"},
-    "api": {*_STAGES, "models", "compiler.output", "compiler.cache", "compiler.stages"},
-    "cli": {
-        *_CORE,
-        "options",
-        "report",
-        "runtime.data",
-        "runtime.backends",
-        "runtime.detection",
-        "runtime.measuring",
-        "compiler.cache",
-        "passes",
-        "api",
-    },
+    "compiler.cache": {*_RUNNING, "report"},
+    "compiler.stages": _STAGES,
+    "api": {*_STAGES, "models", "compiler.cache", "compiler.stages"},
+    "cli": {*_RUNNING, "passes", "report", "compiler.cache", "api"},
 }
 """The rooms each room may import, besides itself. `runtime` and `passes` know nothing of each other."""
 _SPLIT = ("compiler", "runtime")
@@ -72,8 +52,8 @@ def room_of(module: str) -> str:
     parts = module.split(".")
     if parts[0] != "yocc" or len(parts) < 2:
         return ""
-    if parts[1] in _SPLIT and len(parts) > 2:
-        return ".".join(parts[1:3])
+    if parts[1] in _SPLIT:
+        return ".".join(parts[1:3]) if len(parts) > 2 else ""
     if parts[1].startswith("__"):
         return ""
     return "models.families" if parts[1:3] == ["models", "families"] else parts[1]

@@ -220,21 +220,22 @@ def test_each_output_channel_of_a_layer_has_its_scale(name: str) -> None:
     assert (np.abs(back - weight) <= 0.51 * step).all()
 
 
-def test_a_weight_that_two_layers_read_is_coded_for_each() -> None:
+@pytest.mark.parametrize(("scales", "pairs"), [((1, 1), 1), ((1, 2), 2)])
+def test_a_weight_that_two_layers_read_has_a_pair_for_each_coding(scales: tuple[int, int], pairs: int) -> None:
     lines = ["a: b = Conv(x, w)", "r: c = Relu(b)", "d: y = Conv(c, w)"]
     graph = build(lines, {"w": (4, 4, 1, 1)}, ["y"])
     before = print_graph(graph)
     weight = graph.tensors()["w"].values
-    pairs = {(name, 1): code_weight(weight, 0, WEIGHTS) for name in ("a", "d")}
-    assert insert_qdq(graph, {}, pairs) == 2
+    codings = {(name, 1): code_weight(weight * scale, 0, WEIGHTS) for name, scale in zip("ad", scales, strict=True)}
+    assert insert_qdq(graph, {}, codings) == pairs
     refresh(graph)
     assert verify.problems(graph) == []
-    assert len({node.inputs[1].name for node in graph.nodes if node.op == "Conv"}) == 2
+    assert len({node.inputs[1].name for node in graph.nodes if node.op == "Conv"}) == pairs
     stripped = clone(graph)
     strip_qdq(stripped)
     refresh(stripped)
     assert print_graph(stripped) == before
-    assert store_codes(graph, WEIGHTS) == 2
+    assert store_codes(graph, WEIGHTS) == pairs
     refresh(graph)
     assert verify.problems(graph) == []
 

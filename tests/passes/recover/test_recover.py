@@ -274,14 +274,13 @@ def test_a_fault_of_the_runtime_is_not_taken_for_the_models() -> None:
         Prune(ratio=0.3, criterion="effect").run(load(model), ctx)
 
 
-@pytest.mark.parametrize("method", ["reconstruct", "statistics"])
-def test_weights_that_layers_share_stay_shared(method: str) -> None:
+def test_weights_that_layers_share_stay_shared() -> None:
     model = shared_head()
     ctx = pictured(model, 8)
     graph = pruned(model, ctx)
     heads = [node for node in graph.nodes if node.name in ("head0", "head1")]
     assert heads[0].inputs[1] is heads[1].inputs[1]
-    Recover(method=method).run(graph, ctx)  # type: ignore[arg-type]
+    Recover().run(graph, ctx)
     assert heads[0].inputs[1] is heads[1].inputs[1]
     refresh(graph)
     assert verify.problems(graph) == []

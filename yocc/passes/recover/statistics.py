@@ -141,11 +141,8 @@ def _set_right(node: gs.Node, found: _Sums, wanted: _Sums) -> float:
         return _set_norm(norm, (mean, variance), (wanted_mean, wanted_variance), np.where(alive, deviations, 0.0))
     scale = np.where(alive, np.clip(deviations, *_SCALES), 1.0)
     weight = node.inputs[1].values
-    alone = len(node.inputs[1].outputs) == 1  # a weight that others read too stays, and only the bias is set right
-    scale = scale if alone else np.ones_like(scale)
     bias = node.inputs[2].values.astype(np.float64) if len(node.inputs) > 2 else np.zeros(len(mean))
-    if alone:
-        _replace(node, 1, weight * scale.reshape(-1, *[1] * (weight.ndim - 1)))
+    _replace(node, 1, weight * scale.reshape(-1, *[1] * (weight.ndim - 1)))
     shifted = wanted_mean + scale * (bias - mean)
     if len(node.inputs) > 2:
         _replace(node, 2, shifted)
