@@ -19,7 +19,7 @@ _CORE = {*_FLOOR, "compiler.graph", "compiler.pipeline"}
 _PASSES = {*_CORE, "fitting", "analysis", "learning"}
 _RUNTIME = {*_CORE, "runtime.data", "models.families"}
 _RUNNING = {*_RUNTIME, "runtime.detection", "runtime.backends", "runtime.measuring"}
-_STAGES = {*_PASSES, *_RUNNING, "passes", "report", "compiler.output"}
+_STAGES = {*_PASSES, *_RUNNING, "options", "passes", "report", "compiler.output"}
 ALLOWED: Mapping[str, set[str]] = {
     "errors": set(),
     "requirements": set(),
@@ -30,6 +30,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "analysis": {*_CORE, "fitting"},
     "learning": {*_CORE, "fitting", "analysis"},
     "passes": _PASSES,
+    "options": _FLOOR,
     "models": _FLOOR,
     "runtime.data": _CORE,
     "models.families": {*_CORE, "analysis", "runtime.data"},
@@ -38,10 +39,10 @@ ALLOWED: Mapping[str, set[str]] = {
     "runtime.measuring": _RUNNING - {"runtime.measuring"},
     "report": {*_CORE, "runtime.data"},
     "compiler.output": {*_CORE, "report"},
-    "compiler.cache": {*_RUNNING, "report"},
+    "compiler.cache": {*_RUNNING, "options", "report"},
     "compiler.stages": _STAGES,
     "api": {*_STAGES, "models", "compiler.cache", "compiler.stages"},
-    "cli": {*_RUNNING, "passes", "report", "compiler.cache", "api"},
+    "cli": {*_RUNNING, "options", "passes", "report", "compiler.cache", "api"},
 }
 """The rooms each room may import, besides itself. `runtime` and `passes` know nothing of each other."""
 _SPLIT = ("compiler", "runtime")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from yocc.compiler.stages.spec import Wishes, pipeline_spec
 
 import yocc
 from tests.passes.graphs import build
@@ -14,7 +15,6 @@ from yocc.compiler.graph.sparsity import sparse_layers
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.pipeline.target import Target
-from yocc.compiler.stages.spec import Wishes, pipeline_spec
 from yocc.errors import InternalError, OptionError
 from yocc.models.yolov5 import build_yolov5
 from yocc.passes.sparsify import Sparsify, mask

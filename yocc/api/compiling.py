@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 from yocc.compiler.cache.keys import compilation_key
 from yocc.compiler.cache.store import Cache, DamagedEntryError
@@ -14,47 +14,12 @@ from yocc.compiler.output.folder import OutputFolder, output_path
 from yocc.compiler.pipeline.passes import Progress
 from yocc.compiler.pipeline.pipeline import Observer
 from yocc.compiler.stages.compiling import compile_model
+from yocc.compiler.stages.prepare import asked_of
 from yocc.errors import ModelError, OutputError
 from yocc.files.reading import require_regular
+from yocc.options import CompileOptions
 from yocc.report.gates.gate import Outcome, parse_gates, require_measured, violated
 from yocc.report.report import REPORT_FILE, is_complete
-
-
-class Arguments(TypedDict):
-    """Arguments of `compile_model` that its result depends on."""
-
-    prune: float | None
-    prune_target: str | None
-    latency_table: Path | None
-    int8: bool
-    max_drop: float | None
-    max_latency: float | None
-    fp16: bool
-    recover: Literal["none", "statistics", "reconstruct", "distill"] | None
-    schedule: Literal["oneshot", "iterative"] | None
-    rounds: int | None
-    budget: str | None
-    sparsity: Literal["2:4"] | None
-    weights: str | None
-    pipeline: str | None
-    target: str
-    options: dict[str, str]
-    calibration: Path | None
-    count: int | None
-    statistics: tuple[Path, ...]
-    input_shapes: dict[str, tuple[int, ...]]
-    input_color: str | None
-    input_scale: str | None
-    input_mean: str | None
-    input_std: str | None
-    seed: int
-    evaluate: Path | None
-    labels: Path | None
-    fidelity: bool
-    bench: bool
-    html: bool
-    threads: int | None
-    gates: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -95,9 +60,8 @@ class Compiled:
 
 def compile_or_restore(
     model: Path,
-    arguments: Arguments,
+    options: CompileOptions,
     *,
-    out: Path | None,
     cache: Cache | None,
     warn: Callable[[str], object],
     progress: Progress,
@@ -109,8 +73,7 @@ def compile_or_restore(
 
     Args:
         model: the ONNX file.
-        arguments: of the compilation.
-        out: folder to write, None for `<model>_yocc`.
+        options: of the compilation.
         cache: None for none.
         warn: told what users should know of the cache.
         progress: shows long loops.
@@ -120,21 +83,19 @@ def compile_or_restore(
         YoccError: as `compile_model`.
     """
     require_regular(model, ModelError)
-    require_measured(
-        parse_gates(arguments["gates"]),
-        {"eval": arguments["evaluate"] is not None, "fidelity": arguments["fidelity"], "bench": arguments["bench"]},
-    )
-    key = None if cache is None else compilation_key(model, arguments)
+    require_measured(parse_gates(options.measure.gates), asked_of(options.measure))
+    folder = output_path(model, options.output.out)
+    key = None if cache is None else compilation_key(model, options)
     if cache is not None and key is not None:
         try:
-            restored = _restore(cache, key, output_path(model, out))
+            restored = _restore(cache, key, folder)
         except DamagedEntryError:
             restored = None
             warn("What the cache held of this compilation was damaged; it is compiled anew.")
         if restored is not None:
             return restored
-    report = compile_model(model, out=out, progress=progress, observers=observers, **arguments)
-    done = Compiled(report.folder or output_path(model, out), report.to_json())
+    report = compile_model(model, options, progress=progress, observers=observers)
+    done = Compiled(report.folder or folder, report.to_json())
     if cache is not None and key is not None and not violated(done.outcomes) and not done.unmeasured:
         try:
             cache.store(key, done.folder)

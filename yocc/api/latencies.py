@@ -8,8 +8,7 @@ from pathlib import Path
 from yocc.compiler.graph import load
 from yocc.compiler.pipeline.latency import LatencyTable
 from yocc.compiler.pipeline.passes import PassContext, Progress
-from yocc.compiler.pipeline.pipeline import Pipeline
-from yocc.compiler.stages.spec import Wishes, pipeline_spec
+from yocc.compiler.stages.recipe import prepare_pipeline
 from yocc.compiler.stages.subject import examine
 from yocc.passes.prune.timing import measure_table
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, reference_executor
@@ -33,5 +32,5 @@ def measure_latencies(
         input_shapes=subject.shapes,
         progress=progress,
     )
-    graph, _ = Pipeline.parse(pipeline_spec(Wishes())).run(graph, ctx)
+    graph, _ = prepare_pipeline().run(graph, ctx)
     return measure_table(graph, ctx, OnnxRuntimeProfiler(threads))

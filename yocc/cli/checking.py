@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from yocc.cli.config import config_option
-from yocc.cli.options import common, pairs, path_argument, reports
+from yocc.cli.options import common, gate_option, pairs, path_argument, published
 from yocc.cli.terminal import Settings, announce_config, show_json
 
 
 @click.command()
 @click.argument("folder", type=path_argument)
-@reports
+@gate_option
+@published
 @click.option("--baseline", type=path_argument,
               help="An earlier report.json, or its folder: nothing may be worse than it was.")  # fmt: skip
 @click.option("--tolerance", "tolerances", multiple=True, metavar="METRIC=NUMBER", callback=pairs("METRIC=NUMBER"),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from yocc.cli.config_file import Config, find_config, read_config
 from yocc.cli.options import Numbers, path_argument
@@ -25,20 +24,6 @@ def config_option(command: Callable[..., None]) -> Callable[..., None]:
         "--config", type=path_argument, is_eager=True, expose_value=False, callback=_configure, metavar="FILE",
         help="Options and gates to start from [default: the nearest yocc.toml, or [tool.yocc] in pyproject.toml].",
     )(command)  # fmt: skip
-
-
-def outvoted(first: Collection[str], second: Collection[str]) -> Collection[str]:
-    """Of two sets of options that exclude each other, those of the file where the command line gives others.
-
-    Args:
-        first: names of parameters of the running command.
-        second: the same.
-    """
-    source = click.get_current_context().get_parameter_source
-    for ours, theirs in ((first, second), (second, first)):
-        if any(source(name) is ParameterSource.COMMANDLINE for name in ours):
-            return [name for name in theirs if source(name) is ParameterSource.DEFAULT_MAP]
-    return ()
 
 
 def _configure(ctx: click.Context, _: click.Parameter, file: Path | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import click
 
 from yocc.cli.terminal import Settings
+from yocc.options import MOST_THREADS, field_of
 
 _DIGITS = 9
 """Of a size of an input."""
-_MOST_THREADS = 256
-"""Or as many as there are cores, where those are more."""
 _SHOWN = 60
 """Characters of a value in a message."""
 
@@ -64,26 +62,25 @@ def pairs(kind: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...
     return split
 
 
-def _shapes(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    shapes = {}
+def shapes(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """A callback that reads values of the form NAME=1,3,640,640."""
+    found = {}
     for name, text in pairs("NAME=1,3,640,640")(ctx, parameter, values).items():
         sizes = text.split(",")
         if not all(size.isascii() and size.isdigit() and len(size) <= _DIGITS and int(size) > 0 for size in sizes):
             raise click.BadParameter(f"{shortened(text)!r} is not a shape such as 1,3,640,640.")
-        shapes[name] = tuple(map(int, sizes))
-    return shapes
+        found[name] = tuple(map(int, sizes))
+    return found
 
 
-def reports(command: Callable[..., None]) -> Callable[..., None]:
-    """Options of commands that hold a result against gates."""
+def published(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of commands that write what CI systems read."""
     for option in (
         click.option("--force", is_flag=True, help="Let --junit and --summary replace files that yocc did not write."),
         click.option("--summary", "page", type=path_argument, metavar="FILE",
                      help="Write the figures and gates as Markdown; appends to $GITHUB_STEP_SUMMARY."),
         click.option("--junit", "junit_file", type=path_argument, metavar="FILE",
                      help="Write the gates as JUnit XML."),
-        click.option("--gate", "gates", multiple=True, metavar="'METRIC <= NUMBER'",
-                     help="What the result is to keep to; exit code 8 where it does not. May be repeated."),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -124,13 +121,16 @@ target_options = click.option(
     help="An option of the target; `yocc targets` lists them.",
 )  # fmt: skip
 shape_option = click.option(
-    "--input-shape", "input_shapes", multiple=True, metavar="NAME=1,3,640,640", callback=_shapes,
+    "--input-shape", "input_shapes", multiple=True, metavar="NAME=1,3,640,640", callback=shapes,
     help="Shape of an input whose shape the model leaves open.",
 )  # fmt: skip
 threads_option = click.option(
     "--threads",
-    type=click.IntRange(1, max(_MOST_THREADS, os.cpu_count() or 1)),
+    type=click.IntRange(1, MOST_THREADS),
     help="Threads to run models with [default: all].",
+)
+gate_option = click.option(
+    "--gate", "gates", multiple=True, metavar="'METRIC <= NUMBER'", help=field_of("gates").option.help
 )
 force_option = click.option("--force", is_flag=True, help="Replace files that yocc did not write.")
 against_option = click.option(

@@ -14,7 +14,7 @@ from tests.samples import strange_model, tiny_model
 from yocc.compiler.graph import load
 from yocc.compiler.pipeline.passes import Arrays
 from yocc.compiler.stages.inputs import Inputs, open_inputs
-from yocc.compiler.stages.measure import Judging, Verdict, judge
+from yocc.compiler.stages.measure import Judged, Judging, Verdict, judge
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.backend import Artifact, Backend, Session
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
@@ -72,7 +72,7 @@ def _judge(
 ) -> Verdict:
     target = backend.target({})
     artifact = backend.build(load(compiled or source), target, folder)
-    return judge(source, artifact, backend, target, None, judging, macs=10**9)
+    return judge(Judged(source, backend, target, None, judging, 10**9), artifact)
 
 
 def test_a_runtime_that_is_wrong_on_both_is_not_right(tmp_path: Path, inputs: Inputs) -> None:

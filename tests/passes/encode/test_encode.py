@@ -12,9 +12,9 @@ from tests.passes.feeding import Pictures, context, smooth, whole_graph
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh, to_proto, verify
 from yocc.compiler.graph.cost import weight_of
-from yocc.compiler.pipeline.pipeline import pass_from_options
+from yocc.compiler.pipeline.pipeline import pass_from_options, print_pass
 from yocc.errors import CalibrationError, OptionError
-from yocc.passes.encode import Encode, encode_spec
+from yocc.passes.encode import Encode
 from yocc.passes.fuse import Fuse
 from yocc.passes.quantize import Quantize
 
@@ -226,19 +226,19 @@ def test_a_model_in_protobuf_form_passes_the_full_check() -> None:
 @pytest.mark.parametrize(
     ("text", "spec"),
     [
-        ("log2:4", "encode{code=log2,bits=4,wide=8}"),
+        ("log2:4", "encode{bits=4,wide=8}"),
         ("uniform:8", "encode{code=uniform,bits=8}"),
         ("apot:0.2", "encode{code=apot,size=0.2}"),
     ],
 )
 def test_short_forms_stand_for_a_pass(text: str, spec: str) -> None:
-    assert encode_spec(text) == spec
+    assert print_pass(Encode.parse(text)) == spec
 
 
 @pytest.mark.parametrize("text", ["log2", "log2:", "octal:4", "octal:0.2", "log2:0.x", "log2:9"])
 def test_short_forms_that_cannot_be_meant_are_refused(text: str) -> None:
     with pytest.raises(OptionError):
-        encode_spec(text)
+        Encode.parse(text)
 
 
 def deep() -> Graph:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from yocc.compiler.cache.fingerprint import content_digest, environment, file_digests, folder_digest
 from yocc.compiler.cache.store import Cache
 from yocc.errors import OptionError, OutputError, YoccError
+from yocc.options import Cached, CompileOptions, OptionField, option_fields
 
-_FORM = 1
+_FORM = 2
 """Raised when what is in the cache could be misread."""
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)B\s*")
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -41,12 +42,12 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
-def compilation_key(model: Path, arguments: Mapping[str, Any]) -> str | None:
+def compilation_key(model: Path, options: CompileOptions) -> str | None:
     """The key of a compilation: its options, the contents of its files, and everything that computes.
 
     Args:
         model: the ONNX file.
-        arguments: those of `compile_model` that the result depends on, by name.
+        options: of the compilation; each says by itself how it counts.
 
     Returns:
         None where something is missing that compiling will complain about, or may change without a trace.
@@ -54,12 +55,14 @@ def compilation_key(model: Path, arguments: Mapping[str, Any]) -> str | None:
     computing = environment()
     if computing is None:
         return None
+    counted = [each for each in option_fields() if each.option.cached is not Cached.NOT]
     try:
-        contents, machine = _contents(model, arguments), _machine(arguments)
+        contents = [_model_digests(model), *(_content(each, options) for each in counted)]
+        machine = _machine(options)
     except (YoccError, OSError):
         return None
-    plain = {name: _plain(value) for name, value in arguments.items()}
-    return content_digest([_FORM, str(model), plain, contents, computing, machine])
+    values = {each.name: _plain(options.value(each.name)) for each in counted}
+    return content_digest([_FORM, str(model), values, contents, computing, machine])
 
 
 def _plain(value: Any) -> Any:
@@ -68,20 +71,27 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _contents(model: Path, arguments: Mapping[str, Any]) -> list[Any]:
+def _model_digests(model: Path) -> list[str]:
     from yocc.compiler.graph.external import external_files
     from yocc.compiler.graph.source import read
 
     proto, folder = read(model)
-    calibration, scored = arguments["calibration"], arguments["evaluate"]
-    return [
-        file_digests([model, *external_files(proto, folder or Path())]),
-        None if arguments["latency_table"] is None else file_digests([arguments["latency_table"]]),
-        None if calibration is None else _pictures_digest(calibration),
-        file_digests(arguments["statistics"]),
-        None if scored is None else _pictures_digest(scored),
-        None if scored is None else list(_labels(arguments)),
-    ]
+    return file_digests([model, *external_files(proto, folder or Path())])
+
+
+def _content(each: OptionField, options: CompileOptions) -> Any:
+    """Hashes of what an option names; None where its value says all."""
+    value = options.value(each.name)
+    if each.option.cached is Cached.LABELS:
+        scored = options.measure.evaluate
+        return None if scored is None else list(_labels(value, scored))
+    if not value:
+        return None
+    if each.option.cached is Cached.PICTURES:
+        return _pictures_digest(value)
+    if each.option.cached is Cached.FILES:
+        return file_digests(value if each.many else [value])
+    return None
 
 
 def _pictures_digest(source: Path) -> str:
@@ -90,18 +100,18 @@ def _pictures_digest(source: Path) -> str:
     return content_digest(file_digests([source])) if source.is_file() else folder_digest(find_pictures(source), source)
 
 
-def _labels(arguments: Mapping[str, Any]) -> Iterator[str]:
+def _labels(given: Path | None, pictures: Path) -> Iterator[str]:
     from yocc.runtime.data.feeds import find_pictures
     from yocc.runtime.data.labels import labels_beside
 
-    labels = arguments["labels"] or labels_beside(find_pictures(arguments["evaluate"]))
+    labels = given or labels_beside(find_pictures(pictures))
     if labels.is_file():
         yield from file_digests([labels])
     else:
         yield folder_digest(sorted(labels.rglob("*.txt")), labels)
 
 
-def _machine(arguments: Mapping[str, Any]) -> list[Any]:
+def _machine(options: CompileOptions) -> list[Any]:
     """What of the machine a result depends on.
 
     A latency without its machine means nothing, so that one that was measured elsewhere is not taken over. The number
@@ -111,9 +121,12 @@ def _machine(arguments: Mapping[str, Any]) -> list[Any]:
     from yocc.runtime.measuring.bench import describe_machine
 
     machine = describe_machine()
-    timed = arguments["bench"] or "latency" in f"{arguments['prune_target']} {arguments['pipeline']}"
-    device = find_backend(arguments["target"]).device(arguments["options"])
-    return [arguments["threads"] or machine.cores, machine.processor if timed else "", device]
+    recipe, target = options.recipe, options.target
+    timed = options.measure.bench or "latency" in f"{recipe.prune_target} {recipe.pipeline}"
+    cores = [
+        options.value(each.name) or machine.cores for each in option_fields() if each.option.cached is Cached.CORES
+    ]
+    return [*cores, machine.processor if timed else "", find_backend(target.target).device(target.options)]
 
 
 def _default_folder() -> Path:

@@ -5,26 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yocc.compiler.graph import Graph
-from yocc.compiler.graph.census import Census, take_census
-from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.pipeline import PassRun
 from yocc.compiler.stages.inputs import Inputs
 from yocc.compiler.stages.measure import Verdict
 from yocc.compiler.stages.remarks import Circumstances, Remark
-from yocc.report.account import REASONS
 from yocc.report.report import CalibrationFacts
 from yocc.runtime.backends.backend import Check
 from yocc.runtime.backends.kernels import by_layer, by_operator
 from yocc.runtime.data.description import InputDescription
-
-
-def census(graph: Graph, shapes: Mapping[str, tuple[int, ...]], ctx: PassContext) -> Census:
-    """Types of the convolutions, with the reasons the passes gave."""
-    said = (ctx.details.get(step, {}).get(REASONS, {}) for step in ("quantize", "fp16"))
-    reasons = {name: reason for left in said for name, reason in left.items()}
-    return take_census(graph, concrete_shapes(graph, shapes), reasons)
 
 
 def calibration_facts(inputs: Inputs | None) -> CalibrationFacts | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -13,20 +13,21 @@ import onnx
 
 from yocc.compiler.pipeline.passes import Arrays, Progress, silent
 from yocc.compiler.pipeline.target import Target
+from yocc.compiler.stages.agreement import fidelity_of
+from yocc.compiler.stages.emit import Built
 from yocc.compiler.stages.inputs import Inputs
+from yocc.compiler.stages.prepare import Prepared
 from yocc.compiler.stages.reference import original_session, reference_session
 from yocc.errors import BackendError, BackendUnavailable, YoccError
 from yocc.models.families.profile import ModelProfile
 from yocc.runtime.backends.backend import Artifact, Backend, Session
 from yocc.runtime.backends.compare import compare
 from yocc.runtime.backends.kernels import KernelTime
-from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, session_of
+from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from yocc.runtime.detection.metrics import evaluate
 from yocc.runtime.measuring.bench import Timing, compare_speed, random_feeds
-from yocc.runtime.measuring.fidelity import FidelityFacts, is_poor, measure_fidelity, worst_snr
+from yocc.runtime.measuring.fidelity import FidelityFacts, is_poor, worst_snr
 
-_MACS_FOR_FIDELITY = 320_000_000_000
-"""Work spent on comparing outputs, so that a model of 100 GMACs is judged on 4 pictures and a small one on all."""
 _MACS_FOR_TIMING = 200_000_000_000
 _MACS_FOR_KERNELS = 20_000_000_000
 _FEEDS_FOR_BLAME = 2
@@ -82,36 +83,62 @@ class Verdict:
     target_snr: float | None = None
 
 
-def judge(
-    source: str | Path | bytes | onnx.ModelProto,
-    artifact: Artifact,
-    backend: Backend,
-    target: Target,
-    profile: ModelProfile | None,
-    judging: Judging,
-    *,
-    macs: int,
-    progress: Progress = silent,
-) -> Verdict:
-    """Measure a compiled model against the one it was made from.
+@dataclass(frozen=True)
+class Judged:
+    """What is judged: the original, where it is to run, and how it is measured.
 
-    Values are compared with those of the original in onnxruntime; latencies with those of the original in the target.
-
-    Args:
+    Attributes:
         source: the original.
-        artifact: what the backend built.
         backend: runs the compiled model, and the original where both are timed.
-        target: what the artifact was built for.
+        target: what was compiled for.
         profile: how to decode detections, None when it is no detector.
         judging: what to measure.
         macs: work of one run of the original, by which the number of samples is chosen.
-        progress: shows the long loops.
+    """
 
-    What fails here is no reason to lose the compiled model: it is told in the verdict.
+    source: str | Path | bytes | onnx.ModelProto
+    backend: Backend
+    target: Target
+    profile: ModelProfile | None
+    judging: Judging
+    macs: int
+
+
+def measure(prepared: Prepared, built: Built, progress: Progress = silent) -> Verdict:
+    """The fourth stage: judge what was built against the model that came in.
 
     Raises:
         BackendError: the original can be loaded and the compiled model cannot.
     """
+    wanted, subject, plan = prepared.options.measure, prepared.subject, prepared.plan
+    judging = Judging(
+        inputs=prepared.inputs,
+        shapes=subject.shapes,
+        pictures=wanted.evaluate,
+        labels=wanted.labels,
+        fidelity=wanted.fidelity,
+        bench=wanted.bench,
+        threads=wanted.threads,
+    )
+    judged = Judged(prepared.source, plan.backend, plan.target, subject.profile, judging, subject.facts.macs)
+    return judge(judged, built.artifact, progress)
+
+
+def judge(judged: Judged, artifact: Artifact, progress: Progress = silent) -> Verdict:
+    """Measure a compiled model against the one it was made from.
+
+    Values are compared with those of the original in onnxruntime; latencies with those of the original in the target.
+    What fails here is no reason to lose the compiled model: it is told in the verdict.
+
+    Args:
+        judged: the original, and what to measure.
+        artifact: what the backend built.
+        progress: shows the long loops.
+
+    Raises:
+        BackendError: the original can be loaded and the compiled model cannot.
+    """
+    judging, backend = judged.judging, judged.backend
     unmeasured: list[str] = []
     with contextlib.ExitStack() as stack:
         try:
@@ -119,18 +146,17 @@ def judge(
         except BackendUnavailable as error:
             return _nothing(f"Nothing was measured: {error}", judging)
         except BackendError:
-            reason = _obstacle(source, judging)
+            reason = _obstacle(judged)
             if not reason:
                 raise
             return _nothing(f"Nothing was measured: the original does not run here. {reason}", judging)
-        subject = _Subject(source, backend, target, profile, judging, macs)
-        compared = _compare(subject, compiled, unmeasured, progress)
+        compared = _compare(judged, compiled, unmeasured, progress)
         timing, kernels, untimed = None, _NO_KERNELS, ""
         if judging.bench:
             with _told(unmeasured, "The latency"):
-                timing, kernels, untimed = _time(subject, compiled, progress)
+                timing, kernels, untimed = _time(judged, compiled, progress)
         execution = compiled.execution()
-    elsewhere = backend.substitute(target) if timing is not None else ""
+    elsewhere = backend.substitute(judged.target) if timing is not None else ""
     if elsewhere:
         untimed = f"Latencies are those of onnxruntime, as {backend.name} does not run here: {elsewhere}"
     warnings = tuple(text for text in dict.fromkeys((*unmeasured, compared.obstacle, untimed)) if text)
@@ -152,18 +178,6 @@ def _nothing(reason: str, judging: Judging) -> Verdict:
 
 
 @dataclass(frozen=True)
-class _Subject:
-    """What is judged: the original, where it is to run, and how it is measured."""
-
-    source: str | Path | bytes | onnx.ModelProto
-    backend: Backend
-    target: Target
-    profile: ModelProfile | None
-    judging: Judging
-    macs: int
-
-
-@dataclass(frozen=True)
 class _Compared:
     """What comparing with the original gave, or why nothing."""
 
@@ -173,10 +187,11 @@ class _Compared:
     target_snr: float | None = None
 
 
-def _obstacle(source: str | Path | bytes | onnx.ModelProto, judging: Judging) -> str:
+def _obstacle(judged: Judged) -> str:
     """Why onnxruntime cannot run the original; empty where it can."""
+    judging = judged.judging
     try:
-        with reference_session(source, judging.threads) as session:
+        with reference_session(judged.source, judging.threads) as session:
             if judging.inputs is not None:
                 session.run(next(iter(judging.inputs.measuring)))
     except BackendError as error:
@@ -185,16 +200,16 @@ def _obstacle(source: str | Path | bytes | onnx.ModelProto, judging: Judging) ->
     return ""
 
 
-def _compare(subject: _Subject, compiled: Session, unmeasured: list[str], progress: Progress) -> _Compared:
+def _compare(judged: Judged, compiled: Session, unmeasured: list[str], progress: Progress) -> _Compared:
     """Fidelity and accuracy, both against the original in onnxruntime."""
-    judging, profile = subject.judging, subject.profile
+    judging, profile = judged.judging, judged.profile
     inputs = judging.inputs if judging.fidelity else None
     pictures = None if profile is None else judging.pictures
     if inputs is None and pictures is None:
         return _Compared()
     with contextlib.ExitStack() as stack:
         try:
-            original = stack.enter_context(reference_session(subject.source, judging.threads))
+            original = stack.enter_context(reference_session(judged.source, judging.threads))
             if judging.inputs is not None:
                 original.run(next(iter(judging.inputs.measuring)))
         except (BackendError, OSError) as error:
@@ -205,9 +220,9 @@ def _compare(subject: _Subject, compiled: Session, unmeasured: list[str], progre
         facts = snr = accuracy = None
         if inputs is not None:
             with _told(unmeasured, "The fidelity"):
-                facts = _fidelity(original, compiled, profile, inputs, subject.macs, progress)
+                facts = fidelity_of(original, compiled, profile, inputs, judged.macs, progress)
                 if is_poor(facts):
-                    snr = _target_snr(original, subject, inputs)
+                    snr = _target_snr(original, judged, inputs)
         if pictures is not None and profile is not None:
             with _told(unmeasured, "The accuracy"):
                 accuracy = {
@@ -224,15 +239,13 @@ def _why_not_compared(error: BackendError | OSError) -> str:
     return f"Nothing was compared: no room for a copy of the original ({error.strerror})."
 
 
-def _target_snr(original: Session, subject: _Subject, inputs: Inputs) -> float | None:
+def _target_snr(original: Session, judged: Judged, inputs: Inputs) -> float | None:
     """How far the target's runtime is off on the original itself, in decibels; None where that is onnxruntime."""
-    if subject.backend.name == OnnxRuntimeBackend.name:
+    if judged.backend.name == OnnxRuntimeBackend.name:
         return None
-    judging = subject.judging
+    judging = judged.judging
     try:
-        with original_session(
-            subject.source, subject.backend, subject.target, judging.threads, judging.shapes
-        ) as alike:
+        with original_session(judged.source, judged.backend, judged.target, judging.threads, judging.shapes) as alike:
             feeds = islice(inputs.measuring, _FEEDS_FOR_BLAME)
             differences = compare((original.run(feed), alike.run(feed)) for feed in feeds)
     except (BackendError, OSError):
@@ -241,44 +254,21 @@ def _target_snr(original: Session, subject: _Subject, inputs: Inputs) -> float |
 
 
 def _time(
-    subject: _Subject, compiled: Session, progress: Progress
+    judged: Judged, compiled: Session, progress: Progress
 ) -> tuple[Timing | None, tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]], str]:
     """Latencies of both models in the target's runtime, and why there are none."""
-    judging, macs = subject.judging, subject.macs
+    judging, macs = judged.judging, judged.macs
     with contextlib.ExitStack() as stack:
         try:
             original = stack.enter_context(
-                original_session(subject.source, subject.backend, subject.target, judging.threads, judging.shapes)
+                original_session(judged.source, judged.backend, judged.target, judging.threads, judging.shapes)
             )
         except BackendError as error:
-            return None, ((), ()), f"Nothing was timed: {subject.backend.name} does not run the original. {error}"
+            return None, ((), ()), f"Nothing was timed: {judged.backend.name} does not run the original. {error}"
         except OSError as error:
             return None, ((), ()), f"Nothing was timed: no room for a copy of the original ({error.strerror})."
         timing = _timing(original, compiled, judging, macs, progress)
         return timing, _kernels(original, compiled, judging, macs), ""
-
-
-def agreement_judge(
-    profile: ModelProfile | None, inputs: Inputs, macs: int, threads: int | None
-) -> Callable[[onnx.ModelProto, onnx.ModelProto], float] | None:
-    """What passes ask how far a detector they changed still finds what it found before; None for other networks.
-
-    Args:
-        profile: how to decode detections.
-        inputs: of which those kept back from calibration are used.
-        macs: work of one run.
-        threads: threads to run with.
-    """
-    if profile is None:
-        return None
-
-    def agree(reference: onnx.ModelProto, candidate: onnx.ModelProto) -> float:
-        with session_of(reference, threads=threads) as one, session_of(candidate, threads=threads) as other:
-            facts = _fidelity(one, other, profile, inputs, macs, silent)
-        # Where the reference finds nothing there is nothing to lose.
-        return 1.0 if facts.detection is None else facts.detection.map50_95
-
-    return agree
 
 
 @contextlib.contextmanager
@@ -289,28 +279,6 @@ def _told(unmeasured: list[str], what: str) -> Iterator[None]:
     except Exception as error:
         said = str(error) if isinstance(error, YoccError) else f"{type(error).__name__}: {error}"
         unmeasured.append(f"{what} was not measured. {said}")
-
-
-def _fidelity(
-    original: Session,
-    compiled: Session,
-    profile: ModelProfile | None,
-    inputs: Inputs,
-    macs: int,
-    progress: Progress,
-) -> FidelityFacts:
-    feeds = inputs.measuring.spread(min(32, max(4, _MACS_FOR_FIDELITY // max(macs, 1))))
-    return measure_fidelity(
-        original,
-        compiled,
-        feeds,
-        profile,
-        data=feeds.description,
-        held_out=inputs.held_out,
-        progress=progress,
-        total=len(feeds),
-        pictures=feeds.pictures(),
-    )
 
 
 def _timing(original: Session, compiled: Session, judging: Judging, macs: int, progress: Progress) -> Timing:

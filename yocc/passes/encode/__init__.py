@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -65,6 +65,27 @@ class Encode(Pass):
     packed: bool = True
     pictures: int = 48
     points: int = 256
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The pass for `code:bits` or `code:share`, such as `log2:4` or `log2:0.2`.
+
+        With a number of bits, the first, the last and the smallest layers have 8.
+
+        Raises:
+            OptionError: it cannot be read, or there is no such code.
+        """
+        code, _, amount = text.partition(":")
+        if "." not in amount:
+            codec = parse_codec(text)
+            wide = MOST_BITS if codec.bits < MOST_BITS else cls.wide
+            return cls(code=codec.name, bits=codec.bits, wide=wide)  # type: ignore[arg-type] # a code there is
+        make_codec(code, DEFAULT_BITS)
+        try:
+            share = float(amount)
+        except ValueError:
+            raise OptionError(f"{text!r} is no weight code.", "Write it like log2:4 or log2:0.2.") from None
+        return cls(code=code, size=share)  # type: ignore[arg-type] # a code there is
 
     def __post_init__(self) -> None:
         if self.bits is not None:
@@ -167,27 +188,6 @@ class Encode(Pass):
             rows += layer.layout.shape[layer.layout.axis] * _ROW_BYTES + _DECODER_BYTES
         rest = held - weights
         return (self.size or 0.0) * (rest + full) - rest - rows - _TABLE_BYTES
-
-
-def encode_spec(text: str) -> str:
-    """The pass in text form for `code:bits` or `code:share`, such as `log2:4` or `log2:0.2`.
-
-    With a number of bits, the first, the last and the smallest layers have 8.
-
-    Raises:
-        OptionError: it cannot be read, or there is no such code.
-    """
-    code, _, amount = text.partition(":")
-    if "." not in amount:
-        codec = parse_codec(text)
-        wide = f",wide={MOST_BITS}" if codec.bits < MOST_BITS else ""
-        return f"encode{{code={codec.name},bits={codec.bits}{wide}}}"
-    make_codec(code, DEFAULT_BITS)
-    try:
-        share = float(amount)
-    except ValueError:
-        raise OptionError(f"{text!r} is no weight code.", "Write it like log2:4 or log2:0.2.") from None
-    return f"encode{{code={code},size={share!r}}}"
 
 
 def _layers(graph: Graph, ctx: PassContext) -> tuple[dict[str, StoredLayer], dict[str, list[gs.Node]]]:

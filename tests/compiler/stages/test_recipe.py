@@ -3,38 +3,48 @@ from __future__ import annotations
 import pytest
 
 from yocc.compiler.pipeline.pipeline import Pipeline
-from yocc.compiler.stages.spec import ROUND, Wishes, pipeline_spec, read_target
+from yocc.compiler.stages.recipe import ROUND, read_target, recipe_pipeline
 from yocc.errors import OptionError
+from yocc.options import CompileOptions, CompressionRecipe
 from yocc.passes.prune import Prune
+
+
+def _pipeline(recipe: CompressionRecipe, *, pictures: bool = True) -> Pipeline:
+    CompileOptions(recipe=recipe)
+    return recipe_pipeline(recipe, pictures=pictures)
+
+
+def spec_of(recipe: CompressionRecipe, *, pictures: bool = True) -> str:
+    return str(_pipeline(recipe, pictures=pictures))
 
 
 @pytest.mark.parametrize(
     ("prune", "int8", "fp16", "expected"),
     [
         (None, False, False, "fp32,simplify,fuse"),
-        (0.4, False, False, "fp32,simplify,prune{ratio=0.4},fuse"),
-        (0.4, True, False, "fp32,simplify,prune{ratio=0.4},fuse,quantize"),
+        (0.4, False, False, "fp32,simplify,prune,fuse"),
+        (0.4, True, False, "fp32,simplify,prune,fuse,quantize"),
         (None, True, True, "fp32,simplify,fuse,quantize,fp16"),
     ],
 )
 def test_short_forms_stand_for_a_pipeline(prune: float | None, int8: bool, fp16: bool, expected: str) -> None:
-    assert pipeline_spec(Wishes(prune=prune, int8=int8, fp16=fp16)) == expected
+    assert spec_of(CompressionRecipe(prune=prune, int8=int8, fp16=fp16)) == expected
 
 
 @pytest.mark.parametrize("ratio", [0.0, -0.1, 0.95, 1.0, 1.2, float("nan"), float("inf")])
 def test_ratio_that_cannot_be_meant_is_refused(ratio: float) -> None:
     with pytest.raises(OptionError, match=r"above 0 and below 0\.95"):
-        pipeline_spec(Wishes(prune=ratio))
+        spec_of(CompressionRecipe(prune=ratio))
 
 
 def test_recovery_folds_first_and_refits_before_coding() -> None:
-    spec = pipeline_spec(Wishes(prune=0.2, int8=True, recover="reconstruct"))
+    spec = spec_of(CompressionRecipe(prune=0.2, int8=True, recover="reconstruct"))
     assert spec == "fp32,simplify,fuse,prune{ratio=0.2,criterion=effect},recover,quantize"
 
 
 @pytest.mark.parametrize(("prune", "rounds"), [(0.05, 1), (0.25, 1), (0.26, 2), (0.4, 2), (0.7, 5)])
 def test_recovery_goes_in_rounds_of_equal_shares_that_add_up(prune: float, rounds: int) -> None:
-    passes = Pipeline.parse(pipeline_spec(Wishes(prune=prune, recover="reconstruct"))).passes
+    passes = (_pipeline(CompressionRecipe(prune=prune, recover="reconstruct"))).passes
     ratios = [step.ratio for step in passes if isinstance(step, Prune)]
     assert [step.name for step in passes[3:]] == ["prune", "recover"] * rounds
     assert len(set(ratios)) == 1
@@ -43,16 +53,16 @@ def test_recovery_goes_in_rounds_of_equal_shares_that_add_up(prune: float, round
 
 
 def test_distillation_follows_the_last_round_of_pruning() -> None:
-    passes = Pipeline.parse(pipeline_spec(Wishes(prune=0.4, int8=True, recover="distill"))).passes
+    passes = (_pipeline(CompressionRecipe(prune=0.4, int8=True, recover="distill"))).passes
     assert [step.name for step in passes[3:]] == ["prune", "recover"] * 2 + ["distill", "quantize"]
-    spec = pipeline_spec(Wishes(prune=0.4, recover="distill"), pictures=False)
-    assert spec == "fp32,simplify,prune{ratio=0.4},fuse,recover,distill"
+    spec = spec_of(CompressionRecipe(prune=0.4, recover="distill"), pictures=False)
+    assert spec == "fp32,simplify,prune,fuse,recover,distill"
 
 
 def test_a_budget_of_one_kind_is_an_option_of_prune() -> None:
-    spec = pipeline_spec(Wishes(recover="reconstruct", prune_target="macs=0.8"))
+    spec = spec_of(CompressionRecipe(recover="reconstruct", prune_target="macs=0.8"))
     assert spec == "fp32,simplify,fuse,prune{ratio=0.2,budget=macs,criterion=effect},recover"
-    spec = pipeline_spec(Wishes(prune_target="latency=0.7"))
+    spec = spec_of(CompressionRecipe(prune_target="latency=0.7"))
     assert spec == "fp32,simplify,prune{ratio=0.3,budget=latency},fuse"
 
 
@@ -63,43 +73,43 @@ def test_a_target_that_cannot_be_meant_is_refused(text: str) -> None:
 
 
 def test_a_target_beside_a_share_or_a_pipeline_is_refused() -> None:
-    with pytest.raises(OptionError, match="one of them"):
-        pipeline_spec(Wishes(prune=0.4, int8=True, prune_target="macs=0.8"))
-    with pytest.raises(OptionError, match="A pipeline says everything"):
-        pipeline_spec(Wishes(pipeline="look", prune_target="macs=0.8"))
+    with pytest.raises(OptionError, match="Give either --prune-target or --prune"):
+        spec_of(CompressionRecipe(prune=0.4, int8=True, prune_target="macs=0.8"))
+    with pytest.raises(OptionError, match="A pipeline states every pass"):
+        spec_of(CompressionRecipe(pipeline="look", prune_target="macs=0.8"))
 
 
 def test_no_recovery_is_pruning_by_weights() -> None:
-    assert pipeline_spec(Wishes(prune=0.4, recover="none")) == pipeline_spec(Wishes(prune=0.4))
+    assert spec_of(CompressionRecipe(prune=0.4, recover="none")) == spec_of(CompressionRecipe(prune=0.4))
 
 
 def test_recovery_without_pruning_is_refused() -> None:
     with pytest.raises(OptionError, match="nothing to recover"):
-        pipeline_spec(Wishes(int8=True, recover="reconstruct"))
+        spec_of(CompressionRecipe(int8=True, recover="reconstruct"))
 
 
 @pytest.mark.parametrize(("prune", "int8", "fp16"), [(0.4, False, False), (None, True, False), (None, False, True)])
 def test_pipeline_and_short_forms_exclude_each_other(prune: float | None, int8: bool, fp16: bool) -> None:
     with pytest.raises(OptionError, match="either"):
-        pipeline_spec(Wishes(prune=prune, int8=int8, fp16=fp16, pipeline="look"))
+        spec_of(CompressionRecipe(prune=prune, int8=int8, fp16=fp16, pipeline="look"))
 
 
 def test_weight_codes_come_last_and_exclude_half_precision() -> None:
-    assert pipeline_spec(Wishes(int8=True, weights="uniform:4")).endswith(
+    assert spec_of(CompressionRecipe(int8=True, weights="uniform:4")).endswith(
         "fuse,quantize,encode{code=uniform,bits=4,wide=8}"
     )
-    assert pipeline_spec(Wishes(weights="log2:0.2")).endswith("fuse,encode{code=log2,size=0.2}")
+    assert spec_of(CompressionRecipe(weights="log2:0.2")).endswith("fuse,encode{size=0.2}")
     with pytest.raises(OptionError, match="float32"):
-        pipeline_spec(Wishes(fp16=True, weights="log2:4"))
+        spec_of(CompressionRecipe(fp16=True, weights="log2:4"))
     with pytest.raises(OptionError):
-        pipeline_spec(Wishes(pipeline="look", weights="log2:4"))
+        spec_of(CompressionRecipe(pipeline="look", weights="log2:4"))
 
 
 def test_without_pictures_weights_choose_and_recovery_follows() -> None:
-    spec = pipeline_spec(Wishes(prune=0.4, recover="reconstruct"), pictures=False)
-    assert spec == "fp32,simplify,prune{ratio=0.4},fuse,recover"
-    spec = pipeline_spec(Wishes(prune=0.4, recover="statistics"), pictures=False)
-    assert spec == "fp32,simplify,prune{ratio=0.4},fuse,recover{method=statistics}"
+    spec = spec_of(CompressionRecipe(prune=0.4, recover="reconstruct"), pictures=False)
+    assert spec == "fp32,simplify,prune,fuse,recover"
+    spec = spec_of(CompressionRecipe(prune=0.4, recover="statistics"), pictures=False)
+    assert spec == "fp32,simplify,prune,fuse,recover{method=statistics}"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +118,9 @@ def test_without_pictures_weights_choose_and_recovery_follows() -> None:
 )
 @pytest.mark.parametrize("pictures", [True, False])
 def test_schedules_are_rounds_that_add_up(schedule: str, rounds: int, expected: int, pictures: bool) -> None:
-    spec = pipeline_spec(Wishes(prune=0.2, recover="reconstruct", schedule=schedule, rounds=rounds), pictures=pictures)
+    spec = spec_of(
+        CompressionRecipe(prune=0.2, recover="reconstruct", schedule=schedule, rounds=rounds), pictures=pictures
+    )
     ratios = [step.ratio for step in Pipeline.parse(spec).passes if isinstance(step, Prune)]
     assert len(ratios) == expected
     assert (1 - ratios[0]) ** expected == pytest.approx(0.8, abs=1e-3)
@@ -119,16 +131,16 @@ def test_schedules_are_rounds_that_add_up(schedule: str, rounds: int, expected: 
 )
 def test_rounds_that_change_nothing_are_refused(recover: str, schedule: str, rounds: int) -> None:
     with pytest.raises(OptionError, match="rounds"):
-        pipeline_spec(Wishes(prune=0.2, recover=recover, schedule=schedule, rounds=rounds))  # type: ignore[arg-type]
+        spec_of(CompressionRecipe(prune=0.2, recover=recover, schedule=schedule, rounds=rounds))  # type: ignore[arg-type]
 
 
 def test_promises_stand_in_the_pass_that_keeps_them() -> None:
-    assert pipeline_spec(Wishes(int8=True, max_drop=0.05)).endswith("quantize{max_drop=0.05}")
-    assert pipeline_spec(Wishes(int8=True, max_latency=0.7)).endswith("quantize{max_latency=0.7}")
-    Pipeline.parse(pipeline_spec(Wishes(int8=True, max_drop=0.05)))
+    assert spec_of(CompressionRecipe(int8=True, max_drop=0.05)).endswith("quantize{max_drop=0.05}")
+    assert spec_of(CompressionRecipe(int8=True, max_latency=0.7)).endswith("quantize{max_latency=0.7}")
+    (_pipeline(CompressionRecipe(int8=True, max_drop=0.05)))
 
 
 @pytest.mark.parametrize(("int8", "pipeline"), [(False, None), (False, "quantize")])
 def test_promises_without_int8_are_refused(int8: bool, pipeline: str | None) -> None:
     with pytest.raises(OptionError):
-        pipeline_spec(Wishes(int8=int8, pipeline=pipeline, max_drop=0.05))
+        spec_of(CompressionRecipe(int8=int8, pipeline=pipeline, max_drop=0.05))

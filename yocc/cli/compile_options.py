@@ -1,0 +1,71 @@
+"""Options of the command line, made from the fields of `CompileOptions`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args, get_origin
+
+import click
+from click.core import ParameterSource
+
+from yocc.cli.options import Numbers, pairs, path_argument, shapes
+from yocc.options import OptionField, option_fields
+
+_CALLBACKS = {Mapping[str, str]: pairs("NAME=VALUE"), Mapping[str, tuple[int, ...]]: shapes}
+"""What reads each of several values of the form NAME=VALUE, by the type of the field."""
+
+
+def compile_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Every option of a compilation."""
+    for each in reversed(option_fields()):
+        command = _option(each)(command)
+    return command
+
+
+def without_outvoted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the running command; those of the configuration file give way to options that exclude them."""
+    source = click.get_current_context().get_parameter_source
+    dropped = set()
+    for each in option_fields():
+        for other in each.option.excludes:
+            for ours, theirs in ((each.name, other), (other, each.name)):
+                if source(ours) is ParameterSource.COMMANDLINE and source(theirs) is ParameterSource.DEFAULT_MAP:
+                    dropped.add(theirs)
+    return {name: value for name, value in values.items() if name not in dropped}
+
+
+def _option(each: OptionField) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """One option; what it does without being given stands in its help."""
+    said, text = each.option, each.option.help
+    flags, kind = [*said.aliases, each.flag], _kind(each)
+    more: dict[str, Any] = {}
+    if kind is bool:
+        flags = [*said.aliases, f"{each.flag}/--no-{each.flag.removeprefix('--')}"]
+        text += f"  [default: {'on' if each.default else 'off'}]"
+    elif said.otherwise:
+        text = f"{text.removesuffix('.')} [default: {said.otherwise}]."
+    elif each.default is not None and not each.many:
+        more["show_default"] = True
+    if said.metavar:
+        more["metavar"] = said.metavar
+    if each.many:
+        more |= {"multiple": True, "callback": _CALLBACKS.get(each.kind)}
+    else:
+        more["default"] = each.default
+    return click.option(*flags, each.name, type=kind, help=text, **more)
+
+
+def _kind(each: OptionField) -> Any:
+    """The type click reads one value as."""
+    if each.is_path:
+        return path_argument
+    if each.many:
+        return str
+    if {float, str} <= set(get_args(each.kind)):
+        return Numbers()
+    choices = [kind for kind in (get_args(each.kind) or (each.kind,)) if kind is not type(None)]
+    if get_origin(choices[0]) is Literal:
+        return click.Choice(get_args(choices[0]))
+    if choices[0] is int:
+        return click.IntRange(each.option.minimum, each.option.maximum)
+    return choices[0]

@@ -1,0 +1,100 @@
+"""The third stage: the target judges the graph and builds its files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.graph.census import Census, take_census
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.output.folder import OutputFolder
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.stages.acceptance import require_accepted, require_passed, require_valid
+from yocc.compiler.stages.optimize import Optimized
+from yocc.compiler.stages.prepare import Prepared
+from yocc.compiler.stages.subject import model_facts, tensor_facts
+from yocc.report.account import REASONS, LayerStates, layer_names, layer_states
+from yocc.report.report import FileFacts, ModelFacts, TensorFacts, file_facts
+from yocc.runtime.backends.backend import Artifact, Check
+
+
+@dataclass(frozen=True)
+class Built:
+    """What the target made of the graph.
+
+    Attributes:
+        artifact: the files.
+        files: their sizes and hashes, by path in the output folder.
+        advice: what the target's backend has to say.
+        checks: what the backend made sure of.
+        facts: size of the compiled model.
+        inputs: its inputs.
+        outputs: its outputs.
+        layers: its layers.
+        names: the layer of each of its nodes, for timings.
+        types: share of the convolutions' MACs in each type.
+        seconds: time since the work began.
+    """
+
+    artifact: Artifact
+    files: tuple[FileFacts, ...]
+    advice: tuple[str, ...]
+    checks: Sequence[Check]
+    facts: ModelFacts
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    layers: LayerStates
+    names: Mapping[str, str]
+    types: Census
+    seconds: float
+
+
+def emit(graph: Graph, prepared: Prepared, optimized: Optimized, output: OutputFolder) -> Built:
+    """Build the files and check them.
+
+    Args:
+        graph: the compressed graph.
+        prepared: target, and the shapes of the inputs.
+        optimized: what was done to the graph.
+        output: where to write.
+
+    Raises:
+        BackendError: the target cannot take the graph, or what was built does not pass its checks.
+        OutputError: the files cannot be written.
+        InternalError: an ONNX file that was written is not valid.
+    """
+    backend, target = prepared.plan.backend, prepared.plan.target
+    require_accepted(graph, backend, target)
+    advice = tuple(backend.advise(graph, target))
+    with output.writing():
+        built = backend.build(graph, target, output.path)
+    artifact = replace(built, options=dict(prepared.options.target.options))
+    require_valid(artifact)
+    checks = backend.verify(artifact, thorough=False)
+    require_passed(checks, backend.name)
+    paths = (artifact.model, *artifact.files)
+    files = tuple(file_facts(path, path.relative_to(output.path).as_posix()) for path in paths)
+    sizes = prepared.subject.shapes
+    shapes = concrete_shapes(graph, sizes)
+    return Built(
+        artifact=artifact,
+        files=files,
+        advice=advice,
+        checks=checks,
+        facts=model_facts(graph, sizes, sum(file.bytes for file in files)),
+        inputs=tensor_facts(graph.inputs, shapes),
+        outputs=tensor_facts(graph.outputs, shapes),
+        layers=layer_states(graph, shapes),
+        names=layer_names(graph),
+        types=_census(graph, sizes, optimized.context),
+        seconds=time.perf_counter() - prepared.started,
+    )
+
+
+def _census(graph: Graph, shapes: Mapping[str, tuple[int, ...]], ctx: PassContext) -> Census:
+    """Types of the convolutions, with the reasons the passes gave."""
+    said = (ctx.details.get(step, {}).get(REASONS, {}) for step in ("quantize", "fp16"))
+    reasons = {name: reason for left in said for name, reason in left.items()}
+    return take_census(graph, concrete_shapes(graph, shapes), reasons)

@@ -1,0 +1,188 @@
+"""The first stage: what is asked for, the model, its inputs and its target, all checked before the first pass."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from yocc.compiler.graph import Graph, load
+from yocc.compiler.graph.finite import check_finite
+from yocc.compiler.graph.shapes import is_open
+from yocc.compiler.pipeline.deadline import Deadline, read_duration
+from yocc.compiler.pipeline.passes import PassContext, Progress, silent
+from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.compiler.pipeline.target import Target
+from yocc.compiler.stages.agreement import agreement_judge
+from yocc.compiler.stages.inputs import Inputs, require_readable
+from yocc.compiler.stages.recipe import recipe_pipeline
+from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine
+from yocc.compiler.stages.timing import Clock, clock_for
+from yocc.errors import BackendUnavailable, OptionError
+from yocc.options import CompileOptions, CompressionRecipe, MeasureOptions
+from yocc.passes.fix_shapes import FixShapes
+from yocc.passes.quantize.saved import load_together
+from yocc.report.gates.gate import Gate, parse_gates, require_detector, require_measured, require_own_runtime
+from yocc.report.gates.metrics import Need
+from yocc.runtime.backends.backend import Backend
+from yocc.runtime.backends.onnxruntime import reference_executor
+from yocc.runtime.backends.registry import find_backend
+from yocc.runtime.data.description import InputOptions, read_input_options
+from yocc.runtime.detection.metrics import scoring_set
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the options come to, before the model is opened.
+
+    Attributes:
+        options: as given.
+        gates: bounds on the result.
+        pipeline: the passes.
+        backend: of the target.
+        target: what the backend wants.
+        clock: how times are known.
+        stated: what is stated of the model's input.
+        seconds: time for pruning and recovery together.
+    """
+
+    options: CompileOptions
+    gates: Sequence[Gate]
+    pipeline: Pipeline
+    backend: Backend
+    target: Target
+    clock: Clock
+    stated: InputOptions
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything the passes need, apart from the graph.
+
+    Attributes:
+        source: the model.
+        plan: what is to be done.
+        subject: the model as it came in.
+        inputs: what to calibrate and measure on; None where nothing was given and nothing can be synthesized.
+        pipeline: the passes, adapted to the model.
+        context: what the passes are given.
+        started: reading of the clock when the work began.
+    """
+
+    source: Source
+    plan: Plan
+    subject: Subject
+    inputs: Inputs | None
+    pipeline: Pipeline
+    context: PassContext
+    started: float
+
+    @property
+    def options(self) -> CompileOptions:
+        """The options as given."""
+        return self.plan.options
+
+
+def make_plan(options: CompileOptions) -> Plan:
+    """Check what can be checked without the model.
+
+    Raises:
+        OptionError: an invalid option, or gates on what is not measured.
+        BackendUnavailable: the target's packages are missing.
+    """
+    recipe, measure, target, data = options.recipe, options.measure, options.target, options.data
+    gates = parse_gates(measure.gates)
+    require_measured(gates, asked_of(measure))
+    seconds = math.inf if recipe.budget is None else read_duration(recipe.budget)
+    stated = read_input_options(data.input_color, data.input_scale, data.input_mean, data.input_std)
+    pipeline = recipe_pipeline(_with_recovery(recipe), pictures=data.calibration is not None)
+    clock = clock_for(target.target, recipe.latency_table, measure.threads)
+    backend = find_backend(target.target)
+    wanted = backend.target(target.options)
+    reason = backend.available()
+    if reason is not None:
+        raise BackendUnavailable(f"The target {target.target!r} is not available here: {reason}.")
+    require_own_runtime(gates, target.target, backend.substitute(wanted) if gates else "")
+    return Plan(options, gates, pipeline, backend, wanted, clock, stated, seconds)
+
+
+def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Graph, Prepared]:
+    """Open the model and every file that is needed later.
+
+    Returns:
+        The graph, and everything else the passes need.
+
+    Raises:
+        ModelError: the model is broken, unsafe or of a kind yocc cannot read.
+        CalibrationError: pictures, labels or statistics are missing or unusable.
+        OptionError: options that do not fit the model.
+    """
+    options = plan.options
+    data = options.data
+    started = time.perf_counter()
+    graph = load(source)
+    check_finite(graph)
+    subject = examine(graph, source, data.input_shapes, plan.stated)
+    _require_scorable(subject, plan)
+    if data.statistics:
+        load_together(data.statistics)
+    inputs = calibration_inputs(subject, data.calibration, data.count, data.seed)
+    require_readable(inputs, progress)
+    profile, threads = subject.profile, options.measure.threads
+    context = PassContext(
+        target=plan.target,
+        feeds=None if inputs is None else inputs.calibration,
+        executor=reference_executor(threads=threads, optimize=True),
+        profiler=plan.clock.profiler,
+        latency=plan.clock.table,
+        protected=frozenset() if profile is None else profile.protected,
+        input_shapes=subject.shapes,
+        detection=None if profile is None else profile.detection,
+        judge=None if inputs is None else agreement_judge(profile, inputs, subject.facts.macs, threads),
+        statistics=data.statistics,
+        seed=data.seed,
+        deadline=Deadline(plan.seconds),
+        progress=progress,
+    )
+    pipeline = _adapted(plan, graph, inputs)
+    return graph, Prepared(source, plan, subject, inputs, pipeline, context, started)
+
+
+def asked_of(measure: MeasureOptions) -> dict[Need, bool]:
+    """Which measurements are asked for."""
+    return {"eval": measure.evaluate is not None, "fidelity": measure.fidelity, "bench": measure.bench}
+
+
+def _with_recovery(recipe: CompressionRecipe) -> CompressionRecipe:
+    """A recipe that says how pruning is recovered from: by reconstruction unless it says otherwise."""
+    pruned = recipe.prune is not None or recipe.prune_target is not None
+    return replace(recipe, recover=recipe.recover or ("reconstruct" if pruned else None))
+
+
+def _require_scorable(subject: Subject, plan: Plan) -> None:
+    """Scores take a detector, labels and pictures.
+
+    Raises:
+        OptionError: the model is no detector of a known layout.
+        CalibrationError: pictures or labels are unusable.
+    """
+    measure = plan.options.measure
+    if subject.profile is None:
+        require_detector(plan.gates)
+        if measure.evaluate is not None:
+            raise OptionError("Only a detector of a known layout can be scored.", "Leave --eval out.")
+    elif measure.evaluate is not None:
+        scoring_set(measure.evaluate, measure.labels, subject.profile.classes)
+
+
+def _adapted(plan: Plan, graph: Graph, inputs: Inputs | None) -> Pipeline:
+    """The passes for this model: no recovery where there is nothing to recover on, shapes fixed on request."""
+    recipe, pipeline = plan.options.recipe, plan.pipeline
+    if inputs is None and recipe.recover is None and recipe.pipeline is None:
+        pipeline = recipe_pipeline(recipe, pictures=False)
+    opened = any(is_open(tensor) for tensor in graph.inputs)
+    if plan.target.fixed_shapes and plan.options.data.input_shapes and opened:
+        pipeline = Pipeline((FixShapes(), *pipeline.passes))
+    return pipeline

@@ -1,0 +1,150 @@
+"""The passes that a compression recipe stands for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+from yocc.compiler.pipeline.passes import Pass
+from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.errors import OptionError
+from yocc.options import CompressionRecipe
+from yocc.passes.distill import Distill
+from yocc.passes.encode import Encode
+from yocc.passes.fp16 import Fp16
+from yocc.passes.fp32 import Fp32
+from yocc.passes.fuse import Fuse
+from yocc.passes.prune import Prune
+from yocc.passes.quantize import Quantize
+from yocc.passes.recover import Recover
+from yocc.passes.simplify import Simplify
+from yocc.passes.sparsify import Sparsify
+
+Budget = Literal["both", "parameters", "macs", "channels", "latency"]
+BUDGETS: tuple[Budget, ...] = ("parameters", "macs", "channels", "latency")
+MOST_PRUNED = 0.95
+LEARN = 500
+"""Batches on which a distilled network learns to live with rounding."""
+ROUND = 0.25
+"""Largest share removed before what is left is refitted: what matters changes as the network shrinks."""
+
+
+def recipe_pipeline(recipe: CompressionRecipe, *, pictures: bool = True) -> Pipeline:
+    """The pipeline of a recipe.
+
+    By weights, pruning comes before fusing, as the BatchNorm scales say what matters; with pictures, channels are
+    ranked on them, and the layers that are refitted should be whole.
+
+    Args:
+        recipe: what to compress, and how; its text wins where it states a pipeline.
+        pictures: whether the user gave pictures.
+
+    Raises:
+        OptionError: a share out of range, or options that contradict each other.
+    """
+    if recipe.pipeline is not None:
+        return Pipeline.parse(recipe.pipeline)
+    return Pipeline(tuple(_steps(recipe, pictures)))
+
+
+def prepare_pipeline() -> Pipeline:
+    """The passes before anything is compressed."""
+    return recipe_pipeline(CompressionRecipe())
+
+
+def read_target(text: str) -> tuple[Budget, float]:
+    """What a target such as `latency=0.7` counts, and the share of it to remove.
+
+    Raises:
+        OptionError: an unknown budget, or a share out of range.
+    """
+    name, _, share = text.partition("=")
+    try:
+        left = float(share)
+    except ValueError:
+        left = math.nan
+    kind = next((budget for budget in BUDGETS if budget == name), None)
+    if kind is None or not 1 - MOST_PRUNED < left < 1:
+        raise OptionError(
+            f"Cannot prune to {text!r}.",
+            f"Give what is to be left of one of {', '.join(BUDGETS)}, above {1 - MOST_PRUNED:g}, such as latency=0.7.",
+        )
+    return kind, round(1 - left, 6)
+
+
+def _steps(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
+    yield Fp32()
+    yield Simplify()
+    yield from _pruning(recipe, pictures)
+    if recipe.recover == "distill":
+        yield Distill()
+    if recipe.sparsity is not None:
+        yield Sparsify(pattern=recipe.sparsity)
+    if recipe.int8:
+        learn = LEARN if recipe.recover == "distill" else 0
+        yield Quantize(max_drop=recipe.max_drop, max_latency=recipe.max_latency, learn=learn)
+    if recipe.weights is not None:
+        yield Encode.parse(recipe.weights)
+    if recipe.fp16:
+        yield Fp16()
+
+
+def _pruning(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
+    """Pruning, fusing and refitting."""
+    share, budget = _share(recipe)
+    recovered = recipe.recover not in (None, "none")
+    if recovered and share is None:
+        raise OptionError("There is nothing to recover from.", "Give --prune as well, or leave --recover out.")
+    count = _count_rounds(share, recipe)
+    if share is None:
+        yield Fuse()
+        return
+    recovery = Recover(method="statistics") if recipe.recover == "statistics" else Recover()
+    scheduled = (recipe.schedule, recipe.rounds) != (None, None) and count > 1
+    if recovered and (pictures or scheduled):
+        ratio = round(1 - (1 - share) ** (1 / count), 4)
+        yield Fuse()
+        for _ in range(count):
+            yield Prune(ratio=ratio, budget=budget, criterion="effect" if pictures else "auto")
+            yield recovery
+        return
+    yield Prune(ratio=share, budget=budget)
+    yield Fuse()
+    if recovered:
+        yield recovery
+
+
+def _share(recipe: CompressionRecipe) -> tuple[float | None, Budget]:
+    """The share to remove, None for nothing, and of what."""
+    if recipe.prune_target is not None:
+        kind, share = read_target(recipe.prune_target)
+        return share, kind
+    if recipe.prune is not None and not 0 < recipe.prune < MOST_PRUNED:
+        raise OptionError(
+            f"Cannot prune a share of {recipe.prune:g}.",
+            f"Use a share above 0 and below {MOST_PRUNED:g}, such as 0.4.",
+        )
+    return recipe.prune, "both"
+
+
+def _count_rounds(share: float | None, recipe: CompressionRecipe) -> int:
+    """In how many rounds to prune.
+
+    Raises:
+        OptionError: nothing happens between rounds, or their number contradicts the schedule.
+    """
+    schedule, rounds = recipe.schedule, recipe.rounds
+    usual = 1 if share is None else max(1, math.ceil(math.log(1 - share) / math.log(1 - ROUND) - 1e-9))
+    if (schedule, rounds) == (None, None):
+        return usual
+    if share is None or recipe.recover in (None, "none"):
+        raise OptionError("Without recovery between them, rounds change nothing.", "Leave --schedule and --rounds out.")
+    if rounds is not None and (rounds < 1 or (schedule == "oneshot" and rounds > 1)):
+        raise OptionError(
+            f"{rounds} rounds are no schedule{' that is oneshot' if schedule == 'oneshot' else ''}.",
+            "Use 1 or more, several with --schedule iterative.",
+        )
+    if rounds is not None:
+        return rounds
+    return 1 if schedule == "oneshot" else max(2, usual)

@@ -1,0 +1,87 @@
+"""The last stage: everything that is known of a compilation as its report."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from yocc.compiler.output.folder import OutputFolder
+from yocc.compiler.stages.accounting import calibration_facts, measurements, pictures_fed, warnings_of
+from yocc.compiler.stages.emit import Built
+from yocc.compiler.stages.measure import Verdict
+from yocc.compiler.stages.optimize import Optimized
+from yocc.compiler.stages.prepare import Prepared
+from yocc.compiler.stages.remarks import Circumstances, fidelity_remarks, input_remarks, size_remarks
+from yocc.report.account import layer_reports
+from yocc.report.gates.gate import check_gates
+from yocc.report.page.render import render_page
+from yocc.report.report import PAGE_FILE, REPORT_FILE, Report, pass_reports, plain
+
+
+def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: Verdict) -> Report:
+    """The report of a compilation, with what became of its gates."""
+    options, subject = prepared.options, prepared.subject
+    calibrated = calibration_facts(prepared.inputs)
+    scored = options.measure.evaluate is not None
+    fed = pictures_fed(prepared.inputs, subject.description, verdict, scored)
+    pipeline, target = str(prepared.pipeline), options.target.target
+    around = Circumstances(pipeline, target, calibrated, fed, verdict.target_snr)
+    remarks = (
+        *input_remarks(fed, subject.description),
+        *fidelity_remarks(verdict.fidelity, around),
+        *size_remarks(subject.facts, built.facts, around),
+    )
+    total = time.perf_counter() - prepared.started
+    report = Report(
+        source=subject.file,
+        files=built.files,
+        target=target,
+        options=dict(options.target.options),
+        pipeline=pipeline,
+        seed=options.data.seed,
+        before=subject.facts,
+        after=built.facts,
+        passes=pass_reports(optimized.runs),
+        inputs=built.inputs,
+        outputs=built.outputs,
+        layers=layer_reports(subject.layers, built.layers, optimized.context.details),
+        types=built.types,
+        input=None if fed is None else fed.facts,
+        calibration=calibrated,
+        fidelity=None if verdict.fidelity is None else vars(verdict.fidelity),
+        accuracy=verdict.accuracy,
+        warnings=(*warnings_of(optimized.context, around, verdict, remarks), *built.advice),
+        alarms=tuple(remark.text for remark in remarks if remark.severe),
+        unmeasured=verdict.unmeasured,
+        measured=measurements(
+            optimized.runs, built.seconds, total, verdict, (subject.names, built.names), built.checks
+        ),
+    )
+    outcomes = check_gates(prepared.plan.gates, plain(report))
+    return replace(report, gates=tuple(vars(each) for each in outcomes))
+
+
+def write_report(report: Report, output: OutputFolder, *, html: bool) -> str | None:
+    """Write `report.json` and, if wanted, the page.
+
+    Returns:
+        Why there is no page, which is no reason to lose the rest of the result; None where all went well.
+
+    Raises:
+        OutputError: the report cannot be written.
+    """
+    text = report.to_json()
+    with output.writing():
+        (output.path / REPORT_FILE).write_text(text, encoding="utf-8")
+    return _write_page(text, output.path / PAGE_FILE) if html else None
+
+
+def _write_page(text: str, path: Path) -> str | None:
+    try:
+        path.write_text(render_page(json.loads(text)), encoding="utf-8")
+    except Exception as error:
+        path.unlink(missing_ok=True)
+        return f"{type(error).__name__} {error}".rstrip(".")
+    return None
