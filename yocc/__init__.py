@@ -1,7 +1,9 @@
 """yocc, the ONNX graph-level compression compiler.
 
-`yocc.compile("model.onnx", prune=0.4, int8=True, calibration="pictures/", out="out/")` does what the command
-`yocc compile` does and returns the report.
+`yocc.compile("model.onnx", int8=True, calibration="pictures/", out="out/")` does what the command `yocc compile` does
+and returns the report. `inspect`, `calibrate`, `evaluate`, `compare`, `bench`, `verify` and `check` do what the
+commands of these names do. `Graph`, `load`, `save`, `Pipeline`, `PassContext` and the passes in `yocc.passes` work on
+any graph.
 """
 
 from __future__ import annotations
@@ -11,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 from yocc.errors import InternalError, YoccError
 
 if TYPE_CHECKING:
+    from yocc.api.library import bench, calibrate, check, compare, evaluate, inspect, verify
     from yocc.compiler.graph import Graph, load, save
     from yocc.compiler.pipeline.passes import Pass, PassContext
     from yocc.compiler.pipeline.pipeline import Pipeline
     from yocc.compiler.pipeline.target import Target
-    from yocc.compiler.stages.compiling import compile_model as compile  # noqa: A004 # the verb of the command, used as yocc.compile
+    from yocc.compiler.stages.compiling import compile_model as compile  # noqa: A004 # the verb of the command
+    from yocc.options import CompileOptions
     from yocc.report.report import Report
 
 __version__ = "0.1.0"
 __all__ = [
+    "CompileOptions",
     "Graph",
     "InternalError",
     "Pass",
@@ -29,28 +34,42 @@ __all__ = [
     "Target",
     "YoccError",
     "__version__",
+    "bench",
+    "calibrate",
+    "check",
+    "compare",
     "compile",
+    "evaluate",
+    "inspect",
     "load",
     "save",
+    "verify",
 ]
+_PLACES = {
+    "CompileOptions": "yocc.options",
+    "Graph": "yocc.compiler.graph",
+    "load": "yocc.compiler.graph",
+    "save": "yocc.compiler.graph",
+    "Pass": "yocc.compiler.pipeline.passes",
+    "PassContext": "yocc.compiler.pipeline.passes",
+    "Pipeline": "yocc.compiler.pipeline.pipeline",
+    "Target": "yocc.compiler.pipeline.target",
+    "Report": "yocc.report.report",
+    **dict.fromkeys(("bench", "calibrate", "check", "compare", "evaluate", "inspect", "verify"), "yocc.api.library"),
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import public names on first use: `yocc --help` needs none of them, and onnx takes a while to load."""
     from importlib import import_module
 
-    modules = {
-        "Graph": "yocc.compiler.graph",
-        "load": "yocc.compiler.graph",
-        "save": "yocc.compiler.graph",
-        "Pass": "yocc.compiler.pipeline.passes",
-        "PassContext": "yocc.compiler.pipeline.passes",
-        "Pipeline": "yocc.compiler.pipeline.pipeline",
-        "Report": "yocc.report.report",
-        "Target": "yocc.compiler.pipeline.target",
-    }
     if name == "compile":
         return import_module("yocc.compiler.stages.compiling").compile_model
-    if name not in modules:
+    if name not in _PLACES:
         raise AttributeError(f"module 'yocc' has no attribute {name!r}")
-    return getattr(import_module(modules[name]), name)
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, also those that are imported on first use."""
+    return sorted(__all__)

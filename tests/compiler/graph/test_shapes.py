@@ -103,5 +103,5 @@ def test_an_open_size_that_the_model_contradicts_asks_for_the_input_shape(
 
 
 def test_sizes_that_contradict_each_other_are_the_models_fault() -> None:
-    with pytest.raises(ModelError, match=r"'c' \[1, 8, 20, 20\] do not fit into Reshape"):
+    with pytest.raises(ModelError, match=r"Reshape 'flat' makes \[1, 8, 256\] of \[1, 8, 20, 20\]"):
         concrete_shapes(contradicting([1, 3, 20, 20], *RESHAPE))

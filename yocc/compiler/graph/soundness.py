@@ -20,6 +20,8 @@ _LEGACY = frozenset({"Affine", "Crop", "DynamicSlice", "GRUUnit", "GivenTensorFi
     {"ParametricSoftplus", "Scale", "ScaledTanh"}
 )
 """Experimental operators that onnx has dropped, that old exporters wrote and onnxruntime still runs."""
+_DEPRECATED = frozenset({"GroupNormalization"})
+"""Operators that the checker refuses at some opsets because they are deprecated there, and that onnxruntime runs."""
 _PLUGIN_SUFFIX = "_TRT"
 """Ends the names of TensorRT's own plugins, which exporters put into the default domain."""
 _FOREIGN = "unknown"
@@ -69,7 +71,8 @@ def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
             tensor.CopyFrom(onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=[0], raw_data=b""))
     imported = {entry.domain for entry in copy.opset_import}
     for node in all_nodes(copy.graph.node):
-        if not node.domain and outlives_onnx(node.op_type) and not onnx.defs.has(node.op_type):
+        unknown = outlives_onnx(node.op_type) and not onnx.defs.has(node.op_type)
+        if not node.domain and (unknown or node.op_type in _DEPRECATED):
             node.domain = _FOREIGN
         if node.domain not in imported:
             copy.opset_import.append(onnx.helper.make_opsetid(node.domain, 1))

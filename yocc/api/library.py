@@ -1,0 +1,147 @@
+"""The functions of `import yocc`, beside `yocc.compile`: each does what the command of its name does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from yocc.api.calibrate import calibrate_model
+from yocc.api.checking import check_output, read_report, require_unchanged
+from yocc.api.inspection import Inspection, inspect_model
+from yocc.api.judging import Agreement, Speed, against_labels, against_original, time_against
+from yocc.api.opening import find_model
+from yocc.api.verifying import verify_model
+from yocc.compiler.graph import load
+from yocc.compiler.pipeline.passes import Progress, silent
+from yocc.report.gates.gate import Outcome, parse_gates
+from yocc.runtime.backends.backend import Check
+from yocc.runtime.backends.registry import find_backend
+from yocc.runtime.detection.metrics import DetectionScores
+
+__all__ = ["bench", "calibrate", "check", "compare", "evaluate", "inspect", "verify"]
+
+calibrate = calibrate_model
+
+
+def inspect(
+    model: str | Path,
+    *,
+    target: str = "onnxruntime",
+    options: Mapping[str, str] | None = None,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Inspection:
+    """What a model is made of, what its layers cost, and what can be pruned or quantized.
+
+    Args:
+        model: an ONNX file or a folder yocc wrote.
+        target: what would be quantized for.
+        options: of the target.
+        input_shapes: a shape for each input the model leaves open.
+
+    Raises:
+        ModelError: the model is broken, unsafe or of a kind yocc cannot read.
+        OptionError: a given shape contradicts the graph's own, or an unknown target or option.
+    """
+    graph = load(find_model(Path(model)).artifact.model)
+    return inspect_model(graph, find_backend(target).target(options or {}), input_shapes)
+
+
+def evaluate(
+    model: str | Path,
+    data: str | Path,
+    labels: str | Path | None = None,
+    *,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> DetectionScores:
+    """Mean average precision of a detector against labels.
+
+    Args:
+        model: an ONNX file or a folder yocc wrote.
+        data: a folder of pictures.
+        labels: COCO JSON or a folder of YOLO text files; beside the pictures when None.
+        threads: threads to run with, None for all cores.
+        progress: shows the loop.
+
+    Raises:
+        OptionError: it is no detector of a known layout.
+        CalibrationError: pictures or labels are unusable.
+    """
+    given = None if labels is None else Path(labels)
+    return against_labels(Path(model), Path(data), given, threads=threads, progress=progress)
+
+
+def compare(
+    model: str | Path,
+    original: str | Path | None = None,
+    data: str | Path | None = None,
+    *,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Agreement:
+    """How a model agrees with the one it was made from, in onnxruntime without graph optimizations.
+
+    Args:
+        model: an ONNX file or a folder yocc wrote.
+        original: None for the model the folder was compiled from.
+        data: pictures or arrays; synthetic pictures when None.
+        threads: threads to run with, None for all cores.
+        progress: shows the loop.
+
+    Raises:
+        YoccError: one of the two cannot be read or run, or the data is unusable.
+    """
+    first, feeds = (None if path is None else Path(path) for path in (original, data))
+    return against_original(Path(model), first, feeds, count=None, threads=threads, progress=progress)
+
+
+def bench(
+    model: str | Path,
+    original: str | Path | None = None,
+    *,
+    rounds: int = 30,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Speed:
+    """Latencies of a model and of the one it was made from, measured in alternation.
+
+    Args:
+        model: an ONNX file or a folder yocc wrote.
+        original: None for the model the folder was compiled from.
+        rounds: runs of each.
+        threads: threads to run with, None for all cores.
+        progress: shows the loop.
+
+    Raises:
+        YoccError: one of the two cannot be read or run.
+    """
+    first = None if original is None else Path(original)
+    return time_against(Path(model), first, rounds=rounds, threads=threads, progress=progress)
+
+
+def verify(model: str | Path) -> tuple[Check, ...]:
+    """Whether a compiled model is what its report says: files, a run, and the original beside it.
+
+    Raises:
+        ModelError: there is no model, or its report is not one of yocc's.
+    """
+    return verify_model(Path(model))
+
+
+def check(folder: str | Path, gates: Iterable[str] = (), baseline: str | Path | None = None) -> tuple[Outcome, ...]:
+    """Hold an output folder against gates and against an earlier report.
+
+    Args:
+        folder: what yocc wrote; its files must be those of the report.
+        gates: bounds such as `size_ratio <= 0.3`.
+        baseline: a report or folder that nothing may be worse than.
+
+    Raises:
+        ModelError: the folder is not what its report says.
+        OptionError: a gate that cannot be read.
+    """
+    bounds = parse_gates(gates)
+    content = read_report(Path(folder))
+    require_unchanged(Path(folder), content)
+    before = None if baseline is None else read_report(Path(baseline))
+    return check_output(content, bounds, before, {})
