@@ -91,8 +91,8 @@ def predictions(path: Path, threads: int) -> list[str]:
         "in alternation, as shares of the original's time.",
         markdown("steps of|parameters|MACs|measured|table|square root law", rows),
         f"Mean error: {mean[0]:.3f} with the table, {mean[1]:.3f} with the law; largest {most[0]:.3f} and "
-        f"{most[1]:.3f}. `--prune-target latency=` measures what it plans and corrects the prediction, so an error of the table "
-        "only costs another try.",
+        f"{most[1]:.3f}. `--prune-target latency=` measures what it plans and corrects the prediction, "
+        "so an error of the table only costs another try.",
     ]
 
 
