@@ -90,15 +90,15 @@ def predictions(path: Path, threads: int) -> list[str]:
         f"YOLOv5n at 640 x 640, {profiler.device}, {threads} thread(s): the fast runs of each "
         "in alternation, as shares of the original's time.",
         markdown("steps of|parameters|MACs|measured|table|square root law", rows),
-        f"Mean error: {mean[0]:.3f} by the table, {mean[1]:.3f} by the law; largest {most[0]:.3f} and {most[1]:.3f}. "
-        "`--prune-target latency=` measures what it plans and corrects the prediction, so that the error of the table "
-        "only costs another try.",
+        f"Mean error: {mean[0]:.3f} with the table, {mean[1]:.3f} with the law; largest {most[0]:.3f} and "
+        f"{most[1]:.3f}. `--prune-target latency=` measures what it plans and corrects the prediction, "
+        "so an error of the table only costs another try.",
     ]
 
 
 def accuracy(data: Path, threads: int) -> list[str]:
     return [
-        "## What it keeps",
+        "## Accuracy at a latency target",
         f"YOLOv5n, ranked by `effect` and refitted on the first {PICTURES} pictures of calib178, scored on val128. "
         "Time is that of 30 rounds in alternation with the original.",
         markdown(

@@ -61,8 +61,8 @@ def intro(model: str, count: int) -> str:
     lines = [
         "# int8 side by side",
         f"`{model}.onnx` at 640 x 640, {count} pictures of calib178 to calibrate with, scored on the 128 of val128, "
-        "where 0.003 mAP50-95 are noise. The columns of runtimes say how many times faster than the float model the "
-        "result is in that runtime, median of ratios of runs in alternation on two threads; other work disturbed the "
+        "where 0.003 mAP50-95 is noise. The runtime columns state how many times as fast as the float model the "
+        "result is in that runtime: the median ratio of alternating runs with two threads; other work disturbed the "
         "machine. CPU seconds and peak MB are those of the whole process that quantizes. "
         "`python benchmarks/quantization.py DATA` adds what is missing.",
         "\n".join("| " + " | ".join(line) + " |" for line in (HEADS, ["---"] * len(HEADS))),

@@ -73,12 +73,13 @@ def main() -> None:
 def intro() -> str:
     lines = [
         "# Criteria, pruned and refitted",
-        "Parameters and MACs are cut together to the share left, more than a quarter in rounds; after each round "
+        "Parameters and MACs are pruned together by the given share, more than a quarter in rounds. After each round "
         "all convolutions are refitted in closed form on calib178 and, beyond its 178, on unlabelled, without labels; "
-        "32 pictures of them are held back. The last layers were then fitted once more by what they answer, or left as "
-        "the squares of their logits' errors have it. Scores are those of val128, where "
-        "the original has 0.3393 mAP50-95 and 0.5228 mAP50. `python benchmarks/recovery.py DATA` adds what is "
-        "missing. The machine is shared: seconds are one run of the whole command, scoring included; peak MB is the "
+        "32 pictures of them are held back. The last layers were then fitted once more by the divergence of their "
+        "probabilities (`answers`), or kept as least squares on their logits fits them (`squares`). Scores are "
+        "those of val128, where the original has 0.3393 mAP50-95 and 0.5228 mAP50. "
+        "`python benchmarks/recovery.py DATA` adds what is missing. The machine is shared: "
+        "seconds are one run of the whole command, scoring included; peak MB is the "
         "memory of its process.",
         "\n".join("| " + " | ".join(line) + " |" for line in (HEADS, ["---"] * len(HEADS))),
     ]

@@ -61,7 +61,7 @@ def main() -> None:
         ],
         "A large model without pictures": [large],
     }
-    done = ["# The road from model to artifact", intro]
+    done = ["# From model to artifact", intro]
     for title, runs in plan.items():
         rows: list[dict[str, str]] = []
         for run in runs:
@@ -83,7 +83,7 @@ def accuracy(model: Path, arguments: list[str]) -> dict[str, str]:
     before, after = scores["original"]["map50_95"], scores["compiled"]["map50_95"]
     return {
         "model": model.stem,
-        "options": arguments[0] + (" with pictures" if "--calib" in arguments else " with pictures yocc draws"),
+        "options": arguments[0] + (" with pictures" if "--calib" in arguments else " with synthetic pictures"),
         "mAP50-95": f"{before:.4f} -> {after:.4f}",
         "change": f"{after - before:+.4f}",
         **speed(run),

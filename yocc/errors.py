@@ -1,15 +1,15 @@
-"""The error tree: what the user can mend is a `YoccError`, what only we can mend is an `InternalError`."""
+"""The error tree: a `YoccError` is what the user can fix, an `InternalError` is a bug in yocc."""
 
 from __future__ import annotations
 
 
 class YoccError(Exception):
-    """Something the user can mend, said in one sentence.
+    """Something the user can fix, stated in one sentence.
 
     Args:
         message: what is wrong, with the value that is wrong.
-        hint: what to do about it, one sentence; empty when the message says it.
-        node: the node or tensor concerned, empty when none is.
+        hint: a remedy, one sentence; empty if the message states it.
+        node: the node or tensor concerned, empty if there is none.
     """
 
     exit_code = 1
@@ -27,7 +27,7 @@ class YoccError(Exception):
 
 
 class OptionError(YoccError):
-    """An option, a pipeline spec or an argument that cannot be meant."""
+    """An invalid option, pipeline spec or argument."""
 
     exit_code = 2
 
@@ -51,7 +51,7 @@ class PassError(YoccError):
 
 
 class BackendError(YoccError):
-    """A target cannot take, build or run the model."""
+    """A target cannot accept, build or run the model."""
 
     exit_code = 6
 
@@ -67,16 +67,16 @@ class OutputError(YoccError):
 
 
 class GateError(YoccError):
-    """The result is written and sound, and does not keep to what was asked of it."""
+    """The result is written and valid, but a gate fails."""
 
     exit_code = 8
 
 
 class MeasurementError(YoccError):
-    """The result is written and sound, and something that was asked for could not be measured on it."""
+    """The result is written and valid, but something that was asked for could not be measured."""
 
     exit_code = 9
 
 
 class InternalError(Exception):
-    """An invariant of ours is broken. Deliberately not a `YoccError`: it is a bug to report, not a thing to mend."""
+    """A broken invariant. Deliberately not a `YoccError`: it is a bug to report, not something the user can fix."""

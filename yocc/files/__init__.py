@@ -1,1 +1,1 @@
-"""Files that users name: what is read, and what is written."""
+"""Reading and writing files that users name."""

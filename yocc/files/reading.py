@@ -1,4 +1,4 @@
-"""Opening files of users: a pipe or a device in place of a file is refused, because reading it may never end."""
+"""Opening files that users name: a pipe or a device is rejected, because reading it may never end."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _KINDS = {
 
 
 def require_regular(path: Path, refusal: type[YoccError], *, limit: int | None = None) -> None:
-    """Refuse what is neither a regular file nor a folder, and files that are too large to be meant.
+    """Reject what is neither a regular file nor a folder, and files that are too large.
 
-    A path that leads nowhere passes: opening it says more precisely what is wrong.
+    A path that does not exist passes: opening it states more precisely what is wrong.
 
     Args:
-        path: of the user.
-        refusal: the error to raise, which decides on the exit code.
-        limit: most bytes the file may have; None for any number.
+        path: given by the user.
+        refusal: the error to raise, which determines the exit status.
+        limit: largest size in bytes; None for unlimited.
 
     Raises:
         YoccError: of the given class.
@@ -49,7 +49,7 @@ def require_regular(path: Path, refusal: type[YoccError], *, limit: int | None =
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything at a path; not so for a name that is too long or is none, of which `Path` complains."""
+    """Whether a path exists; False for invalid or too long names, for which `Path` raises."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -57,5 +57,5 @@ def exists(path: Path) -> bool:
 
 
 def why(error: OSError | ValueError) -> str:
-    """The reason of a failed file operation, without its path and number."""
+    """The reason for a failed file operation, without its path and number."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,4 +1,4 @@
-"""Files that users name: written whole or not at all, and never over what yocc did not write."""
+"""Writing files that users name: whole or not at all, and never over a file that yocc did not write."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from yocc.errors import OptionError, OutputError
 
 Ours = Callable[[Path], bool]
-"""Whether an existing file is one that yocc wrote; what it raises means that it is not."""
+"""Whether yocc wrote an existing file; an exception means that it did not."""
 
 
 def require_replaceable(path: Path, ours: Ours, *, force: bool = False) -> None:
-    """Refuse a file that exists and that yocc did not write; devices and pipes are written to, not replaced.
+    """Reject an existing file that yocc did not write; devices and pipes are written to, not replaced.
 
     Raises:
-        OptionError: it is such a file.
+        OptionError: the file exists and is not yocc's.
     """
     if force or not path.is_file() or path.stat().st_size == 0:
         return
     try:
         known = ours(path)
-    except Exception:  # a file of another kind fails in the way of its reader
+    except Exception:  # readers of other kinds of files raise anything
         known = False
     if not known:
         raise OptionError(
@@ -35,7 +35,7 @@ def write_whole(path: Path, data: bytes, ours: Ours, *, force: bool = False) -> 
     """Write a file that appears whole or not at all.
 
     Args:
-        path: the file; where it is a link, what that points to.
+        path: the file; for a link, its target.
         data: its content.
         ours: recognizes what may be replaced.
         force: replace any file.

@@ -1,4 +1,4 @@
-"""Which choice for each layer makes the least total error within a budget: the multiple-choice knapsack."""
+"""The choice for each layer with the least total error within a budget: the multiple-choice knapsack."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Choice:
     """One way to treat a layer.
 
     Attributes:
-        key: what the caller calls it, such as a number of bits.
-        cost: what it takes of the budget.
-        error: what it does to the result.
+        key: the caller's name for it, such as a number of bits.
+        cost: its share of the budget.
+        error: its effect on the result.
     """
 
     key: int
@@ -25,10 +25,10 @@ class Choice:
 def choose(options: Mapping[str, Sequence[Choice]], budget: float) -> dict[str, int]:
     """Pick one choice for each layer so that the sum of errors is small and the sum of costs within the budget.
 
-    Starting from the cheapest choices, the step with the largest fall of error for its cost is taken, along the lower
+    Starting from the cheapest choices, take the step with the largest decrease of error for its cost, along the lower
     convex hull of each layer's choices, as long as it fits (Sinha & Zoltners, "The Multiple-Choice Knapsack Problem",
     Operations Research 1979). The total error exceeds the optimum by less than the gain of the first step that did not
-    fit. Where even the cheapest choices exceed the budget, these are returned.
+    fit. If even the cheapest choices exceed the budget, these are returned.
 
     Returns:
         The key chosen for each layer.
@@ -57,7 +57,7 @@ def _step(name: str, hull: Sequence[Choice], index: int) -> tuple[float, str, in
 
 
 def _hull(choices: Sequence[Choice]) -> list[Choice]:
-    """The choices no mixture of two others beats, by rising cost and falling error."""
+    """The choices that no mixture of two others beats, by rising cost and falling error."""
     hull: list[Choice] = []
     for choice in sorted(choices, key=lambda one: (one.cost, one.error)):
         if hull and choice.error >= hull[-1].error:

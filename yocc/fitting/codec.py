@@ -1,7 +1,7 @@
-"""Codes of few bits for weights: a weight is a scale, one for each output channel, times a level from a small table.
+"""Low-bit codes for weights: a weight is a scale, one for each output channel, times a level from a small codebook.
 
-A codec is its table and nothing else, so that a new one (a codebook, ternary weights) is one more function that makes a
-table; rounding, packing and lowering know levels only.
+A codec is only its codebook, so a new one (ternary weights, for example) is one more function that makes a codebook;
+rounding, packing and lowering know only levels.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from yocc.errors import OptionError
 Array = np.ndarray[Any, Any]
 FEWEST_BITS, MOST_BITS = 2, 8
 _OCTAVES = 6
-"""Octaves that log-scale codes span at least: what lies further below the largest weight of a channel counts little."""
+"""Octaves that log-scale codes span at least: weights further below the largest of a channel count little."""
 _INT8 = np.iinfo(np.int8)
 
 
 @dataclass(frozen=True, eq=False)
 class Codec:
-    """A table of levels.
+    """A codebook: a table of levels.
 
     Attributes:
-        name: what users call the code.
+        name: the user's name for the code.
         bits: bits of one code.
-        levels: what each code stands for before scaling, float64, shape [2^bits]; the largest magnitude is 1 or an
+        levels: the value of each code before scaling, float64, shape [2^bits]; the largest magnitude is 1 or an
             integer. Codes without a level of their own repeat 0.
     """
 
@@ -57,7 +57,7 @@ class Codec:
         return bool(whole and self.levels.min() >= _INT8.min and self.levels.max() <= _INT8.max)
 
     def encode(self, values: Array) -> Array:
-        """The code of the nearest level for each value, uint8, the values' shape; halfway, the lower level."""
+        """The code of the nearest level for each value, uint8, the values' shape; ties go to the lower level."""
         _, order, edges = self._sorted
         codes: Array = order[np.searchsorted(edges, values, side="left")]
         return codes
@@ -75,7 +75,7 @@ class Codec:
 
     @cached_property
     def _sorted(self) -> tuple[Array, Array, Array]:
-        """Distinct levels, ascending; the first code of each; what separates neighbours."""
+        """Distinct levels, ascending; the first code of each; the thresholds between neighbors."""
         levels, codes = np.unique(self.levels, return_index=True)
         return levels, codes.astype(np.uint8), (levels[1:] + levels[:-1]) / 2
 
@@ -103,12 +103,12 @@ def log2(bits: int) -> Codec:
 
 
 def positive_log2(bits: int) -> Codec:
-    """Powers of two without a sign, and 0, the largest of which is 1: `log2` for what has been shifted above 0."""
+    """Powers of two without a sign, the largest of which is 1, and 0: `log2` for values that were shifted above 0."""
     return Codec("log2", bits, _powers(1 << bits))
 
 
 def _powers(count: int) -> Array:
-    """Powers of two from 1 down, several in an octave where there are more than octaves that count; the last is 0."""
+    """Powers of two from 1 down, several per octave if there are more than octaves that count; the last is 0."""
     steps = 1
     while (count - 1) // (2 * steps) >= _OCTAVES:
         steps *= 2
@@ -121,7 +121,7 @@ def apot(bits: int) -> Codec:
     """Additive powers of two: sums of a few powers of two, evenly dense where weights are.
 
     Li, Dong & Wang, "Additive Powers-of-Two Quantization" (ICLR 2020), equation 5, with the terms of two bits that
-    section 2.3 uses; an odd bit is a term of its own with one power, as in the authors' programs.
+    section 2.3 uses; an odd bit is a term of its own with one power, as in the authors' code.
     """
     magnitude_bits = bits - 1
     pairs, odd = divmod(magnitude_bits, 2)
@@ -144,26 +144,26 @@ def make_codec(name: str, bits: int) -> Codec:
     """The codec of a name and a number of bits.
 
     Raises:
-        OptionError: there is no such code, or not with so many bits.
+        OptionError: unknown code, or unsupported number of bits.
     """
     if name not in CODECS:
-        raise OptionError(f"There is no weight code {name!r}.", f"Use one of {', '.join(CODECS)}.")
+        raise OptionError(f"Unknown weight code {name!r}.", f"Use one of {', '.join(CODECS)}.")
     if not FEWEST_BITS <= bits <= MOST_BITS:
-        raise OptionError(f"Weights cannot be coded in {bits} bits.", f"Use {FEWEST_BITS} to {MOST_BITS}.")
+        raise OptionError(f"Weights cannot be encoded in {bits} bits.", f"Use {FEWEST_BITS} to {MOST_BITS}.")
     return CODECS[name](bits)
 
 
 _DIGITS = 3
-"""Of a number of bits."""
+"""Largest length of a number of bits."""
 
 
 def parse_codec(text: str) -> Codec:
     """Read `name:bits`, such as `log2:4`.
 
     Raises:
-        OptionError: it cannot be read, or there is no such code.
+        OptionError: invalid text or unknown code.
     """
     name, colon, bits = text.partition(":")
     if not colon or not (bits.isascii() and bits.isdigit() and len(bits) <= _DIGITS):
-        raise OptionError(f"{text[:40]!r} is no weight code.", "Write it like log2:4 or uniform:4.")
+        raise OptionError(f"{text[:40]!r} is not a weight code.", "Write it like log2:4 or uniform:4.")
     return make_codec(name, int(bits))

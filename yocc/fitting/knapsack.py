@@ -1,8 +1,8 @@
-"""What to choose when each item costs and gains something: the 0/1 knapsack, solved exactly on a grid of costs.
+"""Choosing items that each cost and gain something: the 0/1 knapsack, solved exactly on a grid of costs.
 
 Dynamic programming over costs rounded up to a grid (Bellman; Kellerer, Pferschy & Pisinger, "Knapsack Problems",
-section 2.3). Budgets are therefore never exceeded, and what is chosen gains at least what any choice gains within a
-budget smaller by one step of the grid for each item.
+section 2.3). So budgets are never exceeded, and the choice gains at least as much as any choice within a budget that
+is smaller by one grid step for each item.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 STEPS = 4000
-"""Steps of the grid, from no cost to that of everything."""
+"""Steps of the grid, from zero to the total cost."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """What can be chosen.
+    """Something that can be chosen.
 
     Attributes:
         cost: at least 0.
@@ -32,7 +32,7 @@ class Item:
 
 
 class Knapsack:
-    """All best choices among some items.
+    """The best choices among some items, for all budgets.
 
     Args:
         items: by name.
@@ -42,7 +42,7 @@ class Knapsack:
         self._names = list(items)
         self._total = sum(item.cost for item in items.values())
         self._step = self._total / STEPS if self._total > 0 else 1.0
-        # A cost that is a whole number of steps but for rounding of floats is that number.
+        # A cost that is a whole number of steps up to float rounding is that number.
         self._costs = [max(0, int(np.ceil(item.cost / self._step - 1e-9))) for item in items.values()]
         size = sum(self._costs) + 1
         best = np.zeros(size)
@@ -56,13 +56,13 @@ class Knapsack:
         self._best = best
 
     def within(self, budget: float) -> frozenset[str]:
-        """The items of the largest gain whose cost is at most a budget."""
-        if budget >= self._total * (1 - 1e-9):  # rounded up, the costs of all exceed what they cost
+        """The items with the largest gain whose cost is at most a budget."""
+        if budget >= self._total * (1 - 1e-9):  # the sum of rounded costs exceeds the total
             return self._chosen(len(self._best) - 1)
         return self._chosen(int(np.floor(max(budget, 0.0) / self._step + 1e-9)))
 
     def gaining(self, gain: float) -> frozenset[str]:
-        """The items of the least cost that gain this much together; all that gain anything where that is too much."""
+        """The cheapest items that gain this much together; all that gain anything if that is too much."""
         enough = np.flatnonzero(self._best >= min(gain, self._best[-1]) * (1 - 1e-12))
         return self._chosen(int(enough[0]))
 

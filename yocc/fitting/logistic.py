@@ -1,9 +1,8 @@
-"""Regression towards probabilities, with a ridge towards the weights there are, by Newton's method.
+"""Regression towards probabilities, with a ridge towards the present weights, by Newton's method.
 
-Least squares on logits spends a layer on telling -6 from -9, which are the same answer, and pulls what is sure towards
-the mean. The divergence of Kullback and Leibler between the wanted and the given probability counts what is answered;
-it is convex in the weights, and Newton's method (iteratively reweighted least squares) finds its least value in a few
-solves.
+Least squares on logits wastes capacity on telling -6 from -9, which mean the same, and pulls confident values towards
+the mean. The Kullback-Leibler divergence between the target and the predicted probability measures what matters; it is
+convex in the weights, and Newton's method (iteratively reweighted least squares) finds its minimum in a few solves.
 """
 
 from __future__ import annotations
@@ -16,32 +15,32 @@ Array = np.ndarray[Any, Any]
 _SOLVES = 12
 _HALVINGS = 8
 _ENOUGH = 1e-4
-"""Gain of a step, as a share of the loss, below which it was the last."""
+"""Gain of a step, as a share of the loss, below which iteration stops."""
 _NEGLIGIBLE = 1e-3
-"""Samples with less of the largest curvature are left out of the matrix that is solved, not of what is minimized."""
+"""Samples below this share of the largest curvature are left out of the solved matrix, not of the loss."""
 _FLOOR = 1e-3
-"""Least curvature of a sample that should be found, as a share of its probability: a step must not run away from it."""
+"""Least curvature of a sample, as a share of its target probability, so that steps stay bounded."""
 
 
 def sigmoid(logits: Array) -> Array:
-    """Probabilities; of any logit without overflow."""
+    """Probabilities of logits, without overflow."""
     found: Array = 0.5 * (1 + np.tanh(0.5 * logits))
     return found
 
 
 def divergence(logits: Array, wanted: Array) -> Array:
-    """Of Kullback and Leibler, of each given logit from the wanted one; their shape."""
+    """Kullback-Leibler divergence of each predicted logit from its target; their shape."""
     found: Array = np.logaddexp(0, logits) - np.logaddexp(0, wanted) - sigmoid(wanted) * (logits - wanted)
     return found
 
 
 def refit_logistic(inputs: Array, wanted: Array, counts: Array, start: Array, ridge: float) -> Array:
-    """Weights with which the inputs give the wanted probabilities with the least divergence.
+    """Weights that predict the target probabilities from the inputs with the least divergence.
 
     Args:
         inputs: shape [samples, n].
         wanted: logits, shape [samples, m].
-        counts: how much each sample counts, shape [samples].
+        counts: weight of each sample, shape [samples].
         start: the weights to begin with and to stay near, shape [n, m].
         ridge: half of it times the squared distance from `start` is added to the divergence.
 
@@ -82,5 +81,5 @@ def _column(inputs: Array, wanted: Array, counts: Array, start: Array, ridge: fl
 
 
 def _loss(logits: Array, wanted: Array, counts: Array) -> float:
-    """The divergence but for what does not depend on the logits."""
+    """The divergence, up to terms that do not depend on the logits."""
     return float(counts @ (np.logaddexp(0, logits) - wanted * logits))

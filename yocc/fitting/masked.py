@@ -1,4 +1,4 @@
-"""The same regression where some weights must stay zero: each output has a support of its own.
+"""The same regression if some weights must stay zero: each output has its own support.
 
 With the mask as a projection P, the correction D of the weights solves P (C + ridge) P D = P residual for all outputs
 at once by conjugate gradients (Hestenes and Stiefel 1952), which needs no factorisation for each support.
@@ -14,13 +14,13 @@ from yocc.fitting.regression import Fit, Moments
 
 Array = np.ndarray[Any, Any]
 RIDGES = (1e-3, 1e-2, 1e-1)
-"""As in `regression`, fewer: each is solved anew."""
+"""As in `regression`, but fewer, because each needs its own solve."""
 _STEPS = 60
 _CLOSE = 1e-5
 
 
 def refit_masked(seen: Moments, held_out: Moments, weight: Array, bias: Array, *, least: float = 0.0) -> Fit:
-    """As `regression.refit`, with what is zero in the weight staying zero."""
+    """As `regression.refit`, but weights that are zero stay zero."""
     judges = held_out if held_out.count else seen
     every = seen + held_out if held_out.count else seen
     chosen = np.inf

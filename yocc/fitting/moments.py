@@ -1,4 +1,4 @@
-"""What pictures say about one layer: sums of products of its inputs and of what it should give."""
+"""Statistics of one layer on pictures: sums of products of its inputs and of its target outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass
 class LayerMoments:
-    """First and second moments of inputs x and wanted outputs z.
+    """First and second moments of inputs x and target outputs z.
 
     Attributes:
         count: samples so far.
@@ -34,7 +34,7 @@ class LayerMoments:
         return cls(0, np.zeros(inputs), np.zeros(outputs), np.zeros((inputs, inputs)), np.zeros((inputs, outputs)))
 
     def add(self, x: Array, z: Array) -> None:
-        """Take in samples: x of shape [samples, n], z of shape [samples, m], both float32."""
+        """Add samples: x of shape [samples, n], z of shape [samples, m], both float32."""
         self.count += len(x)
         self.inputs += x.sum(axis=0, dtype=np.float64)
         self.outputs += z.sum(axis=0, dtype=np.float64)
@@ -49,7 +49,7 @@ class LayerMoments:
         return mean
 
     def covariance(self, ridge: float) -> Array:
-        """Covariance of the inputs plus a share of their mean variance on its diagonal, which makes it definite."""
+        """Covariance of the inputs, made positive definite by a share of their mean variance on its diagonal."""
         power = self.gram / max(self.count, 1)
         found = power - np.outer(self.mean, self.mean)
         # What products in float32 leave of a variance that is zero.
@@ -59,7 +59,7 @@ class LayerMoments:
         return damped
 
     def best_weight(self, weight: Array, covariance: Array) -> Array:
-        """The weight of least squared error that stays near the given one, by the ridge in the covariance.
+        """The weight with the least squared error, kept near the given one by the ridge in the covariance.
 
         With it the error of any other weight V is that of this one plus the trace of (V - W) C (V - W)'.
 

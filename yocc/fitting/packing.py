@@ -1,7 +1,7 @@
-"""Codes of 2 to 8 bits in bytes without gaps, as planes of 4, 2 and 1 bits.
+"""Packing codes of 2 to 8 bits into bytes without gaps, as planes of 4, 2 and 1 bits.
 
-A plane's width divides 8, so a byte holds whole codes and one table of 256 rows unpacks it: that is what runtimes
-without types below 8 bits can do, by a Gather.
+A plane's width divides 8, so a byte holds whole codes and one table of 256 rows unpacks it. Runtimes without types
+below 8 bits can do that by a Gather.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 
 def plane_widths(bits: int) -> tuple[int, ...]:
-    """Widths of the planes that make up codes of so many bits, the most significant first."""
+    """Widths of the planes for codes of this many bits, the most significant first."""
     return tuple(width for width in (8, 4, 2, 1) if bits & width)
 
 
@@ -53,6 +53,6 @@ def unpack(planes: list[Array], bits: int, count: int) -> Array:
 
 
 def byte_table(width: int) -> Array:
-    """What each byte holds: shape [256, 8 / width], uint8."""
+    """The codes in each byte: shape [256, 8 / width], uint8."""
     shifts = np.arange(8 // width, dtype=np.uint8) * width
     return ((np.arange(256, dtype=np.uint8)[:, None] >> shifts) & ((1 << width) - 1)).astype(np.uint8)

@@ -1,8 +1,8 @@
-"""Ridge regression of one layer from streamed sums, towards the weights it already has.
+"""Ridge regression of one layer from streamed sums, towards its present weights.
 
-Refitting what pruning leaves by least squares on feature maps is channel pruning's second step (He et al., "Channel
-Pruning for Accelerating Very Deep Neural Networks", ICCV 2017, equation 3). The ridge pulls towards the sliced weights
-instead of towards zero, so that directions the pictures say nothing about keep what training found.
+Refitting the weights that pruning keeps by least squares on feature maps is channel pruning's second step (He et al.,
+"Channel Pruning for Accelerating Very Deep Neural Networks", ICCV 2017, equation 3). The ridge pulls towards the
+sliced weights instead of towards zero, so directions that the pictures do not cover keep their trained weights.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Moments:
         )
 
     def add(self, x: Array, z: Array) -> None:
-        """Take in samples: x of shape [samples, n], z of shape [samples, m]."""
+        """Add samples: x of shape [samples, n], z of shape [samples, m]."""
         x, z = x.astype(np.float64), z.astype(np.float64)
         self.count += len(x)
         self.inputs += x.sum(axis=0)
@@ -81,9 +81,9 @@ class Fit:
     Attributes:
         weight: shape [n, m].
         bias: shape [m].
-        ridge: the ridge chosen; infinity when the weight is best left alone.
+        ridge: the chosen ridge; infinity if the weight is best unchanged.
         error: mean squared error on held-out samples.
-        error_before: the same with the weights the layer had.
+        error_before: the same with the layer's old weights.
     """
 
     weight: Array
@@ -94,13 +94,13 @@ class Fit:
 
 
 def refit(seen: Moments, held_out: Moments, weight: Array, bias: Array, *, least: float = 0.0) -> Fit:
-    """Weights and bias of least squared error, with the ridge that does best on held-out samples.
+    """Weights and bias with the least squared error, with the ridge that is best on held-out samples.
 
     Args:
         seen: moments to fit.
-        held_out: moments of other pictures; once they have chosen the ridge, they are fitted as well.
+        held_out: moments of other pictures; they choose the ridge and are then fitted as well.
         weight: the weights to stay near, shape [n, m].
-        bias: the bias the layer had, shape [m].
+        bias: the layer's old bias, shape [m].
         least: the smallest ridge to consider.
     """
     judges = held_out if held_out.count else seen
@@ -117,13 +117,13 @@ def refit(seen: Moments, held_out: Moments, weight: Array, bias: Array, *, least
 
 @dataclass(frozen=True)
 class _Spectrum:
-    """A least squares problem in the axes of its inputs, so that any ridge is quickly solved.
+    """A least squares problem in the principal axes of its inputs, so that it is fast to solve for any ridge.
 
     Attributes:
-        weight: what the ridge pulls to, shape [n, m].
+        weight: what the ridge pulls towards, shape [n, m].
         values: variance along each axis, shape [n].
         vectors: the axes, shape [n, n].
-        projected: what the weights miss along each axis, shape [n, m].
+        projected: residual of the weights along each axis, shape [n, m].
         mean: of the inputs, shape [n].
         target_mean: shape [m].
     """
@@ -139,13 +139,13 @@ class _Spectrum:
     def of(cls, moments: Moments, weight: Array) -> _Spectrum:
         mean, target_mean = moments.inputs / moments.count, moments.targets / moments.count
         covariance = moments.gram / moments.count - np.outer(mean, mean)
-        # What the present weights miss; the correction D solves (C + ridge) D = residual.
+        # Residual of the present weights; the correction D solves (C + ridge) D = residual.
         residual = moments.cross / moments.count - np.outer(mean, target_mean) - covariance @ weight
         values, vectors = np.linalg.eigh(covariance)
         return cls(weight, np.maximum(values, 0.0), vectors, vectors.T @ residual, mean, target_mean)
 
     def solved(self, ridge: float) -> tuple[Array, Array]:
-        """Weight and bias for a ridge as a share of the mean variance; infinity moves the bias alone."""
+        """Weight and bias for a ridge as a share of the mean variance; infinity changes only the bias."""
         fitted = self.weight
         if math.isfinite(ridge):
             scale = float(self.values.mean()) or 1.0

@@ -1,8 +1,8 @@
 """Rounding a weight matrix to levels so that the layer's outputs change least.
 
-With C the covariance of the layer's inputs, the squared error of its outputs is the trace of D C D', where D is what
-rounding changes and the bias takes the mean. One matrix a layer therefore says everything that pictures say about
-rounding, for any table of levels.
+With C the covariance of the layer's inputs, the squared error of its outputs is the trace of D C D', where D is the
+change by rounding and the bias absorbs the mean. So one matrix per layer holds all that pictures say about rounding,
+for any codebook.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Array = np.ndarray[Any, Any]
 _SHARES = np.linspace(1.25, 0.3, 39)
 """Candidate scales, as shares of the one that puts the largest weight on the largest level."""
 _BLOCK = 96
-"""Columns rounded before what they owe is carried to all others at once."""
+"""Columns that are rounded before their error is propagated to all others at once."""
 _SWEEPS = 4
 SMALLEST_SCALE = 2.0**-24
 
 
 def choose_scales(weight: Array, codec: Codec, importance: Array, floor: Array | None = None) -> Array:
-    """A scale for each row with the least weighted squared error of rounding to the nearest level.
+    """The scale of each row with the least weighted squared error after rounding to the nearest level.
 
     Args:
         weight: shape [outputs, inputs].
@@ -47,14 +47,14 @@ def choose_scales(weight: Array, codec: Codec, importance: Array, floor: Array |
 
 
 def round_nearest(weight: Array, scales: Array, codec: Codec) -> Array:
-    """Levels nearest to the weights, each on its own."""
+    """The nearest level for each weight independently."""
     return codec.nearest(weight / scales[:, None])
 
 
 def round_jointly(weight: Array, scales: Array, codec: Codec, covariance: Array) -> Array:
-    """Levels with a small error of the outputs: each rounding makes up for the ones before it.
+    """Levels with a small output error: each rounding compensates for the ones before it.
 
-    Columns are rounded in order of falling variance, and what is left over is spread onto those not yet rounded
+    Columns are rounded in order of decreasing variance, and the error is spread onto those not yet rounded
     (Frantar & Alistarh, "Optimal Brain Compression", NeurIPS 2022, equation 3, in the blocked Cholesky form of Frantar
     et al., "GPTQ", ICLR 2023, section 3.3). Sweeps of coordinate descent over all columns follow, each of which can
     only lower the error (Behdin et al., "QuantEase", 2023, equation 7).
@@ -80,7 +80,7 @@ def round_jointly(weight: Array, scales: Array, codec: Codec, covariance: Array)
 
 
 def refit_scales(weight: Array, levels: Array, scales: Array, covariance: Array) -> Array:
-    """The scale of each row that fits its levels best; the old one where levels say nothing or change sign."""
+    """The scale of each row that fits its levels best; the old one if all levels are 0 or the fit is implausible."""
     weighted = levels @ covariance
     own, with_target = np.sum(weighted * levels, axis=1), np.sum(weighted * weight, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -90,12 +90,12 @@ def refit_scales(weight: Array, levels: Array, scales: Array, covariance: Array)
 
 
 def output_error(change: Array, covariance: Array) -> float:
-    """Mean squared change of the outputs, summed over them, for a change of the weight of shape [outputs, inputs]."""
+    """Mean squared change of the outputs, summed over them, for a weight change of shape [outputs, inputs]."""
     return float(np.sum((change @ covariance) * change))
 
 
 def _carry(target: Array, codec: Codec, covariance: Array) -> Array:
-    """GPTQ on columns in the order they have."""
+    """GPTQ on columns in their present order."""
     inverse = np.linalg.inv(covariance)
     upper = np.linalg.cholesky((inverse + inverse.T) / 2).T.astype(np.float32)
     left = target.copy()
@@ -114,7 +114,7 @@ def _carry(target: Array, codec: Codec, covariance: Array) -> Array:
 
 
 def _descend(target: Array, levels: Array, codec: Codec, covariance: Array) -> Array:
-    """Coordinate descent on the error of the outputs, started from levels."""
+    """Coordinate descent on the output error, starting from levels."""
     variances = np.maximum(np.diag(covariance), np.finfo(np.float32).tiny)
     levels = levels.copy()
     for _ in range(_SWEEPS):

@@ -133,6 +133,6 @@ def test_a_failed_check_ends_the_compilation(tmp_path: Path, monkeypatch: pytest
 
 def test_a_model_quantized_for_another_target_is_refused_in_one_sentence(tmp_path: Path) -> None:
     model = to_proto(BROKEN["zero-point-type"][0]())
-    with pytest.raises(BackendError, match="uint8, which TensorRT takes for int8") as caught:
+    with pytest.raises(BackendError, match="uint8, which TensorRT reads as int8") as caught:
         yocc.compile(model, target="tensorrt", out=tmp_path / "out", bench=False)
     assert "\n" not in str(caught.value)

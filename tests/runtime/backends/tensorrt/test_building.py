@@ -46,7 +46,7 @@ def test_shapes_the_builder_cannot_take_are_an_error(tmp_path: Path) -> None:
 def test_what_the_parser_refuses_names_the_node(tmp_path: Path) -> None:
     import tensorrt_rtx
 
-    with pytest.raises(BackendError, match="parser refuses") as caught:
+    with pytest.raises(BackendError, match="parser rejects") as caught:
         build_engine(tensorrt_rtx, saved(strange_model(), tmp_path), Settings())
     assert "\n" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""ncnn as a target: what it wants, what it refuses, what it writes."""
+"""ncnn as a target: what it supports, rejects and writes."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ WEIGHTS_FILE = "model.bin"
 
 @dataclass(frozen=True)
 class NcnnTarget(Target):
-    """A target with the two choices ncnn leaves.
+    """A target with ncnn's two options.
 
     Attributes:
         head: `decoded` keeps the whole graph, `raw` cuts at the detection convolutions.
-        input_size: height and width for inputs that leave them open.
+        input_size: height and width for dynamic inputs.
     """
 
     head: Literal["decoded", "raw"] = "decoded"
@@ -65,7 +65,7 @@ class NcnnBackend(Backend):
         return None
 
     def target(self, options: Mapping[str, str]) -> NcnnTarget:
-        """Symmetric codes in front of convolutions; a scale for each channel of a weight, one for an activation."""
+        """Symmetric int8 inputs of convolutions; per-channel scales for weights, one scale per activation."""
         self.check_options(options)
         return NcnnTarget(
             name=self.name,
@@ -89,7 +89,7 @@ class NcnnBackend(Backend):
         return list(_lower(graph, target).lowered.rejects)
 
     def advise(self, graph: Graph, target: Target) -> tuple[str, ...]:
-        """Whether int8 pays: around Swish every value leaves int8 and comes back."""
+        """Whether int8 pays: around Swish every value is dequantized and quantized again."""
         lowered = _lower(graph, target).lowered
         layers = () if lowered.network is None else lowered.network.layers
         int8 = [layer for layer in layers if layer.parameters.get(8, 0) and layer.data]
@@ -99,7 +99,7 @@ class NcnnBackend(Backend):
         return (
             f"ncnn computes {len(int8)} layers in int8 but {swish} Swish activations between them in float, so int8 "
             "saves size and little time; --fp16 is often faster on ARM, and ReLU or HardSwish in training would let "
-            "layers pass codes on.",
+            "layers pass int8 on.",
         )
 
     def build(self, graph: Graph, target: Target, folder: Path) -> Artifact:
@@ -169,7 +169,7 @@ def _closed(shape: list[int | str | None], size: tuple[int, int] | None) -> tupl
 
 
 def _any_size(network: Network) -> Network:
-    """Without the input's size, as every layer of a cut detector takes any."""
+    """Without the input's size, as every layer of a cut detector accepts any."""
     return Network(tuple(replace(layer, parameters={}) if layer.type == "Input" else layer for layer in network.layers))
 
 
@@ -189,7 +189,7 @@ def _describe(graph: Graph, made: _Made, network: Network) -> Description:
 
 
 def _decoded_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, object] | None:
-    """How to read the outputs of a detector that decodes itself; None for other networks."""
+    """How to read the outputs of a detector that includes its decoding; None for other networks."""
     profile = find_profile(graph)
     if profile is None or profile.layout not in _LAYOUTS or profile.input.shape[1] != profile.input.channels:
         return None

@@ -1,7 +1,7 @@
-"""What Q/DQ pairs of the graph say about scales, and where ncnn can use it.
+"""The scales of the graph's Q/DQ pairs, and where ncnn can use them.
 
-ncnn's int8 is symmetric: codes from -127 to 127 and no zero point. Q/DQ pairs between layers vanish; the scale moves
-into the layers that compute on codes.
+ncnn's int8 is symmetric: values from -127 to 127 and no zero point. Q/DQ pairs between layers are removed; the scale
+moves into the layers that compute in int8.
 """
 
 from __future__ import annotations
@@ -20,36 +20,39 @@ def quantize(lowering: Lowering, node: gs.Node) -> None:
     """The Q of a pair: its result has the values of its input.
 
     Raises:
-        Refusal: codes that ncnn does not have, or codes that nothing decodes again.
+        Refusal: a quantized type that ncnn does not have, or values that nothing dequantizes.
     """
     _require_symmetric(lowering, node)
     if any(reader.op != "DequantizeLinear" for reader in node.outputs[0].outputs) or not node.outputs[0].outputs:
-        raise Refusal("it makes codes that are used as such", "ncnn takes Q/DQ pairs only; give the float model.")
+        raise Refusal(
+            "its quantized output is used without DequantizeLinear",
+            "ncnn accepts Q/DQ pairs only; use the float model.",
+        )
     lowering.alias(node.outputs[0], node.inputs[0])
 
 
 def dequantize(lowering: Lowering, node: gs.Node) -> None:
-    """The DQ of a pair: readers that compute on codes find the scale here.
+    """The DQ of a pair: readers that compute in int8 find the scale here.
 
     Raises:
-        Refusal: codes that ncnn does not have.
+        Refusal: a quantized type that ncnn does not have.
     """
     if isinstance(node.inputs[0], gs.Constant):
         return  # a weight; layers read through it
     _require_symmetric(lowering, node)
     if not node.inputs[0].inputs or node.inputs[0].inputs[0].op != "QuantizeLinear":
-        raise Refusal("it decodes what is not coded by the model itself", "ncnn takes Q/DQ pairs only.")
+        raise Refusal("it dequantizes what the model does not quantize itself", "ncnn accepts Q/DQ pairs only.")
     lowering.alias(node.outputs[0], node.inputs[0])
     lowering.scales[node.outputs[0].name] = float(np.asarray(node.inputs[1].values, np.float64).reshape(-1)[0])
 
 
 def input_scale(lowering: Lowering, tensor: gs.Tensor) -> float | None:
-    """Scale of a layer's input; None when it is no codes."""
+    """Scale of a layer's input; None if it is not quantized."""
     return lowering.scales.get(tensor.name)
 
 
 def output_scale(lowering: Lowering, tensor: gs.Tensor) -> float | None:
-    """Scale in which a layer may write codes: every reader is an int8 convolution with precisely this input scale."""
+    """Scale with which a layer may write int8: every reader is an int8 convolution with exactly this input scale."""
     if tensor.name in lowering.outputs:
         return None
     scales = set()
@@ -65,7 +68,7 @@ def output_scale(lowering: Lowering, tensor: gs.Tensor) -> float | None:
 
 
 def coded_weight(node: gs.Node) -> tuple[Array, Array] | None:
-    """Codes and scales (one for each output channel) of a layer's weight; None when it is float or not symmetric."""
+    """Int8 values and per-channel scales of a layer's weight; None if it is float or not symmetric."""
     weight = node.inputs[1]
     decoder = weight.inputs[0] if weight.inputs else None
     if decoder is None or decoder.op != "DequantizeLinear" or not isinstance(decoder.inputs[0], gs.Constant):
@@ -82,7 +85,7 @@ def coded_weight(node: gs.Node) -> tuple[Array, Array] | None:
 
 
 def computes_in_int8(node: gs.Node) -> bool:
-    """Whether ncnn computes this layer on codes, provided its input is coded."""
+    """Whether ncnn computes this layer in int8 if its input is quantized."""
     if node.op not in ("Conv", "Gemm") or coded_weight(node) is None:
         return False
     if node.op == "Gemm":
@@ -102,7 +105,7 @@ def _output_axis(node: gs.Node) -> int:
 def _require_symmetric(lowering: Lowering, node: gs.Node) -> None:
     scale, zero_point = lowering.parameter(node, 1), lowering.parameter(node, 2)
     if zero_point is None:
-        raise Refusal("its codes are unsigned, and ncnn's are signed", "Quantize with --target ncnn.")
+        raise Refusal("its values are unsigned, and ncnn's are signed", "Quantize with --target ncnn.")
     if zero_point.dtype != np.int8 or np.any(zero_point):
         raise Refusal(
             f"its codes are {zero_point.dtype} with zero point {int(zero_point.reshape(-1)[0])}, and ncnn's are int8 "

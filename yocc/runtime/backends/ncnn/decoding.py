@@ -1,4 +1,4 @@
-"""Cutting a detector at its detection convolutions, and what an application needs to decode them."""
+"""Cutting a detector at its detection convolutions, and the facts an application needs to decode them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 _PIXELS = 1e-2
 """Largest difference in pixels between our decoding and the graph's own."""
 _PIXELS_OF_HALF = 8.0
-"""The same where the graph decodes in float16, whose resolution near 1500 is a pixel, and rounds at each step."""
+"""The same if the graph decodes in float16, whose resolution near 1500 is a pixel, and rounds at each step."""
 _PAD_VALUE = 114
 _FAMILIES = MappingProxyType({OutputLayout.ROWS: "YOLOv5", OutputLayout.COLUMNS: "YOLOv8"})
 
@@ -46,10 +46,10 @@ def cut_heads(graph: Graph, shapes: Shapes) -> Cut:
     """Cut a detector that decodes as YOLOv5 or YOLOv8 does.
 
     YOLOv5's anchors are what the graph's own decoding makes of heads of zeros (`(2 * sigmoid(0))^2 * anchor = anchor`).
-    The decoding is accepted when ours agrees with the graph's on random heads.
+    The decoding is accepted if ours agrees with the graph's on random heads.
 
     Raises:
-        Refusal: it is no such detector.
+        Refusal: it is not such a detector.
     """
     profile = find_profile(graph)
     if profile is None or profile.layout is OutputLayout.RAW_HEADS:
@@ -67,7 +67,7 @@ def cut_heads(graph: Graph, shapes: Shapes) -> Cut:
 
 
 def decode_heads(outputs: Sequence[Array], decode: Mapping[str, Any]) -> Array:
-    """What the whole graph would give, from the cut network's outputs in the order of `head_blobs`."""
+    """The whole graph's outputs, computed from the cut network's outputs in the order of `head_blobs`."""
     return decode_columns(outputs, decode) if decode["reg_max"] else decode_rows(outputs, decode)
 
 
@@ -101,7 +101,7 @@ def _distances(_: Graph, profile: ModelProfile, sizes: Mapping[str, tuple[int, .
 
 
 def _agrees(graph: Graph, output: str, heads: Sequence[tuple[str, tuple[int, ...]]], decode: Mapping[str, Any]) -> bool:
-    """Whether our decoding of random heads is the graph's own."""
+    """Whether our decoding of random heads equals the graph's."""
     names = [name for name, _ in heads]
     random = np.random.default_rng(0)
     values = [random.normal(0, 2, size).astype(np.float32) for _, size in heads]
@@ -136,7 +136,7 @@ def decode_rows(heads: Sequence[Array], decode: Mapping[str, Any]) -> Array:
 
 
 def _own_decoding(graph: Graph, names: Sequence[str], output: str) -> Any:
-    """The part of the graph behind the heads, as a function of them."""
+    """The part of the graph after the heads, as a function of them."""
     part = clone(graph)
     tensors = part.tensors()
     heads = [tensors[name] for name in names]

@@ -1,4 +1,4 @@
-"""What the artifact says about itself beside ncnn's two files: `model.json`, and `decode.json` for detectors."""
+"""The artifact's description besides ncnn's two files: `model.json`, and `decode.json` for detectors."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Port:
 
     Attributes:
         name: its name there.
-        blob: its name in the ncnn network; empty for an output that decoding makes.
-        shape: its shape with the batch axis, None where any size will do.
+        blob: its name in the ncnn network; empty for an output of the decoding.
+        shape: its shape with the batch axis, None for any size.
         dtype: numpy's name of its type.
     """
 

@@ -47,7 +47,7 @@ class Layer:
         name: its own name.
         inputs: names of the blobs it reads.
         outputs: names of the blobs it writes.
-        parameters: by ncnn's number; what is not given has ncnn's default.
+        parameters: by ncnn's number; missing ones have ncnn's defaults.
         data: its weights, in file order.
     """
 
@@ -126,7 +126,7 @@ class _Reader:
                 values = self._numbers(_DTYPES[name], count)
                 self._bytes(-values.nbytes % 4)
                 return Data(name, values)
-        raise BackendError(f"A weight of the ncnn network is coded in an unknown way (tag {tag:#010x}).", _BROKEN)
+        raise BackendError(f"A weight of the ncnn network has an unknown storage type (tag {tag:#010x}).", _BROKEN)
 
     def finish(self) -> None:
         if self._place != len(self._content):
@@ -157,7 +157,7 @@ def _assignment(key: int, value: Parameter) -> str:
 
 
 def _number(value: float) -> str:
-    """A float is known by its point or exponent; the shortest text that reads back as the same float32."""
+    """A float has a point or exponent; this is the shortest text that reads back as the same float32."""
     return str(np.float32(value)) if isinstance(value, float) else str(value)
 
 

@@ -44,7 +44,7 @@ def _bias(outputs: int, has_bias: int) -> Sections:
 
 
 def _scales(outputs: int, groups: int | None, term: int) -> Sections:
-    """Scales of the weights, of the input and, where the output is coded too (term above 100), of the output."""
+    """Scales of the weights, of the input and, if the output is quantized too (term above 100), of the output."""
     if not term:
         return []
     weights = outputs

@@ -1,7 +1,7 @@
-"""From our graph to ncnn layers: one rule per operator, every refusal collected.
+"""From our graph to ncnn layers: one rule per operator, every rejection collected.
 
-ncnn has no batch axis: a tensor [1, C, H, W] is a blob of C x H x W. Blobs here have precisely the axes of their tensor
-but the first, also where ncnn's layer would give fewer.
+ncnn has no batch axis: a tensor [1, C, H, W] is a blob of C x H x W. Blobs here have exactly the axes of their tensor
+except the first, even if ncnn's layer would give fewer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Refusal(Exception):  # noqa: N818 # caught where rules are applied; it bec
 
     Args:
         reason: what ncnn cannot do.
-        hint: what to do about it.
+        hint: a remedy.
     """
 
     def __init__(self, reason: str, hint: str = "Use --target onnxruntime or openvino.") -> None:
@@ -40,19 +40,19 @@ class Refusal(Exception):  # noqa: N818 # caught where rules are applied; it bec
 
 
 class UnknownShape(Refusal):
-    """A tensor's shape is not known; of no interest behind a node that is refused itself."""
+    """A tensor's shape is unknown; not reported after a node that is rejected itself."""
 
 
 @dataclass
 class Lowering:
-    """A network while it is made; rules read tensors and append layers.
+    """A network under construction; rules read tensors and append layers.
 
     Attributes:
         shapes: of all tensors.
         layers: so far; several may read one blob.
-        scales: of tensors that come out of a Q/DQ pair, by name: value = scale * code.
+        scales: of the outputs of Q/DQ pairs, by name: value = scale * int8 value.
         absorbed: names of nodes that an earlier node's layer computes too.
-        coded: names of blobs that hold codes instead of floats.
+        coded: names of blobs that hold int8 instead of floats.
         folded: values of tensors that depend on constants only, too large to be in `shapes`.
     """
 
@@ -84,7 +84,7 @@ class Lowering:
         return shape[1:]
 
     def axis(self, node: gs.Node, axis: int, rank: int) -> int:
-        """An ONNX axis counted as ncnn does.
+        """An ONNX axis in ncnn's numbering.
 
         Raises:
             Refusal: it is the batch axis.
@@ -103,7 +103,7 @@ class Lowering:
         return found if found is not None else dequantized(tensor)
 
     def parameter(self, node: gs.Node, slot: int) -> Array | None:
-        """The constant at an input slot; None when nothing is there.
+        """The constant at an input slot; None if it is empty.
 
         Raises:
             Refusal: it is computed at run time.
@@ -138,7 +138,7 @@ class Lowering:
         parameters: Mapping[int, Parameter] | None = None,
         data: Sequence[Data] = (),
     ) -> None:
-        """Append a layer; names are made fit for ncnn when all is lowered."""
+        """Append a layer; names are made valid for ncnn after all nodes are lowered."""
         self.layers.append(Layer(kind, name, tuple(inputs), tuple(outputs), dict(parameters or {}), tuple(data)))
 
     def fresh(self, name: str) -> str:
@@ -169,19 +169,19 @@ Rule = Callable[[Lowering, gs.Node], None]
 
 @dataclass(frozen=True)
 class Lowered:
-    """What lowering came to; `network` is None when something was refused."""
+    """The result of lowering; `network` is None if something was rejected."""
 
     network: Network | None
     rejects: tuple[Reject, ...]
 
 
 def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
-    """Lower a graph, or say everything that stands against it.
+    """Lower a graph, or collect every reason why it cannot be lowered.
 
     Args:
         graph: sorted; not changed.
         shapes: of all its tensors.
-        rules: what to do with each operator.
+        rules: how to lower each operator.
     """
     lowering = Lowering(shapes, frozenset(tensor.name for tensor in graph.outputs))
     rejects = []
@@ -217,7 +217,7 @@ def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
 
 
 def _folds(lowering: Lowering, node: gs.Node, opset: int) -> bool:
-    """Compute a node that reads constants only; weights behind DequantizeLinear stay codes."""
+    """Compute a node that reads only constants; weights before DequantizeLinear stay int8."""
     if not node.inputs or node.domain or node.op in ("DequantizeLinear", "QuantizeLinear"):
         return False
     if any(tensor.name in lowering.outputs for tensor in node.outputs) or any(True for _ in node.subgraphs()):
@@ -238,13 +238,13 @@ def size_keys(axes: int) -> tuple[int, ...]:
 
 
 def weight_data(values: Array, dtype: Any) -> Data:
-    """A weight in the precision the graph holds it in."""
+    """A weight in the precision in which the graph stores it."""
     kind: Literal["fp32", "fp16"] = "fp16" if dtype == np.float16 else "fp32"
     return Data(kind, np.ascontiguousarray(values, np.float16 if kind == "fp16" else np.float32).reshape(-1))
 
 
 def dequantized(tensor: gs.Tensor) -> Array | None:
-    """The value of a constant that is stored as codes behind a DequantizeLinear, or in another type behind a Cast."""
+    """The value of a constant that is stored quantized with a DequantizeLinear, or in another type with a Cast."""
     node = tensor.inputs[0] if tensor.inputs else None
     if node is None or not isinstance(node.inputs[0], gs.Constant):
         return None

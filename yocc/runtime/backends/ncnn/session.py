@@ -29,12 +29,12 @@ class NcnnSession(Session):
 
     Args:
         param: the `.param` file; its `.bin` and `model.json` lie beside it.
-        threads: threads to compute with; the processor's cores when None.
-        optimize: False keeps to the plainest kernels, in float32.
+        threads: number of threads; the processor's cores if None.
+        optimize: False uses the simplest kernels, in float32.
 
     Raises:
         BackendUnavailable: ncnn is not installed.
-        BackendError: the files are broken, or ncnn does not load them.
+        BackendError: the files are broken, or ncnn cannot load them.
     """
 
     def __init__(self, param: Path, *, threads: int | None = None, optimize: bool = True) -> None:
@@ -52,7 +52,7 @@ class NcnnSession(Session):
         if not optimize:
             for name in _REWRITES:
                 setattr(options, name, False)
-        # ncnn raises nothing: what is not 0 is an error.
+        # ncnn does not raise: a nonzero result is an error.
         if self._net.load_param(str(param)) != 0 or self._net.load_model(str(weights)) != 0:
             raise BackendError(f"ncnn cannot load {param.name!r}.", "Compile the model again.")
         self.inputs = tuple(_spec(port) for port in self._description.inputs)
@@ -80,7 +80,7 @@ class NcnnSession(Session):
         del self._net
 
     def execution(self) -> dict[str, Any]:
-        """Which layers compute in int8, and how many write codes for the next."""
+        """Which layers compute in int8, and how many write int8 for the next."""
         weighted = [layer for layer in self._network.layers if layer.type in _WEIGHTED]
         terms = [layer.parameters.get(_WEIGHTED[layer.type], 0) for layer in weighted]
         return {
@@ -90,7 +90,7 @@ class NcnnSession(Session):
         }
 
     def _check_size(self, feeds: Arrays) -> None:
-        """A cut network takes other sizes, but ncnn does not check that what it concatenates fits."""
+        """A cut network accepts other sizes, but ncnn does not check that concatenated tensors match."""
         decode = self._description.decode
         if decode is None or not decode["heads"]:
             return

@@ -1,4 +1,4 @@
-"""Making a list of layers a network that ncnn loads: sound names, one reader for each blob."""
+"""Turning a list of layers into a network that ncnn loads: valid names, one reader for each blob."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from yocc.runtime.backends.ncnn.format import Layer
 
 
 def one_reader_each(layers: Sequence[Layer], outputs: frozenset[str]) -> tuple[Layer, ...]:
-    """Insert a Split behind each blob that is read more than once, and leave out layers nobody reads.
+    """Insert a Split after each blob that is read more than once, and drop layers that nobody reads.
 
-    An output keeps its name where it leaves the network: what makes it is then renamed instead.
+    An output keeps its name where it leaves the network; its producer is renamed instead.
 
     Args:
         layers: in order; several may read one blob.
@@ -46,7 +46,7 @@ def _alive(layers: Sequence[Layer], outputs: frozenset[str]) -> list[Layer]:
 
 
 def _sound(layers: Iterable[Layer]) -> list[Layer]:
-    """Layer names are not repeated, and no name holds white space, at which ncnn ends it."""
+    """Make layer names unique and remove whitespace, at which ncnn ends a name."""
     seen: Counter[str] = Counter()
     result = []
     for layer in layers:
@@ -59,5 +59,5 @@ def _sound(layers: Iterable[Layer]) -> list[Layer]:
 
 
 def sound_name(name: str) -> str:
-    """A name without white space, at which ncnn ends it."""
+    """A name without whitespace, at which ncnn ends a name."""
     return "_".join(name.split())

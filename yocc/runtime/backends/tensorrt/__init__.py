@@ -1,1 +1,1 @@
-"""The target `tensorrt`: typed ONNX for NVIDIA's parser, judged, checked and, where there is a GPU, built and run."""
+"""The target `tensorrt`: typed ONNX for NVIDIA's parser, validated, checked and, with a GPU, built and run."""

@@ -1,4 +1,4 @@
-"""TensorRT as a target: what it wants, what it refuses, what it writes."""
+"""TensorRT as a target: what it supports, rejects and writes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TensorRtBackend(Backend):
         return obstacle() or str(find_device())
 
     def target(self, options: Mapping[str, str]) -> TensorRtTarget:
-        """Symmetric codes on what enters layers and residual additions, one scale across what moves values."""
+        """Symmetric int8 inputs of layers and residual additions, one scale across operators that move values."""
         self.check_options(options)
         return TensorRtTarget(
             name=self.name,
@@ -67,11 +67,11 @@ class TensorRtBackend(Backend):
         )
 
     def validate(self, graph: Graph, target: Target) -> list[Reject]:
-        """Every rule of the parser, and whether open shapes are known."""
+        """Every rule of the parser, and whether ranges of dynamic shapes are known."""
         return [*lint(graph), *profiles(graph, target)[1]]
 
     def build(self, graph: Graph, target: Target, folder: Path) -> Artifact:
-        """Write the model, the line that builds its engine, and what runs that."""
+        """Write the model, the command that builds its engine, and the program that runs it."""
         save(graph, folder / MODEL_FILE)
         others = write_files(folder, settings_of(graph, target))
         return Artifact(self.name, folder, folder / MODEL_FILE, others)
@@ -81,9 +81,9 @@ class TensorRtBackend(Backend):
         return obstacle() or ""
 
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
-        """Build the engine and check it against onnxruntime where there are a GPU and `tensorrt`, else onnxruntime."""
+        """With a GPU and `tensorrt`, build the engine and check it against onnxruntime; otherwise use onnxruntime."""
         return open_session(artifact, self.target(artifact.options), threads=threads, optimize=optimize)
 
     def verify(self, artifact: Artifact, *, thorough: bool = True) -> tuple[Check, ...]:
-        """The rules on the written file, NVIDIA's parser and builder, and the engine where there is a GPU."""
+        """The rules on the written file, NVIDIA's parser and builder, and with a GPU the engine."""
         return verify(artifact, self.target(artifact.options), thorough=thorough)

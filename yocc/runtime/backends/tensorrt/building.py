@@ -19,7 +19,7 @@ class Profile:
 
     Attributes:
         smallest: of each dimension.
-        usual: what it is tuned for.
+        usual: the sizes it is tuned for.
         largest: of each dimension.
     """
 
@@ -36,7 +36,7 @@ class Settings:
         workspace: scratch memory a kernel may use, in MiB.
         optimization_level: 0 builds fast, 5 searches longest.
         sparse: whether kernels for 2:4 sparse weights may be chosen.
-        profiles: for each input with open dimensions.
+        profiles: for each input with dynamic dimensions.
     """
 
     workspace: int = 1024
@@ -51,7 +51,7 @@ class Built:
 
     Attributes:
         plan: its bytes.
-        warnings: what parser and builder warned of.
+        warnings: of parser and builder.
     """
 
     plan: bytes
@@ -59,16 +59,16 @@ class Built:
 
 
 def build_engine(trt: Any, model: Path, settings: Settings, timing_cache: Path | None = None) -> Built:
-    """Build a strongly typed engine: every type is what the file says.
+    """Build a strongly typed engine: every type is the one in the file.
 
     Args:
         trt: the module `tensorrt` or `tensorrt_rtx`.
         model: an ONNX file.
-        settings: how.
+        settings: how to build.
         timing_cache: file of kernel timings to read and to add to.
 
     Raises:
-        BackendError: parser or builder refuse it; with what they said.
+        BackendError: the parser or builder rejects it; with their messages.
     """
     logger = _logger(trt)
     builder = trt.Builder(logger)
@@ -79,7 +79,7 @@ def build_engine(trt: Any, model: Path, settings: Settings, timing_cache: Path |
         error = parser.get_error(0) if parser.num_errors else None
         said = "without a reason" if error is None else _one_sentence(error.desc())
         raise BackendError(
-            f"TensorRT's parser refuses the model: {said}.",
+            f"TensorRT's parser rejects the model: {said}.",
             "Compile for another target.",
             "" if error is None else str(error.node_name()),
         )
@@ -110,16 +110,16 @@ def _add_profile(builder: Any, config: Any, profiles: Mapping[str, Profile]) -> 
         try:
             profile.set_shape(name, shapes.smallest, shapes.usual, shapes.largest)
         except ValueError as error:
-            raise BackendError(f"TensorRT refuses the shapes of {name!r}: {_one_sentence(str(error))}.") from error
+            raise BackendError(f"TensorRT rejects the shapes of {name!r}: {_one_sentence(str(error))}.") from error
     if config.add_optimization_profile(profile) < 0:
         raise BackendError(
-            "TensorRT refuses the shapes the engine is to be built for.", "Check -O min_shapes and so on."
+            "TensorRT rejects the shapes that the engine is to be built for.", "Check -O min_shapes and so on."
         )
 
 
 def _logger(trt: Any) -> Any:
     class Collecting(trt.ILogger):
-        """Keeps what is said instead of printing it."""
+        """Keeps messages instead of printing them."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -137,6 +137,6 @@ def _logger(trt: Any) -> Any:
 
 
 def _one_sentence(text: str) -> str:
-    """Without the places in NVIDIA's sources, and what the parser says after them."""
+    """The message without NVIDIA's source locations and the text after them."""
     text = text.partition(" In validateTypes at")[0].partition(" In checkType at")[0].partition("[checkMacros")[0]
     return " ".join(text.split()).rstrip(". ")

@@ -19,7 +19,7 @@ _WIDE = frozenset(map(np.dtype, ("int16", "uint16")))
 
 
 def code_types(graph: Graph) -> Iterator[Reject]:
-    """Sixteen bits are more than TensorRT computes with."""
+    """TensorRT does not compute with 16-bit integers."""
     for node in _coding(graph):
         wide = [tensor for tensor in [node.inputs[0], *node.inputs[2:3], *node.outputs] if _type(tensor) in _WIDE]
         if wide:
@@ -27,16 +27,16 @@ def code_types(graph: Graph) -> Iterator[Reject]:
 
 
 def zero_point_given(graph: Graph) -> Iterator[Reject]:
-    """Without one, TensorRT reads int8 codes where ONNX means uint8."""
+    """Without a zero point, TensorRT reads int8 where ONNX means uint8."""
     for node in _coding(graph):
         if len(node.inputs) > 2 and node.inputs[2].name:
             continue
-        # With neither zero point nor output_dtype a QuantizeLinear writes uint8; constant codes bring their type along.
+        # With neither zero point nor output_dtype a QuantizeLinear writes uint8; constant integers have their own type.
         if node.op == "QuantizeLinear":
-            reason = "it has no zero point, which TensorRT takes for int8 and ONNX for uint8"
+            reason = "it has no zero point, which means int8 to TensorRT and uint8 to ONNX"
             yield Reject(node.name, reason, "Give it a zero point of int8 0.")
         elif _type(node.inputs[0]) == np.uint8:
-            yield Reject(node.name, "it decodes uint8 codes, which TensorRT takes for int8", _AGAIN)
+            yield Reject(node.name, "it dequantizes uint8, which TensorRT reads as int8", _AGAIN)
 
 
 def zero_point_type(graph: Graph) -> Iterator[Reject]:
@@ -44,11 +44,11 @@ def zero_point_type(graph: Graph) -> Iterator[Reject]:
     for node in _coding(graph):
         kind = _type(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2].name else None
         if kind == np.uint8:
-            yield Reject(node.name, "its codes are uint8, which TensorRT takes for int8", _AGAIN)
+            yield Reject(node.name, "its values are uint8, which TensorRT reads as int8", _AGAIN)
 
 
 def zero_point_value(graph: Graph) -> Iterator[Reject]:
-    """Coding is symmetric."""
+    """Quantization is symmetric."""
     for node in _coding(graph):
         if len(node.inputs) < 3 or not node.inputs[2].name:
             continue
@@ -85,7 +85,7 @@ def scale_underflow(graph: Graph) -> Iterator[Reject]:
 
 
 def scale_type(graph: Graph) -> Iterator[Reject]:
-    """A scale has the type of the values it codes."""
+    """A scale has the type of the values it quantizes."""
     for node in _coding(graph):
         values = node.inputs[0] if node.op == "QuantizeLinear" else node.outputs[0]
         have, want = _type(node.inputs[1]), _type(values)
@@ -104,11 +104,11 @@ def half_scale_opset(graph: Graph) -> Iterator[Reject]:
 
 
 def bias_float(graph: Graph) -> Iterator[Reject]:
-    """A bias in int32 codes is a parse error."""
+    """An int32 bias is a parse error."""
     for node in graph.nodes:
         if node.op == "DequantizeLinear" and _type(node.inputs[0]) == np.int32:
             readers = [reader.name for tensor in node.outputs for reader in tensor.outputs]
-            yield Reject(next(iter(readers), node.name), "its bias is coded in int32", _AGAIN)
+            yield Reject(next(iter(readers), node.name), "its bias is quantized to int32", _AGAIN)
 
 
 def activation_per_tensor(graph: Graph) -> Iterator[Reject]:

@@ -1,4 +1,4 @@
-"""What TensorRT's ONNX parser refuses or silently reads in another way, one named rule each, without TensorRT.
+"""What TensorRT's ONNX parser rejects or silently misreads, one named rule each, checked without TensorRT.
 
 Sources: the rules were tried on the parser of tensorrt-rtx 1.7.1, which shares its code with TensorRT's.
 """
@@ -21,8 +21,8 @@ class Lint:
     """One rule.
 
     Attributes:
-        name: what reports call it.
-        check: every breach of it in a graph.
+        name: its name in reports.
+        check: every violation of it in a graph.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Lint:
 
 
 def lint(graph: Graph) -> list[Reject]:
-    """Every breach of every rule; the rule's name stands at the end of the reason, in brackets."""
+    """Every violation of every rule; the rule's name is at the end of the reason, in brackets."""
     return [
         Reject(found.node, f"{found.reason} [{rule.name}]", found.hint) for rule in LINTS for found in rule.check(graph)
     ]

@@ -1,4 +1,4 @@
-"""The operators of ONNX's own domain that TensorRT's parser takes, as `OnnxParser.supports_operator` lists them."""
+"""The operators of ONNX's own domain that TensorRT's parser accepts, as `OnnxParser.supports_operator` lists them."""
 
 from __future__ import annotations
 

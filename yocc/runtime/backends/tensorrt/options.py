@@ -26,13 +26,13 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 LARGEST_BATCH = 8
-"""What the engine takes at most where only the batch is open and nothing is said."""
+"""The engine's largest batch if only the batch is dynamic and no shapes are given."""
 _SHAPE = re.compile(r"(?P<name>.+):(?P<sizes>\d+(x\d+)*)")
 
 
 @dataclass(frozen=True)
 class TensorRtTarget(Target):
-    """A target with what the builder needs to know.
+    """A target with the builder's settings.
 
     Attributes:
         workspace: in MiB.
@@ -51,7 +51,7 @@ def read_level(text: str) -> int:
     """The optimization level.
 
     Raises:
-        OptionError: it is none of 0 to 5.
+        OptionError: it is not 0 to 5.
     """
     if text not in tuple("012345"):
         raise OptionError(f"The option 'optimization_level' of target {NAME!r} cannot be {text!r}.", "Use 0 to 5.")
@@ -62,7 +62,7 @@ def read_shapes(option: str, text: str | None) -> dict[str, Shape]:
     """Shapes by input name, from trtexec's notation.
 
     Raises:
-        OptionError: the text is of another form, or a size is 0.
+        OptionError: invalid text, or a size is 0.
     """
     if text is None:
         return {}
@@ -79,7 +79,7 @@ def read_shapes(option: str, text: str | None) -> dict[str, Shape]:
 
 
 def profiles(graph: Graph, target: Target) -> tuple[dict[str, Profile], list[Reject]]:
-    """The shapes to build for, for each input with open dimensions, and what is wrong with those that were given."""
+    """The shapes to build for, for each input with dynamic dimensions, and the errors in those that were given."""
     found: dict[str, Profile] = {}
     given = target if isinstance(target, TensorRtTarget) else TensorRtTarget(target.name)
     known = {tensor.name for tensor in graph.inputs}
@@ -98,7 +98,7 @@ def profiles(graph: Graph, target: Target) -> tuple[dict[str, Profile], list[Rej
 
 
 def settings_of(graph: Graph, target: Target) -> Settings:
-    """How the engine of a graph is to be built."""
+    """How to build the engine of a graph."""
     wanted = target if isinstance(target, TensorRtTarget) else TensorRtTarget(target.name)
     return Settings(
         workspace=wanted.workspace,

@@ -1,7 +1,7 @@
-"""NVIDIA's parser and ahead-of-time builder on a machine without a GPU, in a process of its own.
+"""NVIDIA's parser and ahead-of-time builder on a machine without a GPU, in a separate process.
 
-`tensorrt-rtx` shares parser and Python interface with TensorRT and builds without a device. Whether it accepts a graph
-with its types says that TensorRT will; which kernels TensorRT picks, and how fast they are, it does not say.
+`tensorrt-rtx` shares parser and Python interface with TensorRT and builds without a device. If it accepts a graph with
+its types, TensorRT will too. It does not tell which kernels TensorRT picks, or how fast they are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SECONDS = 600
 
 
 def check_with_parser(model: Path, settings: Settings) -> Check:
-    """Parse and build; not passed and not failed where the package is missing."""
+    """Parse and build; neither passed nor failed if the package is missing."""
     if importlib.util.find_spec(PACKAGE) is None:
         return Check(_CHECK, None, f"tensorrt-rtx is not installed: {INSTALL}")
     command = [sys.executable, "-m", __name__, str(model), json.dumps(dataclasses.asdict(settings))]

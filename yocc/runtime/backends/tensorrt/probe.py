@@ -1,4 +1,4 @@
-"""Whether there is a GPU to build and run on, asked in a process of its own, which a broken driver may take down."""
+"""Whether there is a GPU to build and run on, checked in a separate process, which a broken driver may crash."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Device:
     """A GPU.
 
     Attributes:
-        name: as the driver calls it.
+        name: the driver's name for it.
         capability: its compute capability, such as 8.9.
     """
 

@@ -1,4 +1,4 @@
-"""Running a compiled model: its engine where there are a GPU and TensorRT, onnxruntime elsewhere."""
+"""Running a compiled model: its engine with a GPU and TensorRT, otherwise onnxruntime."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ engines lie near 0; TensorFloat-32 near 60."""
 def open_session(
     artifact: Artifact, target: TensorRtTarget, *, threads: int | None = None, optimize: bool = True
 ) -> Session:
-    """The engine where there can be one, else onnxruntime, which says so in `execution`."""
+    """The engine if it can be built, otherwise onnxruntime, which says so in `execution`."""
     reason = obstacle()
     if reason is not None or not optimize:
         return FileSession(artifact.model, threads, optimize, reason or "the reference is asked for")
@@ -41,7 +41,7 @@ def open_session(
 
 
 def obstacle() -> str | None:
-    """Why no engine can be built here, in one sentence; None where it can."""
+    """Why no engine can be built here, in one sentence; None if it can."""
     if importlib.util.find_spec("tensorrt") is None:
         return "tensorrt is not installed."
     device = find_device()
@@ -49,10 +49,10 @@ def obstacle() -> str | None:
 
 
 def engine_session(artifact: Artifact, target: TensorRtTarget) -> EngineSession:
-    """Build the engine, or take the one built before, and compare it with onnxruntime.
+    """Build the engine or reuse a cached one, and compare it with onnxruntime.
 
     Raises:
-        BackendError: it cannot be built, or computes something else.
+        BackendError: it cannot be built, or its outputs differ.
     """
     import tensorrt
 
@@ -91,7 +91,7 @@ class FileSession(OnnxRuntimeSession):
         self._reason = reason
 
     def execution(self) -> Mapping[str, Any]:
-        """That the figures are onnxruntime's."""
+        """States that the figures are onnxruntime's."""
         return {"runtime": "onnxruntime", "no_engine": self._reason}
 
 
@@ -99,7 +99,7 @@ class EngineSession(Session):
     """An engine on the GPU.
 
     Attributes:
-        said: how it compares with onnxruntime.
+        said: the comparison with onnxruntime.
     """
 
     said = ""
@@ -130,10 +130,10 @@ class EngineSession(Session):
 
 
 def judge(differences: list[Difference], kind: Kind) -> str:
-    """Say how an engine compares, output by output.
+    """Compare an engine with onnxruntime, output by output.
 
     Raises:
-        BackendError: an output is not finite, or further from onnxruntime's than the type it computes in explains.
+        BackendError: an output is not finite, or further from onnxruntime's than its compute type explains.
     """
     least = LEAST_SNR[kind]
     for each in differences:
@@ -147,7 +147,7 @@ def judge(differences: list[Difference], kind: Kind) -> str:
 
 
 def coarsest(graph: Graph) -> Kind:
-    """The type with the fewest bits among those layers compute in."""
+    """The type with the fewest bits that layers compute in."""
     kinds = {kind_of(node) for node in graph.nodes if node.op in WEIGHTED}
     return next((kind for kind in KINDS if kind in kinds), "fp32")
 
@@ -174,7 +174,7 @@ def cache_folder() -> Path:
 
 
 def _feeds(graph: Graph, target: TensorRtTarget) -> list[Arrays]:
-    """Two inputs drawn by number, of the shapes the engine is tuned for; pictures are in 0..1, and so are these."""
+    """Two random inputs from a seed, of the shapes the engine is tuned for, in 0..1 as pictures are."""
     random = np.random.default_rng(0)
     shapes = settings_of(graph, target).profiles
     feeds = []

@@ -1,4 +1,4 @@
-"""Rules about the types of tensors other than codes."""
+"""Rules about the types of tensors that are not quantized."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CONVERTED = np.dtype(np.float64)
 
 
 def element_types(graph: Graph) -> Iterator[Reject]:
-    """Types that TensorRT does not have; float64 it would round to float32 without a word."""
+    """Types that TensorRT does not have; it would silently round float64 to float32."""
     tensors = {tensor.name: tensor for tensor in graph.inputs}
     tensors.update({tensor.name: tensor for node in graph.nodes for tensor in [*node.inputs, *node.outputs]})
     for name, tensor in tensors.items():
@@ -41,7 +41,7 @@ def mixed_types(graph: Graph) -> Iterator[Reject]:
 
 
 def resize_scales(graph: Graph) -> Iterator[Reject]:
-    """Scales of Resize are float32, also in a half-precision graph."""
+    """Scales of Resize are float32, even in a half-precision graph."""
     for node in graph.nodes:
         scales = node.inputs[2] if node.op == "Resize" and len(node.inputs) > 2 else None
         if scales is None or not scales.name:

@@ -1,4 +1,4 @@
-"""Verifying what was written, as far as the machine at hand allows."""
+"""Verifying the written files, as far as this machine allows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Apache TVM as a target: what it wants, what it refuses, what it writes."""
+"""Apache TVM as a target: what it supports, rejects and writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from yocc.runtime.backends.tvm.verification import verify
 
 @dataclass(frozen=True)
 class TvmTarget(Target):
-    """A target and the processor it is.
+    """A target with its processor.
 
     Attributes:
         mcpu: the processor's name.
@@ -54,11 +54,11 @@ class TvmBackend(Backend):
         return None
 
     def device(self, options: Mapping[str, str]) -> str:
-        """The processor that is compiled for, which is this machine's unless one is named."""
+        """The processor to compile for: this machine's unless one is named."""
         return find_processor(options.get("mcpu", "host")).name
 
     def target(self, options: Mapping[str, str]) -> TvmTarget:
-        """Symmetric codes in front of convolutions."""
+        """Symmetric int8 inputs of convolutions."""
         self.check_options(options)
         mcpu = options.get("mcpu", "host")
         find_processor(mcpu)

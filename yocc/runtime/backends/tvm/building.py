@@ -24,7 +24,7 @@ _CORES = 4
 
 @dataclass(frozen=True)
 class Compiled:
-    """What compiling tells besides the library.
+    """Facts about the compilation besides the library.
 
     Attributes:
         padded: output channels before and after padding, for each convolution padded.
@@ -40,14 +40,14 @@ class Compiled:
 
 
 def compiler_of(processor: Processor) -> str | None:
-    """The C++ compiler that links for a processor; None where it is not installed."""
+    """The C++ compiler that links for a processor; None if it is not installed."""
     if processor.family == host_family():
         return next((found for name in ("g++", "clang++", "c++") if (found := shutil.which(name))), None)
     return shutil.which(processor.compiler)
 
 
 def missing_compiler(processor: Processor) -> str:
-    """What to install where `compiler_of` finds none."""
+    """What to install if `compiler_of` finds none."""
     if processor.family == host_family():
         return "Install it with: apt install g++"
     return f"Install it with: apt install g++-{processor.compiler.removesuffix('-g++')}"
@@ -98,7 +98,7 @@ def compile_library(model: onnx.ModelProto, processor: Processor, path: Path, *,
 
 
 def one_sentence(error: Exception) -> str:
-    """The line of an error of TVM that says what went wrong, without its stack."""
+    """The line of a TVM error that states the problem, without its stack trace."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     checks = [line for line in lines if "Check failed" in line]
     return (checks or lines or [type(error).__name__])[0].rpartition("Check failed: ")[2].rstrip(". :")
@@ -145,7 +145,7 @@ def _linking(compiler: str) -> Any:
     """What TVM calls to link object files."""
 
     def link(output: str, objects: Sequence[str], options: Sequence[str] | None = None, **_: Any) -> None:
-        # Without symbols: they hold names of temporary files, and two builds would differ.
+        # Without symbols: they contain names of temporary files, and two builds would differ.
         command = [compiler, "-shared", "-fPIC", "-s", "-Wl,--build-id=none", "-o", output, *objects, *(options or ())]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:

@@ -1,7 +1,7 @@
 """Integer convolutions for processors whose `sdot` sums up four int8 products at once.
 
-The kernel is written out loop by loop, as TVM's way to put an instruction into a schedule (`tensorize`) crashes in
-release 0.27. It stands alone: scales, bias and activation are a kernel of their own behind it.
+The kernel is written out loop by loop, because TVM's way to put an instruction into a schedule (`tensorize`) crashes in
+release 0.27. It is not fused: scales, bias and activation are a separate kernel after it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def convolution(geometry: Geometry, most: int) -> Any:
 
     Args:
         geometry: its sizes.
-        most: output positions computed side by side, at most.
+        most: largest number of output positions computed side by side.
     """
     from tvm.script import tirx as T
 

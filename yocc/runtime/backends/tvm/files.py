@@ -1,4 +1,4 @@
-"""What lies in a folder compiled for TVM, and its description in JSON."""
+"""The contents of a folder compiled for TVM, and its description in JSON."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Port:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a program needs to know to run the library.
+    """The facts a program needs to run the library.
 
     Attributes:
         mcpu: the processor compiled for.
         mtriple: LLVM's triple.
-        inputs: in the order they are given.
-        outputs: in the order they come.
+        inputs: in the order of the arguments.
+        outputs: in the order of the results.
         padded: output channels before and after padding, for each convolution padded.
         unscheduled: kernels that run as scalar loops.
         integer: convolutions that compute in integers.
@@ -69,7 +69,7 @@ def read_facts(folder: Path) -> Facts:
     """Read `model.json`.
 
     Raises:
-        BackendError: it is missing or something else.
+        BackendError: it is missing or invalid.
     """
     try:
         content: Mapping[str, Any] = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))

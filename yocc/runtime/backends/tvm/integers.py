@@ -1,6 +1,6 @@
-"""Convolutions on codes: int8 times int8 summed up in int32, instead of decoding both and computing in float.
+"""Integer convolutions: int8 times int8 summed up in int32, instead of dequantizing both and computing in float.
 
-A convolution of dequantized codes with zero point 0 is the convolution of the codes times the product of their scales;
+A convolution of dequantized int8 values with zero point 0 is their integer convolution times the product of the scales;
 sums of int8 products are exact in int32. TVM leaves such graphs in float.
 """
 
@@ -15,7 +15,7 @@ WIDTH = 4
 
 
 def rewrite_codes(module: Any) -> tuple[Any, int]:
-    """Rewrite convolutions behind DequantizeLinear, and write the pairs left as plain arithmetic, which fuses.
+    """Rewrite convolutions after DequantizeLinear, and the remaining pairs as plain arithmetic, which fuses.
 
     Returns:
         The module, and how many convolutions compute in integers.
@@ -28,7 +28,7 @@ def rewrite_codes(module: Any) -> tuple[Any, int]:
 
 
 def legalize_round(builder: Any, call: Any) -> Any:
-    """For `LegalizeOps`: halves to even, as ONNX rounds."""
+    """For `LegalizeOps`: round half to even, as in ONNX."""
     from tvm import te, tirx
 
     def nearest(values: Any) -> Any:
@@ -82,7 +82,7 @@ def _rewriting(module: Any) -> Any:
                 return call
             steps = self.builder_.emit(relax.op.divide(call.args[0], call.args[1]))
             whole = self.builder_.emit(relax.op.round(steps))
-            # Not Clip, for which TVM would go back to channels first.
+            # Not Clip, for which TVM would return to channels first.
             high = self.builder_.emit(relax.op.minimum(whole, relax.const(127.0, "float32")))
             both = self.builder_.emit(relax.op.maximum(high, relax.const(-128.0, "float32")))
             return relax.op.astype(both, "int8")
@@ -104,7 +104,7 @@ def _rewriting(module: Any) -> Any:
             return relax.op.multiply(self.builder_.emit(relax.op.astype(call.args[0], "float32")), call.args[1])
 
         def _convolve(self, call: Any) -> Any:
-            """`call` reads what `_dequantize` made; codes are found again behind it."""
+            """`call` reads the output of `_dequantize`; its int8 input is found again."""
             facts, data, bound = call.attrs, self._codes(call.args[0]), self._bound(call.args[1])
             coded = next(((codes, scales) for known, codes, scales in self._weights if known.same_as(bound)), None)
             if data is None or coded is None or int(facts.groups) != 1:
@@ -128,7 +128,7 @@ def _rewriting(module: Any) -> Any:
             return relax.op.multiply(self.builder_.emit(relax.op.astype(sums, "float32")), relax.const(factors))
 
         def _codes(self, expression: Any) -> tuple[Any, np.ndarray[Any, Any]] | None:
-            """Codes and scale of an activation written as codes times scale."""
+            """Int8 values and scale of an activation written as their product."""
             product = self._bound(expression)
             if str(getattr(getattr(product, "op", None), "name", "")) != "relax.multiply":
                 return None

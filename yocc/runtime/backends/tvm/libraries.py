@@ -1,4 +1,4 @@
-"""TVM's two runtime libraries for aarch64, out of the wheels of the installed release.
+"""TVM's two runtime libraries for aarch64, from the wheels of the installed release.
 
     python -m yocc.runtime.backends.tvm.libraries
 
@@ -26,7 +26,7 @@ def install_line() -> str:
 
 
 def find_libraries() -> Path | None:
-    """The folder they lie in; None where they were not fetched."""
+    """The folder with the libraries; None if they were not fetched."""
     folder = _folder()
     if folder is None or not all((folder / name).is_file() for name in NAMES):
         return None

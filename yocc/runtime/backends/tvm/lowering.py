@@ -44,10 +44,10 @@ def lower(model: onnx.ModelProto, *, dot_rows: int = 0, half: bool = False) -> L
     Args:
         model: its nodes are known to TVM.
         dot_rows: output positions a kernel with `sdot` computes side by side; 0 without that instruction.
-        half: store weights that half precision holds exactly so; a kernel widens them before each convolution.
+        half: store weights in half precision if that is exact; a kernel widens them before each convolution.
 
     Raises:
-        Exception: TVM's own, of many classes, when it cannot import the model.
+        Exception: TVM's own, of many classes, if it cannot import the model.
     """
     from tvm import relax
     from tvm.relax.frontend.onnx import from_onnx
@@ -78,7 +78,7 @@ def _arranging(module: Any, dot_rows: int, half: bool) -> Any:
 
     @mutator
     class Arranging(PyExprMutator):
-        """Transposes constants here rather than in TVM, which takes half a minute for it, and pads."""
+        """Pads, and transposes constants in numpy, as TVM takes half a minute for that."""
 
         def __init__(self, module: Any) -> None:
             super().__init__(module)
@@ -137,7 +137,7 @@ def _arranging(module: Any, dot_rows: int, half: bool) -> Any:
             return relax.op.strided_slice(self.builder_.emit(result), [3], [0], [channels])
 
         def _stored(self, weight: np.ndarray[Any, Any]) -> Any:
-            """A weight as the library holds it, in single precision once it is read."""
+            """A weight as the library stores it, widened to single precision when read."""
             with np.errstate(over="ignore"):
                 narrow = weight.astype(np.float16)
             if not half or not np.array_equal(narrow.astype(np.float32), weight):
@@ -146,7 +146,7 @@ def _arranging(module: Any, dot_rows: int, half: bool) -> Any:
             return self.builder_.emit(relax.op.astype(relax.const(narrow), "float32"))
 
         def _dot(self, call: Any, weight: np.ndarray[Any, Any]) -> Any:
-            """A kernel of its own for processors with `sdot`."""
+            """A separate kernel for processors with `sdot`."""
             if not dot_rows or any(size % GROUP for size in weight.shape[2:]):
                 return call
             facts, data = call.attrs, call.args[0]

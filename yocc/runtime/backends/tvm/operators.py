@@ -1,4 +1,4 @@
-"""The operators TVM's ONNX importer of release 0.27 takes, apart from those of sequences and control flow."""
+"""The operators that TVM's ONNX importer of release 0.27 accepts, except those of sequences and control flow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processors by the name LLVM gives them, and what the schedules need to know of each."""
+"""Processors by their LLVM names, with the facts that the schedules need."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Processor:
     """A processor to compile for.
 
     Attributes:
-        name: LLVM's name of it.
+        name: LLVM's name for it.
         family: its instruction set.
-        features: LLVM's names of extensions its name does not imply.
-        rows: output positions a convolution computes side by side, so many that accumulators fit its registers.
+        features: LLVM's names for extensions that the processor's name does not imply.
+        rows: output positions a convolution computes side by side; their accumulators fit the registers.
         lanes: numbers of output channels computed side by side, the best first.
     """
 
@@ -54,7 +54,7 @@ PROCESSORS: Mapping[str, Processor] = MappingProxyType(
         **{name: Processor(name, "aarch64", ("+neon",)) for name in _ARM},
         **{name: Processor(name, "aarch64", ("+neon", "+dotprod")) for name in _ARM_DOT},
         **{name: Processor(name, "x86_64", rows=6) for name in _X86},
-        # 32 registers of 16 elements: 20 sums hide how long each takes, and two weights serve ten positions.
+        # 32 registers of 16 elements: 20 sums hide the latency, and two weights serve ten positions.
         **{name: Processor(name, "x86_64", rows=10, lanes=(32, 16, 8, 4)) for name in _X86_WIDE},
     }
 )
@@ -67,7 +67,7 @@ _CPU_FACTS = Path("/proc/cpuinfo")
 
 
 def find_processor(name: str) -> Processor:
-    """The processor of that name; `host` is the common level of instructions this machine has.
+    """The processor with this name; `host` is the common instruction set level of this machine.
 
     Raises:
         OptionError: there is none.

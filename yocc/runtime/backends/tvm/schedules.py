@@ -1,4 +1,4 @@
-"""Schedules for processors: how the loops of each kernel are tiled, vectorised and spread over cores.
+"""Schedules for processors: how the loops of each kernel are tiled, vectorized and spread over cores.
 
 TVM has none for convolutions on processors, where its default is a scalar loop.
 """
@@ -21,7 +21,7 @@ def schedule_module(module: Any, processor: Processor) -> tuple[Any, tuple[str, 
 
     Args:
         module: after fusion.
-        processor: how much is computed side by side.
+        processor: its tile sizes.
 
     Returns:
         The module, and names of the kernels that no schedule fits and that run as scalar loops.
@@ -119,7 +119,7 @@ def _accumulate(schedule: Any, main: Any, lanes: int) -> None:
 
 
 def _spread(schedule: Any, block: Any, widths: tuple[int, ...]) -> None:
-    """Vectorise the last axis and share the others out among cores."""
+    """Vectorize the last axis and distribute the others over cores."""
     loops = schedule.get_loops(block)
     if not loops:
         return

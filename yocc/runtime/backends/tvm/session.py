@@ -22,7 +22,7 @@ class TvmSession(Session):
 
     Args:
         library: a file with its description beside it.
-        threads: threads to compute with; the processor's cores when None.
+        threads: number of threads; the processor's cores if None.
 
     Raises:
         BackendUnavailable: TVM is not installed.
@@ -66,7 +66,7 @@ class TvmSession(Session):
         return {"runtime": "tvm", **described(self._facts)}
 
     def close(self) -> None:
-        """Let go of the library."""
+        """Release the library."""
         del self._machine
 
 
@@ -85,12 +85,12 @@ class ForeignSession(OnnxRuntimeSession):
         self._facts = facts
 
     def execution(self) -> Mapping[str, Any]:
-        """That the figures are onnxruntime's."""
+        """States that the figures are onnxruntime's."""
         return {"runtime": "onnxruntime", **described(self._facts)}
 
 
 def described(facts: Facts) -> dict[str, Any]:
-    """What a report says of a library."""
+    """The facts about a library for a report."""
     return {
         "mcpu": facts.mcpu,
         "padded_channels": [list(pair) for pair in facts.padded],

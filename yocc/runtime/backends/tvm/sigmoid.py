@@ -1,4 +1,4 @@
-"""A sigmoid that vectorises: TVM's own calls the C library's exp for each element."""
+"""A sigmoid that vectorizes: TVM's own calls the C library's exp for each element."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _sigmoid(values: Any) -> Any:
 
 
 def _exp(value: Any) -> Any:
-    """2^n times a polynomial of the rest, n put into the exponent's bits."""
+    """2^n times a polynomial of the remainder, with n written into the exponent bits."""
     from tvm import tirx
 
     value = tirx.min(tirx.max(value, _float(_LEAST)), _float(_MOST))

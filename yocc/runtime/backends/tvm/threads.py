@@ -1,8 +1,8 @@
 """How many threads TVM computes with, and what they do between kernels.
 
-TVM takes half the processors it sees on x86 (one of two), binds the calling thread to some of them, and lets its
-threads spin long after a run: whatever runs next in the process, such as a baseline that is timed, has fewer cores
-than it thinks.
+TVM uses half the processors it sees on x86 (one of two), binds the calling thread to some of them, and lets its threads
+spin long after a run. Whatever runs next in the process, such as a timed baseline, then has fewer cores than it
+expects.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _SPINS = 2000
 
 
 def use_threads(count: int | None) -> None:
-    """Compute with so many threads from now on in the calling thread; the processor's cores when None.
+    """Set the number of threads for the calling thread; the processor's cores if None.
 
-    Environment variables of TVM that are set already count instead of what is set here.
+    Environment variables of TVM that are already set take precedence.
     """
     import tvm
 
@@ -34,7 +34,7 @@ def use_threads(count: int | None) -> None:
 
 @contextmanager
 def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """TVM reads its settings from the environment, when the first kernel of a thread of Python runs."""
+    """TVM reads its settings from the environment when the first kernel of a Python thread runs."""
     missing = {name: value for name, value in settings.items() if name not in os.environ}
     os.environ.update(missing)
     try:

@@ -1,4 +1,4 @@
-"""Running a library, emulated where it is for another processor, and comparing it with onnxruntime."""
+"""Running a library, emulated if it is for another processor, and comparing it with onnxruntime."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def verify(artifact: Artifact) -> tuple[Check, ...]:
 
 
 def judged(name: str, differences: list[Difference]) -> Check:
-    """The check for what was compared."""
+    """The check for a comparison."""
     for each in differences:
         if not each.finite or (each.snr_db is not None and each.snr_db < LEAST_SNR):
             what = (
@@ -67,7 +67,7 @@ def judged(name: str, differences: list[Difference]) -> Check:
 
 
 def _missing(facts: Facts) -> str:
-    """What has to be installed before the library can be emulated; empty when nothing."""
+    """What must be installed to emulate the library; empty if nothing."""
     processor = PROCESSORS[facts.mcpu]
     if processor.family != "aarch64":
         return f"there is no emulator for {processor.family} here"
