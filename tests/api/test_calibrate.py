@@ -67,3 +67,23 @@ def test_statistics_behind_other_passes_are_refused(folder: Path) -> None:
             statistics=[part], out=folder / "pruned", bench=False, fidelity=False, html=False,
         )  # fmt: skip
     assert not (folder / "pruned").exists()
+
+
+def test_statistics_of_an_open_model_fit_its_compilation_for_one_size(folder: Path) -> None:
+    model = onnx.load(folder / "model.onnx")
+    for value in (model.graph.input[0], model.graph.output[0]):
+        for axis, name in ((2, "height"), (3, "width")):
+            value.type.tensor_type.shape.dim[axis].dim_param = name
+    del model.graph.value_info[:]
+    onnx.save(model, folder / "open.onnx")
+    sizes = {"x": (1, 3, SIZE, SIZE)}
+    pytest.importorskip("tvm")
+    found = yocc.calibrate(
+        folder / "open.onnx", folder / "all.npz", folder / "open.statistics", target="tvm", input_shapes=sizes
+    )
+    report = yocc.compile(
+        folder / "open.onnx", int8=True, target="tvm", calibration=folder / "all.npz", input_shapes=sizes,
+        statistics=folder / "open.statistics", out=folder / "open", bench=False, fidelity=False, html=False,
+    )  # fmt: skip
+    assert found.samples == 4
+    assert report.pipeline.startswith("fix_shapes,")

@@ -13,6 +13,7 @@ from yocc.compiler.pipeline.observers import verify
 from yocc.compiler.pipeline.passes import PassContext, Progress, silent
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.stages.inputs import input_specs
+from yocc.compiler.stages.prepare import with_fixed_shapes
 from yocc.compiler.stages.subject import Source, examine
 from yocc.errors import CalibrationError
 from yocc.files.writing import require_replaceable
@@ -88,7 +89,8 @@ def calibrate_model(
         detection=None if subject.profile is None else subject.profile.detection,
         progress=progress,
     )
-    graph, _ = Pipeline.parse(pipeline).run(graph, ctx, [verify])
+    steps = with_fixed_shapes(Pipeline.parse(pipeline), graph, ctx.target, input_shapes)
+    graph, _ = steps.run(graph, ctx, [verify])
     graph = convert_opset(graph, max(graph.opset, Quantize().min_opset(ctx)))
     tensors = [name for group in place(graph, ctx.target).groups for name in group]
     if not tensors:

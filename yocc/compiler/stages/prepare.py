@@ -20,7 +20,7 @@ from yocc.compiler.stages.recipe import recipe_pipeline
 from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine
 from yocc.compiler.stages.timing import Clock, clock_for
 from yocc.errors import BackendUnavailable, OptionError
-from yocc.options import CompileOptions, CompressionRecipe, MeasureOptions
+from yocc.options import CompileOptions, CompressionRecipe, MeasureOptions, Shapes
 from yocc.passes.fix_shapes import FixShapes
 from yocc.passes.quantize.saved import load_together
 from yocc.report.gates.gate import Gate, parse_gates, require_detector, require_measured, require_own_runtime
@@ -182,7 +182,12 @@ def _adapted(plan: Plan, graph: Graph, inputs: Inputs | None) -> Pipeline:
     recipe, pipeline = plan.options.recipe, plan.pipeline
     if inputs is None and recipe.recover is None and recipe.pipeline is None:
         pipeline = recipe_pipeline(recipe, pictures=False)
+    return with_fixed_shapes(pipeline, graph, plan.target, plan.options.data.input_shapes)
+
+
+def with_fixed_shapes(pipeline: Pipeline, graph: Graph, target: Target, input_shapes: Shapes | None) -> Pipeline:
+    """The passes with open inputs fixed first, for targets that compile for one size, where sizes are given."""
     opened = any(is_open(tensor) for tensor in graph.inputs)
-    if plan.target.fixed_shapes and plan.options.data.input_shapes and opened:
-        pipeline = Pipeline((FixShapes(), *pipeline.passes))
+    if target.fixed_shapes and input_shapes and opened:
+        return Pipeline((FixShapes(), *pipeline.passes))
     return pipeline
