@@ -30,7 +30,8 @@ from yocc.compiler.pipeline.passes import Arrays, PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.stages.subject import examine
 from yocc.errors import CalibrationError
-from yocc.passes.distill import LATER, Distill
+from yocc.learning.training import LATER
+from yocc.passes.distill import Distill
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, reference_executor
 from yocc.runtime.data.feeds import Feeds, open_feeds
 

@@ -13,9 +13,9 @@ from yocc.compiler.graph import Graph, clone
 from yocc.compiler.graph.cost import layer_costs
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.graph.sparsity import GROUP, KEPT, grouped, input_axis, sparse_layers
+from yocc.compiler.pipeline.lineage import whole_teacher
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.errors import InternalError, OptionError
-from yocc.passes.prune.zeroing import whole_teacher
 
 PATTERNS = ("2:4",)
 

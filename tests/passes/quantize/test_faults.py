@@ -14,11 +14,11 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, I
 from tests.oracles import run
 from tests.passes.feeding import context, drawn, whole_graph
 from tests.passes.graphs import build
-from yocc.analysis import qdq
 from yocc.compiler.graph import clone, refresh, to_proto, verify
 from yocc.passes import quantize
 from yocc.passes.quantize import Quantize, activations, placement
 from yocc.passes.quantize import weights as weight_codes
+from yocc.rewrites import qdq
 
 Patch = pytest.MonkeyPatch
 CAUGHT = (AssertionError, IndexError, ValueError, InferenceError, Fail, InvalidArgument, InvalidGraph, RuntimeException)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.passes.feeding import smooth, whole_graph
 from tests.passes.graphs import build
-from yocc.analysis.qdq import code_range
+from yocc.analysis.coding import code_range
 from yocc.compiler.graph import Graph, clone, load, refresh, to_proto
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.passes import Detection, PassContext

@@ -9,7 +9,8 @@ from onnx import helper, numpy_helper
 from tests.oracles import run
 from tests.passes.feeding import context, smooth
 from yocc.compiler.graph import Graph, load, refresh, to_proto, verify
-from yocc.compiler.pipeline.passes import Detection, PassContext, Teacher
+from yocc.compiler.pipeline.lineage import Teacher
+from yocc.compiler.pipeline.passes import Detection, PassContext
 from yocc.compiler.pipeline.target import Target
 from yocc.passes.prune import Prune
 from yocc.passes.recover import Recover

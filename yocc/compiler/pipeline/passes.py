@@ -14,6 +14,7 @@ import onnx
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.deadline import Deadline
 from yocc.compiler.pipeline.latency import LatencyTable
+from yocc.compiler.pipeline.lineage import Teacher
 from yocc.compiler.pipeline.target import Target
 from yocc.errors import InternalError
 
@@ -82,21 +83,6 @@ class Note:
     message: str
     node: str = ""
     level: Literal["info", "warning"] = "info"
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """The network as it was before anything was taken out of it.
-
-    Attributes:
-        graph: that network; not to be changed.
-        kept: for each layer that still exists, which of its original output channels are left.
-        zeroed: layers of which single weights were set to zero, which must stay so.
-    """
-
-    graph: Graph
-    kept: Mapping[str, np.ndarray[Any, Any]]
-    zeroed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

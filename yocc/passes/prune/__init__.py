@@ -10,18 +10,19 @@ from yocc.analysis.coupling.atoms import WeightCut
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.lineage import teacher_after, whole_teacher
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.errors import InternalError, OptionError
 from yocc.passes.prune.candidates import best_candidate
 from yocc.passes.prune.criteria import criterion_named
 from yocc.passes.prune.filters import drop_filters, plan_filters
 from yocc.passes.prune.pacing import MEASURED, Paced, plan_for_latency
-from yocc.passes.prune.plan import BUDGETS, Goal, PrunePlan, Ranked, rank_channels, teacher_after
+from yocc.passes.prune.plan import BUDGETS, Goal, PrunePlan, Ranked, rank_channels
 from yocc.passes.prune.remove import remove_channels, split_shared
 from yocc.passes.prune.shortfall import shortfall
 from yocc.passes.prune.slices import MEASURES
 from yocc.passes.prune.timing import STEP
-from yocc.passes.prune.zeroing import weight_masks, whole_teacher, zero_figures, zero_weights
+from yocc.passes.prune.zeroing import weight_masks, zero_figures, zero_weights
 
 GRANULARITIES = ("channels", "filter", "kernel", "unstructured")
 ZEROED = ("kernel", "unstructured")
@@ -124,7 +125,7 @@ class Prune(Pass):
         ctx.details[self.name] = _details(plan, before.get("layers", {}), paced)
         if errors:
             ctx.details[self.name]["candidates"] = [round(error, 6) for error in errors]
-        ctx.teacher = teacher_after(graph, plan, ctx.teacher)
+        ctx.teacher = teacher_after(graph, plan.kept_outputs(), ctx.teacher)
         return remove_channels(graph, plan.shapes, plan.channels, plan.kept)
 
     def ensures(self, graph: Graph, ctx: PassContext) -> None:

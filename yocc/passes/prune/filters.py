@@ -14,13 +14,13 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.lineage import whole_teacher
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.passes.prune.allocate import Allocation, allocate
 from yocc.passes.prune.budget import Capacity
 from yocc.passes.prune.plan import Goal
 from yocc.passes.prune.ranking import share_losses
 from yocc.passes.prune.slices import Array, inner_layers, measure_named, require_some
-from yocc.passes.prune.zeroing import whole_teacher
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def plan_filters(graph: Graph, ctx: PassContext, *, goal: Goal, criterion: str, 
 
 def drop_filters(graph: Graph, ctx: PassContext, plan: FilterPlan) -> int:
     """Let each layer read what the plan keeps, and keep the original to recover from."""
-    ctx.teacher = whole_teacher(graph, ctx.teacher, frozenset())
+    ctx.teacher = whole_teacher(graph, ctx.teacher)
     changed = 0
     for node in list(graph.nodes):
         read = plan.read.get(node.name)

@@ -8,14 +8,12 @@ Regularity of Sparse Structure in Convolutional Neural Networks", 2017).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
-from yocc.compiler.graph import Graph, clone
-from yocc.compiler.pipeline.passes import PassContext, Teacher
+from yocc.compiler.graph import Graph
+from yocc.compiler.pipeline.passes import PassContext
 from yocc.passes.prune.slices import Array, inner_layers, measure_named, require_some
 
 
@@ -66,15 +64,6 @@ def zero_weights(graph: Graph, masks: Mapping[str, Array]) -> int:
             weight.values = np.where(masks[node.name], weight.values, weight.values.dtype.type(0))
             changed += 1
     return changed
-
-
-def whole_teacher(graph: Graph, before: Teacher | None, zeroed: frozenset[str]) -> Teacher:
-    """The original to recover from, of which only the weights of some layers are thinned out."""
-    if before is not None:
-        return replace(before, zeroed=before.zeroed | zeroed)
-    convolutions = [node for node in graph.nodes if node.op == "Conv" and isinstance(node.inputs[1], gs.Constant)]
-    whole = {node.name: np.arange(node.inputs[1].shape[0]) for node in convolutions}
-    return Teacher(clone(graph), whole, zeroed)
 
 
 def zero_figures(graph: Graph, masks: Mapping[str, Array]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from yocc.analysis.calibrate import collect
+from yocc.analysis.coding import Coding
 from yocc.analysis.heads import final_layers
 from yocc.analysis.observers import OBSERVERS
-from yocc.analysis.qdq import Coding, insert_qdq, store_codes
 from yocc.analysis.statistics import TensorStatistics
 from yocc.analysis.transfer import as_is, silu, transfer_of
 from yocc.compiler.graph import Graph, clone, refresh
@@ -17,7 +17,6 @@ from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
 from yocc.errors import CalibrationError, OptionError, PassError
 from yocc.fitting.codec import MOST_BITS
-from yocc.passes.distill import Distill
 from yocc.passes.quantize.activations import Seen, code_activations
 from yocc.passes.quantize.bias import correct_biases
 from yocc.passes.quantize.figures import layer_figures, tensor_figures
@@ -28,6 +27,8 @@ from yocc.passes.quantize.placement import Placement, place
 from yocc.passes.quantize.refit import refit, refittable
 from yocc.passes.quantize.saved import load_merged
 from yocc.passes.quantize.weights import code_biases, code_weights
+from yocc.requirements import torch_missing
+from yocc.rewrites.qdq import insert_qdq, store_codes
 
 OUTPUTS = "outputs"
 """The observer that asks what codes do to the network's outputs."""
@@ -94,7 +95,7 @@ class Quantize(Pass):
 
     def unavailable(self) -> str | None:
         """Learning is written in torch."""
-        return Distill().unavailable() if self.learn else None
+        return torch_missing() if self.learn else None
 
     def min_opset(self, ctx: PassContext) -> int:
         """Scales for each channel exist from opset 13 on, 16-bit codes from 21."""
@@ -149,7 +150,9 @@ class Quantize(Pass):
             ctx.note("Its weight is stored in codes all the same, as coded layers share it.", node=name)
         weights = self._fit(graph, placement, activations, weights, ctx.feeds, ctx)
         if self.learn:
-            activations, weights, extra["learned"] = learn_codes(graph, activations, weights, ctx, steps=self.learn)
+            activations, weights, extra["learned"] = learn_codes(
+                graph, activations, weights, ctx.feeds, ctx, steps=self.learn
+            )
         ctx.details[self.name] = _details(graph, placement, statistics, activations, weights, ctx) | extra
         return _insert(graph, activations, weights, ctx)
 

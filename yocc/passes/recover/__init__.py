@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from yocc.analysis.pictures import alike
-from yocc.compiler.graph import Graph, clone, refresh
+from yocc.compiler.graph import Graph
+from yocc.compiler.pipeline.lineage import Teacher, rewritten
 from yocc.compiler.pipeline.partial import does_run
-from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext, Teacher
+from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
 from yocc.errors import BackendError, CalibrationError, OptionError, PassError
 from yocc.fitting.regression import Fit
-from yocc.passes.fuse import Fuse
 from yocc.passes.recover.answers import AnswerFit
 from yocc.passes.recover.reconstruct import Outcome, reconstruct
-from yocc.passes.recover.statistics import restore_statistics
+from yocc.rewrites.folding import fold_into_layers
+from yocc.rewrites.statistics import restore_statistics
 
 ENOUGH_PICTURES = 16
 """Fewer pictures than this make a fit that holds for little else."""
@@ -62,7 +63,8 @@ class Recover(Pass):
             )
             return 0
         self._warn(ctx, ctx.feeds)
-        teacher = fused_teacher(ctx.teacher, ctx)
+        # With its batch normalizations folded its layers give what the pruned one's give.
+        teacher = rewritten(ctx.teacher, fold_into_layers)
         # What is still to come needs its part of the time. A training takes what is left over, which is more the longer
         # there is: a refit needs no more than minutes, and in short times gains more.
         seconds = ctx.deadline.left() / (1 + ctx.to_come.count(self.name) + ctx.to_come.count("distill"))
@@ -138,11 +140,3 @@ def _figures(fit: Fit, answers: AnswerFit | None) -> dict[str, float | None]:
         "error": fit.error,
     }
     return figures if answers is None else {**figures, "loss_before": answers.loss_before, "loss": answers.loss}
-
-
-def fused_teacher(teacher: Teacher, ctx: PassContext) -> Teacher:
-    """The original with its batch normalisations folded, so that its layers give what the pruned one's give."""
-    graph = clone(teacher.graph)
-    Fuse().run(graph, PassContext(ctx.target))
-    refresh(graph)
-    return replace(teacher, graph=graph)

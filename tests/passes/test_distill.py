@@ -20,7 +20,7 @@ from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.pipeline.target import Target
 from yocc.errors import CalibrationError, OptionError, PassError
 from yocc.models.yolov5 import build_yolov5
-from yocc.passes.distill import STEPS, Distill
+from yocc.passes.distill import Distill
 from yocc.passes.fuse import Fuse
 from yocc.passes.prune import Prune
 
@@ -170,6 +170,8 @@ def test_a_deadline_ends_it_and_what_was_learnt_is_kept() -> None:
 
 @needs_torch
 def test_a_round_before_another_takes_a_third_of_the_time_and_half_of_the_steps() -> None:
+    from yocc.learning.training import STEPS
+
     graph, ctx = pruned()
     ctx.to_come = ("prune", "recover", "distill")
     ctx.deadline = Deadline(9.0)
@@ -184,15 +186,14 @@ def test_a_round_before_another_takes_a_third_of_the_time_and_half_of_the_steps(
 def test_standing_still_ends_a_run_in_its_second_half_only() -> None:
     from yocc.learning.loop import Recipe, learn
     from yocc.learning.pictures import collect
-    from yocc.passes.distill import _learner
-    from yocc.passes.recover import fused_teacher
+    from yocc.learning.training import make_learner
 
     graph, ctx = pruned()
     assert ctx.teacher is not None
     assert ctx.feeds is not None
     pictures = collect(ctx.feeds, "images")
     recipe = Recipe(steps=40, batch=1, side=32, rate=1e-12, every=2, patience=0.1)
-    looks = learn(_learner(graph, fused_teacher(ctx.teacher, ctx), ctx), pictures, pictures.take([0]), recipe)
+    looks = learn(make_learner(graph, ctx.teacher, ctx), pictures, pictures.take([0]), recipe)
     assert 20 < looks[-1].step < 30
 
 
@@ -200,8 +201,7 @@ def test_standing_still_ends_a_run_in_its_second_half_only() -> None:
 def test_a_loss_that_falls_only_with_the_rate_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     from yocc.learning import loop
     from yocc.learning.pictures import collect
-    from yocc.passes.distill import _learner
-    from yocc.passes.recover import fused_teacher
+    from yocc.learning.training import make_learner
 
     graph, ctx = pruned()
     assert ctx.teacher is not None
@@ -210,7 +210,7 @@ def test_a_loss_that_falls_only_with_the_rate_is_waited_for(monkeypatch: pytest.
     losses = iter([1.0, *np.linspace(3.0, 0.5, 20)])
     monkeypatch.setattr(loop._Run, "_judge", lambda _: next(losses))
     recipe = loop.Recipe(steps=40, batch=1, side=32, rate=1e-12, every=2, patience=0.1)
-    learner = _learner(graph, fused_teacher(ctx.teacher, ctx), ctx)
+    learner = make_learner(graph, ctx.teacher, ctx)
     looks = loop.learn(learner, pictures, pictures.take([0]), recipe)
     assert looks[-1].step == 40
 
