@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from yocc.errors import InternalError, YoccError
 
 if TYPE_CHECKING:
+    from yocc.api.contexts import pass_context
     from yocc.compiler.graph import Graph, load, save
     from yocc.compiler.pipeline.passes import Pass, PassContext
     from yocc.compiler.pipeline.pipeline import Pipeline
+    from yocc.compiler.pipeline.result import PassResult
     from yocc.compiler.pipeline.target import Target
     from yocc.compiler.stages.compiling import compile_model as compile  # noqa: A004 # the verb of the command, used as yocc.compile
     from yocc.report.report import Report
@@ -24,6 +26,7 @@ __all__ = [
     "InternalError",
     "Pass",
     "PassContext",
+    "PassResult",
     "Pipeline",
     "Report",
     "Target",
@@ -31,6 +34,7 @@ __all__ = [
     "__version__",
     "compile",
     "load",
+    "pass_context",
     "save",
 ]
 
@@ -45,9 +49,11 @@ def __getattr__(name: str) -> Any:
         "save": "yocc.compiler.graph",
         "Pass": "yocc.compiler.pipeline.passes",
         "PassContext": "yocc.compiler.pipeline.passes",
+        "PassResult": "yocc.compiler.pipeline.result",
         "Pipeline": "yocc.compiler.pipeline.pipeline",
         "Report": "yocc.report.report",
         "Target": "yocc.compiler.pipeline.target",
+        "pass_context": "yocc.api.contexts",
     }
     if name == "compile":
         return import_module("yocc.compiler.stages.compiling").compile_model

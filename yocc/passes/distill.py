@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.passes import Pass, PassContext
+from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import CalibrationError, OptionError, PassError
 from yocc.requirements import torch_missing
 
@@ -69,12 +70,12 @@ class Distill(Pass):
                 "Recover with --recover reconstruct.",
             )
 
-    def run(self, graph: Graph, ctx: PassContext) -> int:
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Learn, and put the weights that were best on pictures held out into the graph."""
         from yocc.learning.training import Training, train
 
         if ctx.teacher is None or ctx.feeds is None:
-            return 0
+            return PassResult()
         training = Training(
             steps=self.steps,
             batch=self.batch,
@@ -83,8 +84,7 @@ class Distill(Pass):
             features=self.features,
             device=self.device,
             checkpoint=Path(self.checkpoint) if self.checkpoint else None,
-            later=ctx.to_come.count(self.name),
+            later=ctx.remaining_passes.count(self.name),
         )
         done = train(graph, ctx.teacher, ctx.feeds, ctx, training)
-        ctx.details[self.name] = done.figures
-        return done.changed
+        return PassResult(done.changed, done.figures)

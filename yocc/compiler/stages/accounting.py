@@ -20,9 +20,9 @@ from yocc.runtime.backends.kernels import by_layer, by_operator
 from yocc.runtime.data.description import InputDescription
 
 
-def census(graph: Graph, shapes: Mapping[str, tuple[int, ...]], ctx: PassContext) -> Census:
+def census(graph: Graph, shapes: Mapping[str, tuple[int, ...]], details: Mapping[str, Mapping[str, Any]]) -> Census:
     """Types of the convolutions, with the reasons the passes gave."""
-    said = (ctx.details.get(step, {}).get(REASONS, {}) for step in ("quantize", "fp16"))
+    said = (details.get(step, {}).get(REASONS, {}) for step in ("quantize", "fp16"))
     reasons = {name: reason for left in said for name, reason in left.items()}
     return take_census(graph, concrete_shapes(graph, shapes), reasons)
 

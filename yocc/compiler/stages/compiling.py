@@ -16,7 +16,7 @@ from yocc.compiler.output.folder import OutputFolder, output_path
 from yocc.compiler.pipeline.deadline import Deadline, read_duration
 from yocc.compiler.pipeline.observers import verify
 from yocc.compiler.pipeline.passes import PassContext, Progress, silent
-from yocc.compiler.pipeline.pipeline import Observer, Pipeline
+from yocc.compiler.pipeline.pipeline import Observer, Pipeline, latest_details
 from yocc.compiler.stages.acceptance import require_accepted, require_passed, require_valid
 from yocc.compiler.stages.accounting import calibration_facts, census, measurements, pictures_fed, warnings_of
 from yocc.compiler.stages.inputs import require_readable
@@ -200,6 +200,7 @@ def compile_model(
             progress=progress,
         )
         graph, runs = steps.run(graph, ctx, [verify, *observers])
+        details = latest_details(runs)
         require_accepted(graph, backend, wanted)
         advice = backend.advise(graph, wanted)
         with output.writing():
@@ -210,7 +211,7 @@ def compile_model(
         files = tuple(
             file_facts(path, path.relative_to(output.path).as_posix()) for path in (artifact.model, *artifact.files)
         )
-        types = census(graph, subject.shapes, ctx)
+        types = census(graph, subject.shapes, details)
         after = model_facts(graph, subject.shapes, sum(file.bytes for file in files))
         shapes = concrete_shapes(graph, subject.shapes)
         layers, names = layer_states(graph, shapes), layer_names(graph)
@@ -249,7 +250,7 @@ def compile_model(
             passes=pass_reports(runs),
             inputs=taken,
             outputs=given,
-            layers=layer_reports(subject.layers, layers, ctx.details),
+            layers=layer_reports(subject.layers, layers, details),
             types=types,
             input=None if fed is None else fed.facts,
             calibration=calibrated,

@@ -14,7 +14,6 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
-from yocc.compiler.pipeline.lineage import whole_teacher
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.passes.prune.allocate import Allocation, allocate
 from yocc.passes.prune.budget import Capacity
@@ -92,8 +91,7 @@ def plan_filters(graph: Graph, ctx: PassContext, *, goal: Goal, criterion: str, 
 
 
 def drop_filters(graph: Graph, ctx: PassContext, plan: FilterPlan) -> int:
-    """Let each layer read what the plan keeps, and keep the original to recover from."""
-    ctx.teacher = whole_teacher(graph, ctx.teacher)
+    """Let each layer read what the plan keeps; returns how many layers read less."""
     changed = 0
     for node in list(graph.nodes):
         read = plan.read.get(node.name)

@@ -8,7 +8,6 @@ Regularity of Sparse Structure in Convolutional Neural Networks", 2017).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -66,12 +65,9 @@ def zero_weights(graph: Graph, masks: Mapping[str, Array]) -> int:
     return changed
 
 
-def zero_figures(graph: Graph, masks: Mapping[str, Array]) -> dict[str, Any]:
-    """Share of zeros in the thinned layers together and in each of them, for the report."""
+def zero_shares(graph: Graph, masks: Mapping[str, Array]) -> tuple[float, dict[str, float]]:
+    """Share of zeros in the thinned layers together, and in each of them."""
     weights = {node.name: node.inputs[1].values for node in graph.nodes if node.name in masks}
     zeros = {name: float(np.mean(values == 0)) for name, values in weights.items()}
     total = sum(values.size for values in weights.values())
-    return {
-        "zeros": sum(zeros[name] * values.size for name, values in weights.items()) / total,
-        "layers": {name: {"zeros": round(share, 4)} for name, share in zeros.items()},
-    }
+    return sum(zeros[name] * values.size for name, values in weights.items()) / total, zeros

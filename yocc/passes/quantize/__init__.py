@@ -15,6 +15,7 @@ from yocc.analysis.transfer import as_is, silu, transfer_of
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
+from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import CalibrationError, OptionError, PassError
 from yocc.fitting.codec import MOST_BITS
 from yocc.passes.quantize.activations import Seen, code_activations
@@ -110,19 +111,19 @@ class Quantize(Pass):
                 "Give a folder with --calib, or an .npz file with an array for each input where pictures do not fit.",
             )
 
-    def run(self, graph: Graph, ctx: PassContext) -> int:
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Place, calibrate, insert.
 
         Raises:
             CalibrationError: the feeds are empty or drive the model to infinity.
         """
         if ctx.feeds is None:
-            return 0
+            return PassResult()
         placement = place(graph, ctx.target)
         if not placement.layers:
             _say_left(placement, ctx)
             ctx.note("No layer of this model can be quantized; it stays float.", level="warning")
-            return 0
+            return PassResult()
         shapes = concrete_shapes(graph, ctx.input_shapes)
         tensors = [name for group in placement.groups for name in group]
         statistics: Mapping[str, TensorStatistics]
@@ -153,8 +154,11 @@ class Quantize(Pass):
             activations, weights, extra["learned"] = learn_codes(
                 graph, activations, weights, ctx.feeds, ctx, steps=self.learn
             )
-        ctx.details[self.name] = _details(graph, placement, statistics, activations, weights, ctx) | extra
-        return _insert(graph, activations, weights, ctx)
+        tensors_told = _tensor_figures(graph, placement, statistics, activations, ctx)
+        layers_told = layer_figures(graph, weights, tensors_told, ctx.target.weights)
+        figures = {"calibration": ctx.feeds.description, "pictures": len(ctx.feeds), "tensors": tensors_told, **extra}
+        pairs = _insert(graph, activations, weights, ctx)
+        return PassResult(pairs, figures, layers_told, dict(placement.left_float))
 
     def _activations(
         self, graph: Graph, placement: Placement, seen: Seen, ctx: PassContext, *, warn: bool = True
@@ -271,14 +275,14 @@ def _insert(
     return pairs
 
 
-def _details(
+def _tensor_figures(
     graph: Graph,
     placement: Placement,
     statistics: Mapping[str, TensorStatistics],
     activations: Mapping[str, Coding],
-    weights: Mapping[tuple[str, int], Coding],
     ctx: PassContext,
 ) -> dict[str, Any]:
+    """Figures of every coded activation, by tensor."""
     tensors = graph.tensors()
     figures = {}
     for group in placement.groups:
@@ -288,10 +292,4 @@ def _details(
             figures[name] = tensor_figures(
                 statistics[name], activations[name], ctx.target.activations, transfer, behind
             )
-    return {
-        "calibration": ctx.feeds.description if ctx.feeds else "",
-        "pictures": len(ctx.feeds) if ctx.feeds else 0,
-        "layers": layer_figures(graph, weights, figures, ctx.target.weights),
-        "left": dict(placement.left_float),
-        "tensors": figures,
-    }
+    return figures

@@ -53,7 +53,7 @@ def learn_codes(
     coded = clone(graph)
     insert_qdq(coded, activations, weights)
     refresh(coded)
-    training = Training(steps=steps, batch=BATCH, rate=RATE, later=ctx.to_come.count("distill"))
+    training = Training(steps=steps, batch=BATCH, rate=RATE, later=ctx.remaining_passes.count("distill"))
     done = train(coded, teacher, feeds, ctx, training)
     _take_over(graph, coded)
     return _activations(coded, activations), _weights(coded, weights), done.figures
