@@ -26,6 +26,7 @@ from pathlib import Path
 from rich.progress import track
 
 NOT_COMPARED = {"report.json", "report.html"}
+QUIET = "--no-bench --no-html --no-cache --quiet --threads 1".split()
 PICTURES = 12
 """How many of the shared pictures calibrate."""
 
@@ -146,8 +147,7 @@ def _digests(command: Command, model: Path, pictures: Path | None) -> dict[str, 
         out = Path(folder) / "out"
         options = [str(pictures) if option == "PICTURES" else option for option in command.options.split()]
         done = subprocess.run(
-            ["yocc", "compile", str(model), *options, "--no-bench", "--no-html", "--no-cache", "-q"]
-            + ["--threads", "1", "-o", str(out)],
+            ["yocc", "compile", str(model), *options, *QUIET, "-o", str(out)],
             capture_output=True,
             text=True,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},

@@ -18,7 +18,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -30,7 +30,8 @@ from yocc.compiler.pipeline.passes import Arrays, PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.stages.subject import examine
 from yocc.errors import CalibrationError
-from yocc.passes.distill import LATER, Distill
+from yocc.learning.training import LATER
+from yocc.passes.distill import Distill
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, reference_executor
 from yocc.runtime.data.feeds import Feeds, open_feeds
 
@@ -97,18 +98,23 @@ def main() -> None:
     spent, rows, losses = 0.0, [], []
     for number, joined in enumerate(rounds, 1):
         started = time.perf_counter()
-        ctx.feeds, ctx.deadline = Both([pictures(folder) for folder in options.fit]), Deadline()
+        ctx = replace(ctx, feeds=Both([pictures(folder) for folder in options.fit]), deadline=Deadline())
         refit = [f"prune{{ratio={ratio},criterion=effect}},recover" for ratio in joined.split("+")]
-        graph, _ = Pipeline.parse(",".join([passes, *refit] if number == 1 else refit)).run(graph, ctx)
+        graph, runs = Pipeline.parse(",".join([passes, *refit] if number == 1 else refit)).run(graph, ctx)
+        for run in runs:
+            ctx = ctx.after(run.name, run.result)
         rows.append(_row(f"refitted_{number}", options, graph, time.perf_counter() - started))
-        ctx.feeds = Both([pictures(folder) for folder in options.learn])
         together = len(minutes) == 1
-        ctx.to_come = ("distill",) * (len(rounds) - number) if together else ()
-        ctx.deadline = Deadline(60 * minutes[0] - spent if together else 60 * minutes[number - 1])
+        learning = replace(
+            ctx,
+            feeds=Both([pictures(folder) for folder in options.learn]),
+            remaining_passes=("distill",) * (len(rounds) - number) if together else (),
+            deadline=Deadline(60 * minutes[0] - spent if together else 60 * minutes[number - 1]),
+        )
         steps = options.steps and options.steps // LATER ** (len(rounds) - number)
-        Distill(steps=steps, side=options.side, rate=options.rate).run(graph, ctx)
+        done = Distill(steps=steps, side=options.side, rate=options.rate).run(graph, learning)
         refresh(graph)
-        curve = ctx.details["distill"]["curve"]
+        curve = done.figures["curve"]
         spent += curve[-1]["seconds"]
         rows.append(_row(f"distilled_{number}", options, graph, curve[-1]["seconds"]))
         losses.append(", ".join(f"{look['step']}: {look['loss']:.3f}" for look in curve))

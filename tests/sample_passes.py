@@ -13,6 +13,7 @@ import numpy as np
 from tests.plugins import write_distribution
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.passes import Pass, PassContext
+from yocc.compiler.pipeline.result import PassResult
 
 SLEEPING = "YOCC_TEST_SLEEPING"
 """Environment variable: a file the pass `sleep` makes when it is about to sleep."""
@@ -25,10 +26,9 @@ class Look(Pass):
     name: ClassVar[str] = "look"
     summary: ClassVar[str] = "read all feeds"
 
-    def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # it only looks
-        ctx.details[self.name] = {"samples": sum(1 for _ in ctx.feeds or [])}
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:  # noqa: ARG002 # it only looks
         ctx.note("Looked.", level="warning")
-        return 0
+        return PassResult(figures={"samples": sum(1 for _ in ctx.feeds or [])})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,14 @@ def test_imports_point_one_way(path: Path) -> None:
     assert not room or others <= ALLOWED[room]
 
 
+@every_source
+def test_no_pass_imports_another(path: Path) -> None:
+    """What two passes need is in a room below them."""
+    own = _pass_of(_module(path))
+    others = {_pass_of(name) for name, _ in imports(path.read_text())} - {own, ""}
+    assert not own or not others
+
+
 def test_rooms_stand_above_what_they_import() -> None:
     level = {room: number for number, row in enumerate(rows()) for room in row}
     assert all(level[one] > level[other] for one, other in arrows())
@@ -107,3 +115,9 @@ def test_rooms_are_known_by_name(module: str, room: str) -> None:
 
 def _module(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _pass_of(module: str) -> str:
+    """The pass a module belongs to, as `prune` for `yocc.passes.prune.plan`; empty for all that is no pass's."""
+    parts = module.split(".")
+    return parts[2] if parts[:2] == ["yocc", "passes"] and len(parts) > 2 else ""

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 _FLOOR = {"errors", "files", "requirements"}
 _CORE = {*_FLOOR, "compiler.graph", "compiler.pipeline"}
-_PASSES = {*_CORE, "fitting", "analysis", "learning"}
+_PASSES = {*_CORE, "fitting", "analysis", "rewrites", "learning"}
 _RUNTIME = {*_CORE, "runtime.data", "models.families"}
 _RUNNING = {*_RUNTIME, "runtime.detection", "runtime.backends", "runtime.measuring"}
 _STAGES = {*_PASSES, *_RUNNING, "options", "passes", "report", "compiler.output"}
@@ -28,7 +28,8 @@ ALLOWED: Mapping[str, set[str]] = {
     "compiler.pipeline": {*_FLOOR, "compiler.graph"},
     "fitting": _FLOOR,
     "analysis": {*_CORE, "fitting"},
-    "learning": {*_CORE, "fitting", "analysis"},
+    "rewrites": {*_CORE, "fitting", "analysis"},
+    "learning": {*_CORE, "fitting", "analysis", "rewrites"},
     "passes": _PASSES,
     "options": _FLOOR,
     "models": _FLOOR,

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from yocc.errors import InternalError, YoccError
 
 if TYPE_CHECKING:
+    from yocc.api.contexts import pass_context
     from yocc.api.library import bench, calibrate, check, compare, evaluate, inspect, verify
     from yocc.compiler.graph import Graph, load, save
     from yocc.compiler.pipeline.passes import Pass, PassContext
     from yocc.compiler.pipeline.pipeline import Pipeline
+    from yocc.compiler.pipeline.result import PassResult
     from yocc.compiler.pipeline.target import Target
     from yocc.compiler.stages.compiling import compile_model as compile  # noqa: A004 # the verb of the command
     from yocc.options import CompileOptions
@@ -29,6 +31,7 @@ __all__ = [
     "InternalError",
     "Pass",
     "PassContext",
+    "PassResult",
     "Pipeline",
     "Report",
     "Target",
@@ -42,6 +45,7 @@ __all__ = [
     "evaluate",
     "inspect",
     "load",
+    "pass_context",
     "save",
     "verify",
 ]
@@ -54,7 +58,9 @@ _PLACES = {
     "PassContext": "yocc.compiler.pipeline.passes",
     "Pipeline": "yocc.compiler.pipeline.pipeline",
     "Target": "yocc.compiler.pipeline.target",
+    "PassResult": "yocc.compiler.pipeline.result",
     "Report": "yocc.report.report",
+    "pass_context": "yocc.api.contexts",
     **dict.fromkeys(("bench", "calibrate", "check", "compare", "evaluate", "inspect", "verify"), "yocc.api.library"),
 }
 

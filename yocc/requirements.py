@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import util
 from importlib.metadata import PackageNotFoundError, requires, version
 
 _OWN = "yocc"
@@ -50,6 +51,13 @@ def installed_version(name: str) -> str:
         return version(name) or ""
     except PackageNotFoundError:
         return ""
+
+
+def torch_missing() -> str | None:
+    """Why what learns in torch cannot run here; None where torch is installed. Torch itself is not imported."""
+    if util.find_spec("torch") is None:
+        return "it needs PyTorch; install it with: pip install 'yocc[torch]'"
+    return None
 
 
 def _requirements(name: str) -> list[str]:

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from tests.passes.feeding import context, smooth
+from tests.passes.feeding import context, run_pass, smooth
 from yocc.analysis.coupling.channels import map_channels
 from yocc.analysis.effect import effects, fisher
 from yocc.compiler.graph import Graph, load
@@ -137,7 +137,7 @@ def test_where_gradients_do_not_reach_all_layers_count_alike_and_it_is_said() ->
     model = detector(np.random.default_rng(1).normal(size=(7, 2, 1, 1)), "Erf")
     graph = load(model)
     ctx = context(Target("test", channel_multiple=1), smooth(model, 16))
-    assert Prune(ratio=0.3, criterion="effect").run(graph, ctx) > 0
+    assert run_pass(Prune(ratio=0.3, criterion="effect"), graph, ctx) > 0
     assert any("gradient of Erf" in note.message and note.level == "warning" for note in ctx.notes)
     with pytest.raises(PassError, match="Erf"):
         measure(model)

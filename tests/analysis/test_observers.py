@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from yocc.analysis.coding import code_range
 from yocc.analysis.observers import KEPT, OBSERVERS, mse, percentile
-from yocc.analysis.qdq import code_range
 from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.pipeline.target import TensorScheme
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
 
 from tests.oracles import random_feeds
-from yocc.compiler.pipeline.passes import Arrays, PassContext
+from yocc.compiler.graph import Graph
+from yocc.compiler.pipeline.passes import Arrays, Pass, PassContext
+from yocc.compiler.pipeline.result import PassResult
 from yocc.compiler.pipeline.target import Target
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, reference_executor
 
@@ -45,9 +48,31 @@ def _blurred(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def context(target: Target | None = None, feeds: Pictures | None = None) -> PassContext:
+class Trial(PassContext):
+    """A context that a test may change, in which `run` leaves the result of each pass for those after it."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What a report would say of the last run of each pass, by its name."""
+        return {name: result.details for name, result in self.results.items()}
+
+
+def run_pass(step: Pass, graph: Graph, ctx: PassContext) -> int:
+    """One pass, whose result later passes in the same trial find; returns the number of rewrites."""
+    done = step.run(graph, ctx)
+    result = done if isinstance(done, PassResult) else PassResult(done)
+    after = ctx.after(step.name, result)
+    if isinstance(ctx, Trial):
+        ctx.teacher, ctx.results = after.teacher, after.results
+    return result.rewrites
+
+
+def context(target: Target | None = None, feeds: Pictures | None = None) -> Trial:
     """A context that can run models on one thread."""
-    return PassContext(target or Target("test"), feeds=feeds, executor=reference_executor(threads=1))
+    return Trial(target or Target("test"), feeds=feeds, executor=reference_executor(threads=1))
 
 
 def whole_graph() -> Target:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.oracles import run
-from tests.passes.feeding import context, smooth
+from tests.passes.feeding import context, run_pass, smooth
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, clone, refresh, to_proto
 from yocc.compiler.pipeline.passes import PassContext
@@ -38,7 +38,7 @@ def _equalized(graph: Graph, count: int) -> Graph:
     """The same function, to the bit, with so many pairs equalized."""
     result = clone(graph)
     ctx = PassContext(Target("any"))
-    assert Equalize().run(result, ctx) == count
+    assert run_pass(Equalize(), result, ctx) == count
     refresh(result)
     feeds = {"x": np.random.default_rng(1).normal(size=graph.inputs[0].shape).astype(np.float32)}
     np.testing.assert_array_equal(run(to_proto(result), feeds)["y"], run(to_proto(graph), feeds)["y"])
@@ -81,7 +81,7 @@ def test_channels_are_evened_out_and_outputs_stay(between: list[str]) -> None:
 )
 def test_what_is_not_sound_stays(graph: Graph) -> None:
     before, ctx = to_proto(graph), PassContext(Target("any"))
-    assert Equalize().run(graph, ctx) == 0
+    assert run_pass(Equalize(), graph, ctx) == 0
     assert to_proto(graph) == before
     assert "Nothing to equalize" in ctx.notes[0].message
 
@@ -89,7 +89,7 @@ def test_what_is_not_sound_stays(graph: Graph) -> None:
 def test_a_shared_weight_stays() -> None:
     weights = _uneven(_weights(w1=(6, 6, 1, 1)), "w1")
     graph = build(["c1: a = Conv(x, w1)", "r: m = Relu(a)", "c2: y = Conv(m, w1)"], weights, ["y"], [1, 6, 4, 4])
-    assert Equalize().run(graph, PassContext(Target("any"))) == 0
+    assert run_pass(Equalize(), graph, PassContext(Target("any"))) == 0
 
 
 def test_depthwise_and_grouped_layers() -> None:
@@ -133,7 +133,7 @@ def test_int8_with_one_scale_for_a_weight_gains() -> None:
     def error(graph: Graph) -> float:
         target = Target("inputs", weights=TensorScheme(bits=8, per_channel=False))
         coded, feeds = clone(graph), smooth(to_proto(graph), 8)
-        Quantize(rounding="nearest").run(coded, context(target, feeds))
+        run_pass(Quantize(rounding="nearest"), coded, context(target, feeds))
         refresh(coded)
         pairs = [(run(to_proto(coded), arrays)["y"], run(to_proto(graph), arrays)["y"]) for arrays in feeds]
         return float(np.mean([np.square(found - wanted).mean() for found, wanted in pairs]))

@@ -5,6 +5,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.oracles import run
+from tests.passes.feeding import run_pass
 from yocc.compiler.graph import load, to_proto
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
@@ -38,13 +39,13 @@ def test_open_shapes_become_those_given_and_the_function_stays() -> None:
 def test_shapes_that_are_fixed_stay() -> None:
     ctx = PassContext(Target("any"), input_shapes={"x": (1, 3, 4, 6)})
     graph = load(open_model())
-    FixShapes().run(graph, ctx)
-    assert FixShapes().run(graph, ctx) == 0
+    run_pass(FixShapes(), graph, ctx)
+    assert run_pass(FixShapes(), graph, ctx) == 0
 
 
 def test_an_output_that_depends_on_data_stays_open_with_a_note() -> None:
     ctx = PassContext(Target("any"), input_shapes={"x": (1, 3, 4, 6)})
     graph = load(open_model("NonZero"))
-    assert FixShapes().run(graph, ctx) == 1
+    assert run_pass(FixShapes(), graph, ctx) == 1
     assert "found" in graph.outputs[0].shape
     assert [note for note in ctx.notes if "'y'" in note.message]

@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.oracles import assert_same_function, random_feeds, run
+from tests.passes.feeding import run_pass
 from yocc.compiler.graph import load, refresh, to_proto, verify
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.target import Target
@@ -43,7 +44,7 @@ def half_model(boundary: int, domain: str = "") -> onnx.ModelProto:
 
 def widened(model: onnx.ModelProto | Path) -> tuple[onnx.ModelProto, int, PassContext]:
     graph, ctx = load(model), PassContext(Target("test"))
-    rewrites = Fp32().run(graph, ctx)
+    rewrites = run_pass(Fp32(), graph, ctx)
     refresh(graph)
     assert verify.problems(graph) == []
     return to_proto(graph), rewrites, ctx
@@ -77,9 +78,9 @@ def test_a_single_precision_model_is_left_alone(shared_data: Path) -> None:
 def test_the_published_half_precision_detector_can_be_read_in_single(shared_data: Path) -> None:
     path = shared_data / "models" / "yolov5n_fp16cast_op12.onnx"
     graph = load(path)
-    assert Fp32().run(graph, PassContext(Target("test"))) > 0
+    assert run_pass(Fp32(), graph, PassContext(Target("test"))) > 0
     refresh(graph)
-    assert Simplify().run(graph, PassContext(Target("test"))) > 0
+    assert run_pass(Simplify(), graph, PassContext(Target("test"))) > 0
     refresh(graph)
     assert not any(node.op == "Cast" for node in graph.nodes)
     reference = onnx.load(path)

@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from tests.oracles import assert_same_function
+from tests.passes.feeding import run_pass
 from tests.passes.graphs import Value, build
 from yocc.compiler.graph import Graph, load, refresh, to_proto, verify
 from yocc.compiler.pipeline.passes import PassContext
@@ -22,11 +23,11 @@ def ctx() -> PassContext:
 def fused(graph: Graph, ctx: PassContext) -> int:
     """Fuse, check that the function is kept and a second run finds nothing, and return the number of rewrites."""
     before = to_proto(graph)
-    rewrites = Fuse().run(graph, ctx)
+    rewrites = run_pass(Fuse(), graph, ctx)
     refresh(graph)
     assert verify.problems(graph) == []
     assert_same_function(before, to_proto(graph), tolerance=1e-5)
-    assert Fuse().run(graph, PassContext(target=ctx.target)) == 0
+    assert run_pass(Fuse(), graph, PassContext(target=ctx.target)) == 0
     return rewrites
 
 
@@ -160,7 +161,7 @@ def test_arithmetic_stays(what: str, ctx: PassContext) -> None:
     line, constant = ARITHMETIC_STAYS[what]
     weights: dict[str, Value] = {"w": (6, 4, 3, 3)} | ({"k": constant} if "k" in line else {})
     graph = build(["c: a = Conv(x, w)", f"n: y = {line}"], weights, ["y"])
-    assert Fuse().run(graph, ctx) == 0
+    assert run_pass(Fuse(), graph, ctx) == 0
     assert [node.op for node in graph.nodes] == ["Conv", line.split("(")[0]]
 
 
@@ -176,7 +177,7 @@ def test_gemm_bias_that_differs_by_row_stays(ctx: PassContext) -> None:
 def test_negative_variance_stays(ctx: PassContext) -> None:
     numbers = statistics(6) | {"v": np.array([1, 1, 1, 1, 1, -1], np.float32)}
     graph = build(["c: a = Conv(x, w)", NORM], {"w": (6, 4, 3, 3)} | numbers, ["y"])
-    assert Fuse().run(graph, ctx) == 0
+    assert run_pass(Fuse(), graph, ctx) == 0
     assert "would not stay finite" in ctx.notes[0].message
 
 
@@ -186,7 +187,7 @@ def test_half_precision_that_would_overflow_stays(ctx: PassContext) -> None:
     graph = build(
         [f"i: h = Cast<to={half}>(x)", "c: a = Conv(h, w)", "n: e = Mul(a, k)", "o: y = Cast<to=1>(e)"], weights, ["y"]
     )
-    assert Fuse().run(graph, ctx) == 0
+    assert run_pass(Fuse(), graph, ctx) == 0
 
 
 def test_arithmetic_is_done_in_double_precision(ctx: PassContext) -> None:
@@ -198,7 +199,7 @@ def test_arithmetic_is_done_in_double_precision(ctx: PassContext) -> None:
         "v": np.array([0.99999], np.float32),
     }
     graph = build(["c: a = Conv(x, w)", NORM], {"w": (1, 4, 1, 1)} | numbers, ["y"])
-    Fuse().run(graph, ctx)
+    run_pass(Fuse(), graph, ctx)
     g, b, m, v = (float(numbers[key][0]) for key in "gbmv")
     epsilon = float(np.float32(0.001))
     exact = b - m * g / (v + epsilon) ** 0.5
@@ -221,7 +222,7 @@ def test_a_shared_weight_stays_shared_where_only_biases_change(ctx: PassContext)
     nodes = ["c0: a = Conv(x, w)", "b0: y = Add(a, s)", "c1: c = Conv(x, w)", "b1: z = Sub(c, t)"]
     graph = build(nodes, {"w": (6, 4, 3, 3), "s": (1, 6, 1, 1), "t": (1, 6, 1, 1)}, ["y", "z"])
     before = to_proto(graph)
-    assert Fuse().run(graph, ctx) == 2
+    assert run_pass(Fuse(), graph, ctx) == 2
     refresh(graph)
     assert graph.nodes[0].inputs[1] is graph.nodes[1].inputs[1]
     assert_same_function(before, to_proto(graph), tolerance=1e-5)

@@ -12,7 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from tests.oracles import run
-from tests.passes.feeding import context, smooth, whole_graph
+from tests.passes.feeding import context, run_pass, smooth, whole_graph
 from tests.passes.opsets import CODED_OPSETS, OPSETS, small_detector
 from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto, verify
 from yocc.compiler.pipeline.passes import Detection, PassContext
@@ -41,9 +41,9 @@ def prepared(model: onnx.ModelProto, target: Target | None = None, pictures: int
 
 def pruned(model: onnx.ModelProto, criterion: str = "effect", ratio: float = 0.3) -> tuple[Graph, PassContext]:
     graph, ctx = prepared(model)
-    assert Prune(ratio=ratio, criterion=criterion).run(graph, ctx) > 0
+    assert run_pass(Prune(ratio=ratio, criterion=criterion), graph, ctx) > 0
     refresh(graph)
-    Fuse().run(graph, ctx)
+    run_pass(Fuse(), graph, ctx)
     refresh(graph)
     return graph, ctx
 
@@ -63,7 +63,7 @@ def recovered(opset: int, **options: Any) -> tuple[onnx.ModelProto, float, float
     model = small_detector(opset, **options)
     graph, ctx = pruned(model)
     before = error(model, graph)
-    assert Recover(points=64).run(graph, ctx) > 0
+    assert run_pass(Recover(points=64), graph, ctx) > 0
     refresh(graph)
     assert verify.problems(graph) == []
     return to_proto(graph), before, error(model, graph), ctx
@@ -113,7 +113,7 @@ def test_statistics_are_restored(opset: int, batch: int) -> None:
     model = small_detector(opset, batch=batch)
     graph, ctx = pruned(model, "l2", 0.4)
     before = error(model, graph)
-    assert Recover(method="statistics").run(graph, ctx) > 0
+    assert run_pass(Recover(method="statistics"), graph, ctx) > 0
     refresh(graph)
     assert error(model, graph) < before
 
@@ -124,7 +124,7 @@ def test_statistics_are_restored(opset: int, batch: int) -> None:
 def test_codes_are_chosen_by_what_the_outputs_lose(opset: int, options: dict[str, Any]) -> None:
     model = small_detector(opset, **options)
     graph, ctx = prepared(model, whole_graph(), 4)
-    assert Quantize(observer="outputs").run(graph, ctx) > 0
+    assert run_pass(Quantize(observer="outputs"), graph, ctx) > 0
     refresh(graph)
     assert verify.problems(graph) == []
     assert "gradient" not in warnings(ctx)
@@ -135,9 +135,9 @@ def test_an_open_batch_is_measured_at_the_size_that_is_given() -> None:
     graph, ctx = prepared(small_detector(17, batch="n"))
     ctx.feeds = smooth(small_detector(17, batch=3), 20)
     ctx.input_shapes = {"x": (3, 3, 32, 32)}
-    Prune(ratio=0.3, criterion="effect").run(graph, ctx)
+    run_pass(Prune(ratio=0.3, criterion="effect"), graph, ctx)
     refresh(graph)
-    assert Recover(points=64).run(graph, ctx) > 0
+    assert run_pass(Recover(points=64), graph, ctx) > 0
     assert "gradient" not in warnings(ctx)
 
 
@@ -168,11 +168,11 @@ def test_a_network_without_convolutions_is_pruned_by_effect_and_recovered(batch:
     model = classifier(batch)
     graph, ctx = prepared(model, pictures=160)
     ctx.detection = None
-    Prune(ratio=0.3, criterion="effect").run(graph, ctx)
+    run_pass(Prune(ratio=0.3, criterion="effect"), graph, ctx)
     refresh(graph)
     assert not any("Ranked by its weights" in note.message for note in ctx.notes)
     before = error(model, graph)
-    assert Recover(pictures=160).run(graph, ctx) == 2
+    assert run_pass(Recover(pictures=160), graph, ctx) == 2
     refresh(graph)
     assert verify.problems(graph) == []
     assert error(model, graph) < 0.7 * before
@@ -189,9 +189,9 @@ def test_a_matrix_product_that_cannot_be_refitted_is_said() -> None:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).T.copy(), "v"))
     graph, ctx = prepared(model)
     ctx.detection = None
-    Prune(ratio=0.3, criterion="effect").run(graph, ctx)
+    run_pass(Prune(ratio=0.3, criterion="effect"), graph, ctx)
     refresh(graph)
-    assert Recover().run(graph, ctx) == 0
+    assert run_pass(Recover(), graph, ctx) == 0
     assert any("Nothing was refitted" in note.message for note in ctx.notes)
     assert verify.problems(graph) == []
 
@@ -206,7 +206,7 @@ def test_the_real_detector_is_pruned_by_effect_at_a_newer_opset(shared_data: Pat
     ports = [helper.make_tensor_value_info(name, 1, [1, 3, 64, 64])]
     ctx = context(Target("test"), smooth(helper.make_model(helper.make_graph([], "inputs", ports, [])), 4))
     ctx.input_shapes = {name: (1, 3, 64, 64)}
-    Prune(ratio=0.2, criterion="effect").run(graph, ctx)
+    run_pass(Prune(ratio=0.2, criterion="effect"), graph, ctx)
     refresh(graph)
-    assert Recover(pictures=4, points=16).run(graph, ctx) > 40
+    assert run_pass(Recover(pictures=4, points=16), graph, ctx) > 40
     assert "gradient" not in warnings(ctx)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from yocc.compiler.stages.spec import Wishes, pipeline_spec
 
 import yocc
+from tests.passes.feeding import context, run_pass
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, load
 from yocc.compiler.graph.sparsity import sparse_layers
@@ -21,10 +22,10 @@ from yocc.passes.sparsify import Sparsify, mask
 
 
 def run(graph: Graph) -> tuple[int, PassContext]:
-    ctx = PassContext(Target("t"))
-    ctx.enter("sparsify")
+    ctx = context(Target("t"))
+    ctx.origin = "sparsify"
     step = Sparsify()
-    count = step.run(graph, ctx)
+    count = run_pass(step, graph, ctx)
     step.ensures(graph, ctx)
     return count, ctx
 
@@ -111,7 +112,7 @@ def test_zeros_survive_quantization(tmp_path: Any) -> None:
 def test_a_weight_that_layers_share_stays_shared() -> None:
     nodes = ["c0: a = Conv(x, w)", "c1: b = Conv(x, w)", "m: c = Add(a, b)", "c2: y = Conv(c, v)"]
     graph = build(nodes, {"w": (8, 8, 1, 1), "v": (4, 8, 1, 1)}, ["y"], [1, 8, 4, 4])
-    Sparsify().run(graph, PassContext(Target("test")))
+    run_pass(Sparsify(), graph, PassContext(Target("test")))
     first, second = (node.inputs[1] for node in graph.nodes if node.name in ("c0", "c1"))
     assert first is second
     assert np.count_nonzero(first.values) == 32

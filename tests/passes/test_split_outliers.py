@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.oracles import run
-from tests.passes.feeding import Pictures, context, whole_graph
+from tests.passes.feeding import Pictures, context, run_pass, whole_graph
 from tests.passes.graphs import SILU_READ_BY_TWO, build
 from yocc.compiler.graph import Graph, clone, refresh, to_proto, verify
 from yocc.compiler.pipeline.passes import PassContext
@@ -38,7 +38,7 @@ def photographs() -> Pictures:
 
 def split(graph: Graph, share: float = 0.05) -> tuple[int, PassContext]:
     ctx = context(COARSE, photographs())
-    count = SplitOutliers(share=share).run(graph, ctx)
+    count = run_pass(SplitOutliers(share=share), graph, ctx)
     refresh(graph)
     assert verify.problems(graph) == []
     return count, ctx
@@ -68,7 +68,7 @@ def test_codes_are_finer_then() -> None:
         exact = to_proto(clone(graph))
         if share:
             assert split(graph, share)[0] == 1
-        Quantize(observer="minmax", rounding="nearest").run(graph, context(COARSE, photographs()))
+        run_pass(Quantize(observer="minmax", rounding="nearest"), graph, context(COARSE, photographs()))
         refresh(graph)
         differences = [
             run(to_proto(graph), arrays)[name] - run(exact, arrays)[name] for arrays in photographs() for name in "yz"
@@ -108,7 +108,7 @@ def test_the_largest_are_divided_until_there_is_no_room(largest: list[float], sh
 def test_targets_that_code_the_whole_graph_get_nothing_split() -> None:
     graph = swelling(20.0)
     ctx = context(whole_graph(), photographs())
-    assert SplitOutliers().run(graph, ctx) == 0
+    assert run_pass(SplitOutliers(), graph, ctx) == 0
     assert "No outliers are split" in ctx.notes[0].message
 
 

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from tests.report.page.contents import report as full_report
 from yocc.compiler.pipeline.passes import Note
 from yocc.compiler.pipeline.pipeline import PassRun
+from yocc.compiler.pipeline.result import PassResult
 from yocc.report.report import (
     SCHEMA,
     FileFacts,
@@ -85,7 +86,11 @@ def test_values_become_what_json_knows(value: object, expected: object) -> None:
 
 def test_notes_and_details_stand_at_the_run_that_said_them() -> None:
     note = Note("prune", "cut")
-    runs = [PassRun("fuse", 1, 0.1), PassRun("prune{ratio=0.3}", 2, 0.1, (note,), {"kept": 3}), PassRun("fuse", 0, 0.1)]
+    runs = [
+        PassRun("fuse", PassResult(1), 0.1),
+        PassRun("prune{ratio=0.3}", PassResult(2, {"kept": 3}), 0.1, (note,)),
+        PassRun("fuse", PassResult(), 0.1),
+    ]
     first, second, third = pass_reports(runs)
     assert (first.notes, second.notes, third.notes) == ((), (note,), ())
     assert (first.details, second.details) == ({}, {"kept": 3})
@@ -93,8 +98,8 @@ def test_notes_and_details_stand_at_the_run_that_said_them() -> None:
 
 
 def test_figures_of_layers_stand_at_the_layers_only() -> None:
-    details = {"layers": {"a": {"kept": 3}}, "multiple": 8}
-    (only,) = pass_reports([PassRun("prune", 1, 0.1, (), details)])
+    result = PassResult(1, {"multiple": 8}, layers={"a": {"kept": 3}})
+    (only,) = pass_reports([PassRun("prune", result, 0.1)])
     assert only.details == {"multiple": 8}
 
 

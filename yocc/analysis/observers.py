@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from yocc.analysis.qdq import code_range
+from yocc.analysis.coding import code_range
 from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.pipeline.target import TensorScheme
 

@@ -81,7 +81,7 @@ def in_time(feeds: Feeds, most: int, run: Callable[[Arrays], object], ctx: PassC
     Of the time left to a round of pruning a tenth goes into each ranking's runs.
     """
     first = next(iter(feeds))
-    seconds = ctx.deadline.left() / (1 + ctx.to_come.count("prune")) / 10
+    seconds = ctx.deadline.left() / (1 + ctx.remaining_passes.count("prune")) / 10
     count = affordable(lambda: run(first), seconds, most)
     if count < min(most, len(feeds)):
         ctx.note(f"Time was enough to rank channels on {count} pictures of {min(most, len(feeds))}.", level="warning")

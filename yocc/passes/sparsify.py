@@ -13,11 +13,27 @@ from yocc.compiler.graph import Graph, clone
 from yocc.compiler.graph.cost import layer_costs
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.graph.sparsity import GROUP, KEPT, grouped, input_axis, sparse_layers
+from yocc.compiler.pipeline.lineage import whole_teacher
 from yocc.compiler.pipeline.passes import Pass, PassContext
+from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import InternalError, OptionError
-from yocc.passes.prune.zeroing import whole_teacher
 
 PATTERNS = ("2:4",)
+
+
+@dataclass(frozen=True)
+class SparsityFigures:
+    """What became sparse.
+
+    Attributes:
+        layers: names, sorted.
+        macs_share: their share of the MACs, 0..1.
+        removed_energy: share of the sum of squares of their weights that was set to zero, 0..1.
+    """
+
+    layers: tuple[str, ...]
+    macs_share: float
+    removed_energy: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +56,7 @@ class Sparsify(Pass):
         if self.pattern not in PATTERNS:
             raise OptionError(f"There is no sparsity pattern {self.pattern!r}.", f"Use {', '.join(PATTERNS)}.")
 
-    def run(self, graph: Graph, ctx: PassContext) -> int:
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Mask every layer that can be."""
         last = {node.name for node in final_layers(graph)}
         done: set[str] = set()
@@ -67,12 +83,6 @@ class Sparsify(Pass):
             else:
                 shared[key] = node.inputs[1] = gs.Constant(f"{weight.name}_sparse_{node.name}", masked)
             done.add(node.name)
-        ctx.details[self.name] = {
-            "layers": sorted(done),
-            "macs_share": _share(graph, done, ctx),
-            "removed_energy": removed / energy if energy else 0.0,
-        }
-        ctx.teacher = whole_teacher(before_graph, ctx.teacher, frozenset(done)) if done else ctx.teacher
         if done and not ctx.target.skips_zeros:
             ctx.note(
                 f"The target {ctx.target.name!r} multiplies by zeros all the same: 2:4 sparsity makes nothing faster "
@@ -81,11 +91,13 @@ class Sparsify(Pass):
             )
         if not done:
             ctx.note("No layer of this model can be sparse; all stay dense.", level="warning")
-        return len(done)
+        figures = SparsityFigures(tuple(sorted(done)), _share(graph, done, ctx), removed / energy if energy else 0.0)
+        lineage = whole_teacher(before_graph, ctx.teacher, frozenset(done)) if done else None
+        return PassResult(len(done), figures, lineage=lineage)
 
     def ensures(self, graph: Graph, ctx: PassContext) -> None:
         """Every layer that was masked is sparse."""
-        dense = set(ctx.details.get(self.name, {}).get("layers", ())) - set(sparse_layers(graph))
+        dense = set(ctx.results[self.name].figures.layers) - set(sparse_layers(graph))
         if dense:
             raise InternalError(f"{', '.join(sorted(dense))} should be 2:4 sparse and are not.")
 

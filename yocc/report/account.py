@@ -1,7 +1,7 @@
 """Layer by layer: what each was in the model that came in, and what became of it.
 
-Passes say what they did to a layer in `PassContext.details[pass]["layers"][layer]`, figures by name, and why they left
-it as it was in `PassContext.details[pass]["left"][layer]`.
+Passes say what they did to a layer in `PassResult.layers`, figures by name, and why they left it as it was in
+`PassResult.skipped`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import LayerCost, constant_behind, layer_costs, weight_of
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.graph.types import numpy_type
+from yocc.compiler.pipeline.result import LAYERS, SKIPPED
 
 _FUSED = frozenset({"BatchNormalization", "Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Tanh"})
 """Operators that runtimes compute together with the layer before."""
-FIGURES = "layers"
-REASONS = "left"
+FIGURES = LAYERS
+REASONS = SKIPPED
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from yocc.compiler.graph import load
 from yocc.compiler.graph.printer import print_graph
 from yocc.compiler.pipeline.observers import printing, timing, verify
 from yocc.compiler.pipeline.pipeline import PassRun
+from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import InternalError
 
-RUN = PassRun("prune{ratio=0.3}", 2, 0.5)
+RUN = PassRun("prune{ratio=0.3}", PassResult(2), 0.5)
 
 
 def test_sound_graph_is_accepted() -> None:
@@ -31,13 +32,13 @@ def test_changed_graph_is_printed() -> None:
 
 def test_unchanged_graph_is_not_printed() -> None:
     lines: list[str] = []
-    printing(lines.append)(PassRun("fuse", 0, 0.1), load(tiny_model()))
+    printing(lines.append)(PassRun("fuse", PassResult(), 0.1), load(tiny_model()))
     assert lines == []
 
 
 @pytest.mark.parametrize(("rewrites", "text"), [(1, "1 rewrite,"), (2, "2 rewrites,")])
 def test_time_is_told(rewrites: int, text: str) -> None:
     lines: list[str] = []
-    timing(lines.append)(PassRun("fuse", rewrites, 0.25), load(tiny_model()))
+    timing(lines.append)(PassRun("fuse", PassResult(rewrites), 0.25), load(tiny_model()))
     assert text in lines[0]
     assert "0.25 s" in lines[0]

@@ -15,9 +15,18 @@ from tests.compiler.graph.models import conv_model, run
 from tests.compiler.pipeline.plugins import PASS_MODULE, install
 from yocc.compiler.graph import Graph, load, to_proto
 from yocc.compiler.pipeline import pipeline as module
+from yocc.compiler.pipeline.lineage import Teacher, whole_teacher
 from yocc.compiler.pipeline.passes import Pass, PassContext
-from yocc.compiler.pipeline.pipeline import PassRun, Pipeline, known_passes, pass_from_options, print_pass
+from yocc.compiler.pipeline.pipeline import (
+    PassRun,
+    Pipeline,
+    known_passes,
+    latest_details,
+    pass_from_options,
+    print_pass,
+)
 from yocc.compiler.pipeline.registry import Plugin
+from yocc.compiler.pipeline.result import PassResult
 from yocc.compiler.pipeline.target import Target
 from yocc.errors import InternalError, OptionError, PassError
 
@@ -219,7 +228,7 @@ def test_a_plugin_takes_part_by_name(installed: Path) -> None:
     pipeline = Pipeline.parse("shine")
     assert str(pipeline) == "shine"
     assert pipeline.run(load(conv_model()), _context())[1] == [
-        dataclasses.replace(PassRun("shine", 0, 0.0), seconds=pytest.approx(0, abs=10))
+        dataclasses.replace(PassRun("shine", PassResult(), 0.0), seconds=pytest.approx(0, abs=10))
     ]
 
 
@@ -263,14 +272,15 @@ def test_a_pass_that_runs_twice_tells_each_time_what_it_did_then() -> None:
         name: ClassVar[str] = "counting"
         summary: ClassVar[str] = "counts its runs, twice at most"
 
-        def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
-            before = ctx.details.get(self.name, {}).get("runs", 0)
+        def run(self, graph: Graph, ctx: PassContext) -> PassResult | int:  # noqa: ARG002 # the protocol's
+            before = ctx.results[self.name].figures["runs"] if self.name in ctx.results else 0
             ctx.note(f"ran after {before}")
-            if before < 2:
-                ctx.details[self.name] = {"runs": before + 1}
-            return 0
+            return PassResult(figures={"runs": before + 1}) if before < 2 else 0
 
-    _, runs = Pipeline((Counting(), Counting(), Options(), Counting())).run(load(conv_model()), _context())
+    ctx = _context()
+    _, runs = Pipeline((Counting(), Counting(), Options(), Counting())).run(load(conv_model()), ctx)
+    assert ctx.results == {}
+    assert latest_details(runs) == {"counting": {"runs": 2}}
     assert [run.details for run in runs] == [{"runs": 1}, {"runs": 2}, {}, {}]
     assert [[note.message for note in run.notes] for run in runs] == [
         ["ran after 0"],
@@ -343,7 +353,7 @@ def test_each_pass_knows_which_come_after_it() -> None:
         summary: ClassVar[str] = "looks ahead"
 
         def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
-            seen.append(ctx.to_come)
+            seen.append(ctx.remaining_passes)
             return 0
 
     Pipeline((Looking(), Options(), Looking())).run(load(conv_model()), PassContext(Target("test")))
@@ -367,3 +377,69 @@ def test_a_pass_that_ends_the_process_is_an_error_and_a_signal_is_not() -> None:
         Pipeline((Leaving(),)).run(load(conv_model()), PassContext(Target("test")))
     with pytest.raises(Signal):
         Pipeline((Leaving(how=Signal),)).run(load(conv_model()), PassContext(Target("test")))
+
+
+def test_lineage_of_one_pass_is_the_teacher_of_the_next() -> None:
+    seen: list[Teacher | None] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Thinning(Pass):
+        name: ClassVar[str] = "thinning"
+        summary: ClassVar[str] = "takes something out once"
+
+        def run(self, graph: Graph, ctx: PassContext) -> PassResult:
+            seen.append(ctx.teacher)
+            return PassResult(1, lineage=None if ctx.teacher else whole_teacher(graph, None))
+
+    Pipeline((Thinning(), Options(), Thinning())).run(load(conv_model()), _context())
+    assert seen[0] is None
+    assert seen[1] is not None
+
+
+def test_a_pass_may_return_another_graph() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Replacing(Pass):
+        name: ClassVar[str] = "replacing"
+        summary: ClassVar[str] = "cannot work in place"
+
+        def run(self, graph: Graph, ctx: PassContext) -> PassResult:  # noqa: ARG002 # the protocol's
+            return PassResult(1, graph=load(conv_model(opset=19)))
+
+    seen: list[int] = []
+    graph, runs = Pipeline((Replacing(),)).run(
+        load(conv_model()), _context(), [lambda _, graph: seen.append(graph.opset)]
+    )
+    assert graph.opset == 19
+    assert seen == [19]
+    assert runs[0].result.graph is None, "one copy of a model is enough to hold"
+
+
+def test_figures_in_a_class_are_shown_by_name_or_as_it_says() -> None:
+    @dataclass(frozen=True)
+    class Plain:
+        share: float = 0.25
+
+    @dataclass(frozen=True)
+    class Rounded:
+        share: float = 0.123456
+
+        def shown(self) -> dict[str, float]:
+            return {"share": round(self.share, 2)}
+
+    assert PassResult(figures=Plain()).details == {"share": 0.25}
+    told = PassResult(1, Rounded(), {"a": {"kept": 3}}, {"b": "a last layer"})
+    assert told.details == {"share": 0.12, "layers": {"a": {"kept": 3}}, "left": {"b": "a last layer"}}
+    assert PassResult().details == {}
+
+
+def test_a_pass_that_returns_neither_a_number_nor_a_result_is_refused() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Silent(Pass):
+        name: ClassVar[str] = "silent"
+        summary: ClassVar[str] = "forgets to say what it did"
+
+        def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
+            return None  # type: ignore[return-value] # that is the mistake
+
+    with pytest.raises(PassError, match="'silent' returned NoneType"):
+        Pipeline((Silent(),)).run(load(conv_model()), _context())

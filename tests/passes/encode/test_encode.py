@@ -8,7 +8,7 @@ import pytest
 
 from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
-from tests.passes.feeding import Pictures, context, smooth, whole_graph
+from tests.passes.feeding import Pictures, context, run_pass, smooth, whole_graph
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh, to_proto, verify
 from yocc.compiler.graph.cost import weight_of
@@ -39,7 +39,7 @@ def signal_to_noise(graph: Graph, exact: Graph) -> float:
 def encoded(graph: Graph, **options: Any) -> Graph:
     result = clone(graph)
     ctx = context(feeds=smooth(to_proto(graph), 32))
-    assert Encode(**options).run(result, ctx) > 0
+    assert run_pass(Encode(**options), result, ctx) > 0
     refresh(result)
     assert verify.problems(result) == []
     return result
@@ -49,7 +49,7 @@ def encoded(graph: Graph, **options: Any) -> Graph:
 @pytest.mark.parametrize("name", ["residual", "c2f", "dense", "bottleneck"])
 def test_a_topology_stays_close_and_rounding_on_pictures_brings_it_closer(name: str, code: str) -> None:
     graph = load(TOPOLOGIES[name](seed=0))
-    Fuse().run(graph, context())
+    run_pass(Fuse(), graph, context())
     refresh(graph)
     nearest = signal_to_noise(encoded(graph, code=code, bits=4, rounding="nearest"), graph)
     assert nearest > 4
@@ -95,7 +95,7 @@ def test_a_size_is_kept_and_used(size: float) -> None:
     before = len(to_proto(graph).SerializeToString())
     result = clone(graph)
     ctx = context()
-    Encode(size=size, rounding="nearest").run(result, ctx)
+    run_pass(Encode(size=size, rounding="nearest"), result, ctx)
     refresh(result)
     after = len(to_proto(result).SerializeToString())
     assert 0.7 * size * before < after <= size * before
@@ -106,20 +106,20 @@ def test_a_size_is_kept_and_used(size: float) -> None:
 
 def test_a_size_nothing_fits_into_is_warned_of() -> None:
     ctx = context()
-    Encode(size=0.01, rounding="nearest").run(wide(), ctx)
+    run_pass(Encode(size=0.01, rounding="nearest"), wide(), ctx)
     assert [note.level for note in ctx.notes] == ["warning"]
 
 
 @pytest.mark.parametrize("spec", [("uniform", 4), ("log2", 4), ("apot", 4), ("uniform", 6), ("uniform", 8)])
 def test_int8_layers_keep_integers_and_biases_follow_their_scales(spec: tuple[str, int]) -> None:
     graph = convert_opset(load(TOPOLOGIES["residual"](seed=0)), 13)
-    Fuse().run(graph, context())
+    run_pass(Fuse(), graph, context())
     refresh(graph)
     exact = clone(graph)
     ctx = context(whole_graph(), smooth(to_proto(graph), 32))
-    Quantize().run(graph, ctx)
+    run_pass(Quantize(), graph, ctx)
     refresh(graph)
-    Encode(code=spec[0], bits=spec[1]).run(graph, ctx)
+    run_pass(Encode(code=spec[0], bits=spec[1]), graph, ctx)
     refresh(graph)
     assert verify.problems(graph) == []
     coded = 0
@@ -139,17 +139,17 @@ def test_int8_layers_keep_integers_and_biases_follow_their_scales(spec: tuple[st
 def test_levels_int8_cannot_hold_are_refused_behind_int8() -> None:
     graph = convert_opset(load(TOPOLOGIES["residual"](seed=0)), 13)
     ctx = context(whole_graph(), smooth(to_proto(graph), 4))
-    Quantize().run(graph, ctx)
+    run_pass(Quantize(), graph, ctx)
     refresh(graph)
     with pytest.raises(OptionError, match="log2:8"):
-        Encode(bits=8).run(graph, ctx)
+        run_pass(Encode(bits=8), graph, ctx)
 
 
 def test_weights_that_cannot_be_coded_say_why() -> None:
     lines = ["r: v = Relu(w)", "c: a = Conv(x, v)", "d: y = Conv(a, u)"]
     graph = build(lines, {"w": (4, 4, 1, 1), "u": (4, 4, 1, 1)}, ["y"])
     ctx = context(feeds=smooth(to_proto(graph), 4))
-    assert Encode().run(graph, ctx) == 1
+    assert run_pass(Encode(), graph, ctx) == 1
     assert [(note.node, note.message) for note in ctx.notes] == [
         ("c", "Keeps its weight: its weight is computed at run time.")
     ]
@@ -178,7 +178,7 @@ def test_channels_of_zeros_and_constant_pictures_are_handled() -> None:
     values[3] = 0
     weight.values = values
     black = {"x": np.zeros((1, 4, 8, 8), np.float32)}
-    Encode().run(graph, context(feeds=Pictures([black, black])))
+    run_pass(Encode(), graph, context(feeds=Pictures([black, black])))
     refresh(graph)
     assert np.isfinite(run(to_proto(graph), black)["y"]).all()
 
@@ -191,7 +191,7 @@ def test_the_same_pictures_give_the_same_bytes() -> None:
 def test_details_state_bits_and_errors() -> None:
     graph = wide()
     ctx = context(feeds=smooth(to_proto(graph), 8))
-    Encode(bits=3).run(graph, ctx)
+    run_pass(Encode(bits=3), graph, ctx)
     layers = ctx.details["encode"]["layers"]
     assert set(layers) == {"c1", "c2"}
     for entry in layers.values():
@@ -252,7 +252,7 @@ def test_the_first_and_last_layers_can_have_more_bits(code: str) -> None:
     graph = deep()
     ctx = context(feeds=smooth(to_proto(graph), 32))
     result = clone(graph)
-    Encode(code=code, bits=3, wide=8).run(result, ctx)  # type: ignore[arg-type] # pytest's strings
+    run_pass(Encode(code=code, bits=3, wide=8), result, ctx)  # type: ignore[arg-type] # pytest's strings
     assert {name: told["bits"] for name, told in ctx.details["encode"]["layers"].items()} == {"c1": 8, "c2": 3, "c3": 8}
     refresh(result)
     assert signal_to_noise(result, graph) > signal_to_noise(encoded(graph, code=code, bits=3), graph) + 1
@@ -263,7 +263,7 @@ def test_small_layers_can_have_more_bits() -> None:
     lines = ["c1: a = Conv(x, w1)", *(f"c{n}: {'abcde'[n - 1]} = Conv({'abcde'[n - 2]}, w{n})" for n in range(2, 6))]
     graph = build(lines, weights, ["e"])
     ctx = context(feeds=smooth(to_proto(graph), 8))
-    Encode(bits=4, wide=8).run(graph, ctx)
+    run_pass(Encode(bits=4, wide=8), graph, ctx)
     bits = {name: told["bits"] for name, told in ctx.details["encode"]["layers"].items()}
     assert bits == {"c1": 8, "c2": 8, "c3": 4, "c4": 4, "c5": 8}
 
@@ -272,9 +272,9 @@ def test_wide_layers_that_are_int8_keep_their_codes() -> None:
     graph = deep()
     feeds = smooth(to_proto(graph), 32)
     ctx = context(whole_graph(), feeds)
-    Quantize().run(graph, ctx)
+    run_pass(Quantize(), graph, ctx)
     refresh(graph)
-    Encode(code="log2", bits=4, wide=8).run(graph, ctx)
+    run_pass(Encode(code="log2", bits=4, wide=8), graph, ctx)
     assert {name: told["bits"] for name, told in ctx.details["encode"]["layers"].items()} == {"c1": 8, "c2": 4, "c3": 8}
 
 
@@ -291,7 +291,7 @@ def test_a_weight_that_layers_share_is_packed_once(rounding: str) -> None:
     nodes = ["c0: a = Conv<pads = [1, 1, 1, 1]>(x, w)", "r0: b = Relu(a)", "c1: y = Conv<pads = [1, 1, 1, 1]>(b, w)"]
     graph = build(nodes, {"w": (16, 16, 3, 3)}, ["y"], [1, 16, 8, 8])
     feeds = smooth(to_proto(graph), 2)
-    Encode(code="uniform", bits=4, rounding=rounding).run(graph, context(feeds=feeds))  # type: ignore[arg-type]
+    run_pass(Encode(code="uniform", bits=4, rounding=rounding), graph, context(feeds=feeds))  # type: ignore[arg-type]
     first, second = (node.inputs[1] for node in graph.nodes if node.op == "Conv")
     assert first is second
     refresh(graph)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.oracles import run
-from tests.passes.feeding import Pictures, context
+from tests.passes.feeding import Pictures, context, run_pass
 from tests.passes.graphs import SILU_READ_BY_TWO, build
 from yocc.compiler.graph import Graph, clone, refresh, to_proto, verify
 from yocc.compiler.pipeline.passes import PassContext
@@ -32,7 +32,7 @@ def photographs(count: int = 8) -> Pictures:
 
 def encoded(step: EncodeActivations) -> tuple[Graph, PassContext]:
     graph, ctx = two_layers(), context(feeds=photographs())
-    assert step.run(graph, ctx) == 1
+    assert run_pass(step, graph, ctx) == 1
     refresh(graph)
     assert verify.problems(graph) == []
     return graph, ctx
@@ -88,7 +88,7 @@ def test_more_bits_and_a_shift_each_lower_the_error() -> None:
 def test_weights_can_be_coded_behind_it() -> None:
     graph, ctx = encoded(EncodeActivations())
     coded = clone(graph)
-    assert Encode(bits=8).run(coded, ctx) > 0
+    assert run_pass(Encode(bits=8), coded, ctx) > 0
     refresh(coded)
     assert verify.problems(coded) == []
     assert error(coded) < 0.05
@@ -96,10 +96,10 @@ def test_weights_can_be_coded_behind_it() -> None:
 
 def test_what_is_coded_already_is_left_with_a_reason() -> None:
     graph, ctx = two_layers(), context(Target("test", last_layers="int8"), photographs())
-    Quantize().run(graph, ctx)
+    run_pass(Quantize(), graph, ctx)
     refresh(graph)
     before = to_proto(graph).SerializeToString(deterministic=True)
-    assert EncodeActivations().run(graph, ctx) == 0
+    assert run_pass(EncodeActivations(), graph, ctx) == 0
     refresh(graph)
     assert to_proto(graph).SerializeToString(deterministic=True) == before
     assert any("coded already" in note.message for note in ctx.notes)

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 
 from tests.oracles import assert_same_function, run
 from tests.passes import feeding
+from tests.passes.feeding import run_pass
 from tests.passes.graphs import Value, build
 from yocc.compiler.graph import Graph, load, refresh, to_proto, verify
 from yocc.compiler.pipeline.passes import Arrays, PassContext
@@ -33,7 +34,7 @@ def halved(graph: Graph, ctx: PassContext | None = None, *, tolerance: float = 2
     """Convert, check soundness, types at the border, the function, and that a second run changes no byte."""
     ctx = ctx or context()
     before = to_proto(graph)
-    Fp16().run(graph, ctx)
+    run_pass(Fp16(), graph, ctx)
     refresh(graph)
     assert verify.problems(graph) == []
     after = to_proto(graph)
@@ -41,7 +42,7 @@ def halved(graph: Graph, ctx: PassContext | None = None, *, tolerance: float = 2
     assert list(after.graph.output) == list(before.graph.output)
     assert_same_function(before, after, tolerance=tolerance)
     again = PassContext(target=ctx.target, feeds=ctx.feeds, executor=ctx.executor, protected=ctx.protected)
-    assert Fp16().run(graph, again) == 0
+    assert run_pass(Fp16(), graph, again) == 0
     assert to_proto(graph).SerializeToString(deterministic=True) == after.SerializeToString(deterministic=True)
     return ctx
 
@@ -118,7 +119,7 @@ def test_weights_fp16_cannot_hold_keep_their_layer_single() -> None:
 def test_protected_tensor_keeps_its_type() -> None:
     graph = build(["c1: a = Conv(x, w)", "r: b = Relu(a)", "c2: y = Conv(b, w)"], {"w": W}, ["y"])
     ctx = PassContext(target=Target("test"), protected=frozenset({"b"}))
-    Fp16().run(graph, ctx)
+    run_pass(Fp16(), graph, ctx)
     assert types(graph)["r"] is np.float32
     assert types(graph)["c1"] is HALF
     assert [(note.node, note.message) for note in ctx.notes] == [("r", "Stays fp32: its output is protected.")]
@@ -160,7 +161,7 @@ def test_measured_activations_above_the_limit_stay_single() -> None:
     assert {note.node for note in ctx.notes} == {"m", "t"}
     assert "above 512" in ctx.notes[0].message
     graph = build(nodes, weights, ["y"])
-    Fp16(pictures=0).run(graph, context(pictures))
+    run_pass(Fp16(pictures=0), graph, context(pictures))
     assert types(graph)["m"] is HALF, "not measured"
 
 
@@ -281,7 +282,7 @@ def test_a_target_that_computes_the_rest_in_single_is_left_alone_with_a_warning(
     graph = quantized(0.03, np.ones(W, np.int8))
     before = ops(graph)
     ctx = feeding.context(Target("singles"))
-    assert Fp16().run(graph, ctx) == 0
+    assert run_pass(Fp16(), graph, ctx) == 0
     assert ops(graph) == before
     assert [note.level for note in ctx.notes] == ["warning"]
     assert "'singles'" in ctx.notes[0].message
@@ -313,7 +314,7 @@ def test_detector_finds_the_same_objects(shared_data: Path, file: str) -> None:
     source = shared_data / "models" / file
     graph, ctx = load(source), context([feeds])
     for step in (Simplify(), Fuse(), Fp16(pictures=1)):
-        step.run(graph, ctx)
+        run_pass(step, graph, ctx)
         refresh(graph)
     assert verify.problems(graph) == []
     model = to_proto(graph)
@@ -354,7 +355,7 @@ def test_a_model_in_half_precision_is_measured_and_stays_so() -> None:
     graph = load(model)
     ctx = feeding.context(feeds=feeding.drawn(model, 2))
     for step in (Fp32(), Simplify(), Fp16()):
-        step.run(graph, ctx)
+        run_pass(step, graph, ctx)
         refresh(graph)
     assert verify.problems(graph) == []
     assert {np.dtype(tensor.dtype) for tensor in (*graph.inputs, *graph.outputs)} == {np.dtype(np.float16)}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.networks.topologies import TOPOLOGIES
-from tests.passes.feeding import context, smooth
+from tests.passes.feeding import context, run_pass, smooth
 from tests.passes.prune.planning import counted
 from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto, verify
 from yocc.compiler.pipeline.passes import PassContext
@@ -19,7 +19,7 @@ def pruned(candidates: int, pictures: int = 12) -> tuple[Graph, PassContext]:
     refresh(graph)
     ctx = context(Target("test", channel_multiple=1), smooth(MODEL, pictures))
     step = Prune(ratio=0.4, criterion="l2", candidates=candidates)
-    step.run(graph, ctx)
+    run_pass(step, graph, ctx)
     refresh(graph)
     step.ensures(graph, ctx)
     return graph, ctx

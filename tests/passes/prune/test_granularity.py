@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import assert_same_function, random_feeds
-from tests.passes.feeding import context, smooth
+from tests.passes.feeding import context, run_pass, smooth
 from tests.passes.graphs import build
 from tests.passes.prune.planning import counted
 from tests.strategies import RandomGraph, random_graphs
@@ -56,7 +56,7 @@ def check(model: onnx.ModelProto, granularity: str, ratio: float, pictures: int 
     step = Prune(ratio=ratio, granularity=granularity, criterion="l1")  # type: ignore[arg-type]
     original = clone(graph)
     with contextlib.suppress(PassError):  # a random graph may have nothing to thin out
-        rewrites = step.run(graph, ctx)
+        rewrites = run_pass(step, graph, ctx)
         assert rewrites >= 0
     if "prune" not in ctx.details:
         return 0
@@ -89,7 +89,7 @@ def test_pruned_equals_masked_on_random_graphs(granularity: str, graph: RandomGr
 def test_filters_meet_parameters_and_macs_and_leave_outputs_alone() -> None:
     graph, ctx = prepared(build_yolov5("n", size=64, batch_norm="fused"))
     before, widths = counted(graph), {n.name: n.inputs[1].shape[0] for n in graph.nodes if n.op == "Conv"}
-    Prune(ratio=0.3, granularity="filter").run(graph, ctx)
+    run_pass(Prune(ratio=0.3, granularity="filter"), graph, ctx)
     refresh(graph)
     after = counted(graph)
     assert after.parameters / before.parameters == pytest.approx(0.7, abs=PROMISE)
@@ -103,27 +103,27 @@ def test_filters_can_go_in_rounds() -> None:
     graph, ctx = prepared(TOPOLOGIES["residual"](0))
     before = counted(graph)
     for _ in range(2):
-        Prune(ratio=0.2, granularity="filter").run(graph, ctx)
+        run_pass(Prune(ratio=0.2, granularity="filter"), graph, ctx)
         refresh(graph)
         assert verify.problems(graph) == []
     assert counted(graph).macs / before.macs == pytest.approx(0.64, abs=0.02)
-    assert Recover(pictures=20).run(graph, ctx) > 0
+    assert run_pass(Recover(pictures=20), graph, ctx) > 0
 
 
 def test_what_filters_lost_is_recovered() -> None:
     graph, ctx = prepared(TOPOLOGIES["residual"](0))
-    Prune(ratio=0.3, granularity="filter").run(graph, ctx)
+    run_pass(Prune(ratio=0.3, granularity="filter"), graph, ctx)
     refresh(graph)
     recover = Recover(pictures=20)
     recover.requires(graph, ctx)
-    assert recover.run(graph, ctx) > 0
+    assert run_pass(recover, graph, ctx) > 0
     for layer in ctx.details["recover"]["layers"].values():
         assert layer["error"] <= layer["error_before"] * 1.01
 
 
 def test_filters_that_cannot_meet_the_ratio_say_what_can() -> None:
     graph, ctx = prepared(to_proto(two_layers()))
-    Prune(ratio=0.9, granularity="filter").run(graph, ctx)
+    run_pass(Prune(ratio=0.9, granularity="filter"), graph, ctx)
     (warning,) = [note.message for note in ctx.notes if note.level == "warning"]
     assert "Asked to leave 10%; the nearest reachable is" in warning
 
@@ -141,7 +141,7 @@ def test_the_smallest_weights_and_slices_become_zero() -> None:
         graph, ctx = prepared(to_proto(two_layers()))
         weight = graph.nodes[1].inputs[1]
         before = np.array(weight.values)
-        Prune(ratio=0.5, granularity=granularity).run(graph, ctx)  # type: ignore[arg-type]
+        run_pass(Prune(ratio=0.5, granularity=granularity), graph, ctx)  # type: ignore[arg-type]
         zero = weight.values == 0
         assert np.array_equal(weight.values[~zero], before[~zero])
         if granularity == "kernel":
@@ -155,7 +155,7 @@ def test_the_smallest_weights_and_slices_become_zero() -> None:
 @pytest.mark.parametrize("granularity", ["kernel", "unstructured"])
 def test_that_zeros_bring_no_speed_is_said(granularity: str) -> None:
     graph, ctx = prepared(TOPOLOGIES["residual"](0))
-    Prune(ratio=0.5, granularity=granularity).run(graph, ctx)  # type: ignore[arg-type]
+    run_pass(Prune(ratio=0.5, granularity=granularity), graph, ctx)  # type: ignore[arg-type]
     (warning,) = [note.message for note in ctx.notes if note.level == "warning"]
     assert "% of the weights" in warning
     assert "'test' multiplies by them all the same: the model is no faster" in warning
@@ -166,7 +166,7 @@ def test_random_weights_go_by_the_seed() -> None:
     for seed in (0, 0, 1):
         graph, ctx = prepared(to_proto(two_layers()))
         ctx.seed = seed
-        Prune(ratio=0.5, granularity="unstructured", criterion="random").run(graph, ctx)
+        run_pass(Prune(ratio=0.5, granularity="unstructured", criterion="random"), graph, ctx)
         found.append(graph.nodes[1].inputs[1].values.tobytes())
     assert found[0] == found[1] != found[2]
 
@@ -187,4 +187,4 @@ def test_a_model_with_last_layers_only_is_refused(granularity: str) -> None:
     refresh(graph)
     graph, ctx = prepared(to_proto(graph))
     with pytest.raises(PassError, match="can be thinned out"):
-        Prune(granularity=granularity).run(graph, ctx)  # type: ignore[arg-type]
+        run_pass(Prune(granularity=granularity), graph, ctx)  # type: ignore[arg-type]

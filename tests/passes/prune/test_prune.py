@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 
 from tests.networks.topologies import TOPOLOGIES
-from tests.passes.feeding import context
+from tests.passes.feeding import context, run_pass
 from tests.passes.graphs import build
 from tests.passes.prune.planning import counted
 from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto, verify
@@ -19,13 +21,13 @@ def prepared(model: onnx.ModelProto) -> tuple[Graph, PassContext]:
     graph = convert_opset(load(model), 13)
     refresh(graph)
     ctx = context()
-    ctx.enter("prune")
+    ctx.origin = "prune"
     return graph, ctx
 
 
 def pruned(model: onnx.ModelProto, prune: Prune) -> tuple[Graph, PassContext]:
     graph, ctx = prepared(model)
-    assert prune.run(graph, ctx) > 0
+    assert run_pass(prune, graph, ctx) > 0
     refresh(graph)
     prune.ensures(graph, ctx)
     assert verify.problems(graph) == []
@@ -70,7 +72,7 @@ def test_details_of_layers_are_since_the_first_round() -> None:
     graph, ctx = prepared(build_yolov5("n", size=64))
     once = {}
     for _ in range(2):
-        Prune(ratio=0.2).run(graph, ctx)
+        run_pass(Prune(ratio=0.2), graph, ctx)
         refresh(graph)
         once = once or dict(ctx.details["prune"]["layers"])
     layers = ctx.details["prune"]["layers"]
@@ -178,13 +180,13 @@ def test_gamma_decides_where_batch_normalisation_was_kept() -> None:
 def test_gamma_is_refused_where_there_is_none() -> None:
     graph, ctx = prepared(build_yolov5("n", size=64, batch_norm="fused"))
     with pytest.raises(PassError, match="needs batch normalisation"):
-        Prune(criterion="bn_gamma").run(graph, ctx)
+        run_pass(Prune(criterion="bn_gamma"), graph, ctx)
 
 
 def test_a_model_of_which_nothing_can_go_is_refused() -> None:
     graph, ctx = prepared(TOPOLOGIES["group_norm"](0))
     with pytest.raises(PassError, match="No channel of this model can be removed") as caught:
-        Prune().run(graph, ctx)
+        run_pass(Prune(), graph, ctx)
     assert "yocc inspect" in caught.value.hint
 
 
@@ -205,7 +207,9 @@ def test_other_options_are_checked() -> None:
 
 def test_a_broken_promise_is_an_error_of_ours() -> None:
     graph, ctx = pruned(TOPOLOGIES["residual"](0), Prune(ratio=0.4))
-    ctx.details["prune"]["parameters"] += 0.01
+    result = ctx.results["prune"]
+    figures = replace(result.figures, parameters=result.figures.parameters + 0.01)
+    ctx.results = {"prune": replace(result, figures=figures)}
     with pytest.raises(InternalError, match="Pruning left"):
         Prune().ensures(graph, ctx)
 

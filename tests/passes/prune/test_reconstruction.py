@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.passes.feeding import context, smooth
+from tests.passes.feeding import context, run_pass, smooth
 from yocc.analysis.coupling.channels import ChannelMap, map_channels
 from yocc.compiler.graph import load
 from yocc.compiler.graph.shapes import concrete_shapes
@@ -110,4 +110,4 @@ def test_without_pictures_the_criterion_says_so() -> None:
     ctx = pictured(model)
     ctx.feeds = None
     with pytest.raises(CalibrationError, match="needs pictures"):
-        Prune(ratio=0.5, criterion="reconstruction").run(load(model), ctx)
+        run_pass(Prune(ratio=0.5, criterion="reconstruction"), load(model), ctx)

@@ -8,10 +8,11 @@ import pytest
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context, drawn, whole_graph
 from tests.passes.graphs import build
-from yocc.analysis.qdq import Coding, code_range, code_weight, insert_qdq
+from yocc.analysis.coding import Coding, code_range, code_weight
 from yocc.compiler.graph import Graph, clone, refresh, to_proto, verify
 from yocc.compiler.pipeline.target import TensorScheme
 from yocc.passes.quantize.bias import correct_biases
+from yocc.rewrites.qdq import insert_qdq
 
 COARSE = dataclasses.replace(whole_graph().weights, bits=4)
 LAYERS = {

@@ -12,13 +12,13 @@ from onnx.shape_inference import InferenceError
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, RuntimeException
 
 from tests.oracles import run
-from tests.passes.feeding import context, drawn, whole_graph
+from tests.passes.feeding import context, drawn, run_pass, whole_graph
 from tests.passes.graphs import build
-from yocc.analysis import qdq
 from yocc.compiler.graph import clone, refresh, to_proto, verify
 from yocc.passes import quantize
 from yocc.passes.quantize import Quantize, activations, placement
 from yocc.passes.quantize import weights as weight_codes
+from yocc.rewrites import qdq
 
 Patch = pytest.MonkeyPatch
 CAUGHT = (AssertionError, IndexError, ValueError, InferenceError, Fail, InvalidArgument, InvalidGraph, RuntimeException)
@@ -127,7 +127,7 @@ def check(bias_correction: Literal["empirical", "analytic", "none"] = "none") ->
     refresh(graph)
     exact = to_proto(clone(graph))
     ctx = context(whole_graph(), drawn(exact, 8))
-    Quantize(bias_correction=bias_correction, rounding="nearest").run(graph, ctx)
+    run_pass(Quantize(bias_correction=bias_correction, rounding="nearest"), graph, ctx)
     refresh(graph)
     assert verify.problems(graph) == []
     assert_one_scale_where_codes_only_move(graph)

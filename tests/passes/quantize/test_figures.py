@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from yocc.analysis.qdq import code_range
+from yocc.analysis.coding import code_range
 from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.pipeline.target import TensorScheme
 from yocc.passes.quantize.figures import BINS, tensor_figures

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tests.passes.feeding import Pictures, context, whole_graph
+from tests.passes.feeding import Pictures, context, run_pass, whole_graph
 from tests.passes.graphs import build
 from yocc.analysis.calibrate import collect
 from yocc.analysis.statistics import TensorStatistics
@@ -89,7 +89,7 @@ def test_large_tensors_are_looked_at_here_and_there_and_count_as_whole(monkeypat
 
 def coded(graph: Graph, observer: str, feeds: Pictures) -> tuple[bytes, PassContext]:
     ctx = context(whole_graph(), feeds)
-    Quantize(observer=observer).run(graph, ctx)  # type: ignore[arg-type]
+    run_pass(Quantize(observer=observer), graph, ctx)  # type: ignore[arg-type]
     refresh(graph)
     return to_proto(graph).SerializeToString(deterministic=True), ctx
 

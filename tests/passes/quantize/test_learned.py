@@ -7,7 +7,7 @@ import onnx_graphsurgeon as gs
 import pytest
 
 from tests.oracles import run
-from tests.passes.feeding import Pictures, context, whole_graph
+from tests.passes.feeding import Pictures, context, run_pass, whole_graph
 from yocc.analysis.heads import final_layers
 from yocc.compiler.graph import Graph, clone, load, refresh, to_proto, verify
 from yocc.compiler.graph.shapes import concrete_shapes
@@ -42,9 +42,9 @@ def prepared(target: Target, *, ratio: float | None = None) -> tuple[Graph, Pass
     ctx.detection = Detection(classes=2, objectness=True)
     graph = load(MODEL)
     if ratio is not None:
-        Prune(ratio=ratio).run(graph, ctx)
+        run_pass(Prune(ratio=ratio), graph, ctx)
         refresh(graph)
-    Fuse().run(graph, ctx)
+    run_pass(Fuse(), graph, ctx)
     refresh(graph)
     return graph, ctx
 
@@ -71,7 +71,7 @@ def test_learning_through_the_rounding_brings_a_detector_nearer() -> None:
     errors = []
     for learn in (0, 60):
         graph = clone(original)
-        Quantize(learn=learn).run(graph, ctx)
+        run_pass(Quantize(learn=learn), graph, ctx)
         refresh(graph)
         assert verify.problems(graph) == []
         before, after = to_proto(original), to_proto(graph)
@@ -89,7 +89,7 @@ def test_scales_that_are_the_same_stay_the_same() -> None:
     from yocc.learning.network import Network
 
     graph, ctx = prepared(whole_graph())
-    Quantize().run(graph, ctx)
+    run_pass(Quantize(), graph, ctx)
     refresh(graph)
     network = Network(
         graph, [node.outputs[0].name for node in final_layers(graph)], concrete_shapes(graph), learning=True
@@ -110,7 +110,7 @@ def test_scales_that_are_the_same_stay_the_same() -> None:
 @needs_torch
 def test_biases_have_the_scale_of_their_products() -> None:
     graph, ctx = prepared(whole_graph())
-    Quantize(learn=5).run(graph, ctx)
+    run_pass(Quantize(learn=5), graph, ctx)
     layers = 0
     for node in graph.nodes:
         if node.op != "Conv" or len(node.inputs) < 3 or isinstance(node.inputs[2], gs.Constant):
@@ -124,7 +124,7 @@ def test_biases_have_the_scale_of_their_products() -> None:
 @needs_torch
 def test_a_pruned_network_learns_from_the_one_before_pruning() -> None:
     graph, ctx = prepared(whole_graph(), ratio=0.3)
-    Quantize(learn=3).run(graph, ctx)
+    run_pass(Quantize(learn=3), graph, ctx)
     refresh(graph)
     assert verify.problems(graph) == []
     assert ctx.details["quantize"]["learned"]["steps"] == 3

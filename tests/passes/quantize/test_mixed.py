@@ -7,9 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.passes.feeding import smooth, whole_graph
+from tests.passes.feeding import run_pass, smooth, whole_graph
 from tests.passes.graphs import build
-from yocc.analysis.qdq import code_range
+from yocc.analysis.coding import code_range
 from yocc.compiler.graph import Graph, clone, load, refresh, to_proto
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.passes import Detection, PassContext
@@ -69,8 +69,8 @@ def context(target: Target, judged: list[float] | None = None) -> PassContext:
 
 def quantized(ctx: PassContext, **options: object) -> Graph:
     graph = load(model())
-    ctx.enter("quantize")
-    Quantize(bias_correction="none", **options).run(graph, ctx)  # type: ignore[arg-type]
+    ctx.origin = "quantize"
+    run_pass(Quantize(bias_correction="none", **options), graph, ctx)  # type: ignore[arg-type]
     refresh(graph)
     return graph
 
@@ -155,7 +155,7 @@ def test_errors_are_measured_where_gradients_are_not_known() -> None:
     next(node for node in unknown.graph.node if node.name == "relu3").op_type = "Erf"
     ctx = context(COARSE)
     graph = load(unknown)
-    Quantize(max_latency=0.7, sensitivity="hawq", rounding="nearest", bias_correction="none").run(graph, ctx)
+    run_pass(Quantize(max_latency=0.7, sensitivity="hawq", rounding="nearest", bias_correction="none"), graph, ctx)
     assert any("measured instead" in note.message and "Erf" in note.message for note in ctx.notes)
     assert ctx.details["quantize"]["mixed"]["float_layers"]
 
@@ -194,7 +194,7 @@ def test_the_graph_measured_on_is_not_changed() -> None:
     graph = load(model())
     before = {node.name: node.inputs[1].values for node in graph.nodes if node.op == "Conv"}
     ctx = context(COARSE, judged=[1.0] * 30)
-    Quantize(max_drop=1.0).run(clone(graph), ctx)
+    run_pass(Quantize(max_drop=1.0), clone(graph), ctx)
     assert all(np.array_equal(node.inputs[1].values, before[node.name]) for node in graph.nodes if node.op == "Conv")
 
 

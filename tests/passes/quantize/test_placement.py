@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.networks.topologies import TOPOLOGIES
-from tests.passes.feeding import whole_graph
+from tests.passes.feeding import run_pass, whole_graph
 from tests.passes.graphs import build
 from tests.strategies import RandomGraph, random_graphs
 from yocc.compiler.graph import Graph, convert_opset, load, refresh
@@ -29,7 +29,7 @@ DETECTORS = ("yolov5", "yolov5_raw", "yolov8")
 def detector(name: str) -> Graph:
     if name == "yolov8":
         graph = load(TOPOLOGIES["yolov8"](0))
-        Fuse().run(graph, PassContext(WHOLE))
+        run_pass(Fuse(), graph, PassContext(WHOLE))
         refresh(graph)
         return graph
     tiny = Scale(depth=0.33, width=0.125)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
-from tests.passes.feeding import Pictures, context, drawn, whole_graph
+from tests.passes.feeding import Pictures, context, drawn, run_pass, whole_graph
 from tests.passes.graphs import build
 from tests.strategies import RandomGraph, random_graphs
 from yocc.analysis.observers import OBSERVERS
@@ -31,7 +31,7 @@ def prepared(model: onnx.ModelProto, target: Target = WHOLE) -> tuple[Graph, Pas
     graph = load(model)
     ctx = context(target, drawn(model))
     graph = convert_opset(graph, Quantize().min_opset(ctx))
-    Fuse().run(graph, ctx)
+    run_pass(Fuse(), graph, ctx)
     refresh(graph)
     return graph, ctx
 
@@ -39,8 +39,8 @@ def prepared(model: onnx.ModelProto, target: Target = WHOLE) -> tuple[Graph, Pas
 def quantized(graph: Graph, ctx: PassContext, quantize: Quantize | None = None) -> Graph:
     quantize = quantize or Quantize()
     quantize.requires(graph, ctx)
-    ctx.enter("quantize")
-    quantize.run(graph, ctx)
+    ctx.origin = "quantize"
+    run_pass(quantize, graph, ctx)
     quantize.ensures(graph, ctx)
     refresh(graph)
     assert verify.problems(graph) == []
@@ -196,7 +196,7 @@ def test_a_model_without_layers_stays_float_with_a_warning() -> None:
     refresh(graph)
     before = to_proto(graph).SerializeToString(deterministic=True)
     ctx = context(WHOLE, drawn(to_proto(graph)))
-    assert Quantize().run(graph, ctx) == 0
+    assert run_pass(Quantize(), graph, ctx) == 0
     assert [note.message for note in ctx.notes if note.level == "warning"] == [
         "No layer of this model can be quantized; it stays float."
     ]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
-from tests.passes.feeding import context, smooth, whole_graph
+from tests.passes.feeding import context, run_pass, smooth, whole_graph
 from tests.passes.graphs import build
 from yocc.analysis.layouts import _notable
 from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh, to_proto, verify
@@ -20,7 +20,7 @@ from yocc.passes.quantize.refit import can_refit
 
 def fused(name: str) -> Graph:
     graph = convert_opset(load(TOPOLOGIES[name](seed=0)), 13)
-    Fuse().run(graph, context())
+    run_pass(Fuse(), graph, context())
     refresh(graph)
     return graph
 
@@ -28,7 +28,7 @@ def fused(name: str) -> Graph:
 def error(graph: Graph, target: Target, rounding: str) -> float:
     """Squared error of the outputs on pictures that nothing was fitted to."""
     result = clone(graph)
-    Quantize(rounding=rounding).run(result, context(target, smooth(to_proto(graph), 32)))  # type: ignore[arg-type]
+    run_pass(Quantize(rounding=rounding), result, context(target, smooth(to_proto(graph), 32)))  # type: ignore[arg-type]
     refresh(result)
     assert verify.problems(result) == []
     exact, coded = to_proto(graph), to_proto(result)
@@ -47,7 +47,7 @@ def test_fitting_to_the_float_network_lowers_the_error(name: str) -> None:
 
 def test_biases_of_fitted_layers_have_the_scale_of_their_products() -> None:
     graph = fused("residual")
-    Quantize(rounding="gram").run(graph, context(whole_graph(), smooth(to_proto(graph), 16)))
+    run_pass(Quantize(rounding="gram"), graph, context(whole_graph(), smooth(to_proto(graph), 16)))
     refresh(graph)
     checked = 0
     for node in (node for node in graph.nodes if node.op == "Conv"):
@@ -96,7 +96,7 @@ def test_weights_are_fitted_on_pictures_but_not_on_drawn_ones() -> None:
         result = clone(graph)
         pictures = smooth(to_proto(graph), 16)
         pictures.stand_in = stand_in
-        Quantize(**options).run(result, context(Target("inputs"), pictures))
+        run_pass(Quantize(**options), result, context(Target("inputs"), pictures))
         refresh(result)
         return to_proto(result).SerializeToString(deterministic=True)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.passes.feeding import Pictures, context, drawn, whole_graph
+from tests.passes.feeding import Pictures, context, drawn, run_pass, whole_graph
 from tests.passes.graphs import build
 from yocc.analysis.calibrate import collect
 from yocc.analysis.statistics import TensorStatistics
@@ -136,7 +136,7 @@ def test_quantizing_with_a_file_gives_the_same_bytes_as_with_its_pictures(tmp_pa
         graph = network()
         ctx = context(whole_graph(), feeds)
         ctx.statistics = statistics
-        Quantize().run(graph, ctx)
+        run_pass(Quantize(), graph, ctx)
         refresh(graph)
         return to_proto(graph).SerializeToString(deterministic=True), ctx
 
@@ -152,7 +152,7 @@ def test_biases_are_not_corrected_on_made_up_pictures(tmp_path: Path) -> None:
     ctx.statistics = (tmp_path / "c.npz",)
     feeds.stand_in = True
     graph = network()
-    Quantize().run(graph, ctx)
+    run_pass(Quantize(), graph, ctx)
     assert any("not corrected" in note.message for note in ctx.notes)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.oracles import run
-from tests.passes.feeding import context, smooth
+from tests.passes.feeding import context, run_pass, smooth
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, refresh, to_proto, verify, weight_bytes
 from yocc.passes.quantize import Quantize
@@ -26,7 +26,7 @@ def test_a_weight_that_layers_share_is_stored_once(rounding: str) -> None:
     graph = shared_by(4)
     before = to_proto(graph)
     ctx = context(OnnxRuntimeBackend().target({}), smooth(before, 4))
-    Quantize(rounding=rounding).run(graph, ctx)  # type: ignore[arg-type]
+    run_pass(Quantize(rounding=rounding), graph, ctx)  # type: ignore[arg-type]
     refresh(graph)
     assert verify.problems(graph) == []
     weights = {id(node.inputs[1].inputs[0].inputs[0]) for node in graph.nodes if node.op == "Conv"}
@@ -40,7 +40,7 @@ def test_a_weight_that_layers_share_is_stored_once(rounding: str) -> None:
 def test_a_layer_that_stays_float_reads_the_codes_of_the_others_and_a_note_says_so() -> None:
     graph = shared_by(3)
     ctx = context(OnnxRuntimeBackend().target({}), smooth(to_proto(graph), 4))
-    Quantize(rounding="nearest").run(graph, ctx)
+    run_pass(Quantize(rounding="nearest"), graph, ctx)
     notes = {note.node: note.message for note in ctx.notes if "coded layers share it" in note.message}
     assert list(notes) == ["c2"]
     assert all(node.inputs[1].inputs[0].op == "DequantizeLinear" for node in graph.nodes if node.op == "Conv")
@@ -56,6 +56,6 @@ def test_layers_with_output_channels_on_other_axes_have_codings_of_their_own() -
     ]
     graph = build(nodes, {"w": (16, 16), "v": (16, 4)}, ["y"], [1, 16])
     ctx = context(OnnxRuntimeBackend().target({}), smooth(to_proto(graph), 4))
-    Quantize(rounding="nearest").run(graph, ctx)
+    run_pass(Quantize(rounding="nearest"), graph, ctx)
     axes = {node.name: node.inputs[1].inputs[0].attrs["axis"] for node in graph.nodes if node.name in ("g0", "g1")}
     assert axes == {"g0": 1, "g1": 0}

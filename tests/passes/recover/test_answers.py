@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.oracles import run
+from tests.passes.feeding import run_pass
 from yocc.compiler.graph import clone, load, refresh, to_proto
 from yocc.compiler.pipeline.passes import Detection, PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
@@ -119,7 +120,7 @@ def test_a_pruned_detector_answers_more_like_the_original(scenes: Path) -> None:
     losses, details = {}, {}
     for answers in (True, False):
         graph = clone(pruned)
-        Recover(answers=answers).run(graph, ctx)
+        run_pass(Recover(answers=answers), graph, ctx)
         refresh(graph)
         found = [run(to_proto(graph), arrays)["output0"][0, :, 4] for arrays in judges]
         losses[answers] = np.mean([_divergence(q, p) for q, p in zip(found, original, strict=True)])

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
-from tests.passes.feeding import Pictures, context, smooth
+from tests.passes.feeding import Pictures, context, run_pass, smooth
 from tests.passes.graphs import build
 from tests.samples import tiny_model
 from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto, verify
@@ -28,9 +28,9 @@ def pictured(model: onnx.ModelProto, count: int = 32) -> PassContext:
 
 def pruned(model: onnx.ModelProto, ctx: PassContext, ratio: float = 0.3) -> Graph:
     graph = convert_opset(load(model), 13)
-    Prune(ratio=ratio).run(graph, ctx)
+    run_pass(Prune(ratio=ratio), graph, ctx)
     refresh(graph)
-    Fuse().run(graph, ctx)
+    run_pass(Fuse(), graph, ctx)
     refresh(graph)
     return graph
 
@@ -51,7 +51,7 @@ def test_refitting_brings_the_outputs_nearer_to_the_originals(name: str) -> None
     ctx = pictured(model, 64)
     graph = pruned(model, ctx)
     before = error(model, graph)
-    assert Recover(pictures=64).run(graph, ctx) > 0
+    assert run_pass(Recover(pictures=64), graph, ctx) > 0
     refresh(graph)
     assert verify.problems(graph) == []
     assert error(model, graph) < 0.85 * before
@@ -62,7 +62,7 @@ def test_nothing_pruned_changes_nothing() -> None:
     ctx = pictured(model)
     graph = pruned(model, ctx, ratio=1e-6)
     before = to_proto(graph).SerializeToString(deterministic=True)
-    assert Recover().run(graph, ctx) == 0
+    assert run_pass(Recover(), graph, ctx) == 0
     assert to_proto(graph).SerializeToString(deterministic=True) == before
 
 
@@ -72,7 +72,7 @@ def test_two_runs_give_the_same_bytes() -> None:
     for _ in range(2):
         ctx = pictured(model)
         graph = pruned(model, ctx)
-        Recover().run(graph, ctx)
+        run_pass(Recover(), graph, ctx)
         refresh(graph)
         results.append(to_proto(graph).SerializeToString(deterministic=True))
     assert results[0] == results[1]
@@ -82,7 +82,7 @@ def test_the_report_has_the_error_of_each_layer() -> None:
     model = TOPOLOGIES["dense"](seed=0)
     ctx = pictured(model)
     graph = pruned(model, ctx)
-    count = Recover(pictures=20).run(graph, ctx)
+    count = run_pass(Recover(pictures=20), graph, ctx)
     details = ctx.details["recover"]
     assert details["pictures"] == 20
     assert len(details["layers"]) == count
@@ -107,7 +107,7 @@ def test_without_pictures_recovery_says_so() -> None:
 def test_few_pictures_are_warned_about() -> None:
     model = TOPOLOGIES["residual"](seed=0)
     ctx = pictured(model, 4)
-    Recover().run(pruned(model, ctx), ctx)
+    run_pass(Recover(), pruned(model, ctx), ctx)
     assert any(note.level == "warning" and "4 pictures" in note.message for note in ctx.notes)
 
 
@@ -124,7 +124,7 @@ def test_constant_pictures_recover_nothing_and_say_so() -> None:
     before = to_proto(graph).SerializeToString(deterministic=True)
     plain = {name: np.full_like(values, 0.5) for name, values in next(iter(smooth(model, 1))).items()}
     ctx.feeds = Pictures([plain] * 20)
-    assert Recover().run(graph, ctx) == 0
+    assert run_pass(Recover(), graph, ctx) == 0
     assert to_proto(graph).SerializeToString(deterministic=True) == before
     assert any("Nothing was recovered" in note.message for note in ctx.notes if note.level == "warning")
 
@@ -132,7 +132,7 @@ def test_constant_pictures_recover_nothing_and_say_so() -> None:
 def test_too_few_samples_raise_the_ridge_and_that_is_said() -> None:
     model = TOPOLOGIES["residual"](seed=0)
     ctx = pictured(model, 4)
-    Recover(points=2).run(pruned(model, ctx), ctx)
+    run_pass(Recover(points=2), pruned(model, ctx), ctx)
     ridges = [layer["ridge"] for layer in ctx.details["recover"]["layers"].values()]
     assert all(ridge is None or ridge >= 1e-2 for ridge in ridges)
     assert any("ridge was raised" in note.message for note in ctx.notes)
@@ -143,7 +143,7 @@ def test_time_that_is_up_leaves_a_whole_network_and_says_what_it_did_not_reach()
     ctx = pictured(model)
     graph = pruned(model, ctx)
     ctx.deadline = Deadline(0.0)
-    assert Recover().run(graph, ctx) == 0
+    assert run_pass(Recover(), graph, ctx) == 0
     refresh(graph)
     assert verify.problems(graph) == []
     said = " ".join(note.message for note in ctx.notes if note.level == "warning")
@@ -156,12 +156,12 @@ def test_what_was_set_to_zero_stays_zero(granularity: str) -> None:
     model = TOPOLOGIES["residual"](seed=0)
     ctx = pictured(model, 64)
     graph = convert_opset(load(model), 13)
-    Fuse().run(graph, ctx)
+    run_pass(Fuse(), graph, ctx)
     refresh(graph)
-    Prune(ratio=0.4, granularity=granularity).run(graph, ctx)  # type: ignore[arg-type]
+    run_pass(Prune(ratio=0.4, granularity=granularity), graph, ctx)  # type: ignore[arg-type]
     zeros = {node.name: node.inputs[1].values == 0 for node in graph.nodes if node.op == "Conv"}
     before = error(model, graph)
-    assert Recover().run(graph, ctx) > 0
+    assert run_pass(Recover(), graph, ctx) > 0
     refresh(graph)
     for node in graph.nodes:
         if node.op == "Conv":
@@ -189,7 +189,7 @@ def broken(where: str) -> onnx.ModelProto:
 def test_a_network_that_gives_nan_is_refused_in_one_sentence(criterion: str) -> None:
     ctx = pictured(broken("middle"), 4)
     with pytest.raises(CalibrationError, match="gives NaN or infinity at"):
-        Prune(criterion=criterion, ratio=0.3).run(load(broken("middle")), ctx)
+        run_pass(Prune(criterion=criterion, ratio=0.3), load(broken("middle")), ctx)
 
 
 @pytest.mark.parametrize("method", ["reconstruct", "statistics"])
@@ -197,7 +197,7 @@ def test_recovery_of_a_network_that_gives_nan_is_refused_in_one_sentence(method:
     model = broken("middle")
     ctx = pictured(model, 4)
     graph = load(model)
-    Prune(ratio=0.3, criterion="l2").run(graph, ctx)
+    run_pass(Prune(ratio=0.3, criterion="l2"), graph, ctx)
     refresh(graph)
     assert ctx.teacher is not None
     teacher = ctx.teacher.graph
@@ -205,7 +205,7 @@ def test_recovery_of_a_network_that_gives_nan_is_refused_in_one_sentence(method:
     if method == "statistics":
         node.inputs[1].values = np.full_like(node.inputs[1].values, np.inf)
     with pytest.raises(CalibrationError, match="gives NaN or infinity at"):
-        Recover(method=method).run(graph, ctx)  # type: ignore[arg-type] # one of the two
+        run_pass(Recover(method=method), graph, ctx)  # type: ignore[arg-type] # one of the two
 
 
 def test_what_is_nan_behind_the_last_layer_does_no_harm() -> None:
@@ -213,7 +213,7 @@ def test_what_is_nan_behind_the_last_layer_does_no_harm() -> None:
     model = broken("output")
     ctx = pictured(model, 16)
     graph = pruned(model, ctx)
-    assert Recover().run(graph, ctx) > 0
+    assert run_pass(Recover(), graph, ctx) > 0
 
 
 def foreign() -> onnx.ModelProto:
@@ -249,9 +249,9 @@ def test_what_does_not_run_here_is_pruned_by_weights_and_a_warning_says_so(crite
     model = foreign()
     ctx = pictured(model, 16)
     graph = load(model)
-    Prune(ratio=0.3, criterion=criterion).run(graph, ctx)
+    run_pass(Prune(ratio=0.3, criterion=criterion), graph, ctx)
     refresh(graph)
-    Recover(method=method).run(graph, ctx)  # type: ignore[arg-type] # one of the two
+    run_pass(Recover(method=method), graph, ctx)  # type: ignore[arg-type] # one of the two
     refresh(graph)
     assert verify.problems(graph) == []
     assert any("Whiten" in note.message and note.level == "warning" for note in ctx.notes)
@@ -271,7 +271,7 @@ def test_a_fault_of_the_runtime_is_not_taken_for_the_models() -> None:
 
     ctx.executor = picky
     with pytest.raises(BackendError, match="no gradients today"):
-        Prune(ratio=0.3, criterion="effect").run(load(model), ctx)
+        run_pass(Prune(ratio=0.3, criterion="effect"), load(model), ctx)
 
 
 def test_weights_that_layers_share_stay_shared() -> None:
@@ -280,7 +280,7 @@ def test_weights_that_layers_share_stay_shared() -> None:
     graph = pruned(model, ctx)
     heads = [node for node in graph.nodes if node.name in ("head0", "head1")]
     assert heads[0].inputs[1] is heads[1].inputs[1]
-    Recover().run(graph, ctx)
+    run_pass(Recover(), graph, ctx)
     assert heads[0].inputs[1] is heads[1].inputs[1]
     refresh(graph)
     assert verify.problems(graph) == []

@@ -5,7 +5,7 @@ import pytest
 
 from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
-from tests.passes.feeding import context, smooth
+from tests.passes.feeding import context, run_pass, smooth
 from tests.passes.recover.test_recover import error, pictured
 from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto, verify
 from yocc.compiler.pipeline.passes import PassContext
@@ -16,10 +16,10 @@ from yocc.passes.recover import Recover
 
 def pruned(name: str, ctx: PassContext, *, fuse: bool, ratio: float = 0.3) -> Graph:
     graph = convert_opset(load(TOPOLOGIES[name](0)), 13)
-    Prune(ratio=ratio).run(graph, ctx)
+    run_pass(Prune(ratio=ratio), graph, ctx)
     refresh(graph)
     if fuse:
-        Fuse().run(graph, ctx)
+        run_pass(Fuse(), graph, ctx)
         refresh(graph)
     return graph
 
@@ -31,7 +31,7 @@ def test_statistics_bring_the_outputs_nearer_to_the_originals(name: str, fuse: b
     ctx = pictured(model, 32)
     graph = pruned(name, ctx, fuse=fuse)
     before = error(model, graph)
-    assert Recover(method="statistics").run(graph, ctx) > 0
+    assert run_pass(Recover(method="statistics"), graph, ctx) > 0
     refresh(graph)
     assert verify.problems(graph) == []
     assert error(model, graph) < before
@@ -41,7 +41,7 @@ def test_channels_get_back_the_mean_and_deviation_they_had() -> None:
     model = TOPOLOGIES["residual"](0)
     ctx = pictured(model, 16)
     graph = pruned("residual", ctx, fuse=True)
-    Recover(method="statistics").run(graph, ctx)
+    run_pass(Recover(method="statistics"), graph, ctx)
     refresh(graph)
     assert ctx.teacher is not None
     name = next(iter(ctx.details["recover"]["shifted"]))
@@ -60,13 +60,13 @@ def test_nothing_pruned_changes_nothing() -> None:
     ctx = pictured(model)
     graph = pruned("residual", ctx, fuse=True, ratio=1e-6)
     before = to_proto(graph).SerializeToString(deterministic=True)
-    assert Recover(method="statistics").run(graph, ctx) == 0
+    assert run_pass(Recover(method="statistics"), graph, ctx) == 0
     assert to_proto(graph).SerializeToString(deterministic=True) == before
 
 
 def _fused(model: object) -> Graph:
     graph = convert_opset(load(model), 13)  # type: ignore[arg-type]
-    Fuse().run(graph, context())
+    run_pass(Fuse(), graph, context())
     refresh(graph)
     return graph
 

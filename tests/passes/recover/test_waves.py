@@ -7,9 +7,10 @@ import pytest
 from onnx import helper, numpy_helper
 
 from tests.oracles import run
-from tests.passes.feeding import context, smooth
+from tests.passes.feeding import context, run_pass, smooth
 from yocc.compiler.graph import Graph, load, refresh, to_proto, verify
-from yocc.compiler.pipeline.passes import Detection, PassContext, Teacher
+from yocc.compiler.pipeline.lineage import Teacher
+from yocc.compiler.pipeline.passes import Detection, PassContext
 from yocc.compiler.pipeline.target import Target
 from yocc.passes.prune import Prune
 from yocc.passes.recover import Recover
@@ -48,7 +49,7 @@ def pruned(model: onnx.ModelProto) -> tuple[Graph, PassContext]:
     graph = load(model)
     ctx = context(Target("test", channel_multiple=1), smooth(model, 24))
     ctx.detection = Detection(classes=2, objectness=True)
-    Prune(ratio=0.3, criterion="l2").run(graph, ctx)
+    run_pass(Prune(ratio=0.3, criterion="l2"), graph, ctx)
     refresh(graph)
     return graph, ctx
 
@@ -81,7 +82,7 @@ def test_layers_of_one_weight_are_refitted_together_and_stay_one() -> None:
         [("head fine", "head coarse")],
         [("last fine", "last coarse")],
     ]
-    assert Recover().run(graph, ctx) == 5
+    assert run_pass(Recover(), graph, ctx) == 5
     refresh(graph)
     assert verify.problems(graph) == []
     assert matrices(graph) == size
@@ -99,7 +100,7 @@ def test_layers_that_cannot_stay_in_step_are_left_alone(model: onnx.ModelProto) 
     size = matrices(graph)
     found = {name for wave in names(graph, ctx.teacher) for together in wave for name in together}
     assert not {"head fine", "head coarse"} & found
-    Recover().run(graph, ctx)
+    run_pass(Recover(), graph, ctx)
     refresh(graph)
     assert verify.problems(graph) == []
     layers = {node.name: node for node in graph.nodes}

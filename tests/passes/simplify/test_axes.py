@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.oracles import random_feeds, run
-from tests.passes.feeding import context, smooth
+from tests.passes.feeding import context, run_pass, smooth
 from tests.passes.graphs import build
 from yocc.compiler.graph import refresh, to_proto, verify
 from yocc.passes.quantize import Quantize
@@ -68,7 +68,7 @@ def test_a_coded_graph_runs_in_onnxruntime(node: str, weights: dict[str, np.ndar
     before = to_proto(graph)
     ctx = context(OnnxRuntimeBackend().target({}), smooth(before, 4))
     for step in (Simplify(), Quantize()):
-        step.run(graph, ctx)
+        run_pass(step, graph, ctx)
         refresh(graph)
     feeds = next(iter(smooth(before, 1)))
     found = reference_executor(threads=1, optimize=True)(to_proto(graph))(feeds)["y"]

@@ -6,6 +6,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from tests.compiler.graph.models import build, value
+from tests.passes.feeding import run_pass
 from yocc.compiler.graph import Graph, load, skeleton
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.target import Target
@@ -47,7 +48,7 @@ def test_small_constants_are_not_hidden() -> None:
 def test_simplify_leaves_it_alone_and_onnxsim_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     graph = load(_sum_of(3 * 10**9))
     ctx = PassContext(Target("onnxruntime"))
-    Simplify().run(graph, ctx)
+    run_pass(Simplify(), graph, ctx)
     assert [node.name for node in graph.nodes] == ["make", "sum", "add"]
     assert [note.node for note in ctx.notes] == ["make"]
     assert capfd.readouterr() == ("", "")
@@ -55,5 +56,5 @@ def test_simplify_leaves_it_alone_and_onnxsim_says_nothing(capfd: pytest.Capture
 
 def test_simplify_still_folds_what_is_small() -> None:
     graph = load(_sum_of(1000))
-    Simplify().run(graph, PassContext(Target("onnxruntime")))
+    run_pass(Simplify(), graph, PassContext(Target("onnxruntime")))
     assert len(graph.nodes) == 1

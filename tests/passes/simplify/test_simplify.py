@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from tests.oracles import assert_same_function, random_feeds
+from tests.passes.feeding import run_pass
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, load, refresh, save, to_proto, verify
 from yocc.compiler.pipeline.passes import PassContext
@@ -33,7 +34,7 @@ def ctx() -> PassContext:
 
 
 def simplified(graph: Graph, ctx: PassContext, step: Simplify | None = None) -> int:
-    rewrites = (step or Simplify()).run(graph, ctx)
+    rewrites = run_pass(step or Simplify(), graph, ctx)
     refresh(graph)
     assert verify.problems(graph) == []
     return rewrites
@@ -197,7 +198,7 @@ def test_an_output_that_becomes_constant_stays_an_output(
 ) -> None:
     graph = build(nodes, {"w": (8, 4, 3, 3), **weights}, ["y", "z"])
     before = to_proto(graph)
-    Simplify().run(graph, ctx)
+    run_pass(Simplify(), graph, ctx)
     refresh(graph)
     assert verify.problems(graph) == []
     assert [tensor.name for tensor in graph.outputs] == ["y", "z"]

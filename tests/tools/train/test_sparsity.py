@@ -29,11 +29,11 @@ def test_pruning_by_scale_takes_the_doomed_and_changes_nothing() -> None:
     nodes = {node.inputs[1].name.replace("conv.weight", "bn"): node.name for node in graph.nodes if node.op == "Conv"}
     before = totals(layer_costs(graph, concrete_shapes(graph, {})))
     ctx = PassContext(target=find_backend("onnxruntime").target({}))
-    pruned, _ = Pipeline.parse("prune{ratio=0.4,criterion=bn_gamma}").run(graph, ctx, [])
+    pruned, runs = Pipeline.parse("prune{ratio=0.4,criterion=bn_gamma}").run(graph, ctx, [])
     after = totals(layer_costs(pruned, concrete_shapes(pruned, {})))
     assert after.parameters / before.parameters == pytest.approx(0.6, abs=0.011)
     assert after.macs / before.macs == pytest.approx(0.6, abs=0.011)
-    kept = ctx.details["prune"]["layers"]
+    kept = runs[-1].details["layers"]
     assert {nodes[name] for name in doomed} <= set(kept)
     for name, channels in doomed.items():
         assert kept[nodes[name]]["kept"] == int((~channels).sum())

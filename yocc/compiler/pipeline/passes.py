@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -12,10 +12,14 @@ import numpy as np
 import onnx
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.graph.shapes import default_input_shapes
 from yocc.compiler.pipeline.deadline import Deadline
 from yocc.compiler.pipeline.latency import LatencyTable
+from yocc.compiler.pipeline.lineage import Teacher
+from yocc.compiler.pipeline.memo import Memo
+from yocc.compiler.pipeline.result import PassResult
 from yocc.compiler.pipeline.target import Target
-from yocc.errors import InternalError
+from yocc.errors import CalibrationError, InternalError, OptionError
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 Executor = Callable[[onnx.ModelProto], Callable[[Arrays], Arrays]]
@@ -85,21 +89,6 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Teacher:
-    """The network as it was before anything was taken out of it.
-
-    Attributes:
-        graph: that network; not to be changed.
-        kept: for each layer that still exists, which of its original output channels are left.
-        zeroed: layers of which single weights were set to zero, which must stay so.
-    """
-
-    graph: Graph
-    kept: Mapping[str, np.ndarray[Any, Any]]
-    zeroed: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
 class Detection:
     """What the channels of a detector's last layers mean, before decoding.
 
@@ -118,16 +107,16 @@ class Detection:
         return "classes" if channels == self.classes else "boxes"
 
 
-@dataclass
+@dataclass(frozen=True)
 class PassContext:
-    """Everything around the graph that a pass may use.
+    """Everything around the graph that a pass may use; `dataclasses.replace` makes another one.
 
     Attributes:
         target: what the backend wants.
         feeds: calibration inputs, or None when there are none.
         executor: runs models, for passes that measure; None when nothing may be run.
         profiler: tells where the time of a model goes; None when times taken here say nothing of the device.
-        latency: how long layers take at several widths; None while nobody has measured it.
+        latency: how long layers take at several widths, as users give it; None where they give none.
         protected: names of tensors whose channels and types must stay, beyond the graph's own inputs and outputs.
         input_shapes: a concrete shape for each graph input with symbolic dimensions, used for counting and analysis.
         detection: what the last layers' outputs mean in a detector; None in other networks.
@@ -136,11 +125,13 @@ class PassContext:
         teacher: the network before pruning; None while nothing has been pruned.
         statistics: files of calibration statistics to use instead of collecting them.
         seed: seed of everything random.
-        deadline: when passes that can stop early should; `to_come` says who else needs time before.
-        to_come: names of the passes after the one that runs, in order.
+        deadline: when passes that can stop early should; `remaining_passes` says who else needs time before.
+        remaining_passes: names of the passes after the one that runs, in order.
+        results: the last result of each pass that has run, by name; in `Pass.ensures` also its own.
         progress: shows long loops.
-        notes: what the passes had to say.
-        details: figures of each pass for the report, by pass name.
+        notes: takes what passes have to say; contexts made from this one share it.
+        memo: keeps what several passes use; contexts made from this one share it.
+        origin: the name that notes are made under.
     """
 
     target: Target
@@ -156,19 +147,77 @@ class PassContext:
     statistics: tuple[Path, ...] = ()
     seed: int = 0
     deadline: Deadline = field(default_factory=Deadline)
-    to_come: tuple[str, ...] = ()
+    remaining_passes: tuple[str, ...] = ()
+    results: Mapping[str, PassResult] = field(default_factory=dict)
     progress: Progress = silent
     notes: list[Note] = field(default_factory=list)
-    details: dict[str, Any] = field(default_factory=dict)
-    _origin: str = "pipeline"
+    memo: Memo = field(default_factory=Memo)
+    origin: str = "pipeline"
+
+    @classmethod
+    def for_model(
+        cls,
+        graph: Graph,
+        target: Target,
+        *,
+        feeds: Feeds | None = None,
+        executor: Executor | None = None,
+        input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+        protected: Iterable[str] = (),
+        detection: Detection | None = None,
+        seed: int = 0,
+    ) -> PassContext:
+        """A context for a graph, checked against it.
+
+        This takes objects that are ready; `yocc.pass_context` finds a backend by name and opens pictures.
+
+        Args:
+            graph: what passes are to work on; not changed.
+            target: what the backend wants.
+            feeds: calibration inputs, with an array for each graph input; None when there are none.
+            executor: runs models, for passes that measure; None when nothing may be run.
+            input_shapes: a concrete shape for each graph input with symbolic dimensions; a batch of 1 and pictures of
+                640 x 640 stand for what is not given.
+            protected: names of tensors whose channels and types must stay.
+            detection: what the last layers' outputs mean in a detector; None in other networks.
+            seed: seed of everything random.
+
+        Raises:
+            OptionError: a shape is given for something that is no input, or a protected tensor does not exist.
+            CalibrationError: the feeds lack an input of the graph.
+        """
+        names = [tensor.name for tensor in graph.inputs]
+        shapes = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
+        for name in shapes:
+            if name not in names:
+                raise OptionError(f"The model has no input {name!r}.", f"Use one of {', '.join(names)}.")
+        kept = frozenset(protected)
+        missing = sorted(kept - graph.tensors().keys() - set(names))
+        if missing:
+            raise OptionError(f"The model has no tensor {missing[0]!r} to protect.", "Use names from `yocc inspect`.")
+        first = next(iter(feeds), None) if feeds is not None else None
+        lacking = [] if first is None else [name for name in names if name not in first]
+        if lacking:
+            raise CalibrationError(
+                f"The calibration inputs have no array for {lacking[0]!r}.", "Give an array for each input by its name."
+            )
+        return cls(
+            target,
+            feeds=feeds,
+            executor=executor,
+            input_shapes={**default_input_shapes(graph), **shapes},
+            protected=kept,
+            detection=detection,
+            seed=seed,
+        )
+
+    def after(self, name: str, result: PassResult) -> PassContext:
+        """The context for what comes after a pass, with its result and what became of the original network."""
+        return replace(self, teacher=result.lineage or self.teacher, results={**self.results, name: result})
 
     def note(self, message: str, *, node: str = "", level: Literal["info", "warning"] = "info") -> None:
         """Say something that belongs in the report, under the name of the pass that runs."""
-        self.notes.append(Note(self._origin, message, node, level))
-
-    def enter(self, origin: str) -> None:
-        """From now on notes are made under this name."""
-        self._origin = origin
+        self.notes.append(Note(self.origin, message, node, level))
 
     def random(self) -> np.random.Generator:
         """A fresh generator: the same seed gives the same numbers whatever ran before."""
@@ -179,8 +228,9 @@ class PassContext:
 class Pass(abc.ABC):
     """A rewrite of a graph; its dataclass fields are its options, validated in `__post_init__`.
 
-    A pass changes the graph in place and returns how many rewrites it made. It neither sorts, cleans, infers shapes,
-    verifies nor logs: the pipeline does that after each pass that changed something.
+    A pass changes the graph in place and returns what it did; nothing else tells of it, as the context is not to be
+    changed. It neither sorts, cleans, infers shapes, verifies nor logs: the pipeline does that after each pass that
+    changed something.
     """
 
     name: ClassVar[str]
@@ -200,11 +250,11 @@ class Pass(abc.ABC):
         """Raise a `YoccError` when the pass cannot be meant on this graph."""
 
     @abc.abstractmethod
-    def run(self, graph: Graph, ctx: PassContext) -> int:
-        """Rewrite the graph in place and return the number of rewrites."""
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult | int:
+        """Rewrite the graph in place and return what was done, or only the number of rewrites."""
 
     def ensures(self, graph: Graph, ctx: PassContext) -> None:  # noqa: B027 # optional
-        """Raise an `InternalError` when the pass did not do what it promises."""
+        """Raise an `InternalError` when the pass did not do what it promises, by its result in `ctx.results`."""
 
 
 def require_executor(ctx: PassContext, who: str) -> Executor:

@@ -6,15 +6,17 @@ import dataclasses
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
+import numpy as np
 import onnx.shape_inference
 
 from yocc.compiler.graph import Graph, convert_opset, refresh
 from yocc.compiler.pipeline.passes import Note, Pass, PassContext
 from yocc.compiler.pipeline.registry import discover, lookup, nearest
+from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import InternalError, OptionError, PassError
 
 _QUOTED = r'"(?:\\.|[^"\\])*"'
@@ -25,21 +27,39 @@ _BARE_WORD = re.compile(r"[\w./:+-]+")
 
 @dataclass(frozen=True)
 class PassRun:
-    """What one pass did.
+    """What one pass did, and how long it took.
 
     Attributes:
         spec: the pass in text form.
-        rewrites: how many rewrites it made.
+        result: what it returned.
         seconds: how long it took, refresh and observers not counted.
         notes: what it said.
-        details: its figures.
     """
 
     spec: str
-    rewrites: int
+    result: PassResult
     seconds: float
     notes: tuple[Note, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of the pass."""
+        return self.spec.partition("{")[0]
+
+    @property
+    def rewrites(self) -> int:
+        """How many rewrites it made."""
+        return self.result.rewrites
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """Its figures as a report has them."""
+        return self.result.details
+
+
+def latest_details(runs: Iterable[PassRun]) -> dict[str, Mapping[str, Any]]:
+    """Figures by pass; of one that ran several times those of the last run that had any."""
+    return {run.name: run.details for run in runs if run.details}
 
 
 class Observer(Protocol):
@@ -104,36 +124,48 @@ class Pipeline:
                 raise OptionError(f"The pass {step.name!r} cannot run here: {reason}.")
         runs = []
         for number, step in enumerate(self.passes, 1):
-            ctx.enter(step.name)
-            said, before = len(ctx.notes), ctx.details.get(step.name)
-            ctx.to_come = tuple(later.name for later in self.passes[number:])
-            opset = step.min_opset(ctx)
-            if graph.opset < opset:
-                ctx.note(f"Raised the opset from {graph.opset} to {opset}, which {step.name} needs.")
-                graph = convert_opset(graph, opset)
-            step.requires(graph, ctx)
-            started = time.perf_counter()
-            rewrites = _rewrites_of(step, graph, ctx)
-            seconds = time.perf_counter() - started
-            if rewrites:
-                _refresh_after(step, graph)
-            step.ensures(graph, ctx)
-            details = ctx.details.get(step.name)
-            told = {} if details is None or details is before else details
-            done = PassRun(print_pass(step), rewrites, seconds, tuple(ctx.notes[said:]), told)
+            remaining = tuple(later.name for later in self.passes[number:])
+            graph, done = _run_step(step, graph, replace(ctx, origin=step.name, remaining_passes=remaining))
+            ctx = ctx.after(step.name, done.result)
             runs.append(done)
             for observer in observers:
                 observer(done, graph)
         return graph, runs
 
 
-def _rewrites_of(step: Pass, graph: Graph, ctx: PassContext) -> int:
+def _run_step(step: Pass, graph: Graph, ctx: PassContext) -> tuple[Graph, PassRun]:
+    """One pass, in a context of its own, with all that the pipeline does around it."""
+    said = len(ctx.notes)
+    opset = step.min_opset(ctx)
+    if graph.opset < opset:
+        ctx.note(f"Raised the opset from {graph.opset} to {opset}, which {step.name} needs.")
+        graph = convert_opset(graph, opset)
+    step.requires(graph, ctx)
+    started = time.perf_counter()
+    result = _result_of(step, graph, ctx)
+    seconds = time.perf_counter() - started
+    graph = graph if result.graph is None else result.graph
+    if result.rewrites:
+        _refresh_after(step, graph)
+    step.ensures(graph, ctx.after(step.name, result))
+    return graph, PassRun(print_pass(step), replace(result, graph=None), seconds, tuple(ctx.notes[said:]))
+
+
+def _result_of(step: Pass, graph: Graph, ctx: PassContext) -> PassResult:
     try:
-        return step.run(graph, ctx)
+        result = step.run(graph, ctx)
     except SystemExit as error:
         if type(error) is not SystemExit:  # a signal, and not somebody's sys.exit()
             raise
         raise PassError(f"The pass {step.name!r} ended the process.", "Leave it out, or mend it.") from error
+    if isinstance(result, PassResult):
+        return result
+    if isinstance(result, int | np.integer):
+        return PassResult(int(result))
+    raise PassError(
+        f"The pass {step.name!r} returned {type(result).__name__}, not what it did.",
+        "Its `run` must return a PassResult, or the number of rewrites.",
+    )
 
 
 def known_passes() -> Mapping[str, Any]:

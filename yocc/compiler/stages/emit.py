@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.census import Census, take_census
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.output.folder import OutputFolder
-from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.stages.acceptance import require_accepted, require_passed, require_valid
 from yocc.compiler.stages.optimize import Optimized
 from yocc.compiler.stages.prepare import Prepared
@@ -88,13 +88,13 @@ def emit(graph: Graph, prepared: Prepared, optimized: Optimized, output: OutputF
         outputs=tensor_facts(graph.outputs, shapes),
         layers=layer_states(graph, shapes),
         names=layer_names(graph),
-        types=_census(graph, sizes, optimized.context),
+        types=_census(graph, sizes, optimized.details),
         seconds=time.perf_counter() - prepared.started,
     )
 
 
-def _census(graph: Graph, shapes: Mapping[str, tuple[int, ...]], ctx: PassContext) -> Census:
+def _census(graph: Graph, shapes: Mapping[str, tuple[int, ...]], details: Mapping[str, Mapping[str, Any]]) -> Census:
     """Types of the convolutions, with the reasons the passes gave."""
-    said = (ctx.details.get(step, {}).get(REASONS, {}) for step in ("quantize", "fp16"))
+    said = (details.get(step, {}).get(REASONS, {}) for step in ("quantize", "fp16"))
     reasons = {name: reason for left in said for name, reason in left.items()}
     return take_census(graph, concrete_shapes(graph, shapes), reasons)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.observers import verify
 from yocc.compiler.pipeline.passes import PassContext
-from yocc.compiler.pipeline.pipeline import Observer, PassRun
+from yocc.compiler.pipeline.pipeline import Observer, PassRun, latest_details
 from yocc.compiler.stages.prepare import Prepared
 
 
@@ -23,6 +24,11 @@ class Optimized:
 
     runs: Sequence[PassRun]
     context: PassContext
+
+    @property
+    def details(self) -> Mapping[str, Mapping[str, Any]]:
+        """Figures, layers and skip reasons by pass."""
+        return latest_details(self.runs)
 
 
 def optimize(graph: Graph, prepared: Prepared, observers: Sequence[Observer] = ()) -> tuple[Graph, Optimized]:

@@ -46,7 +46,7 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
         passes=pass_reports(optimized.runs),
         inputs=built.inputs,
         outputs=built.outputs,
-        layers=layer_reports(subject.layers, built.layers, optimized.context.details),
+        layers=layer_reports(subject.layers, built.layers, optimized.details),
         types=built.types,
         input=None if fed is None else fed.facts,
         calibration=calibrated,

@@ -15,6 +15,7 @@ from yocc.analysis.stored import StoredLayer, stored_layer
 from yocc.analysis.walk import Sampling, walk
 from yocc.compiler.graph import Graph, clone, skeleton, weight_bytes
 from yocc.compiler.pipeline.passes import Pass, PassContext
+from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import CalibrationError, OptionError
 from yocc.fitting.choices import Choice, choose
 from yocc.fitting.codec import FEWEST_BITS, MOST_BITS, Codec, make_codec, parse_codec
@@ -111,7 +112,7 @@ class Encode(Pass):
                 "Weights are rounded on pictures.", "Give a folder with --calib, or rounding=nearest."
             )
 
-    def run(self, graph: Graph, ctx: PassContext) -> int:
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Choose bits, round layer after layer, pack."""
         if self.packed:
             store_once(graph)
@@ -133,11 +134,8 @@ class Encode(Pass):
         for name, others in sharing.items():
             for node in others:
                 node.inputs[1] = layers[name].node.inputs[1]
-        ctx.details[self.name] = {
-            "code": self.code,
-            "layers": {name: {"bits": codecs[name].bits, **figures.get(name, {})} for name in layers},
-        }
-        return len(layers)
+        told = {name: {"bits": codecs[name].bits, **figures.get(name, {})} for name in layers}
+        return PassResult(len(layers), {"code": self.code}, told)
 
     def _samples(self, layer: StoredLayer) -> bool:
         return self.rounding == "gram" and layer.has_bias() and can_sample(layer.node, layer.layout.shape)

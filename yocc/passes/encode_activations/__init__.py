@@ -15,6 +15,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.graph.layers import is_weighted
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.passes import Pass, PassContext
+from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import CalibrationError, OptionError
 from yocc.fitting.codec import FEWEST_BITS, MOST_BITS
 from yocc.passes.encode_activations.lowering import Rounders
@@ -48,10 +49,10 @@ class EncodeActivations(Pass):
         if ctx.feeds is None or len(ctx.feeds) == 0:
             raise CalibrationError("Codes are chosen on pictures.", "Give a folder with --calib.")
 
-    def run(self, graph: Graph, ctx: PassContext) -> int:
-        """The number of tensors that are rounded."""
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
+        """Round every tensor that can be."""
         if ctx.feeds is None:
-            return 0
+            return PassResult()
         layers = _layers(graph, ctx)
         shapes = concrete_shapes(graph, ctx.input_shapes)
         statistics = collect(graph, layers, ctx.feeds, shapes, ctx)
@@ -63,8 +64,7 @@ class EncodeActivations(Pass):
             for node in readers:
                 node.inputs[0] = rounded
             figures[name] = _figures(levels, error)
-        ctx.details[self.name] = {"bits": self.bits, "tensors": figures}
-        return len(layers)
+        return PassResult(len(layers), {"bits": self.bits, "tensors": figures})
 
 
 def _layers(graph: Graph, ctx: PassContext) -> dict[str, list[gs.Node]]:

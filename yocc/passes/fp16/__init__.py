@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, convert_opset
 from yocc.compiler.pipeline.passes import Pass, PassContext
+from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import OptionError
 from yocc.passes.fp16.census import take_census
 from yocc.passes.fp16.choose import choose
@@ -47,7 +48,7 @@ class Fp16(Pass):
         if self.pictures < 0:
             raise OptionError(f"{self.pictures} pictures cannot be measured.", "Use 0 or more.")
 
-    def run(self, graph: Graph, ctx: PassContext) -> int:
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Measure, choose, retype, count.
 
         Raises:
@@ -59,7 +60,7 @@ class Fp16(Pass):
                 "down and was left out.",
                 level="warning",
             )
-            return 0
+            return PassResult()
         _raise_opset(graph, ctx)
         magnitudes = measure(graph, ctx, self.pictures)
         declared = declared_types(graph)
@@ -71,10 +72,9 @@ class Fp16(Pass):
         rewrites = prepare_scales(graph, choice.half, ctx)
         rewrites += retype(graph, choice.half, declared, ctx.protected)
         census = take_census(graph, ctx)
-        ctx.details[self.name] = {**census, "left": dict(choice.kept), "decode": len(choice.decode)}
         if not choice.half:
             ctx.note("Nothing in this model became fp16.", level="warning")
-        return rewrites
+        return PassResult(rewrites, {**census, "decode": len(choice.decode)}, skipped=dict(choice.kept))
 
 
 def _has_codes(graph: Graph) -> bool:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from yocc.analysis.coupling.atoms import WeightCut
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.lineage import teacher_after, whole_teacher
 from yocc.compiler.pipeline.passes import Pass, PassContext
+from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import InternalError, OptionError
 from yocc.passes.prune.candidates import best_candidate
 from yocc.passes.prune.criteria import criterion_named
+from yocc.passes.prune.figures import PruneFigures, TimeFigures, channel_figures, channel_layers, filter_figures
 from yocc.passes.prune.filters import drop_filters, plan_filters
 from yocc.passes.prune.pacing import MEASURED, Paced, plan_for_latency
-from yocc.passes.prune.plan import BUDGETS, Goal, PrunePlan, Ranked, rank_channels, teacher_after
+from yocc.passes.prune.plan import BUDGETS, Goal, PrunePlan, Ranked, rank_channels
 from yocc.passes.prune.remove import remove_channels, split_shared
 from yocc.passes.prune.shortfall import shortfall
 from yocc.passes.prune.slices import MEASURES
 from yocc.passes.prune.timing import STEP
-from yocc.passes.prune.zeroing import weight_masks, whole_teacher, zero_figures, zero_weights
+from yocc.passes.prune.zeroing import weight_masks, zero_shares, zero_weights
 
 GRANULARITIES = ("channels", "filter", "kernel", "unstructured")
 ZEROED = ("kernel", "unstructured")
@@ -96,7 +97,7 @@ class Prune(Pass):
         """Split sizes and Slice bounds are inputs from opset 13 on, which is the only form this pass rewrites."""
         return 13
 
-    def run(self, graph: Graph, ctx: PassContext) -> int:
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Decide which channels go and take them out.
 
         Raises:
@@ -108,10 +109,11 @@ class Prune(Pass):
         split_shared(graph)
         if self.granularity == "filter":
             return self._drop_inputs(graph, ctx, multiple)
-        before = ctx.details.get(self.name, {})
+        told = ctx.results.get(self.name, PassResult())
+        before = told.figures if isinstance(told.figures, PruneFigures) else None
         ranked, paced = rank_channels(graph, ctx, self.criterion), None
         if self.budget == "latency":
-            paced = self._paced(graph, ctx, ranked, multiple, before.get("latency", {}))
+            paced = self._paced(graph, ctx, ranked, multiple, None if before is None else before.time)
         goal = Goal.of(self.budget, self.ratio)
         errors: list[float] = []
         if paced is not None:
@@ -121,22 +123,23 @@ class Prune(Pass):
         else:
             plan = ranked.plan(goal, multiple)
         self._tell(ctx, plan, multiple, paced)
-        ctx.details[self.name] = _details(plan, before.get("layers", {}), paced)
-        if errors:
-            ctx.details[self.name]["candidates"] = [round(error, 6) for error in errors]
-        ctx.teacher = teacher_after(graph, plan, ctx.teacher)
-        return remove_channels(graph, plan.shapes, plan.channels, plan.kept)
+        figures = channel_figures(plan, before, paced, errors)
+        layers = channel_layers(plan, figures, told.layers)
+        reasons = {layer: reason.text for layer, reason in plan.channels.reasons.items()}
+        lineage = teacher_after(graph, plan.kept_outputs(), ctx.teacher)
+        changed = remove_channels(graph, plan.shapes, plan.channels, plan.kept)
+        return PassResult(changed, figures, layers, reasons, lineage)
 
     def ensures(self, graph: Graph, ctx: PassContext) -> None:
         """The graph must cost what the plan said it would."""
         now = totals(layer_costs(graph, concrete_shapes(graph, ctx.input_shapes)))
-        promised = ctx.details[self.name]
-        if abs(now.parameters / promised["parameters_before"] - promised["parameters"]) > 1e-6:
+        promised = ctx.results[self.name].figures
+        if abs(now.parameters / promised.parameters_before - promised.parameters) > 1e-6:
             raise InternalError(
-                f"Pruning left {now.parameters} parameters, which is not the share {promised['parameters']}."
+                f"Pruning left {now.parameters} parameters, which is not the share {promised.parameters}."
             )
 
-    def _drop_inputs(self, graph: Graph, ctx: PassContext, multiple: int) -> int:
+    def _drop_inputs(self, graph: Graph, ctx: PassContext, multiple: int) -> PassResult:
         goal = Goal.of(self.budget, self.ratio)
         plan = plan_filters(graph, ctx, goal=goal, criterion=self.criterion, multiple=multiple)
         left = plan.allocation
@@ -146,44 +149,35 @@ class Prune(Pass):
                 f" and {left.macs:.1%} of the MACs: a layer reads at least one channel, and last layers stay whole.",
                 level="warning",
             )
-        ctx.details[self.name] = {
-            "parameters": left.parameters,
-            "macs": left.macs,
-            "channels": left.channels,
-            "parameters_before": plan.parameters,
-            "macs_before": plan.macs,
-            "multiple": left.multiple,
-            "layers": {name: {"inputs": plan.inputs[name], "read": len(read)} for name, read in plan.read.items()},
-        }
-        return drop_filters(graph, ctx, plan)
+        layers = {name: {"inputs": plan.inputs[name], "read": len(read)} for name, read in plan.read.items()}
+        lineage = whole_teacher(graph, ctx.teacher)
+        return PassResult(drop_filters(graph, ctx, plan), filter_figures(plan), layers, lineage=lineage)
 
-    def _zero(self, graph: Graph, ctx: PassContext) -> int:
+    def _zero(self, graph: Graph, ctx: PassContext) -> PassResult:
         kernels = self.granularity == "kernel"
         masks = weight_masks(graph, ctx, share=self.ratio, criterion=self.criterion, kernels=kernels)
-        ctx.teacher = whole_teacher(graph, ctx.teacher, frozenset(masks))
+        lineage = whole_teacher(graph, ctx.teacher, frozenset(masks))
         changed = zero_weights(graph, masks)
         now = totals(layer_costs(graph, concrete_shapes(graph, ctx.input_shapes)))
-        figures = zero_figures(graph, masks)
-        ctx.details[self.name] = {
-            "parameters": 1.0,
-            "macs": 1.0,
-            "parameters_before": now.parameters,
-            "macs_before": now.macs,
-            **figures,
-        }
+        zeros, of_layers = zero_shares(graph, masks)
+        figures = PruneFigures(1.0, 1.0, now.parameters, now.macs, zeros=zeros)
+        layers = {name: {"zeros": round(share, 4)} for name, share in of_layers.items()}
         ctx.note(
-            f"{figures['zeros']:.0%} of the weights of {len(masks)} layers are zero; the target {ctx.target.name!r} "
+            f"{zeros:.0%} of the weights of {len(masks)} layers are zero; the target {ctx.target.name!r} "
             "multiplies by them all the same: the model is no faster, and smaller only once its file is compressed.",
             level="warning",
         )
-        return changed
+        return PassResult(changed, figures, layers, lineage=lineage)
 
-    def _paced(self, graph: Graph, ctx: PassContext, ranked: Ranked, multiple: int, before: Mapping[str, Any]) -> Paced:
+    def _paced(
+        self, graph: Graph, ctx: PassContext, ranked: Ranked, multiple: int, before: TimeFigures | None
+    ) -> Paced:
         """Aim at what all rounds so far were to leave, from where the last one really arrived."""
-        goal = before.get("goal", 1.0) * (1 - self.ratio)
-        base = before.get("reached", 1.0)
+        goal, base = (1.0, 1.0) if before is None else (before.goal, before.reached)
         # One register more than the target asks for, as the table has it: narrower widths are padded to it.
-        return plan_for_latency(graph, ctx, ranked, goal=goal, base=base, multiple=max(multiple, STEP))
+        return plan_for_latency(
+            graph, ctx, ranked, goal=goal * (1 - self.ratio), base=base, multiple=max(multiple, STEP)
+        )
 
     def _tell(self, ctx: PassContext, plan: PrunePlan, multiple: int, paced: Paced | None) -> None:
         for layer, reason in plan.channels.reasons.items():
@@ -216,37 +210,3 @@ def _tell_time(ctx: PassContext, paced: Paced) -> None:
             f"{paced.reached:.1%} of the time by the {paced.predictor}; nothing was timed on the device.",
             level="warning",
         )
-
-
-def _layer(plan: PrunePlan, cut: WeightCut, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures of a layer since the first round of pruning; `before` is what the last round said."""
-    figures = {"channels": before.get("channels", len(cut.atoms)), "kept": int(plan.kept[cut.atoms].sum())}
-    left = plan.saliency.get(cut.node)
-    if left is None:
-        return figures
-    return {**figures, "saliency_kept": round(left * before.get("saliency_kept", 1.0), 4)}
-
-
-def _details(plan: PrunePlan, before: Mapping[str, Mapping[str, Any]], paced: Paced | None) -> dict[str, Any]:
-    cuts = [cut for cut in plan.channels.cuts if cut.role == "out"]
-    return {
-        "parameters": plan.allocation.parameters,
-        "macs": plan.allocation.macs,
-        "channels": plan.allocation.channels,
-        "parameters_before": plan.before.parameters,
-        "macs_before": plan.before.macs,
-        "multiple": plan.allocation.multiple,
-        "layers": {cut.node: _layer(plan, cut, before.get(cut.node, {})) for cut in cuts},
-        "left": {layer: reason.text for layer, reason in plan.channels.reasons.items()},
-        **({} if paced is None else {"latency": _time_details(paced)}),
-    }
-
-
-def _time_details(paced: Paced) -> dict[str, Any]:
-    return {
-        "goal": round(paced.goal, 4),
-        "reached": round(paced.reached, 4),
-        "predicted": round(paced.predicted, 4),
-        "measured": None if paced.measured is None else round(paced.measured, 4),
-        "predictor": paced.predictor,
-    }

@@ -18,14 +18,15 @@ from yocc.analysis.effect import fisher
 from yocc.analysis.heads import final_layers
 from yocc.analysis.pictures import some_pictures
 from yocc.compiler.graph import Graph, clone, refresh
+from yocc.compiler.pipeline.lineage import rewritten, teacher_after
 from yocc.compiler.pipeline.partial import run_until
 from yocc.compiler.pipeline.passes import Arrays, PassContext
 from yocc.errors import CalibrationError
-from yocc.passes.prune.plan import Goal, PrunePlan, Ranked, teacher_after
+from yocc.passes.prune.plan import Goal, PrunePlan, Ranked
 from yocc.passes.prune.ranking import Ranking
 from yocc.passes.prune.remove import remove_channels
-from yocc.passes.recover import fused_teacher
-from yocc.passes.recover.statistics import restore_statistics
+from yocc.rewrites.folding import fold_into_layers
+from yocc.rewrites.statistics import restore_statistics
 
 PICTURES = 24
 """Two thirds of them for the statistics, the others to judge by."""
@@ -91,7 +92,7 @@ def _error(graph: Graph, ctx: PassContext, plan: PrunePlan, seen: _Some, held_ou
     pruned = clone(graph)
     remove_channels(pruned, plan.shapes, plan.channels, plan.kept)
     refresh(pruned)
-    teacher = fused_teacher(teacher_after(graph, plan, ctx.teacher), ctx)
+    teacher = rewritten(teacher_after(graph, plan.kept_outputs(), ctx.teacher), fold_into_layers)
     restore_statistics(pruned, teacher, seen, ctx, pictures=len(seen))
     refresh(pruned)
     names = [node.outputs[0].name for node in final_layers(graph)]

@@ -20,7 +20,6 @@ from yocc.passes.prune.budget import Capacity
 from yocc.passes.prune.plan import Goal
 from yocc.passes.prune.ranking import share_losses
 from yocc.passes.prune.slices import Array, inner_layers, measure_named, require_some
-from yocc.passes.prune.zeroing import whole_teacher
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,7 @@ def plan_filters(graph: Graph, ctx: PassContext, *, goal: Goal, criterion: str, 
 
 
 def drop_filters(graph: Graph, ctx: PassContext, plan: FilterPlan) -> int:
-    """Let each layer read what the plan keeps, and keep the original to recover from."""
-    ctx.teacher = whole_teacher(graph, ctx.teacher, frozenset())
+    """Let each layer read what the plan keeps; returns how many layers read less."""
     changed = 0
     for node in list(graph.nodes):
         read = plan.read.get(node.name)

@@ -87,11 +87,12 @@ def _share(plan: PrunePlan) -> float:
 
 
 def _predictor(graph: Graph, ctx: PassContext, ranked: Ranked) -> tuple[Latency, str]:
-    if ctx.latency is None and ctx.profiler is not None:
-        ctx.latency = measure_table(graph, ctx, ctx.profiler)
-    if ctx.latency is None:
+    table, profiler = ctx.latency, ctx.profiler
+    if table is None and profiler is not None:
+        table = ctx.memo.once("latency table", lambda: measure_table(graph, ctx, profiler))
+    if table is None:
         return SquareRootLaw(ranked.capacity), "square root of the MACs"
-    return table_latency(graph, ranked.shapes, ranked.channels, ctx.latency), f"table of {ctx.latency.device}"
+    return table_latency(graph, ranked.shapes, ranked.channels, table), f"table of {table.device}"
 
 
 def _pruned(graph: Graph, plan: PrunePlan) -> Graph:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from yocc.analysis.coupling.channels import ChannelMap, map_channels
-from yocc.compiler.graph import Graph, clone
+from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import LayerCost, Totals, layer_costs, totals
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
+from yocc.compiler.pipeline.lineage import Channels
 from yocc.compiler.pipeline.partial import does_run
-from yocc.compiler.pipeline.passes import PassContext, Teacher
+from yocc.compiler.pipeline.passes import PassContext
 from yocc.errors import BackendError, PassError
 from yocc.passes.prune.allocate import Allocation, allocate
 from yocc.passes.prune.budget import Capacity, capacity
@@ -47,6 +48,10 @@ class PrunePlan:
     allocation: Allocation
     kept: Any
     saliency: Mapping[str, float]
+
+    def kept_outputs(self) -> Channels:
+        """Which of its output channels each layer keeps."""
+        return {cut.node: np.flatnonzero(self.kept[cut.atoms]) for cut in self.channels.cuts if cut.role == "out"}
 
 
 @dataclass(frozen=True)
@@ -158,21 +163,6 @@ def plan_pruning(
         CalibrationError: the criterion needs pictures and there are none.
     """
     return rank_channels(graph, ctx, criterion).plan(Goal.of(budget, ratio), multiple)
-
-
-def teacher_after(graph: Graph, plan: PrunePlan, before: Teacher | None) -> Teacher:
-    """The original network and what a plan leaves of it, also when it is pruned in several steps.
-
-    Args:
-        graph: before the plan is carried out.
-        plan: what goes.
-        before: the original and what earlier steps left of it.
-    """
-    kept = {cut.node: np.flatnonzero(plan.kept[cut.atoms]) for cut in plan.channels.cuts if cut.role == "out"}
-    if before is None:
-        return Teacher(clone(graph), kept)
-    left = {name: before.kept[name][indices] for name, indices in kept.items()}
-    return Teacher(before.graph, left, before.zeroed)
 
 
 def _saliency_left(channels: ChannelMap, rankings: Sequence[Ranking], allocation: Allocation) -> dict[str, float]:

@@ -8,14 +8,11 @@ Regularity of Sparse Structure in Convolutional Neural Networks", 2017).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
-from yocc.compiler.graph import Graph, clone
-from yocc.compiler.pipeline.passes import PassContext, Teacher
+from yocc.compiler.graph import Graph
+from yocc.compiler.pipeline.passes import PassContext
 from yocc.passes.prune.slices import Array, inner_layers, measure_named, require_some
 
 
@@ -68,21 +65,9 @@ def zero_weights(graph: Graph, masks: Mapping[str, Array]) -> int:
     return changed
 
 
-def whole_teacher(graph: Graph, before: Teacher | None, zeroed: frozenset[str]) -> Teacher:
-    """The original to recover from, of which only the weights of some layers are thinned out."""
-    if before is not None:
-        return replace(before, zeroed=before.zeroed | zeroed)
-    convolutions = [node for node in graph.nodes if node.op == "Conv" and isinstance(node.inputs[1], gs.Constant)]
-    whole = {node.name: np.arange(node.inputs[1].shape[0]) for node in convolutions}
-    return Teacher(clone(graph), whole, zeroed)
-
-
-def zero_figures(graph: Graph, masks: Mapping[str, Array]) -> dict[str, Any]:
-    """Share of zeros in the thinned layers together and in each of them, for the report."""
+def zero_shares(graph: Graph, masks: Mapping[str, Array]) -> tuple[float, dict[str, float]]:
+    """Share of zeros in the thinned layers together, and in each of them."""
     weights = {node.name: node.inputs[1].values for node in graph.nodes if node.name in masks}
     zeros = {name: float(np.mean(values == 0)) for name, values in weights.items()}
     total = sum(values.size for values in weights.values())
-    return {
-        "zeros": sum(zeros[name] * values.size for name, values in weights.items()) / total,
-        "layers": {name: {"zeros": round(share, 4)} for name, share in zeros.items()},
-    }
+    return sum(zeros[name] * values.size for name, values in weights.items()) / total, zeros

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from yocc.analysis.calibrate import collect
+from yocc.analysis.coding import Coding
 from yocc.analysis.heads import final_layers
 from yocc.analysis.observers import OBSERVERS
-from yocc.analysis.qdq import Coding, insert_qdq, store_codes
 from yocc.analysis.statistics import TensorStatistics
 from yocc.analysis.transfer import as_is, silu, transfer_of
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
+from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import CalibrationError, OptionError, PassError
 from yocc.fitting.codec import MOST_BITS
-from yocc.passes.distill import Distill
 from yocc.passes.quantize.activations import Seen, code_activations
 from yocc.passes.quantize.bias import correct_biases
 from yocc.passes.quantize.figures import layer_figures, tensor_figures
@@ -28,6 +28,8 @@ from yocc.passes.quantize.placement import Placement, place
 from yocc.passes.quantize.refit import refit, refittable
 from yocc.passes.quantize.saved import load_merged
 from yocc.passes.quantize.weights import code_biases, code_weights
+from yocc.requirements import torch_missing
+from yocc.rewrites.qdq import insert_qdq, store_codes
 
 OUTPUTS = "outputs"
 """The observer that asks what codes do to the network's outputs."""
@@ -94,7 +96,7 @@ class Quantize(Pass):
 
     def unavailable(self) -> str | None:
         """Learning is written in torch."""
-        return Distill().unavailable() if self.learn else None
+        return torch_missing() if self.learn else None
 
     def min_opset(self, ctx: PassContext) -> int:
         """Scales for each channel exist from opset 13 on, 16-bit codes from 21."""
@@ -109,19 +111,19 @@ class Quantize(Pass):
                 "Give a folder with --calib, or an .npz file with an array for each input where pictures do not fit.",
             )
 
-    def run(self, graph: Graph, ctx: PassContext) -> int:
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Place, calibrate, insert.
 
         Raises:
             CalibrationError: the feeds are empty or drive the model to infinity.
         """
         if ctx.feeds is None:
-            return 0
+            return PassResult()
         placement = place(graph, ctx.target)
         if not placement.layers:
             _say_left(placement, ctx)
             ctx.note("No layer of this model can be quantized; it stays float.", level="warning")
-            return 0
+            return PassResult()
         shapes = concrete_shapes(graph, ctx.input_shapes)
         tensors = [name for group in placement.groups for name in group]
         statistics: Mapping[str, TensorStatistics]
@@ -149,9 +151,14 @@ class Quantize(Pass):
             ctx.note("Its weight is stored in codes all the same, as coded layers share it.", node=name)
         weights = self._fit(graph, placement, activations, weights, ctx.feeds, ctx)
         if self.learn:
-            activations, weights, extra["learned"] = learn_codes(graph, activations, weights, ctx, steps=self.learn)
-        ctx.details[self.name] = _details(graph, placement, statistics, activations, weights, ctx) | extra
-        return _insert(graph, activations, weights, ctx)
+            activations, weights, extra["learned"] = learn_codes(
+                graph, activations, weights, ctx.feeds, ctx, steps=self.learn
+            )
+        tensors_told = _tensor_figures(graph, placement, statistics, activations, ctx)
+        layers_told = layer_figures(graph, weights, tensors_told, ctx.target.weights)
+        figures = {"calibration": ctx.feeds.description, "pictures": len(ctx.feeds), "tensors": tensors_told, **extra}
+        pairs = _insert(graph, activations, weights, ctx)
+        return PassResult(pairs, figures, layers_told, dict(placement.left_float))
 
     def _activations(
         self, graph: Graph, placement: Placement, seen: Seen, ctx: PassContext, *, warn: bool = True
@@ -268,14 +275,14 @@ def _insert(
     return pairs
 
 
-def _details(
+def _tensor_figures(
     graph: Graph,
     placement: Placement,
     statistics: Mapping[str, TensorStatistics],
     activations: Mapping[str, Coding],
-    weights: Mapping[tuple[str, int], Coding],
     ctx: PassContext,
 ) -> dict[str, Any]:
+    """Figures of every coded activation, by tensor."""
     tensors = graph.tensors()
     figures = {}
     for group in placement.groups:
@@ -285,10 +292,4 @@ def _details(
             figures[name] = tensor_figures(
                 statistics[name], activations[name], ctx.target.activations, transfer, behind
             )
-    return {
-        "calibration": ctx.feeds.description if ctx.feeds else "",
-        "pictures": len(ctx.feeds) if ctx.feeds else 0,
-        "layers": layer_figures(graph, weights, figures, ctx.target.weights),
-        "left": dict(placement.left_float),
-        "tensors": figures,
-    }
+    return figures

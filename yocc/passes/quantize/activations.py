@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.coding import Coding, code_range
 from yocc.analysis.observers import OBSERVERS
-from yocc.analysis.qdq import Coding, code_range
 from yocc.analysis.statistics import TensorStatistics
 from yocc.analysis.transfer import as_is, transfer_of
 from yocc.compiler.graph import Graph

@@ -14,13 +14,14 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.coding import Coding
 from yocc.analysis.pictures import evenly
-from yocc.analysis.qdq import Coding, insert_qdq
 from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, clone, refresh, to_proto, weight_bytes
 from yocc.compiler.graph.cost import weight_of
 from yocc.compiler.graph.forms import operator_form
 from yocc.compiler.pipeline.passes import Feeds, PassContext, require_executor
 from yocc.errors import InternalError
+from yocc.rewrites.qdq import insert_qdq
 
 PICTURES = 32
 """Pictures the mean error is measured on; it is an average over all positions, so few suffice."""

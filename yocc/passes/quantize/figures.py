@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from yocc.analysis.coding import Coding
 from yocc.analysis.observers import Transfer
-from yocc.analysis.qdq import Coding
 from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import constant_behind

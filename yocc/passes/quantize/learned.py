@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.analysis.qdq import Coding, insert_qdq
+from yocc.analysis.coding import Coding
 from yocc.compiler.graph import Graph, clone, refresh
-from yocc.compiler.pipeline.passes import PassContext, Teacher
+from yocc.compiler.pipeline.lineage import whole_teacher
+from yocc.compiler.pipeline.passes import Feeds, PassContext
 from yocc.errors import InternalError
-from yocc.passes.distill import Distill
+from yocc.rewrites.qdq import insert_qdq
 
 RATE = 5e-4
 """A sixth of what a pruned network learns at: what calibration found is nearly right."""
@@ -23,7 +24,13 @@ Weights = Mapping[tuple[str, int], Coding]
 
 
 def learn_codes(
-    graph: Graph, activations: Mapping[str, Coding], weights: Weights, ctx: PassContext, *, steps: int
+    graph: Graph,
+    activations: Mapping[str, Coding],
+    weights: Weights,
+    feeds: Feeds,
+    ctx: PassContext,
+    *,
+    steps: int,
 ) -> tuple[dict[str, Coding], dict[tuple[str, int], Coding], dict[str, Any]]:
     """Train with rounding in the loop, the float network as teacher (LSQ, Esser et al. 2020, arXiv 1902.08153).
 
@@ -33,28 +40,23 @@ def learn_codes(
         graph: the float graph; gets the learnt weights and biases.
         activations: codings by tensor.
         weights: codings by layer and input.
-        ctx: pictures, progress, what the outputs mean; the network before pruning, if it was.
+        feeds: pictures.
+        ctx: progress, what the outputs mean; the network before pruning, if it was.
         steps: how many batches to learn from.
 
     Returns:
         The codings with the learnt scales, and figures for the report.
     """
-    teacher = ctx.teacher or Teacher(clone(graph), _all_channels(graph))
+    from yocc.learning.training import Training, train
+
+    teacher = ctx.teacher or whole_teacher(graph, None)
     coded = clone(graph)
     insert_qdq(coded, activations, weights)
     refresh(coded)
-    own = replace(ctx, teacher=teacher, details={})
-    Distill(steps=steps, rate=RATE, batch=BATCH).run(coded, own)
+    training = Training(steps=steps, batch=BATCH, rate=RATE, later=ctx.remaining_passes.count("distill"))
+    done = train(coded, teacher, feeds, ctx, training)
     _take_over(graph, coded)
-    return _activations(coded, activations), _weights(coded, weights), own.details["distill"]
-
-
-def _all_channels(graph: Graph) -> dict[str, Any]:
-    return {
-        node.name: np.arange(node.inputs[1].shape[0])
-        for node in graph.nodes
-        if node.op == "Conv" and isinstance(node.inputs[1], gs.Constant)
-    }
+    return _activations(coded, activations), _weights(coded, weights), done.figures
 
 
 def _take_over(graph: Graph, coded: Graph) -> None:

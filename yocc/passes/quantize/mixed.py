@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.coding import Coding
 from yocc.analysis.effect import effects, fisher
 from yocc.analysis.heads import final_layers
 from yocc.analysis.pictures import evenly
-from yocc.analysis.qdq import Coding, insert_qdq
 from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.graph import Graph, clone, refresh, to_proto
 from yocc.compiler.graph.cost import layer_costs
@@ -26,6 +26,7 @@ from yocc.compiler.pipeline.partial import run_until
 from yocc.compiler.pipeline.passes import Feeds, PassContext, require_executor
 from yocc.fitting.knapsack import Item, Knapsack
 from yocc.passes.quantize.placement import Placement
+from yocc.rewrites.qdq import insert_qdq
 
 Array = np.ndarray[Any, Any]
 CODED_TIME = 0.5

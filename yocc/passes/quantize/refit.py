@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.coding import Coding
 from yocc.analysis.layouts import Layout, can_sample, layout_of
-from yocc.analysis.qdq import Coding, insert_qdq, is_shared
 from yocc.analysis.walk import Sampling, walk
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.pipeline.passes import Feeds, PassContext
 from yocc.compiler.pipeline.target import TensorScheme
 from yocc.fitting.codec import Codec
 from yocc.fitting.rounding import choose_scales, round_jointly
+from yocc.rewrites.qdq import insert_qdq, is_shared
 
 Array = np.ndarray[Any, Any]
 SAMPLING = Sampling(pictures=12, points=768)

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.analysis.qdq import Coding, code_bias, code_weight, has_vector_bias
+from yocc.analysis.coding import Coding, code_weight
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.passes.quantize.placement import Placement
+from yocc.rewrites.qdq import code_bias, has_vector_bias
 
 _BIAS_CODES = 2.0**30
 """Largest bias code allowed, half of what int32 holds."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from yocc.analysis.pictures import alike
-from yocc.compiler.graph import Graph, clone, refresh
+from yocc.compiler.graph import Graph
+from yocc.compiler.pipeline.lineage import Teacher, rewritten
 from yocc.compiler.pipeline.partial import does_run
-from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext, Teacher
+from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
+from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import BackendError, CalibrationError, OptionError, PassError
 from yocc.fitting.regression import Fit
-from yocc.passes.fuse import Fuse
 from yocc.passes.recover.answers import AnswerFit
 from yocc.passes.recover.reconstruct import Outcome, reconstruct
-from yocc.passes.recover.statistics import restore_statistics
+from yocc.rewrites.folding import fold_into_layers
+from yocc.rewrites.statistics import restore_statistics
 
 ENOUGH_PICTURES = 16
 """Fewer pictures than this make a fit that holds for little else."""
@@ -52,20 +54,23 @@ class Recover(Pass):
         if ctx.feeds is None or len(ctx.feeds) == 0:
             raise CalibrationError("Recovery needs pictures.", "Give a folder with --calib.")
 
-    def run(self, graph: Graph, ctx: PassContext) -> int:
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Work on all layers that pruning has changed."""
         if ctx.teacher is None or ctx.feeds is None:
-            return 0
+            return PassResult()
         if alike(ctx.feeds):
             ctx.note(
                 f"Nothing was recovered: the {len(ctx.feeds)} pictures show nothing, or all the same.", level="warning"
             )
-            return 0
+            return PassResult()
         self._warn(ctx, ctx.feeds)
-        teacher = fused_teacher(ctx.teacher, ctx)
+        # With its batch normalizations folded its layers give what the pruned one's give.
+        teacher = rewritten(ctx.teacher, fold_into_layers)
         # What is still to come needs its part of the time. A training takes what is left over, which is more the longer
         # there is: a refit needs no more than minutes, and in short times gains more.
-        seconds = ctx.deadline.left() / (1 + ctx.to_come.count(self.name) + ctx.to_come.count("distill"))
+        seconds = ctx.deadline.left() / (
+            1 + ctx.remaining_passes.count(self.name) + ctx.remaining_passes.count("distill")
+        )
         try:
             if self.method == "statistics":
                 return self._restore(graph, teacher, ctx.feeds, ctx, seconds)
@@ -74,29 +79,25 @@ class Recover(Pass):
             if does_run(teacher.graph, ctx):
                 raise
             ctx.note(f"Not all could be recovered, as the model does not run here: {error.message}", level="warning")
-            return 0
+            return PassResult()
 
-    def _refit(self, graph: Graph, teacher: Teacher, feeds: Feeds, ctx: PassContext, seconds: float) -> int:
+    def _refit(self, graph: Graph, teacher: Teacher, feeds: Feeds, ctx: PassContext, seconds: float) -> PassResult:
         done = reconstruct(
             graph, teacher, feeds, ctx,
             pictures=self.pictures, points=self.points, seconds=seconds, by_answers=self.answers,
         )  # fmt: skip
         self._tell_limits(ctx, done, len(feeds))
-        ctx.details[self.name] = {
-            "method": self.method,
-            "pictures": done.pictures,
-            "layers": {name: _figures(fit, done.answers.get(name)) for name, fit in done.fits.items()},
-        }
-        return len(done.fits)
+        layers = {name: _figures(fit, done.answers.get(name)) for name, fit in done.fits.items()}
+        return PassResult(len(done.fits), {"method": self.method, "pictures": done.pictures}, layers)
 
-    def _restore(self, graph: Graph, teacher: Teacher, feeds: Feeds, ctx: PassContext, seconds: float) -> int:
+    def _restore(self, graph: Graph, teacher: Teacher, feeds: Feeds, ctx: PassContext, seconds: float) -> PassResult:
         found = restore_statistics(graph, teacher, feeds, ctx, pictures=self.pictures, seconds=seconds)
-        ctx.details[self.name] = {
+        figures = {
             "method": self.method,
             "pictures": min(self.pictures, len(feeds)),
             "shifted": {name: round(off, 4) for name, off in found.items()},
         }
-        return len(found)
+        return PassResult(len(found), figures)
 
     def _warn(self, ctx: PassContext, feeds: Feeds) -> None:
         if len(feeds) < ENOUGH_PICTURES:
@@ -138,11 +139,3 @@ def _figures(fit: Fit, answers: AnswerFit | None) -> dict[str, float | None]:
         "error": fit.error,
     }
     return figures if answers is None else {**figures, "loss_before": answers.loss_before, "loss": answers.loss}
-
-
-def fused_teacher(teacher: Teacher, ctx: PassContext) -> Teacher:
-    """The original with its batch normalisations folded, so that its layers give what the pruned one's give."""
-    graph = clone(teacher.graph)
-    Fuse().run(graph, PassContext(ctx.target))
-    refresh(graph)
-    return replace(teacher, graph=graph)

@@ -20,8 +20,9 @@ from yocc.analysis.pictures import affordable, require_finite, some_pictures
 from yocc.analysis.stepping import Stepper
 from yocc.analysis.windows import flat_weight, windows_at
 from yocc.compiler.graph import Graph
+from yocc.compiler.pipeline.lineage import Teacher
 from yocc.compiler.pipeline.partial import run_until
-from yocc.compiler.pipeline.passes import Detection, Feeds, PassContext, Teacher
+from yocc.compiler.pipeline.passes import Detection, Feeds, PassContext
 from yocc.fitting.masked import refit_masked
 from yocc.fitting.regression import Fit, Moments, refit
 from yocc.passes.recover.answers import AnswerFit, Answers, last_layers, refit_answers

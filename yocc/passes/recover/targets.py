@@ -14,8 +14,9 @@ from yocc.analysis.pictures import require_finite
 from yocc.analysis.windows import channel_axis, outputs_at, positions, represented
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.lineage import Teacher
 from yocc.compiler.pipeline.partial import run_until
-from yocc.compiler.pipeline.passes import Arrays, PassContext, Teacher
+from yocc.compiler.pipeline.passes import Arrays, PassContext
 from yocc.errors import PassError
 from yocc.passes.recover.answers import Answers, believed
 

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from yocc.analysis.windows import flat_weight, is_plain
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.order import reads
-from yocc.compiler.pipeline.passes import Teacher
+from yocc.compiler.pipeline.lineage import Teacher
 
 Array = np.ndarray[Any, Any]
 LARGEST = 2304

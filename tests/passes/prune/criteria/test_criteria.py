@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.compiler.pipeline.plugins import install
+from tests.passes.feeding import run_pass
 from tests.passes.prune.criteria.subjects import in_order, pictures, subject
 from yocc.errors import OptionError
 from yocc.passes.prune import Prune
@@ -37,21 +38,21 @@ def test_names_and_summaries() -> None:
 @pytest.mark.parametrize("name", sorted(set(CRITERIA) - {"bn_gamma"}))
 def test_every_criterion_prunes(name: str) -> None:
     judged = subject(np.diag([1.0, 0.5, 2.0, 3.0]), np.ones((2, 4)), pictures(count=16))
-    assert Prune(ratio=0.5, criterion=name).run(judged.graph, judged.ctx) > 0
+    assert run_pass(Prune(ratio=0.5, criterion=name), judged.graph, judged.ctx) > 0
     assert judged.graph.nodes[0].inputs[1].values.shape[0] == 2
 
 
 @pytest.mark.parametrize("name", ["l1", "activation", "deviation", "gamma", "taylor", "gauss_newton", "effect"])
 def test_the_weakest_channels_go(name: str) -> None:
     judged = subject(np.diag([3.0, 0.1, 2.0, 0.2]), np.ones((2, 4)), pictures(count=16))
-    Prune(ratio=0.5, criterion=name).run(judged.graph, judged.ctx)
+    run_pass(Prune(ratio=0.5, criterion=name), judged.graph, judged.ctx)
     np.testing.assert_allclose(np.abs(judged.graph.nodes[0].inputs[1].values).max(axis=(1, 2, 3)), [3, 2])
 
 
 def test_another_package_brings_a_criterion(site: Path) -> None:
     install(site, "place-criterion", {"place": "place_module:Place"}, {"place_module": MODULE}, "yocc.criteria")
     judged = subject(np.eye(4), np.ones((2, 4)))
-    assert Prune(ratio=0.5, criterion="place").run(judged.graph, judged.ctx) > 0
+    assert run_pass(Prune(ratio=0.5, criterion="place"), judged.graph, judged.ctx) > 0
     left = judged.graph.nodes[0].inputs[1].values[:, :, 0, 0]
     np.testing.assert_array_equal(left, np.eye(4)[2:])
     assert in_order(judged, np.arange(judged.channels.classes)).tolist() == [1, 2, 3, 4]

@@ -1,85 +1,19 @@
-"""QuantizeLinear/DequantizeLinear pairs: their parameters, putting them in, taking them out, storing codes."""
+"""QuantizeLinear/DequantizeLinear pairs: putting them in, taking them out, storing codes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.coding import Coding, code_type
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.target import TensorScheme
 from yocc.errors import InternalError
 
 Array = np.ndarray[Any, Any]
-SMALLEST_SCALE = 2.0**-24
-"""Scales are never zero: a channel of zeros has codes of zero at any scale, and runtimes divide by it."""
-
-
-@dataclass(frozen=True)
-class Coding:
-    """Scale and zero point of a tensor: value = scale * (code - zero_point).
-
-    Attributes:
-        scale: float32, shape [] or [channels].
-        zero_point: int8, uint8, int16 or uint16, the scale's shape.
-        axis: the channel axis when there are several scales.
-        readers: names of the nodes that read an activation's codes, None for all; others read its values.
-    """
-
-    scale: Array
-    zero_point: Array
-    axis: int | None = None
-    readers: frozenset[str] | None = None
-
-    def codes(self, values: Array, scheme: TensorScheme) -> Array:
-        """Codes of values, rounded half to even as ONNX does, outside the range cut off."""
-        scale, zero_point = self._spread(self.scale, values.ndim), self._spread(self.zero_point, values.ndim)
-        # In float32 throughout, because runtimes round that quotient and not the exact one.
-        with np.errstate(over="ignore"):
-            coded = np.rint(values.astype(np.float32) / scale) + zero_point.astype(np.float32)
-        codes: Array = np.clip(coded, scheme.lowest, scheme.highest).astype(self.zero_point.dtype)
-        return codes
-
-    def _spread(self, values: Array, rank: int) -> Array:
-        if self.axis is None:
-            return values
-        return values.reshape([-1 if index == self.axis else 1 for index in range(rank)])
-
-
-def code_range(low: float, high: float, scheme: TensorScheme) -> Coding:
-    """Coding for one range, widened to hold zero exactly, as padding and ReLU need it."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    dtype = _dtype(scheme)
-    if scheme.symmetric and scheme.signed:
-        scale = max(high / scheme.highest, low / scheme.lowest, SMALLEST_SCALE)
-        return Coding(np.array(scale, np.float32), np.array(0, dtype))
-    if scheme.symmetric:
-        middle = _middle(scheme)
-        scale = max(high / (scheme.highest - middle), -low / middle, SMALLEST_SCALE)
-        return Coding(np.array(scale, np.float32), np.array(middle, dtype))
-    scale = max((high - low) / (scheme.highest - scheme.lowest), SMALLEST_SCALE)
-    zero_point = np.clip(np.rint(scheme.lowest - low / scale), scheme.lowest, scheme.highest)
-    return Coding(np.array(scale, np.float32), np.array(zero_point, dtype))
-
-
-def code_weight(weight: Array, axis: int | None, scheme: TensorScheme, floor: Array | None = None) -> Coding:
-    """Symmetric coding of a weight by its largest magnitude, for each channel of `axis`.
-
-    Args:
-        weight: the weight.
-        axis: its output channel axis; None for one scale.
-        scheme: how it is coded.
-        floor: least scale for each channel, shape [channels] or None.
-    """
-    rest = tuple(index for index in range(weight.ndim) if index != axis) if axis is not None else None
-    middle = _middle(scheme)
-    scale = np.abs(weight.astype(np.float64)).max(axis=rest, initial=0.0) / (scheme.highest - middle)
-    scale = np.maximum(scale, SMALLEST_SCALE if floor is None else np.maximum(floor, SMALLEST_SCALE))
-    scale = np.asarray(scale, dtype=np.float32)
-    return Coding(scale, np.full(scale.shape, middle, dtype=_dtype(scheme)), axis)
 
 
 def insert_qdq(graph: Graph, tensors: Mapping[str, Coding], weights: Mapping[tuple[str, int], Coding]) -> int:
@@ -138,7 +72,7 @@ def store_codes(graph: Graph, scheme: TensorScheme) -> int:
     for node in list(graph.nodes):
         if node.op != "QuantizeLinear" or not all(isinstance(tensor, gs.Constant) for tensor in node.inputs):
             continue
-        if len(node.inputs) < 3 or node.inputs[2].dtype != _dtype(scheme):
+        if len(node.inputs) < 3 or node.inputs[2].dtype != code_type(scheme):
             continue
         constant, scale, zero_point = node.inputs
         coding = Coding(scale.values, zero_point.values, node.attrs.get("axis", 1) if scale.values.ndim else None)
@@ -223,13 +157,3 @@ def _replace_input(node: gs.Node, old: gs.Tensor, new: gs.Tensor) -> None:
     for slot, tensor in enumerate(node.inputs):
         if tensor is old:
             node.inputs[slot] = new
-
-
-def _middle(scheme: TensorScheme) -> int:
-    """The code of zero in a symmetric scheme."""
-    return 0 if scheme.signed else (scheme.highest + 1) // 2
-
-
-def _dtype(scheme: TensorScheme) -> Any:
-    width = 8 if scheme.bits <= 8 else 16
-    return np.dtype(f"{'int' if scheme.signed else 'uint'}{width}")

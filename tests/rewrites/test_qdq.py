@@ -13,22 +13,14 @@ from onnx import TensorProto, helper
 from tests.oracles import assert_same_function, random_feeds, run
 from tests.passes.graphs import build
 from tests.strategies import RandomGraph, random_graphs
-from yocc.analysis.qdq import (
-    SMALLEST_SCALE,
-    Coding,
-    code_bias,
-    code_range,
-    code_weight,
-    insert_qdq,
-    store_codes,
-    strip_qdq,
-)
+from yocc.analysis.coding import SMALLEST_SCALE, Coding, code_range, code_weight
 from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh, to_proto, verify
 from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.graph.printer import print_graph
 from yocc.compiler.pipeline.target import TensorScheme
 from yocc.errors import InternalError
 from yocc.passes.quantize.weights import _channel_axis
+from yocc.rewrites.qdq import code_bias, insert_qdq, store_codes, strip_qdq
 
 WEIGHTS = TensorScheme(per_channel=True)
 SCHEMES = {

@@ -21,8 +21,9 @@ from yocc.analysis.pictures import require_finite, some_pictures
 from yocc.analysis.stepping import Stepper, by_depth
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.order import reads
+from yocc.compiler.pipeline.lineage import Teacher
 from yocc.compiler.pipeline.partial import run_until
-from yocc.compiler.pipeline.passes import Arrays, Feeds, PassContext, Teacher
+from yocc.compiler.pipeline.passes import Arrays, Feeds, PassContext
 
 Array = np.ndarray[Any, Any]
 _LEAST = 1e-6

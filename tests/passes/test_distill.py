@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from tests.networks.topologies import TOPOLOGIES
-from tests.passes.feeding import Pictures, context
+from tests.passes.feeding import Pictures, context, run_pass
 from yocc.compiler.graph import Graph, clone, load, refresh, to_proto
 from yocc.compiler.pipeline.deadline import Deadline
 from yocc.compiler.pipeline.passes import Detection, PassContext, Progress
@@ -20,7 +20,7 @@ from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.pipeline.target import Target
 from yocc.errors import CalibrationError, OptionError, PassError
 from yocc.models.yolov5 import build_yolov5
-from yocc.passes.distill import STEPS, Distill
+from yocc.passes.distill import Distill
 from yocc.passes.fuse import Fuse
 from yocc.passes.prune import Prune
 
@@ -48,9 +48,9 @@ def pruned() -> tuple[Graph, PassContext]:
     ctx = context(Target("test", channel_multiple=1), photographs())
     ctx.detection = Detection(classes=2, objectness=True)
     graph = load(detector())
-    Prune(ratio=0.3).run(graph, ctx)
+    run_pass(Prune(ratio=0.3), graph, ctx)
     refresh(graph)
-    Fuse().run(graph, ctx)
+    run_pass(Fuse(), graph, ctx)
     refresh(graph)
     return graph, ctx
 
@@ -78,7 +78,7 @@ def _one_thread() -> None:
 def test_learning_brings_the_pruned_nearer_to_the_original() -> None:
     graph, ctx = pruned()
     names = set(graph.tensors())
-    assert QUICK.run(graph, ctx) > 0
+    assert run_pass(QUICK, graph, ctx) > 0
     told = ctx.details["distill"]
     assert told["loss"] < 0.8 * told["loss_before"]
     assert told["steps"] == 30
@@ -91,7 +91,7 @@ def test_learning_brings_the_pruned_nearer_to_the_original() -> None:
 def test_no_steps_leave_every_bit() -> None:
     graph, ctx = pruned()
     before = to_proto(graph).SerializeToString(deterministic=True)
-    assert Distill(steps=0, side=32).run(graph, ctx) == 0
+    assert run_pass(Distill(steps=0, side=32), graph, ctx) == 0
     assert to_proto(graph).SerializeToString(deterministic=True) == before
 
 
@@ -100,7 +100,7 @@ def test_the_same_seed_learns_the_same() -> None:
     first, ctx = pruned()
     second = clone(first)
     for graph in (first, second):
-        Distill(steps=3, batch=2, side=32).run(graph, ctx)
+        run_pass(Distill(steps=3, batch=2, side=32), graph, ctx)
     one, other = (to_proto(graph).SerializeToString(deterministic=True) for graph in (first, second))
     assert one == other
 
@@ -110,7 +110,7 @@ def test_an_interrupted_run_keeps_its_best_and_says_so() -> None:
     graph, ctx = pruned()
     original = to_proto(graph).SerializeToString(deterministic=True)
     ctx.progress = after(30)
-    assert Distill(steps=2000, batch=1, side=32).run(graph, ctx) > 0
+    assert run_pass(Distill(steps=2000, batch=1, side=32), graph, ctx) > 0
     assert to_proto(graph).SerializeToString(deterministic=True) != original
     assert any("30 of 2000" in note.message for note in ctx.notes)
     assert ctx.details["distill"]["loss"] <= ctx.details["distill"]["loss_before"]
@@ -121,12 +121,12 @@ def test_a_checkpoint_continues_to_where_an_uninterrupted_run_ends(tmp_path: Pat
     whole, ctx = pruned()
     parts, again = clone(whole), clone(whole)
     learn = Distill(steps=6, batch=1, side=32, checkpoint=str(tmp_path / "state.pt"))
-    Distill(steps=6, batch=1, side=32).run(whole, ctx)
+    run_pass(Distill(steps=6, batch=1, side=32), whole, ctx)
     straight = ctx.details["distill"]["loss"]
     plain, ctx.progress = ctx.progress, after(4)
-    learn.run(parts, ctx)
+    run_pass(learn, parts, ctx)
     ctx.progress = plain
-    learn.run(again, ctx)
+    run_pass(learn, again, ctx)
     assert [look["step"] for look in ctx.details["distill"]["curve"]] == [0, 4, 6]
     assert ctx.details["distill"]["loss"] == pytest.approx(straight, rel=1e-6)
     # One step averages to nearly what it began with, so that the best may be an earlier look.
@@ -139,12 +139,12 @@ def test_a_checkpoint_continues_to_where_an_uninterrupted_run_ends(tmp_path: Pat
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     graph, ctx = pruned()
-    Distill(steps=1, batch=1, side=32, checkpoint=str(path)).run(graph, ctx)
+    run_pass(Distill(steps=1, batch=1, side=32, checkpoint=str(path)), graph, ctx)
     with pytest.raises(OptionError, match="belongs to another run"):
-        Distill(steps=2, batch=1, side=32, checkpoint=str(path)).run(graph, ctx)
+        run_pass(Distill(steps=2, batch=1, side=32, checkpoint=str(path)), graph, ctx)
     path.write_bytes(b"something else")
     with pytest.raises(OptionError, match="no checkpoint of a training"):
-        Distill(steps=2, batch=1, side=32, checkpoint=str(path)).run(graph, ctx)
+        run_pass(Distill(steps=2, batch=1, side=32, checkpoint=str(path)), graph, ctx)
 
 
 @needs_torch
@@ -159,7 +159,7 @@ def test_a_deadline_ends_it_and_what_was_learnt_is_kept() -> None:
         return items
 
     ctx.progress = shown
-    Distill(batch=1, side=32).run(graph, ctx)
+    run_pass(Distill(batch=1, side=32), graph, ctx)
     assert ctx.deadline.left() == 0
     steps = ctx.details["distill"]["steps"]
     assert steps > 0
@@ -170,13 +170,15 @@ def test_a_deadline_ends_it_and_what_was_learnt_is_kept() -> None:
 
 @needs_torch
 def test_a_round_before_another_takes_a_third_of_the_time_and_half_of_the_steps() -> None:
+    from yocc.learning.training import STEPS
+
     graph, ctx = pruned()
-    ctx.to_come = ("prune", "recover", "distill")
+    ctx.remaining_passes = ("prune", "recover", "distill")
     ctx.deadline = Deadline(9.0)
-    Distill(batch=1, side=32).run(graph, ctx)
+    run_pass(Distill(batch=1, side=32), graph, ctx)
     assert 3.0 < ctx.deadline.left() < 7.0
     ctx.deadline, ctx.progress = Deadline(), after(2)
-    Distill(batch=1, side=32).run(graph, ctx)
+    run_pass(Distill(batch=1, side=32), graph, ctx)
     assert any(f"2 of {STEPS // 2} steps" in note.message for note in ctx.notes)
 
 
@@ -184,15 +186,14 @@ def test_a_round_before_another_takes_a_third_of_the_time_and_half_of_the_steps(
 def test_standing_still_ends_a_run_in_its_second_half_only() -> None:
     from yocc.learning.loop import Recipe, learn
     from yocc.learning.pictures import collect
-    from yocc.passes.distill import _learner
-    from yocc.passes.recover import fused_teacher
+    from yocc.learning.training import make_learner
 
     graph, ctx = pruned()
     assert ctx.teacher is not None
     assert ctx.feeds is not None
     pictures = collect(ctx.feeds, "images")
     recipe = Recipe(steps=40, batch=1, side=32, rate=1e-12, every=2, patience=0.1)
-    looks = learn(_learner(graph, fused_teacher(ctx.teacher, ctx), ctx), pictures, pictures.take([0]), recipe)
+    looks = learn(make_learner(graph, ctx.teacher, ctx), pictures, pictures.take([0]), recipe)
     assert 20 < looks[-1].step < 30
 
 
@@ -200,8 +201,7 @@ def test_standing_still_ends_a_run_in_its_second_half_only() -> None:
 def test_a_loss_that_falls_only_with_the_rate_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     from yocc.learning import loop
     from yocc.learning.pictures import collect
-    from yocc.passes.distill import _learner
-    from yocc.passes.recover import fused_teacher
+    from yocc.learning.training import make_learner
 
     graph, ctx = pruned()
     assert ctx.teacher is not None
@@ -210,7 +210,7 @@ def test_a_loss_that_falls_only_with_the_rate_is_waited_for(monkeypatch: pytest.
     losses = iter([1.0, *np.linspace(3.0, 0.5, 20)])
     monkeypatch.setattr(loop._Run, "_judge", lambda _: next(losses))
     recipe = loop.Recipe(steps=40, batch=1, side=32, rate=1e-12, every=2, patience=0.1)
-    learner = _learner(graph, fused_teacher(ctx.teacher, ctx), ctx)
+    learner = make_learner(graph, ctx.teacher, ctx)
     looks = loop.learn(learner, pictures, pictures.take([0]), recipe)
     assert looks[-1].step == 40
 
@@ -219,7 +219,7 @@ def test_a_loss_that_falls_only_with_the_rate_is_waited_for(monkeypatch: pytest.
 def test_pictures_beyond_the_memory_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("yocc.learning.pictures.KEPT_BYTES", 10 * 3 * 64 * 64)
     graph, ctx = pruned()
-    Distill(steps=0, side=32).run(graph, ctx)
+    run_pass(Distill(steps=0, side=32), graph, ctx)
     assert any("Distilled on 8 of 16 pictures" in note.message for note in ctx.notes)
 
 
@@ -233,16 +233,16 @@ def test_networks_of_one_size_learn_from_whole_samples() -> None:
         {name: (np.round(random.random(shape) * 255) / 255).astype(np.float32)} for _ in range(16)
     ]))  # fmt: skip
     graph = load(model)
-    Prune(ratio=0.3).run(graph, ctx)
+    run_pass(Prune(ratio=0.3), graph, ctx)
     refresh(graph)
-    assert Distill(steps=3, batch=2).run(graph, ctx) > 0
+    assert run_pass(Distill(steps=3, batch=2), graph, ctx) > 0
 
 
 @needs_torch
 def test_few_pictures_are_warned_about() -> None:
     graph, ctx = pruned()
     ctx.feeds = photographs(3)
-    Distill(steps=1, batch=1, side=32).run(graph, ctx)
+    run_pass(Distill(steps=1, batch=1, side=32), graph, ctx)
     assert any("3 pictures" in note.message and note.level == "warning" for note in ctx.notes)
 
 
@@ -255,7 +255,7 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
         pytest.skip("there is a GPU")
     graph, ctx = pruned()
     with pytest.raises(OptionError, match=r"no GPU|no device 'abacus'"):
-        Distill(steps=1, side=32, device=device).run(graph, ctx)
+        run_pass(Distill(steps=1, side=32, device=device), graph, ctx)
 
 
 def test_without_torch_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +264,7 @@ def test_without_torch_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None
     ctx = context(Target("test", channel_multiple=1), photographs())
     with pytest.raises(OptionError, match=r"'distill' cannot run here: it needs PyTorch; .*yocc\[torch\]"):
         Pipeline((Prune(ratio=0.3), Distill())).run(load(detector()), ctx)
-    assert ctx.teacher is None
+    assert ctx.results == {}
 
 
 def test_nothing_pruned_is_nothing_to_learn() -> None:

@@ -1,0 +1,72 @@
+"""Where a network comes from: the original, and which of its channels are left after passes that take some out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.graph import Graph, clone, refresh
+
+Channels = Mapping[str, np.ndarray[Any, Any]]
+"""Indices of output channels, ascending, by layer."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The network as it was before anything was taken out of it.
+
+    Attributes:
+        graph: that network; not to be changed.
+        kept: for each layer that still exists, which of its original output channels are left.
+        zeroed: layers of which single weights were set to zero, which must stay so.
+    """
+
+    graph: Graph
+    kept: Channels
+    zeroed: frozenset[str] = frozenset()
+
+
+def teacher_after(graph: Graph, kept: Channels, before: Teacher | None) -> Teacher:
+    """The original network and what is left of it once channels are removed, also when that happens in several steps.
+
+    Args:
+        graph: before this removal; cloned where it is the original.
+        kept: which of its output channels each layer keeps.
+        before: the original and what earlier steps left of it; None when this is the first.
+    """
+    if before is None:
+        return Teacher(clone(graph), kept)
+    left = {name: before.kept[name][indices] for name, indices in kept.items()}
+    return Teacher(before.graph, left, before.zeroed)
+
+
+def whole_teacher(graph: Graph, before: Teacher | None, zeroed: frozenset[str] = frozenset()) -> Teacher:
+    """The original network where every output channel stays and only weights change.
+
+    Args:
+        graph: before that change; cloned where it is the original.
+        before: the original and what earlier steps left of it; None when this is the first.
+        zeroed: layers of which single weights become zero.
+    """
+    if before is not None:
+        return replace(before, zeroed=before.zeroed | zeroed)
+    convolutions = [node for node in graph.nodes if node.op == "Conv" and isinstance(node.inputs[1], gs.Constant)]
+    whole = {node.name: np.arange(node.inputs[1].shape[0]) for node in convolutions}
+    return Teacher(clone(graph), whole, zeroed)
+
+
+def rewritten(teacher: Teacher, rewrite: Callable[[Graph], object]) -> Teacher:
+    """The same lineage from an original that a rewrite has changed, such as one whose normalizations are folded.
+
+    Args:
+        teacher: stays as it is.
+        rewrite: changes a graph in place and leaves the channels of its layers alone.
+    """
+    graph = clone(teacher.graph)
+    rewrite(graph)
+    refresh(graph)
+    return replace(teacher, graph=graph)

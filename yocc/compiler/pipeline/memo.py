@@ -1,0 +1,27 @@
+"""What is expensive to find out and serves several passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Found = TypeVar("Found")
+
+
+class Memo:
+    """Finds each thing once and hands the same out again; one for all passes of a pipeline."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+
+    def once(self, name: str, find: Callable[[], Found]) -> Found:
+        """What was found under a name before, or else what `find` gives now.
+
+        Args:
+            name: of what is found; always with the same kind of result.
+            find: what to do where nothing is known yet.
+        """
+        if name not in self._found:
+            self._found[name] = find()
+        found: Found = self._found[name]
+        return found

@@ -1,0 +1,90 @@
+"""Distillation: the pruned network learns from the original on pictures without labels; needs torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from yocc.compiler.graph import Graph
+from yocc.compiler.pipeline.passes import Pass, PassContext
+from yocc.compiler.pipeline.result import PassResult
+from yocc.errors import CalibrationError, OptionError, PassError
+from yocc.requirements import torch_missing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distill(Pass):
+    """Train a pruned network to give what the original gives (Hinton et al. 2015, arXiv 1503.02531), without labels.
+
+    The network's raw outputs are compared where the original is confident, and its layers' outputs with those channels
+    of the original's that they still have (FitNets, Romero et al. 2015, arXiv 1412.6550).
+
+    Attributes:
+        steps: batches to learn from; None takes as many as the time allows that users give, or 4000 without one.
+            Where a pipeline distills several times, each time gets twice as many as the time before.
+        batch: pictures in each.
+        side: pixels of the squares cut out of the pictures; 0 learns from whole ones.
+        rate: five times the relative change of weights in a step, in root mean square, at its peak.
+        features: weight of the layers' own outputs beside the network's; 0 compares the network's alone.
+        device: `cpu`, `cuda`, or `auto` for the GPU if there is one.
+        checkpoint: file that keeps the state, to continue from after an interruption; empty keeps none.
+    """
+
+    name: ClassVar[str] = "distill"
+    summary: ClassVar[str] = "train a pruned network to give what the original gives, without labels (extra torch)"
+
+    steps: int | None = None
+    batch: int = 8
+    side: int = 320
+    rate: float = 3e-3
+    features: float = 1.0
+    device: str = "auto"
+    checkpoint: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.steps is not None and self.steps < 0) or self.batch < 1 or self.side < 0 or self.side % 32:
+            raise OptionError(
+                f"Distillation cannot take {self.steps} steps of {self.batch} pictures of {self.side} pixels.",
+                "Use 0 or more steps, 1 or more pictures, and a side that is a multiple of 32.",
+            )
+        if not (0 < self.rate < 1 and self.features >= 0):
+            raise OptionError(
+                f"Distillation cannot learn at the rate {self.rate:g} with features weighing {self.features:g}.",
+                "Use a rate between 0 and 1 and a weight of 0 or more.",
+            )
+
+    def unavailable(self) -> str | None:
+        """It is written in torch."""
+        return torch_missing()
+
+    def requires(self, graph: Graph, ctx: PassContext) -> None:
+        """There must be an original to learn from, and pictures to do it on."""
+        if ctx.teacher is None:
+            raise PassError("There is nothing to learn: nothing was pruned before.", "Put prune before distill.")
+        if ctx.feeds is None or len(ctx.feeds) < 2:
+            raise CalibrationError("Distillation needs two pictures at least.", "Give a folder with --calib.")
+        if len(graph.inputs) != 1:
+            raise PassError(
+                f"Distillation takes networks with one input, this one has {len(graph.inputs)}.",
+                "Recover with --recover reconstruct.",
+            )
+
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
+        """Learn, and put the weights that were best on pictures held out into the graph."""
+        from yocc.learning.training import Training, train
+
+        if ctx.teacher is None or ctx.feeds is None:
+            return PassResult()
+        training = Training(
+            steps=self.steps,
+            batch=self.batch,
+            rate=self.rate,
+            side=self.side,
+            features=self.features,
+            device=self.device,
+            checkpoint=Path(self.checkpoint) if self.checkpoint else None,
+            later=ctx.remaining_passes.count(self.name),
+        )
+        done = train(graph, ctx.teacher, ctx.feeds, ctx, training)
+        return PassResult(done.changed, done.figures)

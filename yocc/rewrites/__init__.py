@@ -1,0 +1,1 @@
+"""Graph rewrites that several passes share. They change the graph they are given; analyses only read it."""
