@@ -10,7 +10,7 @@ from yocc.compiler.graph import clone, load, refresh, to_proto
 from yocc.compiler.pipeline.passes import Detection, PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.fitting.logistic import divergence
-from yocc.models.families.profile import find_profile
+from yocc.models.families.family import find_profile
 from yocc.models.shipped import shipped_detector
 from yocc.models.street import write
 from yocc.passes.recover import Recover

@@ -16,7 +16,8 @@ from yocc.compiler.graph.shapes import Shapes, concrete_shapes, default_input_sh
 from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.stages.inputs import Inputs, input_specs, open_inputs
 from yocc.errors import CalibrationError, ModelError
-from yocc.models.families.profile import ModelProfile, find_profile
+from yocc.models.families.family import find_profile
+from yocc.models.families.profile import ModelProfile
 from yocc.report.account import LayerStates, layer_names, layer_states
 from yocc.report.report import FileFacts, ModelFacts, TensorFacts, bytes_facts, file_facts
 from yocc.runtime.data.description import InputDescription, InputOptions, describe_input
