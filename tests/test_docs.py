@@ -64,7 +64,15 @@ def _execute(block: Block, folder: Path, environment: dict[str, str]) -> None:
             _run(["bash", "-euo", "pipefail", "-c", command], folder, environment)
 
 
-GUIDES = ["writing_a_pass", "writing_a_criterion", "writing_a_backend", "ci", "quick_start", "accuracy"]
+GUIDES = [
+    "writing_a_pass",
+    "writing_a_criterion",
+    "writing_a_backend",
+    "writing_a_family",
+    "ci",
+    "quick_start",
+    "accuracy",
+]
 
 
 @pytest.mark.parametrize("name", [f"docs/{guide}.md" for guide in GUIDES])

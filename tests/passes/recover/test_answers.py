@@ -64,6 +64,18 @@ def test_what_does_not_hold_for_other_pictures_is_left_alone() -> None:
     assert fit.loss == fit.loss_before
 
 
+def test_a_decoupled_objectness_says_where_classes_and_boxes_count() -> None:
+    decoupled = Detection(classes=2, objectness=True, decoupled=True)
+    values = {name: np.zeros((1, channels, 1, 2), np.float32) for name, channels in (("b", 4), ("o", 1), ("c", 2))}
+    values["o"][0, 0, 0] = [-20.0, 20.0]
+    there = believed(values, {"boxes": "b", "objectness": "o", "classes": "c"}, decoupled)
+    assert {name: found.round().tolist() for name, found in there.items()} == {"boxes": [0, 1], "classes": [0, 1]}
+    for channels in (1, 2, 4):
+        answers, weight, bias = drawn(channels, noise=2.0)
+        fit = refit_answers(answers, weight, bias, decoupled)
+        assert fit.loss <= fit.loss_before
+
+
 def test_boxes_count_where_something_is() -> None:
     answers, weight, bias = drawn(4)
     random = np.random.default_rng(3)

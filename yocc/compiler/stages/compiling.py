@@ -21,7 +21,7 @@ from yocc.compiler.stages.acceptance import require_accepted, require_passed, re
 from yocc.compiler.stages.accounting import calibration_facts, census, measurements, pictures_fed, warnings_of
 from yocc.compiler.stages.inputs import require_readable
 from yocc.compiler.stages.measure import Judging, agreement_judge, judge
-from yocc.compiler.stages.remarks import Circumstances, fidelity_remarks, input_remarks, size_remarks
+from yocc.compiler.stages.remarks import Circumstances, Remark, fidelity_remarks, input_remarks, size_remarks
 from yocc.compiler.stages.spec import Recovery, Schedule, Sparsity, Wishes, pipeline_spec
 from yocc.compiler.stages.subject import Source, calibration_inputs, examine, model_facts, tensor_facts
 from yocc.compiler.stages.timing import clock_for
@@ -234,6 +234,7 @@ def compile_model(
         around = Circumstances(str(steps), target, calibrated, fed, verdict.target_snr)
         remarks = (
             *input_remarks(fed, subject.description),
+            *map(Remark, subject.problems),
             *fidelity_remarks(verdict.fidelity, around),
             *size_remarks(subject.facts, after, around),
         )

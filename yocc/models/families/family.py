@@ -88,6 +88,8 @@ class Family(abc.ABC):
     """The name of its entry point, which stands in profiles and reports."""
     summary: ClassVar[str]
     """One line for `yocc families`."""
+    priority: ClassVar[int] = 0
+    """Higher is asked first: 1 where structure decides and not shapes alone, which may coincide."""
 
     @abc.abstractmethod
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
@@ -177,7 +179,7 @@ def family_named(name: str) -> Family:
 
 
 def find_family(graph: gs.Graph) -> Recognition:
-    """Ask each family whether a graph is one of its detectors: yocc's own first, then the others, by name.
+    """Ask each family whether a graph is one of its detectors: yocc's own first, then by priority and name.
 
     Args:
         graph: a `yocc.compiler.graph.Graph`; families read its `metadata`. One whose metadata state another task than
@@ -191,7 +193,7 @@ def find_family(graph: gs.Graph) -> Recognition:
     if picture is None:
         return Recognition(None)
     problems = []
-    for plugin in sorted(families().values(), key=lambda plugin: (plugin.distribution != _OURS, plugin.name)):
+    for plugin in sorted(families().values(), key=_place):
         if plugin.loaded is None:
             problems.append(f"The family {plugin.name!r} of {plugin.distribution} does not load: {plugin.reason}.")
             continue
@@ -210,6 +212,10 @@ def find_family(graph: gs.Graph) -> Recognition:
 def find_profile(graph: gs.Graph) -> ModelProfile | None:
     """The profile of a detector, None when it is of no known family; see `find_family`."""
     return find_family(graph).profile
+
+
+def _place(plugin: Plugin) -> tuple[bool, int, str]:
+    return plugin.distribution != _OURS, -getattr(plugin.loaded, "priority", 0), plugin.name
 
 
 @functools.lru_cache(maxsize=4)
