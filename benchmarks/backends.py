@@ -20,7 +20,7 @@ import onnx
 
 import yocc
 from yocc.compiler.graph import load, to_proto
-from yocc.models.families.profile import find_profile
+from yocc.models.families.family import find_profile
 from yocc.runtime.backends.backend import Artifact, Session
 from yocc.runtime.backends.onnxruntime import session_of
 from yocc.runtime.backends.registry import find_backend

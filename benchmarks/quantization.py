@@ -95,7 +95,7 @@ def measured(name: str, model: Path, folder: Path, options: argparse.Namespace) 
 @cache
 def accuracy(model: Path, original: Path, pictures: Path, threads: int) -> float:
     from yocc.compiler.graph import load
-    from yocc.models.families.profile import find_profile
+    from yocc.models.families.family import find_profile
     from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession
     from yocc.runtime.detection.metrics import evaluate
 
@@ -128,7 +128,7 @@ class Pictures(Sequence[dict[str, np.ndarray]]):
 
     def __init__(self, model: Path, folder: Path, count: int) -> None:
         from yocc.compiler.graph import load
-        from yocc.models.families.profile import find_profile
+        from yocc.models.families.family import find_profile
         from yocc.runtime.data.feeds import open_feeds
 
         profile = find_profile(load(model))

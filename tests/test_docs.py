@@ -68,6 +68,7 @@ GUIDES = [
     "writing_a_pass",
     "writing_a_criterion",
     "writing_a_backend",
+    "writing_a_family",
     "ci",
     "quick_start",
     "accuracy",

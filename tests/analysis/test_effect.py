@@ -108,6 +108,18 @@ def test_boxes_without_objectness_count_by_their_likeliest_class() -> None:
     assert information["classes"][0, 1, 0, 1] == pytest.approx(0.25)
 
 
+def test_a_decoupled_objectness_weighs_classes_and_boxes() -> None:
+    detection = Detection(classes=2, objectness=True, decoupled=True)
+    there = np.array([-20.0, 20.0]).reshape(1, 1, 1, 2)
+    outputs = {"boxes": np.zeros((1, 4, 1, 2)), "there": there, "classes": np.zeros((1, 2, 1, 2))}
+    information = fisher(outputs, detection)
+    for name in ("boxes", "classes"):
+        np.testing.assert_allclose(information[name][0, :, 0, 1], 0.25, rtol=1e-6)
+        assert information[name][0, :, 0, 0].max() < 1e-6
+    assert information["there"].max() < 1e-6
+    assert fisher({"there": 0 * there}, detection)["there"] == pytest.approx(0.25)
+
+
 def test_a_channel_the_outputs_do_not_need_goes_first() -> None:
     """It is the larger one by far, and the layer that reads it makes much of it, but what it makes is not read."""
     last = np.random.default_rng(1).normal(size=(7, 2, 1, 1))

@@ -51,6 +51,20 @@ def test_detectors_without_objectness_weigh_boxes_by_their_likeliest_class() -> 
     assert loss(moved, teacher, FREE) > 1
 
 
+def test_a_decoupled_objectness_weighs_classes_and_boxes() -> None:
+    detection = Detection(classes=2, objectness=True, decoupled=True)
+    random = np.random.default_rng(0)
+    channels = {"boxes": 4, "there": 1, "classes": 2}
+    teacher = {name: random.normal(size=(1, count, 4, 5)) for name, count in channels.items()}
+    teacher["there"][:] = -20.0
+    for name in ("boxes", "classes"):
+        assert loss({**teacher, name: teacher[name] + 1.0}, teacher, detection) < 1e-6
+    teacher["there"][:, 0, 0, 0] = 20.0
+    for name in ("boxes", "classes"):
+        assert loss({**teacher, name: teacher[name] + 3.0}, teacher, detection) > 0.1
+    assert loss({**teacher, "there": teacher["there"] * 0.1}, teacher, detection) > 0.1
+
+
 def test_a_class_matters_where_something_is() -> None:
     teacher = outputs(ANCHORS)
     rows = teacher["y"].reshape(1, 2, 7, 4, 5)

@@ -9,7 +9,7 @@ import yocc.models.shipped
 from yocc.compiler.graph import load
 from yocc.compiler.stages.compiling import compile_model
 from yocc.errors import ModelError, OptionError
-from yocc.models.families.profile import find_profile
+from yocc.models.families.family import find_profile
 from yocc.models.shipped import SHIPPED, shipped_detector
 from yocc.models.street import CLASSES, write
 from yocc.runtime.detection.metrics import evaluate

@@ -117,21 +117,26 @@ def fisher(outputs: Mapping[str, Array], detection: Detection | None, *, by_prob
     doubt = _one if by_probability else _doubt
     found: Arrays = {}
     likeliest: dict[tuple[int, ...], Array] = {}
-    boxes = []
+    weighed = []
     for name, values in outputs.items():
         kind = detection.kind(values.shape[1])
         if kind == "anchors":
             found[name] = _anchors(values, detection.classes, doubt)
-        elif kind == "classes":
+        elif kind == "boxes" or (kind == "classes" and detection.decoupled):
+            weighed.append((name, kind))
+        else:
             p = _sigmoid(values)
             found[name] = p * doubt(p)
-            likeliest[values.shape[2:]] = p.max(axis=1, keepdims=True)
-        else:
-            boxes.append(name)
-    for name in boxes:
+            # The class of a detector with one class looks like an objectness; its score is the product.
+            likeliest[values.shape[2:]] = p.max(axis=1, keepdims=True) * likeliest.get(values.shape[2:], 1.0)
+    for name, kind in weighed:
         values = outputs[name]
         there = likeliest.get(values.shape[2:], np.ones((1, 1, 1, 1)))
-        found[name] = np.broadcast_to(_BOX * there, values.shape)
+        if kind == "boxes":
+            found[name] = np.broadcast_to(_BOX * there, values.shape)
+        else:
+            p = _sigmoid(values)
+            found[name] = there * p * doubt(p)
     return found
 
 

@@ -14,7 +14,8 @@ from yocc.compiler.output.workspace import settle
 from yocc.compiler.stages.subject import describe
 from yocc.errors import ModelError, OptionError
 from yocc.files.reading import exists, require_regular
-from yocc.models.families.profile import ModelProfile, find_profile
+from yocc.models.families.family import find_profile
+from yocc.models.families.profile import ModelProfile
 from yocc.report.report import REPORT_FILE
 from yocc.runtime.backends.backend import Artifact, Session
 from yocc.runtime.backends.registry import find_backend

@@ -16,7 +16,7 @@ from yocc.cli.compile import compile_command
 from yocc.cli.demo import demo
 from yocc.cli.judging import bench, compare, evaluate, verify
 from yocc.cli.latency import latency
-from yocc.cli.looking import inspect, passes, report, targets
+from yocc.cli.looking import families, inspect, passes, report, targets
 from yocc.cli.terminal import INTERRUPTED_EXIT, Commands
 
 _TERMINATED_EXIT = 143
@@ -65,6 +65,7 @@ COMMANDS = (
     cache,
     targets,
     passes,
+    families,
 )
 for command in COMMANDS:
     cli.add_command(command)

@@ -1,4 +1,4 @@
-"""What is installed: targets and passes, broken ones with their reason."""
+"""What is installed: targets, passes and families of detectors, broken ones with their reason."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from yocc.compiler.pipeline.pipeline import known_passes
 from yocc.compiler.pipeline.registry import describe
+from yocc.models.families.family import families
 from yocc.runtime.backends.registry import backends
 
 
@@ -43,3 +44,16 @@ def pass_list() -> list[dict[str, Any]]:
         }
         found.append(entry | {"summary": plugin.loaded.summary, "options": options})
     return found
+
+
+def family_list() -> list[dict[str, Any]]:
+    """Every registered family of detectors: name, distribution, summary, and why it does not load."""
+    return [
+        {
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "summary": getattr(plugin.loaded, "summary", ""),
+            "problem": plugin.reason,
+        }
+        for plugin in families().values()
+    ]

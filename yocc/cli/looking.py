@@ -1,4 +1,4 @@
-"""Commands that only look: `yocc inspect`, `yocc targets`, `yocc passes`."""
+"""Commands that only look: `yocc inspect`, `yocc targets`, `yocc passes`, `yocc families`."""
 
 from __future__ import annotations
 
@@ -76,6 +76,23 @@ def passes(settings: Settings) -> None:
 
     found = pass_list()
     show_tables(pass_tables(found)) if not settings.as_json else show_json(found)
+
+
+@click.command()
+@common
+@click.pass_obj
+def families(settings: Settings) -> None:
+    """List the families of detectors that yocc recognizes.
+
+    \b
+    Examples:
+      yocc families
+    """
+    from yocc.cli.listing import family_list
+    from yocc.cli.reading import family_tables
+
+    found = family_list()
+    show_tables(family_tables(found)) if not settings.as_json else show_json(found)
 
 
 @click.command()

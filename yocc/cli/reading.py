@@ -153,6 +153,12 @@ def pass_tables(passes: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
     yield "Passes", ["pass", "", "from", "options"], rows
 
 
+def family_tables(families: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    """Families of detectors and where they come from."""
+    rows = [[str(one["name"]), one["summary"] or one["problem"], one["distribution"]] for one in families]
+    yield "Families", ["family", "", "from"], rows
+
+
 def _shape(shape: Sequence[int | str | None] | None) -> str:
     return "" if shape is None else "x".join("?" if size is None else str(size) for size in shape)
 

@@ -35,7 +35,7 @@ def output_loss(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], de
         return torch.stack(errors).mean()
     total, objects = torch.zeros(()), torch.zeros(())
     likeliest: dict[Sequence[int], Tensor] = {}
-    boxes = []
+    weighed = []
     for name, wanted in teacher.items():
         kind = detection.kind(wanted.shape[1])
         if kind == "anchors":
@@ -48,16 +48,18 @@ def output_loss(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], de
             ours, theirs, weight = (values.index_select(0, told).float() for values in (ours, theirs, there[:, None]))
             total = total + (weight * _divergence(ours[:, 5:], theirs[:, 5:])).sum()
             total = total + (weight * _distance(ours[:, :4], theirs[:, :4])).sum()
-        elif kind == "classes":
+        elif kind == "boxes" or (kind == "classes" and detection.decoupled):
+            weighed.append((name, _distance if kind == "boxes" else _divergence))
+        else:
             total = total + _divergence(student[name].float(), wanted.float()).sum()
             there = wanted.float().sigmoid().amax(1, keepdim=True)
-            likeliest[tuple(wanted.shape[2:])] = there
+            place = tuple(wanted.shape[2:])
+            # The class of a detector with one class looks like an objectness; its score is the product.
+            likeliest[place] = there * likeliest[place] if place in likeliest else there
             objects = objects + there.sum()
-        else:
-            boxes.append(name)
-    for name in boxes:
+    for name, error in weighed:
         there = likeliest.get(tuple(teacher[name].shape[2:]), torch.ones(()))
-        total = total + (there * _distance(student[name].float(), teacher[name].float())).sum()
+        total = total + (there * error(student[name].float(), teacher[name].float())).sum()
     return total / objects.clamp_min(1.0)
 
 

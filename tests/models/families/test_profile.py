@@ -8,13 +8,9 @@ import pytest
 
 from tests.models.detectors import Writer, columns, raw, rows, shaped
 from yocc.compiler.graph import load
-from yocc.models.families.profile import (
-    YOLOV5_ANCHORS,
-    YOLOV5_P6_ANCHORS,
-    ModelProfile,
-    OutputLayout,
-    find_profile,
-)
+from yocc.models.families.family import find_profile
+from yocc.models.families.profile import ModelProfile, OutputLayout
+from yocc.models.families.yolov5 import YOLOV5_ANCHORS, YOLOV5_P6_ANCHORS
 from yocc.models.yolov5 import build_yolov5
 
 RAW = [[1, 21, 8, 8], [1, 21, 4, 4], [1, 21, 2, 2]]

@@ -11,7 +11,7 @@ from yocc.compiler.graph import clone, load, refresh, to_proto
 from yocc.compiler.pipeline.passes import Detection, PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.fitting.logistic import divergence
-from yocc.models.families.profile import find_profile
+from yocc.models.families.family import find_profile
 from yocc.models.shipped import shipped_detector
 from yocc.models.street import write
 from yocc.passes.recover import Recover
@@ -63,6 +63,18 @@ def test_what_does_not_hold_for_other_pictures_is_left_alone() -> None:
     fit = refit_answers(contradicted, weight, bias, FREE)
     np.testing.assert_allclose(fit.weight, weight, atol=1e-5)
     assert fit.loss == fit.loss_before
+
+
+def test_a_decoupled_objectness_says_where_classes_and_boxes_count() -> None:
+    decoupled = Detection(classes=2, objectness=True, decoupled=True)
+    values = {name: np.zeros((1, channels, 1, 2), np.float32) for name, channels in (("b", 4), ("o", 1), ("c", 2))}
+    values["o"][0, 0, 0] = [-20.0, 20.0]
+    there = believed(values, {"boxes": "b", "objectness": "o", "classes": "c"}, decoupled)
+    assert {name: found.round().tolist() for name, found in there.items()} == {"boxes": [0, 1], "classes": [0, 1]}
+    for channels in (1, 2, 4):
+        answers, weight, bias = drawn(channels, noise=2.0)
+        fit = refit_answers(answers, weight, bias, decoupled)
+        assert fit.loss <= fit.loss_before
 
 
 def test_boxes_count_where_something_is() -> None:

@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 
 from yocc.errors import BackendError
+from yocc.models.families.profile import OutputLayout
 from yocc.runtime.backends.compare import Comparison, Part, compare, parts_of
 
 RANDOM = np.random.default_rng(5)
 
 
 def _profile(layout: str, classes: int, outputs: tuple[str, ...] = ("y",), family: str = "yolov5") -> Any:
-    return SimpleNamespace(
-        layout=SimpleNamespace(name=layout), classes=("c",) * classes, outputs=outputs, family=family
-    )
+    return SimpleNamespace(layout=OutputLayout[layout], classes=("c",) * classes, outputs=outputs, family=family)
 
 
 def test_equal_outputs_differ_in_nothing() -> None:

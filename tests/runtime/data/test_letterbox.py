@@ -117,3 +117,13 @@ def test_sixteen_bits_are_read_as_a_viewer_shows_them(tmp_path: Path) -> None:
     picture = read_picture(path)
     assert picture.mode == "RGB"
     np.testing.assert_array_equal(np.asarray(picture)[..., 1], gray)
+
+
+def test_a_picture_at_the_top_left_comes_back() -> None:
+    fitted, placement = letterbox(Image.new("RGB", (200, 100), "white"), (64, 64), 114, "top_left")
+    pixels = np.asarray(fitted)
+    assert (pixels[:32] == 255).all()
+    assert (pixels[32:] == 114).all()
+    assert placement.offset == (0, 0)
+    box = np.array([[20.0, 10.0, 100.0, 90.0]])
+    np.testing.assert_allclose(placement.to_picture(placement.to_input(box)), box)

@@ -9,7 +9,9 @@ import pytest
 
 from yocc.compiler.graph import clone, load, to_proto
 from yocc.errors import InternalError, OptionError
-from yocc.models.families.profile import YOLOV5_ANCHORS, ModelProfile, OutputLayout, find_profile
+from yocc.models.families.family import find_profile
+from yocc.models.families.profile import ModelProfile, OutputLayout
+from yocc.models.families.yolov5 import YOLOV5_ANCHORS
 from yocc.runtime.data.letterbox import Placement, read_picture
 from yocc.runtime.data.preprocess import InputSpec, Preprocess, prepare
 from yocc.runtime.detection.boxes import (

@@ -9,7 +9,8 @@ from PIL import Image
 
 from yocc.compiler.graph import load
 from yocc.errors import CalibrationError, InternalError
-from yocc.models.families.profile import ModelProfile, OutputLayout, find_profile
+from yocc.models.families.family import find_profile
+from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.runtime.data.labels import Truth
 from yocc.runtime.data.preprocess import InputSpec, Preprocess
 from yocc.runtime.detection.boxes import Detections

@@ -48,7 +48,7 @@ def test_every_weight_of_the_graph_is_the_networks() -> None:
 
 def test_the_graph_knows_the_classes_names() -> None:
     from yocc.compiler.graph import load
-    from yocc.models.families.profile import find_profile
+    from yocc.models.families.family import find_profile
 
     profile = find_profile(load(to_graph(_network(), NAMES, size=64).SerializeToString()))
     assert profile is not None

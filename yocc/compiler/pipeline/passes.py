@@ -94,15 +94,19 @@ class Detection:
 
     Attributes:
         classes: number of classes.
-        objectness: whether each anchor has a score for being an object beside those of the classes.
+        objectness: whether each candidate has a score for being an object beside those of the classes.
+        decoupled: whether that score comes from a layer of its own, as do classes and boxes.
     """
 
     classes: int
     objectness: bool
+    decoupled: bool = False
 
-    def kind(self, channels: int) -> Literal["anchors", "classes", "boxes"]:
-        """What a layer with so many output channels gives: whole anchors, class logits, or boxes."""
-        if self.objectness and channels % (5 + self.classes) == 0:
+    def kind(self, channels: int) -> Literal["anchors", "objectness", "classes", "boxes"]:
+        """What a layer with so many output channels gives: whole anchors, logits of objects or classes, or boxes."""
+        if self.decoupled and channels == 1:
+            return "objectness"
+        if self.objectness and not self.decoupled and channels % (5 + self.classes) == 0:
             return "anchors"
         return "classes" if channels == self.classes else "boxes"
 

@@ -16,7 +16,8 @@ from yocc.compiler.graph.shapes import Shapes, concrete_shapes, default_input_sh
 from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.stages.inputs import Inputs, input_specs, open_inputs
 from yocc.errors import CalibrationError, ModelError
-from yocc.models.families.profile import ModelProfile, find_profile
+from yocc.models.families.family import find_family
+from yocc.models.families.profile import ModelProfile
 from yocc.report.account import LayerStates, layer_names, layer_states
 from yocc.report.report import FileFacts, ModelFacts, TensorFacts, bytes_facts, file_facts
 from yocc.runtime.data.description import InputDescription, InputOptions, describe_input
@@ -37,6 +38,7 @@ class Subject:
         shapes: a concrete shape for each input.
         dtypes: the type of each input.
         description: how pictures are fed to it, None when it does not take them.
+        problems: a sentence about each family of detectors that failed on it.
     """
 
     file: FileFacts
@@ -47,6 +49,7 @@ class Subject:
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, Any]
     description: InputDescription | None = None
+    problems: tuple[str, ...] = ()
 
 
 def examine(
@@ -67,7 +70,8 @@ def examine(
         OptionError: the options do not fit the input.
     """
     given = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
-    profile = find_profile(graph)
+    recognition = find_family(graph)
+    profile = recognition.profile
     if profile is not None and profile.input_name in given:
         profile = replace(profile, input=replace(profile.input, shape=given[profile.input_name]))
     own = {} if profile is None else {profile.input_name: profile.input.shape}
@@ -78,7 +82,15 @@ def examine(
     layers = layer_states(graph, concrete_shapes(graph, shapes))
     profile, description = describe(profile, shapes, dtypes, options or InputOptions())
     return Subject(
-        file, model_facts(graph, shapes, size), layers, layer_names(graph), profile, shapes, dtypes, description
+        file,
+        model_facts(graph, shapes, size),
+        layers,
+        layer_names(graph),
+        profile,
+        shapes,
+        dtypes,
+        description,
+        recognition.problems,
     )
 
 

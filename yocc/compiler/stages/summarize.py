@@ -13,7 +13,7 @@ from yocc.compiler.stages.emit import Built
 from yocc.compiler.stages.measure import Verdict
 from yocc.compiler.stages.optimize import Optimized
 from yocc.compiler.stages.prepare import Prepared
-from yocc.compiler.stages.remarks import Circumstances, fidelity_remarks, input_remarks, size_remarks
+from yocc.compiler.stages.remarks import Circumstances, Remark, fidelity_remarks, input_remarks, size_remarks
 from yocc.report.account import layer_reports
 from yocc.report.gates.gate import check_gates
 from yocc.report.page.render import render_page
@@ -30,6 +30,7 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
     around = Circumstances(pipeline, target, calibrated, fed, verdict.target_snr)
     remarks = (
         *input_remarks(fed, subject.description),
+        *map(Remark, subject.problems),
         *fidelity_remarks(verdict.fidelity, around),
         *size_remarks(subject.facts, built.facts, around),
     )

@@ -26,7 +26,7 @@ class Head:
     @property
     def channels(self) -> tuple[int, ...]:
         """Output channels of each layer; 0 where a layer is not a convolution with constant weights."""
-        return tuple(_output_channels(node) for node in self.layers)
+        return tuple(output_channels(node) for node in self.layers)
 
     @property
     def pointwise(self) -> bool:
@@ -70,7 +70,8 @@ def find_head(graph: gs.Graph, outputs: Sequence[gs.Variable]) -> Head:
     )
 
 
-def _output_channels(node: gs.Node) -> int:
+def output_channels(node: gs.Node) -> int:
+    """Output channels of a convolution with constant weights; 0 for other nodes."""
     weight = weight_of(node)
     return int(weight.shape[0]) if node.op == "Conv" and weight is not None else 0
 

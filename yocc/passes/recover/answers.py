@@ -54,7 +54,8 @@ class Answers:
         inputs: shape [samples, n].
         outputs: the original's, shape [samples, m].
         counts: for how many positions each stands, shape [samples].
-        there: how far the original believes that something is there, shape [samples]; read for boxes alone.
+        there: how far the original believes that something is there, shape [samples]; read for layers of boxes, and
+            of classes where objectness is apart.
         held_out: whether the sample is of a picture held out, shape [samples].
     """
 
@@ -80,7 +81,7 @@ def last_layers(graph: Graph) -> dict[str, str]:
 
 
 def believed(values: Arrays, layers: Mapping[str, str], detection: Detection) -> dict[str, Array]:
-    """How far something is there, at each position of the layers that give boxes alone.
+    """How far something is there, at each position of the layers whose outputs count only as far as it is.
 
     Args:
         values: at least the last layers' outputs, shape [batch, channels, height, width].
@@ -88,18 +89,24 @@ def believed(values: Arrays, layers: Mapping[str, str], detection: Detection) ->
         detection: what their channels mean.
 
     Returns:
-        By name of layer, flattened: the likeliest class at that place.
+        By name of layer, flattened: the objectness at that place, or the likeliest class where there is none.
     """
-    likeliest = {
-        values[output].shape[2:]: sigmoid(values[output].max(axis=1)).reshape(-1)
-        for output in layers.values()
-        if detection.kind(values[output].shape[1]) == "classes"
-    }
+    telling = "objectness" if detection.decoupled else "classes"
+    likeliest: dict[tuple[int, ...], Array] = {}
+    for output in layers.values():
+        place = values[output].shape[2:]
+        if detection.kind(values[output].shape[1]) == telling:
+            likeliest[place] = sigmoid(values[output].max(axis=1)).reshape(-1) * likeliest.get(place, np.float32(1))
     return {
         name: likeliest[values[output].shape[2:]]
         for name, output in layers.items()
-        if detection.kind(values[output].shape[1]) == "boxes" and values[output].shape[2:] in likeliest
+        if detection.kind(values[output].shape[1]) in _weighed(detection) and values[output].shape[2:] in likeliest
     }
+
+
+def _weighed(detection: Detection) -> tuple[str, ...]:
+    """The kinds of layers whose outputs count as far as something is there."""
+    return ("boxes", "classes") if detection.decoupled else ("boxes",)
 
 
 def refit_answers(answers: Answers, weight: Array, bias: Array, detection: Detection) -> AnswerFit:
@@ -136,10 +143,9 @@ def _sizes(inputs: Array) -> Array:
 def _parts(outputs: Array, answers: Answers, detection: Detection) -> Iterator[_Part]:
     counts, channels = answers.counts, outputs.shape[1]
     kind = detection.kind(channels)
-    if kind == "classes":
-        yield _Part(slice(0, channels), counts, True)
-    elif kind == "boxes":
-        yield _Part(slice(0, channels), counts * answers.there, False)
+    if kind != "anchors":
+        weighed = counts * answers.there if kind in _weighed(detection) else counts
+        yield _Part(slice(0, channels), weighed, kind != "boxes")
     else:
         for box in range(0, channels, 5 + detection.classes):
             believed = counts * sigmoid(outputs[:, box + 4])
@@ -154,7 +160,8 @@ def _objects(outputs: Array, answers: Answers, detection: Detection) -> float:
     kind = detection.kind(outputs.shape[1])
     if kind == "anchors":
         return float(counts @ sigmoid(outputs[:, 4 :: 5 + detection.classes]).sum(axis=1))
-    return float(counts @ (answers.there[answers.held_out] if kind == "boxes" else sigmoid(outputs).sum(axis=1)))
+    apart = kind in _weighed(detection)
+    return float(counts @ (answers.there[answers.held_out] if apart else sigmoid(outputs).sum(axis=1)))
 
 
 def _refit_part(inputs: Array, wanted: Array, part: _Part, held_out: Array, start: Array) -> tuple[Array, float, float]:

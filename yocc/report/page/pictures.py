@@ -82,7 +82,8 @@ def _shown(number: int, example: Mapping[str, Any]) -> Shown:
     except CalibrationError as error:
         return Shown(number, name, "", str(error), 0, 0, (), (), verdict)
     size = (int(example["size"][0]), int(example["size"][1]))
-    placement = (letterbox(picture, size, _GREY) if example["letterbox"] else stretch(picture, size))[1]
+    alignment = example.get("alignment", "centered")
+    placement = (letterbox(picture, size, _GREY, alignment) if example["letterbox"] else stretch(picture, size))[1]
     small = picture.copy()
     small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     found, again = {pair[0] for pair in same}, {pair[1] for pair in same}

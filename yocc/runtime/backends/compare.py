@@ -15,6 +15,7 @@ import numpy as np
 
 from yocc.compiler.pipeline.passes import Arrays
 from yocc.errors import BackendError
+from yocc.models.families.family import family_named
 
 if TYPE_CHECKING:
     from yocc.models.families.profile import ModelProfile
@@ -116,20 +117,8 @@ def parts_of(outputs: Arrays, profile: ModelProfile | None = None) -> list[Part]
 
 
 def _detector_parts(name: str, shape: tuple[int, ...], profile: ModelProfile) -> list[Part]:
-    objectness = profile.family == "yolov5"
-    width = len(profile.classes) + (5 if objectness else 4)
-    axis = {"ROWS": len(shape) - 1, "COLUMNS": 1, "RAW_HEADS": 1 if len(shape) == 4 else len(shape) - 1}
-    where = axis[profile.layout.name]
-    channels = range(shape[where])
-    labels = (
-        [("boxes", 0, 4), ("objectness", 4, 5), ("classes", 5, width)]
-        if objectness
-        else [("boxes", 0, 4), ("classes", 4, width)]
-    )
-    return [
-        Part(name, label, where, tuple(channel for channel in channels if first <= channel % width < last))
-        for label, first, last in labels
-    ]
+    known = family_named(profile.family).channels(shape, profile)
+    return [] if known is None else [Part(name, label, known.axis, numbers) for label, numbers in known.groups]
 
 
 class _Sums:

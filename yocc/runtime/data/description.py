@@ -16,6 +16,7 @@ Number = float | str
 
 OPTIONS = "--input-color, --input-scale, --input-mean and --input-std"
 _COLORS = ("rgb", "bgr", "gray")
+_PLACED = {"centered": "aspect ratio kept", "top_left": "aspect ratio kept, at the top left"}
 _NAMES = {"rgb": "RGB", "bgr": "BGR", "gray": "gray"}
 
 
@@ -110,7 +111,7 @@ class InputDescription:
         """Color and arithmetic in words."""
         how = self.preprocess
         return f"{_NAMES[how.colours]}, (pixel * {_scale(how.scale)} - {_listed(how.mean)}) / {_listed(how.std)}, " + (
-            "aspect ratio kept" if how.letterbox else "stretched to the input size"
+            _PLACED[how.alignment] if how.letterbox else "stretched to the input size"
         )
 
     @property
@@ -136,6 +137,8 @@ class InputDescription:
             "mean": list(how.mean),
             "std": list(how.std),
             "letterbox": how.letterbox,
+            # Reports without it mean pictures in the middle.
+            **({} if how.alignment == "centered" else {"alignment": how.alignment}),
             "origin": self.origin,
         }
 
@@ -178,6 +181,7 @@ def describe_input(
         usual.std if options.std is None else options.std,
         usual.letterbox,
         usual.pad_value,
+        usual.alignment,
     )
     origin: Origin = "given" if options.given else "assumed" if family is None else "family"
     return InputDescription(spec.name, made, origin)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from PIL import ExifTags, Image, ImageOps
 from yocc.errors import CalibrationError
 
 _ORIENTATION = ExifTags.Base.Orientation
+Alignment = Literal["centered", "top_left"]
+"""Where in a letterbox the picture lies."""
+
 _TURNED = range(5, 9)
 """EXIF orientations that exchange height and width."""
 
@@ -83,16 +87,20 @@ def picture_size(path: Path) -> tuple[int, int]:
         ) from error
 
 
-def letterbox(picture: Image.Image, size: tuple[int, int], pad_value: int) -> tuple[Image.Image, Placement]:
-    """Scale a picture to fit, keeping its aspect ratio, and centre it on a grey ground.
+def letterbox(
+    picture: Image.Image, size: tuple[int, int], pad_value: int, alignment: Alignment = "centered"
+) -> tuple[Image.Image, Placement]:
+    """Scale a picture to fit, keeping its aspect ratio, and place it on a grey ground.
 
     The geometry is that of YOLOv5 (utils/augmentations.py, `letterbox` with `auto=False`): ratio
-    `min(h/H, w/W)`, rounded size, the odd padding pixel below and right.
+    `min(h/H, w/W)`, rounded size, the odd padding pixel below and right. YOLOX (yolox/data/data_augment.py,
+    `preproc`) places the picture at the top left.
 
     Args:
         picture: RGB or grey.
         size: height and width of the network input.
         pad_value: grey level of the ground.
+        alignment: in the middle of the ground, or in its top left corner.
 
     Returns:
         The picture of `size`, and where the original lies in it.
@@ -101,8 +109,9 @@ def letterbox(picture: Image.Image, size: tuple[int, int], pad_value: int) -> tu
     ratio = min(height / picture.height, width / picture.width)
     inner_height = max(1, round(picture.height * ratio))
     inner_width = max(1, round(picture.width * ratio))
-    top = round((height - inner_height) / 2 - 0.1)
-    left = round((width - inner_width) / 2 - 0.1)
+    top, left = 0, 0
+    if alignment == "centered":
+        top, left = round((height - inner_height) / 2 - 0.1), round((width - inner_width) / 2 - 0.1)
     inner = _resized(picture, (inner_height, inner_width))
     ground = Image.new(picture.mode, (width, height), (pad_value,) * len(picture.getbands()))
     ground.paste(inner, (left, top))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from yocc.errors import CalibrationError, OptionError
-from yocc.runtime.data.letterbox import Placement, letterbox, stretch
+from yocc.runtime.data.letterbox import Alignment, Placement, letterbox, stretch
 
 _COLOURS = ("rgb", "bgr", "gray")
 _CHANNELS = (1, 3)
@@ -68,6 +68,7 @@ class Preprocess:
         std: divided by at last, none 0; one number, or one per channel in the order of `colours`.
         letterbox: keep the aspect ratio and pad; otherwise stretch to the input size.
         pad_value: grey level of the padding, 0..255.
+        alignment: where a padded picture lies.
     """
 
     colours: str = "rgb"
@@ -76,6 +77,7 @@ class Preprocess:
     std: tuple[float, ...] = (1.0,)
     letterbox: bool = False
     pad_value: int = 114
+    alignment: Alignment = "centered"
 
     def __post_init__(self) -> None:
         if self.colours not in _COLOURS:
@@ -121,7 +123,9 @@ def prepare(picture: Image.Image, preprocess: Preprocess, spec: InputSpec) -> tu
     if spec.channels == 1 or preprocess.colours == "gray":
         picture = picture.convert("L")
     fitted, placement = (
-        letterbox(picture, spec.size, preprocess.pad_value) if preprocess.letterbox else stretch(picture, spec.size)
+        letterbox(picture, spec.size, preprocess.pad_value, preprocess.alignment)
+        if preprocess.letterbox
+        else stretch(picture, spec.size)
     )
     return normalise(np.asarray(fitted), preprocess, spec), placement
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yocc.errors import InternalError, OptionError
-from yocc.models.families.profile import ModelProfile, OutputLayout
+from yocc.models.families.family import family_named
+from yocc.models.families.profile import ModelProfile
 from yocc.runtime.data.letterbox import Placement
 from yocc.runtime.detection.suppression import suppress
 
@@ -100,7 +101,7 @@ def candidates(outputs: Mapping[str, NDArray[Any]], profile: ModelProfile, selec
     """
     arrays = [_output(outputs, name) for name in profile.outputs]
     with np.errstate(invalid="ignore", over="ignore"):
-        centres, scores = _decode(arrays, profile, selection.confidence)
+        centres, scores = family_named(profile.family).decode(arrays, profile, selection.confidence)
     sound = np.isfinite(centres).all(axis=1)
     centres, scores = centres[sound], scores[sound]
     if selection.multi_label:
@@ -121,66 +122,10 @@ def suppress_candidates(found: Detections, selection: Selection) -> Detections:
     return Detections(found.boxes[kept], found.scores[kept], found.classes[kept])
 
 
-def _decode(arrays: list[Floats], profile: ModelProfile, confidence: float) -> tuple[Floats, Floats]:
-    """Centre boxes `[n, 4]` and class scores `[n, C]` of the candidates that may reach `confidence`."""
-    if profile.layout is OutputLayout.COLUMNS:
-        return _from_columns(arrays[0], confidence)
-    if profile.layout is OutputLayout.ROWS:
-        return _from_rows(arrays[0], confidence)
-    return _from_raw_heads(arrays, profile, confidence)
-
-
 def _output(outputs: Mapping[str, NDArray[Any]], name: str) -> Floats:
     if name not in outputs:
         raise InternalError(f"The session gave {sorted(outputs)} and not the output {name!r} the profile decodes.")
     return np.asarray(outputs[name][0], np.float32)
-
-
-def _from_rows(rows: Floats, confidence: float) -> tuple[Floats, Floats]:
-    rows = rows[rows[:, 4] > confidence]
-    return rows[:, :4], rows[:, 5:] * rows[:, 4:5]
-
-
-def _from_columns(columns: Floats, confidence: float) -> tuple[Floats, Floats]:
-    columns = columns[:, columns[4:].max(axis=0) > confidence]
-    return columns[:4].T, columns[4:].T
-
-
-def _from_raw_heads(heads: list[Floats], profile: ModelProfile, confidence: float) -> tuple[Floats, Floats]:
-    """Decode as YOLOv5 does (models/yolo.py, `Detect.forward`).
-
-    `xy = (2 s(t_xy) - 0.5 + cell) * stride`, `wh = (2 s(t_wh))^2 * anchor`, with the sigmoid `s`.
-    """
-    parts = [
-        _from_raw_head(head, stride, np.asarray(anchors, np.float32), profile, confidence)
-        for head, stride, anchors in zip(heads, profile.strides, profile.anchors, strict=True)
-    ]
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-
-
-def _from_raw_head(
-    head: Floats, stride: int, anchors: Floats, profile: ModelProfile, confidence: float
-) -> tuple[Floats, Floats]:
-    if head.ndim == 3:
-        # [A*(5+C), h, w] to [A, h, w, 5+C]
-        head = head.reshape(len(anchors), -1, *head.shape[1:]).transpose(0, 2, 3, 1)
-    objectness = head[..., 4] if profile.squashed else _sigmoid(head[..., 4])
-    anchor, row, column = np.nonzero(objectness > confidence)
-    values = head[anchor, row, column]
-    if not profile.squashed:
-        values = _sigmoid(values)
-    cells = np.stack([column, row], axis=1).astype(np.float32)
-    centres = np.empty((len(values), 4), np.float32)
-    centres[:, :2] = (values[:, :2] * 2 - 0.5 + cells) * stride
-    centres[:, 2:] = (values[:, 2:4] * 2) ** 2 * anchors[anchor]
-    return centres, values[:, 5:] * values[:, 4:5]
-
-
-def _sigmoid(values: Floats) -> Floats:
-    # Beyond 80 the result no longer changes, and exp would overflow with a warning.
-    one = np.float32(1)
-    result: Floats = one / (one + np.exp(-np.clip(values, -80, 80)))
-    return result
 
 
 def _corners(centres: Floats) -> Floats:

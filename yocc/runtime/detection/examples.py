@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from yocc.models.families.profile import ModelProfile
+from yocc.runtime.data.letterbox import Alignment
 from yocc.runtime.data.pictures import PictureRef
 from yocc.runtime.detection.boxes import Detections
 
@@ -40,6 +41,7 @@ class Example:
         letterbox: whether the picture keeps its aspect ratio in it.
         original: what the original finds.
         compiled: what the compiled model finds.
+        alignment: where in the input a picture lies that keeps its aspect ratio.
     """
 
     picture: PictureRef
@@ -47,6 +49,7 @@ class Example:
     letterbox: bool
     original: tuple[Found, ...]
     compiled: tuple[Found, ...]
+    alignment: Alignment = "centered"
 
 
 def choose_examples(
@@ -67,9 +70,14 @@ def choose_examples(
     """
     shown = [
         Example(
-            picture, profile.size, profile.preprocess.letterbox, *(_shown(side, profile, confidence) for side in pair)
+            picture,
+            profile.size,
+            profile.preprocess.letterbox,
+            _shown(first, profile, confidence),
+            _shown(second, profile, confidence),
+            profile.preprocess.alignment,
         )
-        for picture, *pair in zip(pictures, original, compiled, strict=False)
+        for picture, first, second in zip(pictures, original, compiled, strict=False)
         if picture is not None
     ]
     lively = sorted(range(len(shown)), key=lambda place: not (shown[place].original or shown[place].compiled))

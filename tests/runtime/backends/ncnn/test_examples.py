@@ -18,7 +18,7 @@ from tests import oracles
 from tests.networks.yolov8 import yolov8
 from tests.runtime.backends.ncnn.running import needs_ncnn
 from yocc.compiler.graph import load
-from yocc.models.families.profile import find_profile
+from yocc.models.families.family import find_profile
 from yocc.models.yolov5 import build_yolov5
 from yocc.runtime.backends.ncnn.backend import NcnnBackend
 from yocc.runtime.backends.onnxruntime import session_of

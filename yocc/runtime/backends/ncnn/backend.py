@@ -14,9 +14,10 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, OptionError
-from yocc.models.families.profile import OutputLayout, find_profile
+from yocc.models.families.family import find_profile
+from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.runtime.backends.backend import Artifact, Backend, Session, read_count
-from yocc.runtime.backends.ncnn.decoding import Cut, cut_heads, decode_facts
+from yocc.runtime.backends.ncnn.decoding import Cut, cut_heads, decode_facts, takes_examples
 from yocc.runtime.backends.ncnn.description import Description, Port
 from yocc.runtime.backends.ncnn.examples import write_examples
 from yocc.runtime.backends.ncnn.format import Network, write_bin, write_param
@@ -90,13 +91,18 @@ class NcnnBackend(Backend):
 
     def advise(self, graph: Graph, target: Target) -> tuple[str, ...]:
         """Whether int8 pays: around Swish every value is dequantized and quantized again."""
-        lowered = _lower(graph, target).lowered
+        made = _lower(graph, target)
+        lowered = made.lowered
         layers = () if lowered.network is None else lowered.network.layers
+        profile = find_profile(graph) if made.cut is None else None
+        missing = "" if profile is None else _no_examples(profile)
+        said = (f"decode.json and the example programs are left out, as {missing}.",) if missing else ()
         int8 = [layer for layer in layers if layer.parameters.get(8, 0) and layer.data]
         swish = sum(1 for layer in layers if layer.type == "Swish")
         if not int8 or 2 * swish < len(int8):
-            return ()
+            return said
         return (
+            *said,
             f"ncnn computes {len(int8)} layers in int8 but {swish} Swish activations between them in float, so int8 "
             "saves size and little time; --fp16 is often faster on ARM, and ReLU or HardSwish in training would let "
             "layers pass int8 on.",
@@ -191,10 +197,19 @@ def _describe(graph: Graph, made: _Made, network: Network) -> Description:
 def _decoded_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, object] | None:
     """How to read the outputs of a detector that includes its decoding; None for other networks."""
     profile = find_profile(graph)
-    if profile is None or profile.layout not in _LAYOUTS or profile.input.shape[1] != profile.input.channels:
+    if profile is None or _no_examples(profile):
         return None
     profile = replace(profile, input=replace(profile.input, shape=shapes[profile.input_name]))
     return decode_facts(profile, _LAYOUTS[profile.layout])
+
+
+def _no_examples(profile: ModelProfile) -> str:
+    """Why there is no decode.json for a detector that decodes itself; empty where there is one."""
+    if profile.layout not in _LAYOUTS:
+        return f"they do not decode what the family {profile.family} puts out"
+    if not takes_examples(profile.preprocess) or profile.input.shape[1] != profile.input.channels:
+        return f"they do not feed pictures as the family {profile.family} takes them"
+    return ""
 
 
 def _port(name: str, shape: tuple[int, ...], dtype: object) -> Port:

@@ -1,10 +1,9 @@
-"""Cutting a detector at its detection convolutions, and the facts an application needs to decode them."""
+"""Cutting a detector at its detection convolutions, and what an application needs to decode them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -12,21 +11,19 @@ from onnx.reference import ReferenceEvaluator
 
 from yocc.compiler.graph import Graph, clone, to_proto
 from yocc.compiler.graph.shapes import Shapes
-from yocc.models.families.profile import ModelProfile, OutputLayout, find_profile
-from yocc.runtime.backends.ncnn.distances import decode_columns, pair_heads
+from yocc.models.families.family import NoRawHeadsError, RawHeads, family_named, find_profile
+from yocc.models.families.profile import ModelProfile, OutputLayout
+from yocc.runtime.backends.ncnn.distances import decode_columns
 from yocc.runtime.backends.ncnn.lowering import Refusal
 from yocc.runtime.backends.ncnn.splitting import sound_name
+from yocc.runtime.data.preprocess import Preprocess
 
 Array = np.ndarray[Any, Any]
 _PIXELS = 1e-2
 """Largest difference in pixels between our decoding and the graph's own."""
 _PIXELS_OF_HALF = 8.0
-"""The same if the graph decodes in float16, whose resolution near 1500 is a pixel, and rounds at each step."""
-_PAD_VALUE = 114
-_FAMILIES = MappingProxyType({OutputLayout.ROWS: "YOLOv5", OutputLayout.COLUMNS: "YOLOv8"})
-
-_Reading = tuple[list[str], dict[str, Any]]
-"""Tensors to cut at, and how to decode them."""
+"""The same where the graph decodes in float16, whose resolution near 1500 is a pixel, and rounds at each step."""
+_DECODED = "Use head=decoded."
 
 
 @dataclass(frozen=True)
@@ -43,31 +40,50 @@ class Cut:
 
 
 def cut_heads(graph: Graph, shapes: Shapes) -> Cut:
-    """Cut a detector that decodes as YOLOv5 or YOLOv8 does.
+    """Cut a detector whose family says where.
 
-    YOLOv5's anchors are what the graph's own decoding makes of heads of zeros (`(2 * sigmoid(0))^2 * anchor = anchor`).
-    The decoding is accepted if ours agrees with the graph's on random heads.
+    The decoding is accepted when ours agrees with the graph's on random heads.
 
     Raises:
-        Refusal: it is not such a detector.
+        Refusal: it is no such detector.
     """
     profile = find_profile(graph)
     if profile is None or profile.layout is OutputLayout.RAW_HEADS:
-        raise Refusal("head=raw cuts detectors with YOLOv5's or YOLOv8's decoded output only", "Use head=decoded.")
-    find = _anchored if profile.layout is OutputLayout.ROWS else _distances
-    for names, decode in find(graph, profile, {name: shapes.shapes[name] for name in profile.protected}):
-        if not _agrees(graph, profile.outputs[0], [(name, shapes.shapes[name]) for name in names], decode):
-            continue
-        network = clone(graph)
-        tensors = network.tensors()
-        network.outputs = [tensors[name] for name in names]
-        network.cleanup(remove_unused_graph_inputs=False, recurse_subgraphs=False)
-        return Cut(network, decode)
-    raise Refusal(f"its decoding is not {_FAMILIES[profile.layout]}'s", "Use head=decoded.")
+        raise Refusal("head=raw cuts detectors with YOLOv5's or YOLOv8's decoded output only", _DECODED)
+    if not takes_examples(profile.preprocess):
+        raise Refusal("head=raw cuts detectors that take centered RGB pictures only", _DECODED)
+    output = profile.outputs[0]
+    sizes = {name: shapes.shapes[name] for name in profile.protected}
+    decoding = "YOLOv5"
+    try:
+        for found in family_named(profile.family).raw_heads(
+            profile, sizes, lambda names: _own_decoding(graph, names, output)
+        ):
+            names, decode = found.names, decode_facts(profile, "raw", _heads(found), reg_max=found.bins)
+            if _agrees(graph, output, [(name, shapes.shapes[name]) for name in names], decode):
+                return _cut(graph, names, decode)
+            decoding = "YOLOv8" if found.bins else "YOLOv5"
+    except NoRawHeadsError as error:
+        raise Refusal(error.reason, _DECODED) from error
+    raise Refusal(f"its decoding is not {decoding}'s", _DECODED)
+
+
+def _cut(graph: Graph, names: Sequence[str], decode: Mapping[str, Any]) -> Cut:
+    network = clone(graph)
+    tensors = network.tensors()
+    network.outputs = [tensors[name] for name in names]
+    network.cleanup(remove_unused_graph_inputs=False, recurse_subgraphs=False)
+    return Cut(network, decode)
+
+
+def takes_examples(preprocess: Preprocess) -> bool:
+    """Whether the example programs feed pictures as the network takes them: RGB, scaled only, centered."""
+    plain = not any(preprocess.mean) and set(preprocess.std) == {1.0}
+    return plain and preprocess.letterbox and preprocess.colours == "rgb" and preprocess.alignment == "centered"
 
 
 def decode_heads(outputs: Sequence[Array], decode: Mapping[str, Any]) -> Array:
-    """The whole graph's outputs, computed from the cut network's outputs in the order of `head_blobs`."""
+    """What the whole graph would give, from the cut network's outputs in the order of `head_blobs`."""
     return decode_columns(outputs, decode) if decode["reg_max"] else decode_rows(outputs, decode)
 
 
@@ -76,32 +92,8 @@ def head_blobs(decode: Mapping[str, Any]) -> list[str]:
     return [head[key] for head in decode["heads"] for key in ("blob", "scores") if key in head]
 
 
-def _anchored(graph: Graph, profile: ModelProfile, sizes: Mapping[str, tuple[int, ...]]) -> Iterator[_Reading]:
-    names = sorted(sizes, key=lambda name: -int(np.prod(sizes[name])))
-    per_cell = len(profile.classes) + 5
-    if len(names) != len(profile.strides) or any(size[1] % per_cell for size in sizes.values()):
-        raise Refusal("its last layers are not one for each stride", "Use head=decoded.")
-    shapes = [sizes[name] for name in names]
-    own = _own_decoding(graph, names, profile.outputs[0])
-    anchors = _anchors(own([np.zeros(size, np.float32) for size in shapes]), shapes, per_cell)
-    yield names, decode_facts(profile, "raw", _heads(profile, names, anchors))
-
-
-def _distances(_: Graph, profile: ModelProfile, sizes: Mapping[str, tuple[int, ...]]) -> Iterator[_Reading]:
-    ways = pair_heads(sizes, profile.strides, len(profile.classes))
-    if not ways:
-        raise Refusal("its last layers are not boxes and scores for each stride", "Use head=decoded.")
-    for way in ways:
-        heads = [
-            {"blob": sound_name(boxes), "scores": sound_name(scores), "stride": stride}
-            for (boxes, scores), stride in zip(way, profile.strides, strict=True)
-        ]
-        bins = sizes[way[0][0]][1] // 4
-        yield [name for pair in way for name in pair], decode_facts(profile, "raw", heads, reg_max=bins)
-
-
 def _agrees(graph: Graph, output: str, heads: Sequence[tuple[str, tuple[int, ...]]], decode: Mapping[str, Any]) -> bool:
-    """Whether our decoding of random heads equals the graph's."""
+    """Whether our decoding of random heads is the graph's own."""
     names = [name for name, _ in heads]
     random = np.random.default_rng(0)
     values = [random.normal(0, 2, size).astype(np.float32) for _, size in heads]
@@ -136,7 +128,7 @@ def decode_rows(heads: Sequence[Array], decode: Mapping[str, Any]) -> Array:
 
 
 def _own_decoding(graph: Graph, names: Sequence[str], output: str) -> Any:
-    """The part of the graph after the heads, as a function of them."""
+    """The part of the graph behind the heads, as a function of them."""
     part = clone(graph)
     tensors = part.tensors()
     heads = [tensors[name] for name in names]
@@ -151,22 +143,10 @@ def _own_decoding(graph: Graph, names: Sequence[str], output: str) -> Any:
         try:
             rows = evaluator.run(None, feeds)[0]  # type: ignore[index] # a list, as all outputs are asked for
         except Exception as error:  # whatever the evaluator lacks
-            raise Refusal("its decoding cannot be evaluated", "Use head=decoded.") from error
+            raise Refusal("its decoding cannot be evaluated", _DECODED) from error
         return np.asarray(rows, np.float32)
 
     return run
-
-
-def _anchors(rows: Array, sizes: Sequence[tuple[int, ...]], per_cell: int) -> list[list[list[float]]]:
-    anchors: list[list[list[float]]] = []
-    start = 0
-    for _, channels, height, width in sizes:
-        count = channels // per_cell
-        cells = height * width
-        picked = rows[0, start : start + count * cells : cells, 2:4]
-        anchors.append([[round(float(value), 4) for value in pair] for pair in picked])
-        start += count * cells
-    return anchors
 
 
 def decode_facts(
@@ -188,7 +168,11 @@ def decode_facts(
         "family": profile.family,
         "layout": layout,
         "input": {"blob": sound_name(profile.input_name), "height": height, "width": width, "order": "rgb"},
-        "letterbox": {"pad_value": _PAD_VALUE, "scale": profile.preprocess.scale, "multiple_of": max(profile.strides)},
+        "letterbox": {
+            "pad_value": profile.preprocess.pad_value,
+            "scale": profile.preprocess.scale,
+            "multiple_of": max(profile.strides),
+        },
         "output": sound_name(profile.outputs[0]),
         "heads": list(heads),
         "reg_max": reg_max,
@@ -196,8 +180,10 @@ def decode_facts(
     }
 
 
-def _heads(profile: ModelProfile, names: Sequence[str], anchors: list[list[list[float]]]) -> list[dict[str, Any]]:
+def _heads(found: RawHeads) -> list[dict[str, Any]]:
     return [
-        {"blob": sound_name(name), "stride": stride, "anchors": each}
-        for name, stride, each in zip(names, profile.strides, anchors, strict=True)
+        {"blob": sound_name(head.boxes), "stride": head.stride, "anchors": [list(pair) for pair in head.anchors]}
+        if not head.scores
+        else {"blob": sound_name(head.boxes), "scores": sound_name(head.scores), "stride": head.stride}
+        for head in found.heads
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,33 +9,6 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 _SIDES = 4
-
-
-def pair_heads(
-    sizes: Mapping[str, tuple[int, ...]], strides: Sequence[int], classes: int
-) -> list[list[tuple[str, str]]]:
-    """Ways to pair the last convolutions into boxes and scores of each stride.
-
-    Args:
-        sizes: shape [1, channels, h, w] of each last convolution's output.
-        strides: ascending.
-        classes: number of classes.
-
-    Returns:
-        For each way, a pair of names for each stride: bins of the distances, and class scores. There are several ways
-        where the bins are as many as the classes; none where the convolutions are not two for each stride.
-    """
-    maps = sorted({size[2:] for size in sizes.values()}, key=lambda size: -int(np.prod(size)))
-    levels = [sorted(name for name, size in sizes.items() if size[2:] == one) for one in maps]
-    if len(levels) != len(strides) or any(len(level) != 2 for level in levels):
-        return []
-    ways = itertools.product(*([(one, other), (other, one)] for one, other in levels))
-    return [list(way) for way in ways if _fits(way, sizes, classes)]
-
-
-def _fits(way: Sequence[tuple[str, str]], sizes: Mapping[str, tuple[int, ...]], classes: int) -> bool:
-    bins = {sizes[boxes][1] for boxes, _ in way}
-    return len(bins) == 1 and bins.pop() % _SIDES == 0 and all(sizes[scores][1] == classes for _, scores in way)
 
 
 def decode_columns(outputs: Sequence[Array], decode: Mapping[str, Any]) -> Array:

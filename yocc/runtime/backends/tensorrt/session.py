@@ -16,7 +16,7 @@ from yocc.compiler.graph.census import KINDS, Kind, kind_of
 from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.pipeline.passes import Arrays
 from yocc.errors import BackendError
-from yocc.models.families.profile import find_profile
+from yocc.models.families.family import find_profile
 from yocc.runtime.backends.backend import Artifact, Session, TensorSpec
 from yocc.runtime.backends.compare import Difference, compare
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession

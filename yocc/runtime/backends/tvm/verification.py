@@ -14,7 +14,7 @@ import numpy as np
 from yocc.compiler.graph import load
 from yocc.compiler.pipeline.passes import Arrays
 from yocc.errors import BackendError
-from yocc.models.families.profile import find_profile
+from yocc.models.families.family import find_profile
 from yocc.runtime.backends.backend import Artifact, Check
 from yocc.runtime.backends.compare import Difference, compare
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession

@@ -1,0 +1,100 @@
+"""YOLOv8 and YOLO11: no anchors, distances to the edges of a box as distributions over bins."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.compiler.pipeline.passes import Detection
+from yocc.models.families.family import Decoding, Family, NoRawHeadsError, RawHead, RawHeads
+from yocc.models.families.heads import find_head
+from yocc.models.families.profile import ModelProfile, OutputLayout
+from yocc.models.families.reading import (
+    STRIDES,
+    cells,
+    class_names,
+    dimensions,
+    rank,
+    strides_of_convolutions,
+    written,
+    yolo_preprocess,
+)
+from yocc.runtime.data.preprocess import InputSpec
+
+_BOX = 4
+_SIDES = 4
+
+
+@dataclass(frozen=True)
+class YoloV8(Family):
+    """YOLOv8 and what decodes as it does."""
+
+    name: ClassVar[str] = "yolov8"
+    summary: ClassVar[str] = "YOLOv8 and YOLO11: no anchors, decoded columns."
+
+    def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
+        """One output of columns, a candidate for each cell."""
+        if len(graph.outputs) != 1 or rank(graph.outputs[0]) != 3:
+            return None
+        output = graph.outputs[0]
+        head = find_head(graph, [output])
+        _, width, count = dimensions(output)
+        if width is None:
+            return None
+        strides: tuple[int, ...] = next((some for some in STRIDES if count == cells(picture, some)), ())
+        if count is None and head.squashes:
+            strides = strides_of_convolutions(head.channels, per_stride=2)
+        classes = class_names(metadata, width - _BOX) if strides else None
+        if classes is None:
+            return None
+        return ModelProfile(
+            family=self.name,
+            layout=OutputLayout.COLUMNS,
+            outputs=(output.name,),
+            classes=classes,
+            strides=strides,
+            input=picture,
+            preprocess=yolo_preprocess(picture),
+            protected=written(head),
+            detection=Detection(len(classes), objectness=False),
+        )
+
+    def raw_heads(
+        self,
+        profile: ModelProfile,
+        sizes: Mapping[str, tuple[int, ...]],
+        decoding: Decoding,  # noqa: ARG002 # the sizes say it all
+    ) -> Iterator[RawHeads]:
+        """Two convolutions for each stride, in each order that is possible."""
+        ways = _pair_heads(sizes, profile.strides, len(profile.classes))
+        if not ways:
+            raise NoRawHeadsError("its last layers are not boxes and scores for each stride")
+        for way in ways:
+            heads = (RawHead(stride, *pair) for pair, stride in zip(way, profile.strides, strict=True))
+            yield RawHeads(tuple(heads), bins=sizes[way[0][0]][1] // _SIDES)
+
+
+def _pair_heads(
+    sizes: Mapping[str, tuple[int, ...]], strides: Sequence[int], classes: int
+) -> list[list[tuple[str, str]]]:
+    """Ways to pair the last convolutions into boxes and scores of each stride.
+
+    There are several where the bins are as many as the classes; none where the convolutions are not two for each
+    stride.
+    """
+    maps = sorted({size[2:] for size in sizes.values()}, key=lambda size: -int(np.prod(size)))
+    levels = [sorted(name for name, size in sizes.items() if size[2:] == one) for one in maps]
+    if len(levels) != len(strides) or any(len(level) != 2 for level in levels):
+        return []
+    ways = itertools.product(*([(one, other), (other, one)] for one, other in levels))
+    return [list(way) for way in ways if _fits(way, sizes, classes)]
+
+
+def _fits(way: Sequence[tuple[str, str]], sizes: Mapping[str, tuple[int, ...]], classes: int) -> bool:
+    bins = {sizes[boxes][1] for boxes, _ in way}
+    return len(bins) == 1 and bins.pop() % _SIDES == 0 and all(sizes[scores][1] == classes for _, scores in way)
