@@ -9,6 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.analysis.windows import positions, windows_at
+from yocc.compiler.graph.layers import output_axis
 
 Array = np.ndarray[Any, Any]
 
@@ -42,7 +43,7 @@ def layout_of(node: gs.Node, shape: tuple[int, ...]) -> Layout | None:
     if node.op == "ConvTranspose":
         return Layout(1, shape) if node.attrs.get("group", 1) == 1 else None
     if node.op == "Gemm":
-        return Layout(0 if node.attrs.get("transB", 0) else 1, shape)
+        return Layout(output_axis(node, 2), shape)
     return Layout(1, shape) if len(shape) == 2 else None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.graph.layers import output_axis
 from yocc.compiler.graph.padding import explicit_pads
 
 Array = np.ndarray[Any, Any]
@@ -41,8 +42,7 @@ def flat_weight(node: gs.Node) -> Array:
     weight: Array = node.inputs[1].values.astype(np.float64)
     if node.op == "Conv":
         return weight.reshape(len(weight), -1).T
-    transposed = node.op == "Gemm" and node.attrs.get("transB", 0)
-    return (weight.T if transposed else weight) * float(node.attrs.get("alpha", 1.0))
+    return (weight if output_axis(node, 2) else weight.T) * float(node.attrs.get("alpha", 1.0))
 
 
 def positions(

@@ -12,7 +12,7 @@ from yocc.compiler.pipeline.passes import Feeds, PassContext
 from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.inputs import input_specs
 from yocc.compiler.stages.subject import describe
-from yocc.models.families.profile import find_profile
+from yocc.models.families.family import find_profile
 from yocc.runtime.backends.onnxruntime import reference_executor
 from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.data.description import InputOptions

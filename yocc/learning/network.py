@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.graph.layers import output_axis
 from yocc.compiler.graph.shapes import Shapes
 from yocc.errors import PassError
 from yocc.learning.operators import SIZE_FREE, Rule, rule_for, silu
@@ -141,7 +142,8 @@ def _units(nodes: Iterable[gs.Node]) -> dict[str, Array]:
         if weight is None:
             continue
         squares = np.square(weight.values.astype(np.float64))
-        others = tuple(axis for axis in range(squares.ndim) if axis != _channel_axis(node))
+        kept = output_axis(node, squares.ndim)
+        others = tuple(axis for axis in range(squares.ndim) if axis != kept)
         units[weight.name] = np.maximum(np.sqrt(squares.mean(others, keepdims=True)), _SMALLEST)
         bias = node.inputs[2] if len(node.inputs) > 2 else None
         if isinstance(bias, gs.Constant):
@@ -160,13 +162,6 @@ def _weight(node: gs.Node) -> gs.Constant | None:
         if tensor.inputs and tensor.inputs[0].op == op:
             tensor = tensor.inputs[0].inputs[0]
     return tensor if isinstance(tensor, gs.Constant) and tensor.values.ndim > 1 else None
-
-
-def _channel_axis(node: gs.Node) -> int:
-    """The axis of output channels of a layer's weight."""
-    if node.op == "Conv" or (node.op == "Gemm" and node.attrs.get("transB", 0)):
-        return 0
-    return len(node.inputs[1].shape) - 1 if node.op == "MatMul" else 1
 
 
 def _scale_group(node: gs.Node, tensor: gs.Constant) -> tuple[bytes, ...] | None:

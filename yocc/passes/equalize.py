@@ -17,6 +17,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.graph.layers import output_axis
 from yocc.compiler.pipeline.passes import Pass, PassContext
 
 Array = np.ndarray[Any, Any]
@@ -157,7 +158,7 @@ def _inputs(node: gs.Node) -> _Channels:
 
 
 def _has_inputs_first(node: gs.Node) -> bool:
-    return node.op == "ConvTranspose" or (node.op == "Gemm" and not node.attrs.get("transB", 0))
+    return output_axis(node, 2) == 1
 
 
 def _same(values: Array) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.graph.layers import output_axis
 from yocc.compiler.graph.nops import captured_names
 
 _LAYERS = ("Conv", "ConvTranspose", "Gemm")
@@ -106,11 +107,8 @@ def _is_shared(constant: gs.Constant, kept: set[str]) -> bool:
 
 def _output_channels(layer: gs.Node) -> int:
     shape = layer.inputs[1].shape
-    if layer.op == "Conv":
-        return int(shape[0])
-    if layer.op == "ConvTranspose":
-        return int(shape[1]) * int(layer.attrs.get("group", 1))
-    return int(shape[0 if layer.attrs.get("transB", 0) else 1])
+    groups = int(layer.attrs.get("group", 1)) if layer.op == "ConvTranspose" else 1
+    return int(shape[output_axis(layer, len(shape))]) * groups
 
 
 def _affine(node: gs.Node, layer: gs.Node, channels: int) -> Affine | None:
@@ -167,7 +165,7 @@ def _per_channel(constant: gs.Constant, layer: gs.Node, channels: int) -> Array 
 def _scaled_weight(layer: gs.Node, factor: Array) -> Array:
     weight: Array = layer.inputs[1].values.astype(np.float64)
     if layer.op == "Gemm":
-        weight *= factor[:, None] if layer.attrs.get("transB", 0) else factor
+        weight *= factor if output_axis(layer, 2) else factor[:, None]
         return weight
     kernel = (1,) * (weight.ndim - 2)
     if layer.op == "Conv":

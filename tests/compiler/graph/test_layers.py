@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_graphsurgeon as gs
 import pytest
 
 from tests.passes.graphs import build
-from yocc.compiler.graph.layers import is_weighted
+from yocc.compiler.graph.layers import is_weighted, output_axis
 
 HALF = np.ones((4, 4, 1, 1), np.float16)
 CASES = {
@@ -28,3 +29,20 @@ def test_a_layer_has_weights_and_is_no_decoding(name: str) -> None:
     lines, weights, expected = CASES[name]
     graph = build(lines, weights, ["y"])  # type: ignore[arg-type] # a dict of shapes, whose values are not widened
     assert is_weighted(next(node for node in graph.nodes if node.name == "l")) == expected
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "rank", "axis"),
+    [
+        ("Conv", {}, 4, 0),
+        ("ConvTranspose", {"group": 2}, 4, 1),
+        ("Gemm", {}, 2, 1),
+        ("Gemm", {"transB": 1}, 2, 0),
+        ("MatMul", {}, 2, 1),
+        ("MatMul", {}, 3, 2),
+    ],
+)
+def test_output_channels_lie_where_the_operator_keeps_them(
+    op: str, attributes: dict[str, int], rank: int, axis: int
+) -> None:
+    assert output_axis(gs.Node(op, "l", attributes), rank) == axis

@@ -7,6 +7,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.analysis.coupling.atoms import Array
 from yocc.analysis.coupling.walk import Walk, give_up, on_axis
+from yocc.compiler.graph.layers import output_axis
 
 
 def conv(walk: Walk, node: gs.Node) -> list[Array]:
@@ -65,7 +66,7 @@ def gemm(walk: Walk, node: gs.Node) -> list[Array]:
     data, weight = node.inputs[0], node.inputs[1]
     if not isinstance(weight, gs.Constant) or node.attrs.get("transA", 0):
         return give_up(walk, node, f"{node.op} multiplies it by a matrix that is computed at run time")
-    out_axis = 0 if node.attrs.get("transB", 0) else 1
+    out_axis = output_axis(node, 2)
     inputs = walk.only_axis(data, 1, node)
     outputs = walk.table.fresh(weight.shape[out_axis])
     walk.cut(node, 1, out_axis, outputs, "out")

@@ -34,6 +34,18 @@ def is_weighted(node: gs.Node) -> bool:
     return weight is not None and not _is_distribution_integral(node, weight)
 
 
+def output_axis(node: gs.Node, rank: int) -> int:
+    """The axis of a layer's weight along which its output channels lie, those of one group in a grouped ConvTranspose.
+
+    Args:
+        node: a Conv, ConvTranspose, Gemm or MatMul, whose weight is its second input.
+        rank: of the weight.
+    """
+    if node.op == "Conv" or (node.op == "Gemm" and node.attrs.get("transB", 0)):
+        return 0
+    return rank - 1 if node.op == "MatMul" else 1
+
+
 def _is_distribution_integral(node: gs.Node, weight: gs.Constant) -> bool:
     if math.prod(weight.shape) != max(weight.shape, default=0):
         return False

@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import constant_behind
+from yocc.compiler.graph.layers import output_axis
 
 GROUP, KEPT = 4, 2
 
@@ -18,7 +19,7 @@ def input_axis(node: gs.Node) -> int | None:
     if node.op == "Conv":
         return 1 if node.attrs.get("group", 1) == 1 else None
     if node.op == "Gemm":
-        return 1 if node.attrs.get("transB", 0) else 0
+        return 1 - output_axis(node, 2)
     weight = constant_behind(node, 1) if node.op == "MatMul" and len(node.inputs) > 1 else None
     return 0 if weight is not None and len(weight.shape) == 2 else None
 

@@ -20,6 +20,7 @@ from yocc.analysis.pictures import evenly
 from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.graph import Graph, clone, refresh, to_proto
 from yocc.compiler.graph.cost import layer_costs
+from yocc.compiler.graph.layers import output_axis
 from yocc.compiler.graph.operators import OPS, Flow
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.pipeline.partial import run_until
@@ -140,8 +141,8 @@ def estimated(
         for name in unit.layers:
             node = nodes[name]
             weight = node.inputs[1].values.astype(np.float64)
-            by_column = node.op == "ConvTranspose" or (node.op == "Gemm" and not node.attrs.get("transB", 0))
-            weight = np.moveaxis(weight, 1 if by_column else 0, 0).reshape(weight.shape[1 if by_column else 0], -1)
+            axis = output_axis(node, weight.ndim)
+            weight = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
             if node.op == "MatMul" or len(curvature.get(name, ())) != len(weight):
                 continue
             scale = np.broadcast_to(weights[name, 1].scale.astype(np.float64).reshape(-1), len(weight))

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.analysis.coding import Coding, code_weight
+from yocc.analysis.layouts import layout_of
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.pipeline.passes import PassContext
@@ -47,13 +48,8 @@ def code_weights(
 
 def _channel_axis(node: gs.Node) -> int | None:
     """The axis of output channels of a layer's weight."""
-    if node.op == "Conv":
-        return 0
-    if node.op == "ConvTranspose":
-        return 1 if node.attrs.get("group", 1) == 1 else None
-    if node.op == "Gemm":
-        return 0 if node.attrs.get("transB", 0) else 1
-    return 1 if node.inputs[1].values.ndim == 2 else None
+    layout = layout_of(node, node.inputs[1].values.shape)
+    return None if layout is None else layout.axis
 
 
 def _floor(node: gs.Node, axis: int | None, activations: Mapping[str, Coding]) -> Any:

@@ -20,6 +20,7 @@ from yocc.analysis.pictures import affordable, require_finite, some_pictures
 from yocc.analysis.stepping import Stepper
 from yocc.analysis.windows import flat_weight, windows_at
 from yocc.compiler.graph import Graph
+from yocc.compiler.graph.layers import output_axis
 from yocc.compiler.pipeline.lineage import Teacher
 from yocc.compiler.pipeline.partial import run_until
 from yocc.compiler.pipeline.passes import Detection, Feeds, PassContext
@@ -176,7 +177,7 @@ def _store(layers: Together, weight: Array, bias: Array) -> None:
     name = first.inputs[1].name.removesuffix(_suffix(first)) + _suffix(first)
     if first.op == "Gemm":
         weight = weight / float(first.attrs.get("alpha", 1.0))
-    matrix = weight.T if first.op == "Conv" or first.attrs.get("transB", 0) else weight
+    matrix = weight if output_axis(first, 2) else weight.T
     refitted = gs.Constant(name, np.ascontiguousarray(matrix.reshape(first.inputs[1].shape), dtype=np.float32))
     for node in layers:
         node.inputs[1] = refitted

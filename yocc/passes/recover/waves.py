@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.analysis.windows import flat_weight, is_plain
 from yocc.compiler.graph import Graph
+from yocc.compiler.graph.layers import output_axis
 from yocc.compiler.graph.order import reads
 from yocc.compiler.pipeline.lineage import Teacher
 
@@ -113,4 +114,5 @@ def _can_refit(node: gs.Node) -> bool:
 def _inputs(node: gs.Node) -> int:
     """Inputs of each output of a Conv or Gemm."""
     shape = node.inputs[1].shape
-    return math.prod(shape[1:]) if node.op == "Conv" or node.attrs.get("transB", 0) else int(shape[0])
+    axis = output_axis(node, len(shape))
+    return math.prod(size for place, size in enumerate(shape) if place != axis)

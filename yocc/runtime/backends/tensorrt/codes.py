@@ -9,6 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.graph.layers import output_axis
 from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.pipeline.target import Reject
 
@@ -127,17 +128,9 @@ def weight_axis(graph: Graph) -> Iterator[Reject]:
         if decode.op != "DequantizeLinear" or not isinstance(decode.inputs[1], gs.Constant):
             continue
         scale, rank = decode.inputs[1].values, len(decode.inputs[0].shape)
-        axis, wanted = int(decode.attrs.get("axis", 1)) % max(rank, 1), _output_axis(node, rank)
+        axis, wanted = int(decode.attrs.get("axis", 1)) % max(rank, 1), output_axis(node, rank)
         if scale.size > 1 and axis != wanted:
             yield Reject(decode.name, f"the scales of a {node.op}'s weight run along axis {axis}, not {wanted}", _AGAIN)
-
-
-def _output_axis(layer: gs.Node, rank: int) -> int:
-    if layer.op == "Conv":
-        return 0
-    if layer.op == "Gemm":
-        return 0 if layer.attrs.get("transB", 0) else 1
-    return 1 if layer.op == "ConvTranspose" else rank - 1
 
 
 def _coding(graph: Graph) -> Iterator[gs.Node]:
