@@ -31,6 +31,13 @@ def test_boxes_are_where_the_picture_is_and_know_their_counterpart(tmp_path: Pat
     assert shown.verdict == "1 of 2 found again, 1 new."
 
 
+def test_boxes_of_pictures_at_the_top_left_are_not_moved(tmp_path: Path) -> None:
+    made = with_examples(tmp_path)
+    made["fidelity"]["examples"][0]["alignment"] = "top_left"
+    cat, _ = shown_pictures(made)[0].original
+    assert (cat.x, cat.y, cat.width, cat.height) == (10.0, 20.0, 40.0, 40.0)
+
+
 def test_nothing_found_is_said(tmp_path: Path) -> None:
     shown = shown_pictures(with_examples(tmp_path, found=False))[0]
     assert shown.compiled == ()

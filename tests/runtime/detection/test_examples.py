@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tests.runtime.measuring.test_fidelity import PROFILE
 from yocc.runtime.data.pictures import PictureRef
+from yocc.runtime.data.preprocess import Preprocess
 from yocc.runtime.detection.boxes import Detections
 from yocc.runtime.detection.examples import EXAMPLES, MOST_BOXES, choose_examples
 
@@ -24,6 +27,12 @@ def test_an_example_holds_what_both_models_find() -> None:
     assert example.compiled[0].label == "dog"
     assert example.compiled[0].box == (1.0, 2.0, 30.0, 40.0)
     assert (example.size, example.letterbox) == ((64, 64), False)
+
+
+def test_an_example_says_where_in_the_input_the_picture_lies() -> None:
+    corner = replace(PROFILE, preprocess=Preprocess(letterbox=True, alignment="top_left"))
+    (example,) = choose_examples(_pictures(1), corner, [_found(0.9)], [_found(0.9)], 0.25)
+    assert (example.letterbox, example.alignment) == (True, "top_left")
 
 
 def test_unsure_detections_are_left_out_and_others_limited() -> None:
