@@ -48,7 +48,7 @@ def test_gate_that_holds_is_shown_and_in_the_report(model: Path, tmp_path: Path)
 def test_gate_that_does_not_hold_has_its_own_exit_code_and_the_result_is_there(model: Path, tmp_path: Path) -> None:
     result = _compile(model, tmp_path / "out", "--gate", "snr_db >= 20", "--gate", "size_mb <= 1")
     assert result.exit_code == VIOLATED
-    assert result.stderr.splitlines()[-1].startswith("Error: 1 of 2 gates does not hold: snr_db is -6.")
+    assert result.stderr.splitlines()[-1].startswith("Error: 1 of 2 gates fails: snr_db is -6.")
     assert "snr_db" in result.stdout
     assert (tmp_path / "out" / "model.onnx").is_file()
     assert not json.loads((tmp_path / "out" / "report.json").read_text())["gates"][0]["holds"]

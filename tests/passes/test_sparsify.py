@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from yocc.compiler.stages.spec import Wishes, pipeline_spec
 
 import yocc
 from tests.passes.feeding import context, run_pass
@@ -14,10 +13,11 @@ from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, load
 from yocc.compiler.graph.sparsity import sparse_layers
 from yocc.compiler.pipeline.passes import PassContext
-from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.pipeline.target import Target
+from yocc.compiler.stages.recipe import recipe_pipeline
 from yocc.errors import InternalError, OptionError
 from yocc.models.yolov5 import build_yolov5
+from yocc.options import CompileOptions, CompressionRecipe
 from yocc.passes.sparsify import Sparsify, mask
 
 
@@ -93,11 +93,10 @@ def test_other_patterns_are_refused() -> None:
 
 
 def test_the_option_stands_for_the_pass() -> None:
-    spec = pipeline_spec(Wishes(int8=True, sparsity="2:4"))
-    assert spec == "fp32,simplify,fuse,sparsify{pattern=2:4},quantize"
-    assert str(Pipeline.parse(spec)) == "fp32,simplify,fuse,sparsify,quantize"
-    with pytest.raises(OptionError, match="pipeline"):
-        pipeline_spec(Wishes(pipeline="simplify", sparsity="2:4"))
+    spec = str(recipe_pipeline(CompressionRecipe(int8=True, sparsity="2:4")))
+    assert spec == "fp32,simplify,fuse,sparsify,quantize"
+    with pytest.raises(OptionError, match="A pipeline states every pass"):
+        CompileOptions.of(pipeline="simplify", sparsity="2:4")
 
 
 def test_zeros_survive_quantization(tmp_path: Any) -> None:

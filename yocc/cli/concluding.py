@@ -41,7 +41,7 @@ def conclude(
     """Show what became of the gates and write what CI systems read.
 
     Raises:
-        GateError: a gate does not hold.
+        GateError: a gate fails.
         OutputError: a file cannot be written.
     """
     broken = violated(outcomes)

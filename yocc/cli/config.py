@@ -41,7 +41,7 @@ def _defaults(ctx: click.Context, config: Config) -> dict[str, Any]:
     """Values by parameter of the running command; keys of the other commands are checked and left out.
 
     Raises:
-        OptionError: a key is no option, or its value cannot be meant.
+        OptionError: a key is no option, or its value is invalid.
     """
     from yocc.compiler.pipeline.registry import nearest
 

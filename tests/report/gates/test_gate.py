@@ -121,10 +121,10 @@ def test_what_does_not_hold_is_one_sentence() -> None:
     assert violated(held) == ""
     assert violated([]) == ""
     one = check_gates(parse_gates(["size_mb <= 1", "macs_ratio <= 0.5"]), content())
-    assert violated(one) == "1 of 2 gates does not hold: size_mb is 1.5, wanted <= 1."
+    assert violated(one) == "1 of 2 gates fails: size_mb is 1.5, wanted <= 1."
     both = check_gates(parse_gates(["size_mb <= 1", "macs_ratio <= 0.1"]), content())
-    assert violated(both).startswith("2 of 2 gates do not hold: size_mb is 1.5, wanted <= 1; macs_ratio")
-    assert violated(one[:1]).startswith("The gate does not hold: ")
+    assert violated(both).startswith("2 of 2 gates fail: size_mb is 1.5, wanted <= 1; macs_ratio")
+    assert violated(one[:1]).startswith("The gate fails: ")
 
 
 def test_latencies_of_a_substitute_do_not_hold() -> None:

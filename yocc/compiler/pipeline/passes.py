@@ -251,7 +251,7 @@ class Pass(abc.ABC):
         return None
 
     def requires(self, graph: Graph, ctx: PassContext) -> None:  # noqa: B027 # optional
-        """Raise a `YoccError` when the pass cannot be meant on this graph."""
+        """Raise a `YoccError` when the pass cannot work on this graph."""
 
     @abc.abstractmethod
     def run(self, graph: Graph, ctx: PassContext) -> PassResult | int:

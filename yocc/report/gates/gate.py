@@ -141,13 +141,13 @@ def check_gates(gates: Iterable[Gate], content: Content) -> tuple[Outcome, ...]:
 
 
 def violated(outcomes: Sequence[Outcome]) -> str:
-    """What does not hold in one sentence, empty when all does."""
+    """Which gates fail, in one sentence; empty when all pass."""
     broken = [each for each in outcomes if not each.holds]
     if not broken:
         return ""
     listed = "; ".join(f"{each.metric} is {each.shown}, wanted {each.wanted}" for each in broken)
     counted = f"{len(broken)} of {len(outcomes)} gates" if len(outcomes) > 1 else "The gate"
-    return f"{counted} {'does' if len(broken) == 1 else 'do'} not hold: {listed}."
+    return f"{counted} {'fails' if len(broken) == 1 else 'fail'}: {listed}."
 
 
 def metric_named(name: str, what: str) -> Metric:
