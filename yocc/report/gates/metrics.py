@@ -81,26 +81,26 @@ def _snr(content: Content) -> float:
 
 
 _ALL = (
-    Metric("map50_95", "change of mAP50-95 against labels, compiled less original", "higher",
+    Metric("map50_95", "change of mAP50-95 against labels, compiled minus original", "higher",
            _change("map50_95"), "eval", detector=True),
-    Metric("map50", "change of mAP50 against labels, compiled less original", "higher",
+    Metric("map50", "change of mAP50 against labels, compiled minus original", "higher",
            _change("map50"), "eval", detector=True),
     Metric("map50_95_after", "mAP50-95 of the compiled model against labels", "higher",
            _accuracy("compiled", "map50_95"), "eval", detector=True),
     Metric("map50_after", "mAP50 of the compiled model against labels", "higher",
            _accuracy("compiled", "map50"), "eval", detector=True),
-    Metric("fidelity", "mAP50-95 of the compiled model with the original's detections as truth", "higher",
+    Metric("fidelity", "mAP50-95 of the compiled model with the original's detections as ground truth", "higher",
            lambda content: content["fidelity"]["detection"]["map50_95"], "fidelity", detector=True),
     Metric("snr_db", "signal-to-noise ratio of the output that differs most from the original's, in dB", "higher",
            _snr, "fidelity"),
     Metric("latency_ms", "median time of one run of the compiled model in milliseconds", "lower",
            _latency("candidate"), "bench", noisy=True),
-    Metric("latency_ratio", "median time of the compiled model by the original's", "lower",
+    Metric("latency_ratio", "median time of the compiled model divided by the original's", "lower",
            _latency_ratio, "bench", noisy=True),
     Metric("size_mb", "size of the compiled model's files in MB (10^6 bytes)", "lower",
            lambda content: content["after"]["bytes"] / 1e6),
-    Metric("size_ratio", "size of the compiled model's files by the original's", "lower", _ratio("bytes")),
-    Metric("parameters_ratio", "parameters of the compiled model by the original's", "lower", _ratio("parameters")),
-    Metric("macs_ratio", "multiply-accumulates of the compiled model by the original's", "lower", _ratio("macs")),
+    Metric("size_ratio", "size of the compiled model's files divided by the original's", "lower", _ratio("bytes")),
+    Metric("parameters_ratio", "parameters of the compiled model divided by the original's", "lower", _ratio("parameters")),
+    Metric("macs_ratio", "multiply-accumulates of the compiled model divided by the original's", "lower", _ratio("macs")),
 )  # fmt: skip
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
