@@ -60,8 +60,8 @@ def test_integers_saturate_rather_than_wrap() -> None:
     signed = Preprocess(scale=1.0, mean=(100.0,))
     array, _ = prepare(RED, signed, spec((1, 3, 4, 4), np.int8))
     assert array[0, :, 0, 0].tolist() == [127, -100, -49]
-    wide, _ = prepare(RED, Preprocess(scale=1e9), spec((1, 3, 4, 4), np.int64))
-    assert wide[0, :, 0, 0].tolist() == [255 * 10**9, 0, 51 * 10**9]
+    wide, _ = prepare(RED, Preprocess(scale=2.0**30), spec((1, 3, 4, 4), np.int64))
+    assert wide[0, :, 0, 0].tolist() == [255 * 2**30, 0, 51 * 2**30]
 
 
 def test_gray_for_three_channels_is_luma_in_each() -> None:

@@ -100,7 +100,9 @@ _ALL = (
     Metric("size_mb", "size of the compiled model's files in MB (10^6 bytes)", "lower",
            lambda content: content["after"]["bytes"] / 1e6),
     Metric("size_ratio", "size of the compiled model's files divided by the original's", "lower", _ratio("bytes")),
-    Metric("parameters_ratio", "parameters of the compiled model divided by the original's", "lower", _ratio("parameters")),
-    Metric("macs_ratio", "multiply-accumulates of the compiled model divided by the original's", "lower", _ratio("macs")),
+    Metric("parameters_ratio", "parameters of the compiled model divided by the original's", "lower",
+           _ratio("parameters")),
+    Metric("macs_ratio", "multiply-accumulates of the compiled model divided by the original's", "lower",
+           _ratio("macs")),
 )  # fmt: skip
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
