@@ -37,7 +37,7 @@ def test_page_is_written_where_asked_and_from_a_report_file(tmp_path: Path) -> N
         ("[]", "not a report"),
         ('{"tool": "other", "schema": 2}', "not a report"),
         ('{"tool": "yocc", "schema": 3}', "schema 3"),
-        ('{"tool": "yocc", "schema": 2}', "damaged"),
+        ('{"tool": "yocc", "schema": 2}', "not a report of yocc"),
         (json.dumps({**content(), "layers": [{"name": "a"}]}), "damaged"),
         (json.dumps({**content(), "source": {"path": "a"}}), "damaged"),
         (json.dumps({**content(), "before": 3}), "damaged"),

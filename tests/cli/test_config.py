@@ -66,7 +66,7 @@ def test_both_in_the_file_are_refused_as_on_the_command_line() -> None:
     Path("yocc.toml").write_text('pipeline = "look"\nprune = 0.25\n')
     result = _run("compile", "tiny.onnx", "-o", "out")
     assert result.exit_code == 2
-    assert "A pipeline says everything" in result.stderr
+    assert "A pipeline states every pass" in result.stderr
 
 
 def test_lists_of_pairs_may_be_tables() -> None:

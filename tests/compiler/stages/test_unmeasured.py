@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.samples import tiny_model
 from yocc.cli import cli
-from yocc.compiler.stages import compiling, measure
+from yocc.compiler.stages import agreement, measure, reference, summarize
 from yocc.compiler.stages.compiling import compile_model
 from yocc.errors import BackendError, CalibrationError, OutputError
 from yocc.models.street import CLASSES, write
@@ -136,11 +136,15 @@ def _raising(error: Exception) -> Any:
 @pytest.mark.parametrize(
     "error", [BackendError("It fell over."), RuntimeError("odd"), MemoryError(), OSError(errno.ENOSPC, "full")]
 )
-@pytest.mark.parametrize(("name", "what"), [("compare_speed", "latency"), ("measure_fidelity", "fidelity")])
+@pytest.mark.parametrize(
+    ("module", "name", "what"),
+    [(measure, "compare_speed", "latency"), (agreement, "measure_fidelity", "fidelity")],
+    ids=["latency", "fidelity"],
+)
 def test_whatever_fails_in_measuring_leaves_the_result(
-    name: str, what: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: Any, name: str, what: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measure, name, _raising(error))
+    monkeypatch.setattr(module, name, _raising(error))
     report = _compile(tiny_model(), tmp_path / "out", bench=True)
     assert report.model.exists()
     assert len(report.unmeasured) == 1
@@ -150,14 +154,14 @@ def test_whatever_fails_in_measuring_leaves_the_result(
 
 def test_no_room_for_a_copy_of_the_original_leaves_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    monkeypatch.setattr(measure.tempfile, "TemporaryDirectory", _raising(full))
-    report = _compile(tiny_model(), tmp_path / "out")
+    monkeypatch.setattr(reference.tempfile, "TemporaryDirectory", _raising(full))
+    report = _compile(tiny_model(), tmp_path / "out", bench=True)
     assert report.model.exists()
     assert "no room" in report.unmeasured[0]
 
 
 def test_a_page_that_cannot_be_made_leaves_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "render_page", _raising(KeyError("figures")))
+    monkeypatch.setattr(summarize, "render_page", _raising(KeyError("figures")))
     with pytest.raises(OutputError, match="There is no page"):
         _compile(tiny_model(), tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json"}

@@ -7,12 +7,12 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.passes.feeding import run_pass, smooth, whole_graph
+from tests.passes.feeding import Trial, run_pass, smooth, whole_graph
 from tests.passes.graphs import build
 from yocc.analysis.coding import code_range
 from yocc.compiler.graph import Graph, clone, load, refresh, to_proto
 from yocc.compiler.graph.shapes import concrete_shapes
-from yocc.compiler.pipeline.passes import Detection, PassContext
+from yocc.compiler.pipeline.passes import Detection
 from yocc.compiler.pipeline.target import Target, TensorScheme
 from yocc.errors import OptionError
 from yocc.models.yolov5 import Scale, build_yolov5
@@ -59,15 +59,15 @@ def detector() -> onnx.ModelProto:
     return build_yolov5(Scale(depth=0.33, width=0.125), classes=3, size=64, batch_norm="fused", decoded=False)
 
 
-def context(target: Target, judged: list[float] | None = None) -> PassContext:
-    ctx = PassContext(target, smooth(model(), 4), reference_executor(threads=1))
+def context(target: Target, judged: list[float] | None = None) -> Trial:
+    ctx = Trial(target, smooth(model(), 4), reference_executor(threads=1))
     if judged is not None:
         answers = iter(judged)
         ctx.judge = lambda *_: next(answers)
     return ctx
 
 
-def quantized(ctx: PassContext, **options: object) -> Graph:
+def quantized(ctx: Trial, **options: object) -> Graph:
     graph = load(model())
     ctx.origin = "quantize"
     run_pass(Quantize(bias_correction="none", **options), graph, ctx)  # type: ignore[arg-type]
@@ -175,7 +175,7 @@ def test_a_measured_promise_is_kept_on_a_real_graph() -> None:
 
 
 def test_score_and_box_errors_are_told_apart() -> None:
-    ctx = PassContext(
+    ctx = Trial(
         COARSE, smooth(detector(), 1), reference_executor(threads=1), detection=Detection(classes=3, objectness=True)
     )
     graph = load(detector())

@@ -67,7 +67,7 @@ def test_biases_of_fitted_layers_have_the_scale_of_their_products() -> None:
         ("c: y = Conv<group=4>(x, w)", {"w": (4, 1, 3, 3)}, False),
         ("c: y = ConvTranspose(x, w)", {"w": (4, 6, 2, 2)}, False),
         ("c: y = MatMul(x, w)", {"w": (8, 6)}, False),
-        ('c: y = Conv<auto_pad="SAME_UPPER">(x, w)', {"w": (6, 4, 3, 3)}, False),
+        ('c: y = Conv<auto_pad="SAME_UPPER">(x, w)', {"w": (6, 4, 3, 3)}, True),
     ],
 )
 def test_layers_that_are_a_matrix_of_samples_can_be_fitted(line: str, weights: dict, fits: bool) -> None:

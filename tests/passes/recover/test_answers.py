@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.oracles import run
-from tests.passes.feeding import run_pass
+from tests.passes.feeding import Trial, run_pass
 from yocc.compiler.graph import clone, load, refresh, to_proto
-from yocc.compiler.pipeline.passes import Detection, PassContext
+from yocc.compiler.pipeline.passes import Detection
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.fitting.logistic import divergence
 from yocc.models.families.family import find_profile
@@ -122,13 +122,15 @@ def test_a_pruned_detector_answers_more_like_the_original(scenes: Path) -> None:
     assert profile is not None
     judges = list(open_feeds(scenes / "judge" / "images", [profile.input], profile.preprocess))
     original = [run(to_proto(model), arrays)["output0"][0, :, 4] for arrays in judges]
-    ctx = PassContext(
+    ctx = Trial(
         target=OnnxRuntimeBackend().target({}),
         feeds=open_feeds(scenes / "fit" / "images", [profile.input], profile.preprocess),
         executor=reference_executor(threads=1),
         detection=profile.detection,
     )
-    pruned, _ = Pipeline.parse("fp32,simplify,fuse,prune{ratio=0.3,criterion=effect}").run(model, ctx)
+    pruned, runs = Pipeline.parse("fp32,simplify,fuse,prune{ratio=0.3,criterion=effect}").run(model, ctx)
+    for each in runs:
+        ctx = ctx.after(each.name, each.result)
     losses, details = {}, {}
     for answers in (True, False):
         graph = clone(pruned)

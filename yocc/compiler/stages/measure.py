@@ -256,7 +256,11 @@ def _target_snr(original: Session, judged: Judged, inputs: Inputs) -> float | No
 def _time(
     judged: Judged, compiled: Session, progress: Progress
 ) -> tuple[Timing | None, tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]], str]:
-    """Latencies of both models in the target's runtime, and why there are none."""
+    """Latencies of both models in the target's runtime, and why there are none.
+
+    Raises:
+        BackendError: there is no room for a copy of the original, or a model fails while it is timed.
+    """
     judging, macs = judged.judging, judged.macs
     with contextlib.ExitStack() as stack:
         try:
@@ -266,7 +270,7 @@ def _time(
         except BackendError as error:
             return None, ((), ()), f"Nothing was timed: {judged.backend.name} does not run the original. {error}"
         except OSError as error:
-            return None, ((), ()), f"Nothing was timed: no room for a copy of the original ({error.strerror})."
+            raise BackendError(f"There is no room for a copy of the original ({error.strerror}).") from error
         timing = _timing(original, compiled, judging, macs, progress)
         return timing, _kernels(original, compiled, judging, macs), ""
 
