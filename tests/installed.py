@@ -15,7 +15,10 @@ def as_if_installed(site: Path) -> dict[str, str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     info = site / "yocc-0.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: yocc\nVersion: 0\n")
+    required = [f"Requires-Dist: {name}\n" for name in project["dependencies"]]
+    for extra, names in project["optional-dependencies"].items():
+        required += [f"Requires-Dist: {name}; extra == '{extra}'\n" for name in names]
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: yocc\nVersion: 0\n{''.join(required)}")
     (info / "entry_points.txt").write_text(
         "\n".join(
             line

@@ -39,7 +39,7 @@ def _run(*arguments: str) -> Result:
 
 
 def test_commands_are_those_promised() -> None:
-    promised = "bench build cache calibrate check compare compile demo eval inspect latency passes report"
+    promised = "bench build cache calibrate check compare compile demo eval families inspect latency passes report"
     assert [*promised.split(), "targets", "verify"] == COMMANDS
 
 
