@@ -20,6 +20,7 @@ import pdoc
 import pdoc.render
 
 import yocc
+import yocc.passes
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("*.md", "docs/**/*.md", "benchmarks/*.md", "yocc/models/data/*.md")
@@ -54,12 +55,15 @@ def build(site: Path) -> None:
     pages = [page for pattern in PAGES for page in sorted(ROOT.glob(pattern))]
     for page in pages:
         _write_page(page, site)
-    for name in yocc.__all__:  # they are imported on first use, before which pdoc does not find them
-        setattr(yocc, name, getattr(yocc, name))
+    for module in (yocc, yocc.passes):
+        for name in module.__all__:  # they are imported on first use, before which pdoc does not find them
+            setattr(module, name, getattr(module, name))
     # Annotations of inherited members, which are text in the module they come from: pdoc shows them as written.
     warnings.filterwarnings("ignore", message="Error parsing type annotation")
     pdoc.render.configure(docformat="google", show_source=False, footer_text=f"yocc {yocc.__version__}")
-    pdoc.pdoc(*MODULES, output_directory=site / "api")
+    # A package that lists its names hides its modules from pdoc.
+    passes = sorted(f"yocc.passes.{path.stem}" for path in (ROOT / "yocc" / "passes").iterdir() if path.stem[0] != "_")
+    pdoc.pdoc(*MODULES, *passes, output_directory=site / "api")
 
 
 def _write_page(page: Path, site: Path) -> None:
