@@ -58,7 +58,13 @@ def test_every_document_has_a_page(site: Path) -> None:
 def test_the_reference_has_every_public_name(site: Path) -> None:
     anchors = _Page(site / "api" / "yocc.html").anchors
     assert {name for name in yocc.__all__ if name != "__version__"} <= anchors
-    for module in ("compiler/pipeline", "passes/quantize", "runtime/backends/backend", "report/gates/metrics", "errors"):
+    for module in (
+        "compiler/pipeline",
+        "passes/quantize",
+        "runtime/backends/backend",
+        "report/gates/metrics",
+        "errors",
+    ):
         assert (site / "api" / "yocc" / f"{module}.html").is_file()
 
 
