@@ -258,7 +258,7 @@ for last in range(1000):
 @pytest.mark.parametrize("swaps", [True, False])
 def test_killed_at_any_moment_the_old_or_the_new_result_stands(swaps: bool, earlier: bool, tmp_path: Path) -> None:
     command = [sys.executable, "-c", _KILLS, str(tmp_path), str(swaps), str(earlier)]
-    run = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    run = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
     assert not run.returncode, run.stderr
     assert int(run.stdout) > 10
 
@@ -295,7 +295,7 @@ def test_two_processes_may_write_to_one_folder(swaps: bool, tmp_path: Path) -> N
     runs = [
         subprocess.Popen(
             [sys.executable, "-c", _COMMITS, str(tmp_path / "out"), str(swaps), name],
-            cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True,
+            cwd=Path(__file__).parents[3], stderr=subprocess.PIPE, text=True,
         )
         for name in ("one", "other")
     ]  # fmt: skip

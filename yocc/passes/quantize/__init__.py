@@ -14,9 +14,10 @@ from yocc.analysis.statistics import TensorStatistics
 from yocc.analysis.transfer import as_is, silu, transfer_of
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
+from yocc.compiler.pipeline.partial import does_run
 from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
-from yocc.errors import CalibrationError, OptionError, PassError
+from yocc.errors import BackendError, CalibrationError, OptionError, PassError
 from yocc.fitting.codec import MOST_BITS
 from yocc.passes.quantize.activations import Seen, code_activations
 from yocc.passes.quantize.bias import correct_biases
@@ -132,7 +133,16 @@ class Quantize(Pass):
             ctx.note(f"Ranges come from the statistics of {saved.samples} pictures in {len(ctx.statistics)} files.")
             statistics = saved.statistics
         else:
-            statistics = collect(graph, tensors, ctx.feeds, shapes, ctx)
+            try:
+                statistics = collect(graph, tensors, ctx.feeds, shapes, ctx)
+            except BackendError as error:
+                if does_run(graph, ctx):
+                    raise
+                ctx.note(
+                    f"Nothing is quantized, as the model does not run here to be calibrated. {error.message}",
+                    level="warning",
+                )
+                return PassResult()
         effects: Mapping[str, Influence] = {}
         if self.observer == OUTPUTS and not ctx.feeds.stand_in:
             try:
