@@ -11,6 +11,7 @@ from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context, drawn, run_pass, whole_graph
 from tests.passes.graphs import build
+from tests.samples import strange_model
 from tests.strategies import RandomGraph, random_graphs
 from yocc.analysis.observers import OBSERVERS
 from yocc.compiler.graph import Graph, convert_opset, load, refresh, to_proto, verify
@@ -239,3 +240,12 @@ def test_bias_correction_can_be_left_out_and_brings_the_mean_nearer() -> None:
 def test_the_opset_holds_the_codes(bits: int) -> None:
     target = WHOLE if bits == 8 else SIXTEEN
     assert Quantize().min_opset(context(target)) == (13 if bits == 8 else 21)
+
+
+def test_a_model_that_does_not_run_here_stays_float_and_a_warning_says_so() -> None:
+    graph = load(strange_model())
+    ctx = context(whole_graph(), Pictures([{"x": np.zeros((1, 3, 16, 16), np.float32)}]))
+    assert run_pass(Quantize(), graph, ctx) == 0
+    (note,) = [note for note in ctx.notes if note.level == "warning"]
+    assert "Nothing is quantized" in note.message
+    assert "Whiten" in note.message
