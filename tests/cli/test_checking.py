@@ -59,7 +59,7 @@ def test_gate_that_does_not_hold_has_its_own_exit_code_and_the_result_is_there(m
     [
         (["--gate", "latency <= 1"], ["no metric 'latency'", "latency_"]),
         (["--gate", "size_mb = 1"], ["'size_mb = 1'", "Write it like"]),
-        (["--gate", "map50_95 >= 0"], ["'map50_95 >= 0' needs labelled pictures", "--eval"]),
+        (["--gate", "map50_95 >= 0"], ["'map50_95 >= 0' needs labeled pictures", "--eval"]),
         (["--gate", "latency_ratio <= 1"], ["'latency_ratio <= 1' needs both models timed", "--no-bench"]),
         (["--no-fidelity", "--gate", "snr_db >= 1"], ["needs a comparison with the original", "--no-fidelity"]),
         (["--gate", "fidelity >= 1"], ["for detectors"]),

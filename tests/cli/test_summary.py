@@ -38,7 +38,7 @@ def test_nothing_before_is_no_share() -> None:
 def test_sources_name_machine_and_data() -> None:
     told = dict(sources(content()))
     assert "a processor, 2 cores" in told["latency"]
-    assert told["accuracy"] == "8 labelled pictures of val"
+    assert told["accuracy"] == "8 labeled pictures of val"
 
 
 def test_gates_have_wanted_and_got() -> None:

@@ -72,7 +72,7 @@ def _read(file: Path) -> Config | None:
     except RecursionError as error:
         raise OptionError(f"{str(file)!r} is nested too deeply.", "Write it flat.") from error
     except ValueError as error:  # of TOML, with the line, or of the encoding
-        raise OptionError(f"{str(file)!r} is not valid TOML: {str(error).rstrip('.')}.", "Mend it there.") from error
+        raise OptionError(f"{str(file)!r} is not valid TOML: {str(error).rstrip('.')}.", "Fix it there.") from error
     if file.name != PROJECT_FILE:
         return Config(file, content)
     tools = content.get("tool")

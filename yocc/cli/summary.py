@@ -62,7 +62,7 @@ def sources(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "latency", f"medians of {timing['rounds']} rounds, {machine['processor']}, {machine['cores']} cores"
     if content["accuracy"] is not None:
         pictures = content["accuracy"]["original"]["pictures"]
-        yield "accuracy", f"{pictures} labelled pictures of {content['accuracy']['data']}"
+        yield "accuracy", f"{pictures} labeled pictures of {content['accuracy']['data']}"
     if content["fidelity"] is not None:
         yield "fidelity", f"to the original, {content['fidelity']['samples']} of {content['fidelity']['data']}"
 

@@ -121,7 +121,7 @@ def _content(sample: Array) -> tuple[int, int, int, int]:
     for axis in (2, 3):
         others = tuple(other for other in range(4) if other != axis)
         varied = np.flatnonzero(sample.min(axis=others) != sample.max(axis=others))
-        # A margin's pixels are equal across all channels in a letterbox's grey.
+        # A margin's pixels are equal across all channels in a letterbox's gray.
         spans += [int(varied[0]), int(varied[-1]) + 1] if len(varied) else [0, sample.shape[axis]]
     return spans[0], spans[1], spans[2], spans[3]
 

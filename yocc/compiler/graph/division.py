@@ -39,12 +39,12 @@ def check(graph: gs.Graph) -> None:
             continue
         if not divisor.all():
             raise ModelError(
-                f"A {node.op} of integers divides by zero.", "Mend the constant and export the model again.", node.name
+                f"A {node.op} of integers divides by zero.", "Fix the constant and export the model again.", node.name
             )
         if node.op == "Div" and dividend is not None and _overflows(dividend, divisor):
             raise ModelError(
                 f"A Div divides the smallest {dividend.dtype} by -1, and the result does not fit.",
-                "Mend the constant and export the model again.",
+                "Fix the constant and export the model again.",
                 node.name,
             )
 

@@ -157,7 +157,7 @@ def _result_of(step: Pass, graph: Graph, ctx: PassContext) -> PassResult:
     except SystemExit as error:
         if type(error) is not SystemExit:  # a signal, and not somebody's sys.exit()
             raise
-        raise PassError(f"The pass {step.name!r} ended the process.", "Leave it out, or mend it.") from error
+        raise PassError(f"The pass {step.name!r} ended the process.", "Leave it out, or fix it.") from error
     if isinstance(result, PassResult):
         return result
     if isinstance(result, int | np.integer):

@@ -95,7 +95,7 @@ def lookup(plugins: Mapping[str, Plugin], name: str, kind: str) -> type:
         raise OptionError(f"There is no {kind} {name!r}.", nearest(name, plugins))
     if plugin.loaded is None:
         raise OptionError(
-            f"The {kind} {name!r} of {plugin.distribution} does not load: {plugin.reason}.", "Mend or remove it."
+            f"The {kind} {name!r} of {plugin.distribution} does not load: {plugin.reason}.", "Fix or remove it."
         )
     return plugin.loaded
 

@@ -42,7 +42,7 @@ class Judging:
     Attributes:
         inputs: what to run the models on, None when there is nothing but noise.
         shapes: a concrete shape for each input.
-        pictures: labelled pictures to score both models on, or None.
+        pictures: labeled pictures to score both models on, or None.
         labels: their labels; beside the pictures when None.
         fidelity: whether to compare outputs.
         bench: whether to time.

@@ -1,4 +1,4 @@
-"""The labelled objects of a street scene, each drawn from simple parts."""
+"""The labeled objects of a street scene, each drawn from simple parts."""
 
 from __future__ import annotations
 

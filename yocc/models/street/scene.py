@@ -18,9 +18,9 @@ from yocc.models.street.shapes import Part, Pose, bar, ellipse, shade
 _OVERSAMPLING = 2
 """Canvas pixels per picture pixel in each direction; Pillow's polygons have hard edges."""
 _SMALLEST_SIDE = 5.0
-"""Picture pixels of a 320-pixel picture below which an object is too small to be labelled, and is not drawn."""
+"""Picture pixels of a 320-pixel picture below which an object is too small to be labeled, and is not drawn."""
 _LEAST_VISIBLE = 0.3
-"""Share of an object's pixels that has to be seen for it to be labelled."""
+"""Share of an object's pixels that has to be seen for it to be labeled."""
 
 _HEIGHTS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {

@@ -63,7 +63,7 @@ class Quantize(Pass):
         max_drop: what the agreement with the float network may fall by, 0..1; the layers that cost most for their time
             then stay float. Agreement is mAP50-95 with the float network's confident detections as truth, on pictures
             kept back, and for other networks 1 less the relative error of the outputs. None codes every layer.
-        max_latency: modelled time of the layers as a share of that in float, between 0.5 and 1: of the layers that fit
+        max_latency: modeled time of the layers as a share of that in float, between 0.5 and 1: of the layers that fit
             into it those stay float that cost most accuracy.
         sensitivity: how layers are weighed: `measured`, by coding each alone, or `hawq`, by curvature.
     """
@@ -251,7 +251,7 @@ class Quantize(Pass):
             least = modelled_time(found, frozenset())
             if least > most:
                 ctx.note(
-                    f"A time of {most:g} cannot be kept: with every layer coded it is modelled at {least:.3f}.",
+                    f"A time of {most:g} cannot be kept: with every layer coded it is modeled at {least:.3f}.",
                     level="warning",
                 )
         return kept, {

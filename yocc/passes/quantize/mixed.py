@@ -46,7 +46,7 @@ class Unit:
     Attributes:
         layers: names of nodes.
         tensors: coded tensors around them: what they read and what is made of their results before the next layer.
-        time: modelled time in float, as a share of that of all layers.
+        time: modeled time in float, as a share of that of all layers.
         score_error: mean squared error of class and objectness logits, weighed by what they matter.
         box_error: the same of box logits.
     """
@@ -163,7 +163,7 @@ def modelled_time(candidates: list[Unit], kept: frozenset[str]) -> float:
 
 
 def within_time(candidates: list[Unit], most: float) -> frozenset[str]:
-    """Layers to leave float so that the error is least and the modelled time at most a share of that in float."""
+    """Layers to leave float so that the error is least and the modeled time at most a share of that in float."""
     spare = (most - modelled_time(candidates, frozenset())) / (1 - CODED_TIME)
     return _layers(candidates, _knapsack(candidates).within(spare))
 
@@ -171,7 +171,7 @@ def within_time(candidates: list[Unit], most: float) -> frozenset[str]:
 def until_kept(
     candidates: list[Unit], most: float, drop: Callable[[frozenset[str]], float]
 ) -> tuple[frozenset[str], float]:
-    """The choice of least modelled time, among those of a ladder, whose measured drop is small enough.
+    """The choice of least modeled time, among those of a ladder, whose measured drop is small enough.
 
     Choices of the ladder leave ever less of the added-up error, each at the least time there is for it; the one wanted
     is found by bisection, as the drop falls along them but for noise.

@@ -21,7 +21,7 @@ _HOLDS: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
 }
 _NEEDS: Mapping[Need, tuple[str, str]] = {
-    "eval": ("labelled pictures to score on", "Give them with --eval, or leave the gate out."),
+    "eval": ("labeled pictures to score on", "Give them with --eval, or leave the gate out."),
     "fidelity": ("a comparison with the original", "Leave out --no-fidelity or the gate."),
     "bench": ("both models timed", "Leave out --no-bench or the gate."),
 }

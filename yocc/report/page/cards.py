@@ -91,7 +91,7 @@ def _accuracy(content: Mapping[str, Any]) -> Iterator[Card]:
         f"from {before:.3f}",
         numbers.difference(before, after),
         mood,
-        f"on {accuracy['original']['pictures']} labelled pictures of {accuracy['data']}",
+        f"on {accuracy['original']['pictures']} labeled pictures of {accuracy['data']}",
         min(1.0, after / before) if before else None,
     )
 

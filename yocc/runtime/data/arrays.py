@@ -87,7 +87,7 @@ class ArrayFile:
         if np.issubdtype(sample.dtype, np.floating) and not np.isfinite(sample).all():
             raise CalibrationError(
                 f"Sample {pick} of {member!r} in {self.path} has NaN or infinite values.",
-                "Mend or leave out the sample.",
+                "Fix or leave out the sample.",
             )
         values = sample.astype(spec.dtype)
         return values if values.shape == spec.shape else np.repeat(values[None], spec.shape[0], axis=0)

@@ -90,16 +90,16 @@ def picture_size(path: Path) -> tuple[int, int]:
 def letterbox(
     picture: Image.Image, size: tuple[int, int], pad_value: int, alignment: Alignment = "centered"
 ) -> tuple[Image.Image, Placement]:
-    """Scale a picture to fit, keeping its aspect ratio, and place it on a grey ground.
+    """Scale a picture to fit, keeping its aspect ratio, and place it on a gray ground.
 
     The geometry is that of YOLOv5 (utils/augmentations.py, `letterbox` with `auto=False`): ratio
     `min(h/H, w/W)`, rounded size, the odd padding pixel below and right. YOLOX (yolox/data/data_augment.py,
     `preproc`) places the picture at the top left.
 
     Args:
-        picture: RGB or grey.
+        picture: RGB or gray.
         size: height and width of the network input.
-        pad_value: grey level of the ground.
+        pad_value: gray level of the ground.
         alignment: in the middle of the ground, or in its top left corner.
 
     Returns:

@@ -37,7 +37,7 @@ class InputSpec:
 
     @property
     def takes_pictures(self) -> bool:
-        """Whether the shape is that of a colour or grey picture, channels first or channels last."""
+        """Whether the shape is that of a color or gray picture, channels first or channels last."""
         return len(self.shape) == 4 and (self.shape[1] in _CHANNELS or self.shape[3] in _CHANNELS)
 
     @property
@@ -67,7 +67,7 @@ class Preprocess:
         mean: subtracted after scaling; one number, or one per channel in the order of `colours`.
         std: divided by at last, none 0; one number, or one per channel in the order of `colours`.
         letterbox: keep the aspect ratio and pad; otherwise stretch to the input size.
-        pad_value: grey level of the padding, 0..255.
+        pad_value: gray level of the padding, 0..255.
         alignment: where a padded picture lies.
     """
 
@@ -92,7 +92,7 @@ class Preprocess:
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or 0 in self.std:
             raise OptionError(f"mean {self.mean} or std {self.std} cannot be used.", "Use finite numbers, std not 0.")
         if not 0 <= self.pad_value <= 255:
-            raise OptionError(f"The pad value is {self.pad_value}.", "Use a grey level between 0 and 255.")
+            raise OptionError(f"The pad value is {self.pad_value}.", "Use a gray level between 0 and 255.")
 
 
 def default_preprocess(spec: InputSpec) -> Preprocess:
@@ -134,7 +134,7 @@ def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec
     """Scale, order and type the pixels of a picture that already has the input's size.
 
     Args:
-        pixels: `[h, w, 3]` RGB, or `[h, w]` grey, 0..255.
+        pixels: `[h, w, 3]` RGB, or `[h, w]` gray, 0..255.
         preprocess: the arithmetic.
         spec: the input to fill.
 
