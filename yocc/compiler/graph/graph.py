@@ -23,11 +23,13 @@ from onnx_graphsurgeon.logger import G_LOGGER
 
 from yocc.compiler.graph import division, external
 from yocc.compiler.graph.attributes import append_empty_lists, export_node, remember_types, without_empty_lists
+from yocc.compiler.graph.constant_nodes import constants_from_nodes
 from yocc.compiler.graph.copying import copy_graph
 from yocc.compiler.graph.misfits import misfits
 from yocc.compiler.graph.order import is_sorted, sort_nodes, sort_protos
 from yocc.compiler.graph.propagation import is_bounded
 from yocc.compiler.graph.source import OLDEST_OPSET, forget_inner_shapes, name_nodes, prepare, read
+from yocc.compiler.graph.stale import drop_captured_shapes, drop_shadows, forget_repeated_boundary
 from yocc.compiler.graph.types import deduce_types
 from yocc.errors import InternalError, ModelError
 
@@ -58,12 +60,6 @@ SMALL_CONSTANT = 1024
 
 _CONTRADICTIONS = (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError)
 """What shape inference raises of a model that contradicts itself; a ValueError for types that are none."""
-_CONSTANT_ATTRIBUTES = (
-    ("value_float", np.float32),
-    ("value_floats", np.float32),
-    ("value_int", np.int64),
-    ("value_ints", np.int64),
-)
 
 
 class Graph(gs.Graph):
@@ -131,10 +127,10 @@ def load(source: str | Path | bytes | onnx.ModelProto) -> Graph:
 
 def from_proto(model: onnx.ModelProto, folder: Path | None = None) -> Graph:
     """Import a model that is already sorted; `folder` is where its external data lies."""
-    _forget_repeated_boundary(model.graph)
+    forget_repeated_boundary(model.graph)
     graph = Graph.wrap(gs.import_onnx(model), model)
     remember_types(model.graph, graph)
-    _constants_from_nodes(graph)
+    constants_from_nodes(graph)
     if folder is not None:
         external.make_lazy(graph, folder)
     return graph
@@ -228,7 +224,7 @@ def skeleton(graph: Graph) -> onnx.ModelProto:
     known = [value for value in model.graph.value_info if value.name in opaque]
     del model.graph.value_info[:]
     model.graph.value_info.extend(known)
-    _drop_captured_shapes(model.graph)
+    drop_captured_shapes(model.graph)
     return model
 
 
@@ -287,7 +283,7 @@ def _export(graph: gs.Graph, origin: Graph) -> onnx.ModelProto:
     _pack_rare_types(graph)
     model: onnx.ModelProto = gs.export_onnx(without_empty_lists(graph), do_type_check=False)
     append_empty_lists(graph, model.graph)
-    _drop_shadows(model.graph, set())
+    drop_shadows(model.graph, set())
     # The origin's own version, raised only as far as its opsets need; 4 lets initializers not be inputs.
     needed = onnx.helper.find_min_ir_version_for(list(model.opset_import), True)
     model.ir_version = max(4, origin.ir_version or 0, needed)
@@ -299,32 +295,6 @@ def _pack_rare_types(graph: gs.Graph) -> None:
     for constant in external.constants(graph):
         if isinstance(constant._values, np.ndarray) and constant.dtype.isbuiltin == 2:  # 2: registered by a package
             constant.values = LazyValues(onnx.numpy_helper.from_array(constant._values, constant.name))
-
-
-def _drop_shadows(graph: onnx.GraphProto, outer: set[str]) -> None:
-    """Remove the copies of captured weights that graphsurgeon exports into each subgraph that reads them."""
-    own = [tensor for tensor in graph.initializer if tensor.name not in outer]
-    if len(own) < len(graph.initializer):
-        del graph.initializer[:]
-        graph.initializer.extend(own)
-    visible = outer | {tensor.name for tensor in own}
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                _drop_shadows(attribute.g, visible)
-
-
-def _drop_captured_shapes(graph: onnx.GraphProto) -> None:
-    """Remove from each subgraph the shapes of what it captures, which the graph around it infers."""
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                inner = attribute.g
-                own = {name for child in inner.node for name in child.output}
-                kept = [value for value in inner.value_info if value.name in own]
-                del inner.value_info[:]
-                inner.value_info.extend(kept)
-                _drop_captured_shapes(inner)
 
 
 def _without_weights(graph: Graph) -> tuple[gs.Graph, dict[str, np.ndarray[Any, Any] | LazyValues]]:
@@ -348,44 +318,6 @@ def _adopt(graph: Graph, origin: Graph) -> None:
     graph.metadata = dict(origin.metadata)
     graph.model_doc, graph.model_domain = origin.model_doc, origin.model_domain
     graph.model_version = origin.model_version
-
-
-def _forget_repeated_boundary(graph: onnx.GraphProto) -> None:
-    """Remove inputs and outputs from `value_info`, whose entries the importer would prefer to their own."""
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                _forget_repeated_boundary(attribute.g)
-    boundary = [*graph.input, *graph.output]
-    declared = {value.name for value in boundary if value.type.tensor_type.HasField("shape")}
-    others = [value for value in graph.value_info if value.name not in declared]
-    if len(others) < len(graph.value_info):
-        del graph.value_info[:]
-        graph.value_info.extend(others)
-
-
-def _constants_from_nodes(graph: Graph) -> None:
-    """Turn `Constant` nodes into constants, so that passes meet weights in one form only."""
-    others = []
-    for node in graph.nodes:
-        values = _constant_value(node.attrs) if node.op == "Constant" else None
-        if values is None or any(tensor is node.outputs[0] for tensor in graph.outputs):
-            others.append(node)
-            continue
-        output = node.outputs[0]
-        node.outputs.clear()
-        output.to_constant(values)
-    graph.nodes = others
-
-
-def _constant_value(attributes: dict[str, Any]) -> np.ndarray[Any, Any] | LazyValues | None:
-    if "value" in attributes:
-        values: np.ndarray[Any, Any] | LazyValues = attributes["value"]._values
-        return values
-    for name, dtype in _CONSTANT_ATTRIBUTES:
-        if name in attributes:
-            return np.array(attributes[name], dtype=dtype)
-    return None
 
 
 def _shape_and_dtype(kind: onnx.TypeProto | None, dtype: Any) -> tuple[list[int | str | None] | None, Any]:
