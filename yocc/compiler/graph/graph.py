@@ -29,7 +29,7 @@ from yocc.compiler.graph.misfits import misfits
 from yocc.compiler.graph.order import is_sorted, sort_nodes, sort_protos
 from yocc.compiler.graph.propagation import is_bounded
 from yocc.compiler.graph.source import OLDEST_OPSET, forget_inner_shapes, name_nodes, prepare, read
-from yocc.compiler.graph.stale import drop_captured_shapes, drop_shadows, forget_repeated_boundary
+from yocc.compiler.graph.stale import drop_captured_shapes, drop_shadows
 from yocc.compiler.graph.types import deduce_types
 from yocc.errors import InternalError, ModelError
 
@@ -127,7 +127,6 @@ def load(source: str | Path | bytes | onnx.ModelProto) -> Graph:
 
 def from_proto(model: onnx.ModelProto, folder: Path | None = None) -> Graph:
     """Import a model that is already sorted; `folder` is where its external data lies."""
-    forget_repeated_boundary(model.graph)
     graph = Graph.wrap(gs.import_onnx(model), model)
     remember_types(model.graph, graph)
     constants_from_nodes(graph)

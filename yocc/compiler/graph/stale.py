@@ -5,20 +5,6 @@ from __future__ import annotations
 import onnx
 
 
-def forget_repeated_boundary(graph: onnx.GraphProto) -> None:
-    """Remove inputs and outputs from `value_info`, whose entries the importer would prefer to their own."""
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                forget_repeated_boundary(attribute.g)
-    boundary = [*graph.input, *graph.output]
-    declared = {value.name for value in boundary if value.type.tensor_type.HasField("shape")}
-    others = [value for value in graph.value_info if value.name not in declared]
-    if len(others) < len(graph.value_info):
-        del graph.value_info[:]
-        graph.value_info.extend(others)
-
-
 def drop_captured_shapes(graph: onnx.GraphProto) -> None:
     """Remove from each subgraph the shapes of what it captures, which the graph around it infers."""
     for node in graph.node:
