@@ -91,9 +91,9 @@ class CompressionRecipe:
     prune: float | None = _option(None, "Share of parameters and of MACs to remove, such as 0.4.")
     prune_target: str | None = _option(
         None,
-        "What is to be left instead, such as latency=0.7; also parameters, macs or channels.",
+        "The share to keep instead, such as latency=0.7; also of parameters, macs or channels.",
         metavar="WHAT=SHARE",
-        excludes={"prune": "--prune says how much of parameters and MACs goes, --prune-target what is to be left."},
+        excludes={"prune": "--prune is the share to remove, --prune-target the share to keep."},
     )
     latency_table: Path | None = _option(
         None,
@@ -105,16 +105,16 @@ class CompressionRecipe:
     int8: bool = _option(False, "Quantize weights and activations to 8 bits.")
     max_drop: float | None = _option(
         None,
-        "With --int8: keep agreement with the original network (mAP50-95 on its own detections) within this of 1, by "
-        "leaving layers float.",
+        "With --int8: the most that agreement with the original (mAP50-95 on its own detections) may drop below 1; "
+        "layers stay in float until it is met.",
         flag="max-accuracy-drop",
-        needs=("int8", "There is nothing to leave float."),
+        needs=("int8", "Without --int8, every layer is in float already."),
     )
     max_latency: float | None = _option(
         None,
-        "With --int8: leave layers float as far as the modeled time of all stays within this share of float's, 0.5 to "
-        "1.",
-        needs=("int8", "There is nothing to leave float."),
+        "With --int8: keep layers in float while the modeled time of all layers is at most this share of float's, 0.5 "
+        "to 1.",
+        needs=("int8", "Without --int8, every layer is in float already."),
     )
     weights: str | None = _option(
         None,
@@ -143,7 +143,7 @@ class CompressionRecipe:
     sparsity: Sparsity | None = _option(
         None,
         "Set two of each four weights to zero, for sparse tensor cores.",
-        excludes={"weights": "Rounding on pictures moves the zeros."},
+        excludes={"weights": "Rounding the weights would move the zeros."},
     )
     pipeline: str | None = _option(
         None,
@@ -193,8 +193,8 @@ class DataOptions:
     )
     input_color: Color | None = _option(
         None,
-        "What pictures are fed as.",
-        otherwise="what a recognized detector takes; else rgb, or gray for one channel, with a warning",
+        "Color order of the model's input.",
+        otherwise="that of a recognized detector; else rgb, or gray for one channel, with a warning",
     )
     input_scale: Number | None = _option(
         None,
@@ -210,7 +210,7 @@ class DataOptions:
     )
     input_std: Numbers | None = _option(
         None,
-        "Divided by at last, one number or one per channel, such as 0.229,0.224,0.225.",
+        "Divided by after that, one number or one per channel, such as 0.229,0.224,0.225.",
         metavar="NUMBERS",
         otherwise="1",
     )

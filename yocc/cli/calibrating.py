@@ -6,16 +6,8 @@ from pathlib import Path
 
 import click
 
-from yocc.cli.options import (
-    common,
-    force_option,
-    path_argument,
-    picture_options,
-    shape_option,
-    target_option,
-    target_options,
-    threads_option,
-)
+from yocc.cli.compile_options import picture_options, shape_option, target_option, target_options, threads_option
+from yocc.cli.options import common, force_option, path_argument
 from yocc.cli.terminal import Bars, Settings, show_json, warn
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from yocc.cli.compile_options import gate_option
 from yocc.cli.config import config_option
-from yocc.cli.options import common, gate_option, pairs, path_argument, published
+from yocc.cli.options import common, pairs, path_argument, published
 from yocc.cli.terminal import Settings, announce_config, show_json
 
 

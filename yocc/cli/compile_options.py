@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from yocc.cli.options import Numbers, pairs, path_argument, shapes
-from yocc.options import OptionField, option_fields
+from yocc.options import OptionField, field_of, option_fields
 
 _CALLBACKS = {Mapping[str, str]: pairs("NAME=VALUE"), Mapping[str, tuple[int, ...]]: shapes}
 """What reads each of several values of the form NAME=VALUE, by the type of the field."""
@@ -19,6 +19,18 @@ def compile_options(command: Callable[..., None]) -> Callable[..., None]:
     """Every option of a compilation."""
     for each in reversed(option_fields()):
         command = _option(each)(command)
+    return command
+
+
+def option_of(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """One option of a compilation, for another command that takes it too."""
+    return _option(field_of(name))
+
+
+def picture_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say how pictures become the network's input."""
+    for name in ("input_std", "input_mean", "input_scale", "input_color"):
+        command = option_of(name)(command)
     return command
 
 
@@ -69,3 +81,8 @@ def _kind(each: OptionField) -> Any:
     if choices[0] is int:
         return click.IntRange(each.option.minimum, each.option.maximum)
     return choices[0]
+
+
+gate_option, shape_option, target_option, target_options, threads_option = map(
+    option_of, ("gates", "input_shapes", "target", "options", "threads")
+)

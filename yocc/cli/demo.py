@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from yocc.cli.options import common, path_argument, threads_option
+from yocc.cli.compile_options import threads_option
+from yocc.cli.options import common, path_argument
 from yocc.cli.terminal import Bars, Settings, say, show_tables, warn
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from yocc.cli.options import against_option, common, path_argument, picture_options, shape_option, threads_option
+from yocc.cli.compile_options import picture_options, shape_option, threads_option
+from yocc.cli.options import against_option, common, path_argument
 from yocc.cli.terminal import Bars, Settings, show_json, show_tables, warn
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from yocc.cli.options import common, force_option, path_argument, shape_option, threads_option
+from yocc.cli.compile_options import shape_option, threads_option
+from yocc.cli.options import common, force_option, path_argument
 from yocc.cli.terminal import Bars, Settings, show_json, show_tables
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from yocc.cli.options import common, force_option, path_argument, shape_option, target_option, target_options
+from yocc.cli.compile_options import shape_option, target_option, target_options
+from yocc.cli.options import common, force_option, path_argument
 from yocc.cli.terminal import Settings, show_json, show_tables
 
 

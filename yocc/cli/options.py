@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from yocc.cli.terminal import Settings
-from yocc.options import MOST_THREADS, field_of
 
 _DIGITS = 9
 """Of a size of an input."""
@@ -96,42 +95,6 @@ class Numbers(click.types.StringParamType):
         return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def picture_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Options that say how pictures become the network's input."""
-    for option in (
-        click.option("--input-std", type=Numbers(), metavar="NUMBERS",
-                     help="Divided by at last, one number or one per channel, such as 0.229,0.224,0.225 [default: 1]."),
-        click.option("--input-mean", type=Numbers(), metavar="NUMBERS",
-                     help="Subtracted after scaling, one number or one per channel in the order of --input-color "
-                     "[default: 0]."),
-        click.option("--input-scale", type=Numbers(), metavar="NUMBER",
-                     help="Network input = (pixel * scale - mean) / std for each channel, pixels 0..255: a number "
-                     "or a fraction [default: 1/255; 1 for an integer input]."),
-        click.option("--input-color", type=click.Choice(["rgb", "bgr", "gray"]),
-                     help="What pictures are fed as [default: what a recognized detector takes; else rgb, or gray for "
-                     "one channel, with a warning]."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-target_option = click.option("--target", default="onnxruntime", show_default=True, help="What to compile for.")
-target_options = click.option(
-    "-O", "--target-option", "options", multiple=True, metavar="NAME=VALUE", callback=pairs("NAME=VALUE"),
-    help="An option of the target; `yocc targets` lists them.",
-)  # fmt: skip
-shape_option = click.option(
-    "--input-shape", "input_shapes", multiple=True, metavar="NAME=1,3,640,640", callback=shapes,
-    help="Shape of an input whose shape the model leaves open.",
-)  # fmt: skip
-threads_option = click.option(
-    "--threads",
-    type=click.IntRange(1, MOST_THREADS),
-    help="Threads to run models with [default: all].",
-)
-gate_option = click.option(
-    "--gate", "gates", multiple=True, metavar="'METRIC <= NUMBER'", help=field_of("gates").option.help
-)
 force_option = click.option("--force", is_flag=True, help="Replace files that yocc did not write.")
 against_option = click.option(
     "--against", type=path_argument, help="The original model [default: the one a yocc folder was compiled from]."
