@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from yocc.compiler.stages.spec import ROUND
+from yocc.compiler.stages.recipe import ROUND
 
 CRITERIA = (
     "random,l1,l2,fpgm,bn_gamma,activation,deviation,zeros,gamma,hrank,mutual_information,taylor,gauss_newton,"
