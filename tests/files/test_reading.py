@@ -14,7 +14,7 @@ from yocc.compiler.pipeline.latency import read_table
 from yocc.errors import CalibrationError, ModelError, OptionError, YoccError
 from yocc.files.reading import exists, require_regular
 from yocc.passes.quantize.saved import load_calibration
-from yocc.report.report import written_files
+from yocc.report.report import is_page, written_files
 from yocc.runtime.data.feeds import find_pictures, open_feeds
 from yocc.runtime.data.labels import read_labels
 
@@ -76,3 +76,8 @@ def test_a_pipe_in_place_of_a_file_is_refused_at_once(name: str, tmp_path: Path)
 def test_a_folder_whose_report_is_a_pipe_is_not_one_of_ours(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "report.json")
     assert written_files(tmp_path) is None
+
+
+def test_a_pipe_is_no_page_of_ours(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "report.html")
+    assert not is_page(tmp_path / "report.html")

@@ -307,12 +307,16 @@ def _is_ours(folder: Path, name: Path, known: Mapping[PurePath, FileFacts], repo
 
 def is_page(path: Path) -> bool:
     """Whether a file is a page yocc wrote, by the generator it names."""
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         return b'<meta name="generator" content="yocc ' in file.read(_HEAD)
 
 
 def _written(folder: Path) -> dict[str, FileFacts] | None:
     """The files of a report, by name; None when the folder holds no report of yocc's."""
+    if not (folder / REPORT_FILE).is_file():  # reading a pipe would never end
+        return None
     try:
         content = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
         if content["tool"] != "yocc" or not isinstance(content["schema"], int) or not content["files"]:
