@@ -103,7 +103,7 @@ def _measure(run: Run, arguments: argparse.Namespace) -> list[str]:
             agreement = _agreement(session, same, profile, arguments.show)
     timing = report.measured["latency_ms"]
     execution = report.measured.get("execution", {})
-    coded = execution.get("int8_macs_share", execution.get("int8_layers", 0))
+    quantized = execution.get("int8_macs_share", execution.get("int8_layers", 0))
     size = sum(file.bytes for file in report.files if not file.path.endswith(".onnx")) / 1e6
     return [
         f"{score:.4f}",
@@ -111,7 +111,7 @@ def _measure(run: Run, arguments: argparse.Namespace) -> list[str]:
         f"{timing.paired_speedup:.2f}",
         f"{timing.baseline.median:.0f} -> {timing.candidate.median:.0f}",
         f"{size:.2f}",
-        f"{coded}",
+        f"{quantized}",
         *agreement,
     ]
 

@@ -41,7 +41,7 @@ class Both:
     """Pictures of several folders, one after another."""
 
     parts: Sequence[Feeds]
-    stand_in: bool = False
+    synthetic: bool = False
 
     @property
     def description(self) -> str:

@@ -85,7 +85,7 @@ def test_compare_and_bench(compiled: Path) -> None:
 def test_verify_and_check(compiled: Path) -> None:
     assert all(check.passed is not False for check in yocc.verify(compiled / "out"))
     (outcome,) = yocc.check(compiled / "out", ["size_ratio <= 0.001"])
-    assert not outcome.holds
+    assert not outcome.passed
 
 
 def test_evaluate_takes_a_detector(tmp_path: Path) -> None:

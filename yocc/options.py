@@ -219,7 +219,7 @@ class DataOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureOptions:
-    """What is measured, and what the result must keep to."""
+    """What is measured, and what the result is checked against."""
 
     evaluate: Path | None = _option(
         None, "Folder of labeled pictures to score both models on.", flag="eval", cached=Cached.PICTURES

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from yocc.analysis.coding import code_range
 from yocc.analysis.observers import KEPT, OBSERVERS, mse, percentile
+from yocc.analysis.quant_params import range_params
 from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.pipeline.target import TensorScheme
 
@@ -39,11 +39,13 @@ def normal(count: int = 50_000) -> np.ndarray:
     return np.random.default_rng(0).normal(size=count)
 
 
-def coded_error(values: np.ndarray, low: float, high: float, scheme: TensorScheme, transfer: Callable = as_is) -> float:
+def quantized_error(
+    values: np.ndarray, low: float, high: float, scheme: TensorScheme, transfer: Callable = as_is
+) -> float:
     """Mean squared error behind the transfer, by the codes that are really used."""
     values = values.astype(np.float32)
-    coding = code_range(low, high, scheme)
-    back = (coding.codes(values, scheme).astype(np.float64) - coding.zero_point) * coding.scale
+    params = range_params(low, high, scheme)
+    back = (params.quantize(values, scheme).astype(np.float64) - params.zero_point) * params.scale
     return float(np.square(transfer(back) - transfer(values.astype(np.float64))).mean())
 
 
@@ -105,7 +107,7 @@ def test_mse_clips_a_heavy_tail_and_gains_by_it(scheme: TensorScheme) -> None:
     low, high = mse(statistics, scheme, as_is)
     reach = max(-statistics.low, statistics.high)
     assert max(-low, high) < 0.95 * reach
-    assert coded_error(values, low, high, scheme) < coded_error(values, statistics.low, statistics.high, scheme)
+    assert quantized_error(values, low, high, scheme) < quantized_error(values, statistics.low, statistics.high, scheme)
 
 
 def test_mse_clips_the_negative_tail_that_silu_flattens() -> None:
@@ -114,7 +116,7 @@ def test_mse_clips_the_negative_tail_that_silu_flattens() -> None:
     assert -12 < low < -3
     assert high == pytest.approx(5, abs=0.2)
     assert mse(seen(values), UNSIGNED, as_is)[0] == pytest.approx(-20, abs=0.5)
-    assert coded_error(values, low, high, UNSIGNED, silu) < 0.5 * coded_error(values, -20, 5, UNSIGNED, silu)
+    assert quantized_error(values, low, high, UNSIGNED, silu) < 0.5 * quantized_error(values, -20, 5, UNSIGNED, silu)
 
 
 @pytest.mark.parametrize("name", OBSERVERS)
@@ -134,15 +136,15 @@ def test_the_range_holds_within_what_was_seen(name: str, scheme: TensorScheme, v
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 def test_nothing_seen_still_gives_a_usable_scale(name: str, scheme: TensorScheme) -> None:
     low, high = OBSERVERS[name](TensorStatistics(), scheme, as_is)
-    assert float(code_range(low, high, scheme).scale) > 0
+    assert float(range_params(low, high, scheme).scale) > 0
 
 
 @pytest.mark.parametrize("name", OBSERVERS)
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 @pytest.mark.parametrize("value", [0.0, 5.0, -5.0, 1e-30])
-def test_a_constant_tensor_is_coded_as_itself(name: str, scheme: TensorScheme, value: float) -> None:
+def test_a_constant_tensor_is_quantized_as_itself(name: str, scheme: TensorScheme, value: float) -> None:
     low, high = OBSERVERS[name](seen(np.full(9, value)), scheme, as_is)
-    error = coded_error(np.full(9, value), low, high, scheme)
+    error = quantized_error(np.full(9, value), low, high, scheme)
     assert error <= (abs(value) / 100) ** 2 + 1e-30
 
 
@@ -151,9 +153,9 @@ def test_a_constant_tensor_is_coded_as_itself(name: str, scheme: TensorScheme, v
 def test_one_sided_values_use_one_side(name: str, sign: int) -> None:
     values = sign * np.abs(normal())
     low, high = OBSERVERS[name](seen(values), UNSIGNED, as_is)
-    coding = code_range(low, high, UNSIGNED)
-    assert coding.zero_point == (0 if sign > 0 else 255)
-    assert coded_error(values, low, high, UNSIGNED) < 1e-3
+    params = range_params(low, high, UNSIGNED)
+    assert params.zero_point == (0 if sign > 0 else 255)
+    assert quantized_error(values, low, high, UNSIGNED) < 1e-3
 
 
 @pytest.mark.parametrize("scheme", [SIGNED, MIDDLE], ids=["signed", "middle"])
@@ -162,18 +164,18 @@ def test_symmetric_schemes_measure_the_error_of_the_codes_they_get(scheme: Tenso
     coarse = TensorScheme(bits=4, signed=scheme.signed, symmetric=True)
     values = normal()
     statistics = seen(values)
-    found = coded_error(values, *mse(statistics, coarse, as_is), coarse)
+    found = quantized_error(values, *mse(statistics, coarse, as_is), coarse)
     reach = max(-statistics.low, statistics.high)
 
     def weighted(bound: float) -> float:
         cut = np.where(np.abs(values) > bound, 8.0, 1.0)
-        coding = code_range(-bound, bound, coarse)
-        back = (coding.codes(values.astype(np.float32), coarse).astype(float) - coding.zero_point) * coding.scale
+        params = range_params(-bound, bound, coarse)
+        back = (params.quantize(values.astype(np.float32), coarse).astype(float) - params.zero_point) * params.scale
         return float((cut * np.square(back - values)).mean())
 
     best = min(np.linspace(reach / 48, reach, 48), key=weighted)
     assert mse(statistics, coarse, as_is)[1] == pytest.approx(best, rel=0.05)
-    assert found <= coded_error(values, -reach, reach, coarse)
+    assert found <= quantized_error(values, -reach, reach, coarse)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)

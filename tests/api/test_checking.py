@@ -59,9 +59,9 @@ def test_files_are_held_against_their_hashes(folder: Path) -> None:
 def test_gates_come_before_those_of_the_baseline() -> None:
     outcomes = check_output(content(), parse_gates(["latency_ms <= 1"]), content(), {})
     assert outcomes[0].metric == "latency_ms"
-    assert not outcomes[0].holds
+    assert not outcomes[0].passed
     assert len(outcomes) > 5
-    assert all(each.holds for each in outcomes[1:])
+    assert all(each.passed for each in outcomes[1:])
 
 
 def test_tolerance_needs_a_baseline() -> None:

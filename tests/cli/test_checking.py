@@ -41,7 +41,7 @@ def test_gate_that_holds_is_shown_and_in_the_report(model: Path, tmp_path: Path)
     assert result.exit_code == 0
     assert "macs_ratio" in result.stdout
     gates = json.loads((tmp_path / "out" / "report.json").read_text())["gates"]
-    assert [(gate["gate"], gate["holds"]) for gate in gates] == [("size_mb <= 1", True), ("macs_ratio <= 1", True)]
+    assert [(gate["gate"], gate["passed"]) for gate in gates] == [("size_mb <= 1", True), ("macs_ratio <= 1", True)]
     assert gates[1]["got"] == 1.0
 
 
@@ -51,7 +51,7 @@ def test_gate_that_does_not_hold_has_its_own_exit_code_and_the_result_is_there(m
     assert result.stderr.splitlines()[-1].startswith("Error: 1 of 2 gates fails: snr_db is -6.")
     assert "snr_db" in result.stdout
     assert (tmp_path / "out" / "model.onnx").is_file()
-    assert not json.loads((tmp_path / "out" / "report.json").read_text())["gates"][0]["holds"]
+    assert not json.loads((tmp_path / "out" / "report.json").read_text())["gates"][0]["passed"]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_check_judges_what_lies_there(compiled: Path) -> None:
     assert _run("check", compiled, "--gate", "size_mb <= 1").exit_code == 0
     result = _run("check", compiled, "--gate", "size_mb <= 0.0001", "--json")
     assert result.exit_code == VIOLATED
-    assert json.loads(result.stdout)["gates"][0]["holds"] is False
+    assert json.loads(result.stdout)["gates"][0]["passed"] is False
 
 
 def test_check_says_when_a_metric_was_not_measured(compiled: Path) -> None:

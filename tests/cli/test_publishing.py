@@ -16,8 +16,8 @@ def test_page_tells_figures_gates_and_warnings() -> None:
     lines = markdown(content(), OUTCOMES).splitlines()
     assert "| file size | 4.00 MB | 1.50 MB | -62.5 % |" in lines
     assert "| mAP50-95 | 0.3100 | 0.3000 | -0.0100 |" in lines
-    assert "| size_mb | &lt;= 2 | 1.5 | ✅ holds |" in lines
-    assert "| macs_ratio | &lt;= 0.1 | 0.25 | ❌ violated |" in lines
+    assert "| size_mb | &lt;= 2 | 1.5 | ✅ passed |" in lines
+    assert "| macs_ratio | &lt;= 0.1 | 0.25 | ❌ failed |" in lines
     assert "- Look | here." in lines
 
 

@@ -18,7 +18,7 @@ from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, reference_exec
 
 class Pictures:
     description = "made for a test"
-    stand_in = False
+    synthetic = False
 
     def __init__(self, arrays: Sequence[Arrays]) -> None:
         self.arrays = arrays

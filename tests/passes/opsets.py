@@ -38,19 +38,19 @@ def small_detector(opset: int, *, batch: int | str = 1, auto_pad: str = "NOTSET"
 
 
 @cache
-def newest_opset(*, coded: bool = False) -> int:
+def newest_opset(*, quantized: bool = False) -> int:
     """The newest that the installed onnx and onnxruntime both run; with quantized tensors, where that is asked for."""
     found = 13
     for opset in range(13, onnx.defs.onnx_opset_version() + 1):
         try:
-            session_of(_coded(opset) if coded else small_detector(opset), threads=1)
+            session_of(_quantized(opset) if quantized else small_detector(opset), threads=1)
         except BackendError:
             break
         found = opset
     return found
 
 
-def _coded(opset: int) -> onnx.ModelProto:
+def _quantized(opset: int) -> onnx.ModelProto:
     write = _Writer(opset, 0)
     scale, zero = write.constant(np.array(0.1, np.float32)), write.constant(np.array(0, np.uint8))
     codes = write.add("QuantizeLinear", ["x", scale, zero])[0]
@@ -109,4 +109,4 @@ class _Writer:
 
 
 OPSETS = tuple(sorted({13, 17, 18, 20, newest_opset()}))
-CODED_OPSETS = tuple(sorted({13, 17, 18, 20, newest_opset(coded=True)}))
+CODED_OPSETS = tuple(sorted({13, 17, 18, 20, newest_opset(quantized=True)}))

@@ -132,10 +132,10 @@ def test_int8_with_one_scale_for_a_weight_gains() -> None:
 
     def error(graph: Graph) -> float:
         target = Target("inputs", weights=TensorScheme(bits=8, per_channel=False))
-        coded, feeds = clone(graph), smooth(to_proto(graph), 8)
-        run_pass(Quantize(rounding="nearest"), coded, context(target, feeds))
-        refresh(coded)
-        pairs = [(run(to_proto(coded), arrays)["y"], run(to_proto(graph), arrays)["y"]) for arrays in feeds]
+        quantized, feeds = clone(graph), smooth(to_proto(graph), 8)
+        run_pass(Quantize(rounding="nearest"), quantized, context(target, feeds))
+        refresh(quantized)
+        pairs = [(run(to_proto(quantized), arrays)["y"], run(to_proto(graph), arrays)["y"]) for arrays in feeds]
         return float(np.mean([np.square(found - wanted).mean() for found, wanted in pairs]))
 
     weights = _weights(w1=(6, 4, 3, 3), b1=(6,), w2=(6, 6, 1, 1), w3=(4, 6, 1, 1))

@@ -69,7 +69,7 @@ def test_types_are_those_of_the_codes() -> None:
     info = helper.make_tensor_value_info
     graph = helper.make_graph(
         nodes,
-        "coded",
+        "quantized",
         [info("x", TensorProto.FLOAT, [1, 3, 4, 4])],
         [info("y", TensorProto.FLOAT, None)],
         [weight, scale, zero],
@@ -84,14 +84,14 @@ def test_both_models_and_what_passes_said_come_together() -> None:
     before = {("a", "Conv"): one, ("gone", "BatchNormalization"): one}
     after = {("a", "Conv"): other, ("new", "Conv"): other}
     details = {
-        "prune": {"layers": {"a": {"kept": 4}}, "left": {"new": "as it was"}},
+        "prune": {"layers": {"a": {"kept": 4}}, "skipped": {"new": "as it was"}},
         "odd": 7,
         "list": {"layers": ["a"]},
     }
     a, gone, new = layer_reports(before, after, details)
-    assert (a.before, a.after, a.figures, a.left) == (one, other, {"prune": {"kept": 4}}, {})
+    assert (a.before, a.after, a.figures, a.skipped) == (one, other, {"prune": {"kept": 4}}, {})
     assert (gone.name, gone.before, gone.after) == ("gone", one, None)
-    assert (new.before, new.after, new.left) == (None, other, {"prune": "as it was"})
+    assert (new.before, new.after, new.skipped) == (None, other, {"prune": "as it was"})
 
 
 def test_a_layer_that_became_another_operator_is_two_layers() -> None:
@@ -101,7 +101,7 @@ def test_a_layer_that_became_another_operator_is_two_layers() -> None:
 
 
 def test_figures_of_layers_stand_at_the_layers_only() -> None:
-    assert without_layers({"layers": {"a": {}}, "left": {}, "multiple": 8}) == {"multiple": 8}
+    assert without_layers({"layers": {"a": {}}, "skipped": {}, "multiple": 8}) == {"multiple": 8}
     assert without_layers({"layers": 3}) == {"layers": 3}
     assert without_layers(7) == 7
 

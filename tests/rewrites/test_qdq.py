@@ -13,14 +13,14 @@ from onnx import TensorProto, helper
 from tests.oracles import assert_same_function, random_feeds, run
 from tests.passes.graphs import build
 from tests.strategies import RandomGraph, random_graphs
-from yocc.analysis.coding import SMALLEST_SCALE, Coding, code_range, code_weight
+from yocc.analysis.quant_params import SMALLEST_SCALE, QuantParams, range_params, weight_params
 from yocc.compiler.graph import Graph, clone, convert_opset, load, refresh, to_proto, verify
 from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.graph.printer import print_graph
 from yocc.compiler.pipeline.target import TensorScheme
 from yocc.errors import InternalError
 from yocc.passes.quantize.weights import _channel_axis
-from yocc.rewrites.qdq import code_bias, insert_qdq, store_codes, strip_qdq
+from yocc.rewrites.qdq import insert_qdq, quantize_bias, store_quantized, strip_qdq
 
 WEIGHTS = TensorScheme(per_channel=True)
 SCHEMES = {
@@ -33,18 +33,18 @@ SCHEMES = {
 }
 
 
-def quantize_linear(values: np.ndarray, coding: Coding) -> np.ndarray:
+def quantize_linear(values: np.ndarray, params: QuantParams) -> np.ndarray:
     """Codes as onnxruntime computes them."""
-    attributes = {} if coding.axis is None else {"axis": coding.axis}
-    kind = helper.np_dtype_to_tensor_dtype(coding.zero_point.dtype)
+    attributes = {} if params.axis is None else {"axis": params.axis}
+    kind = helper.np_dtype_to_tensor_dtype(params.zero_point.dtype)
     graph = helper.make_graph(
         [helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"], **attributes)],
         "quantize",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, values.shape)],
         [helper.make_tensor_value_info("y", kind, values.shape)],
         [
-            onnx.numpy_helper.from_array(coding.scale, "scale"),
-            onnx.numpy_helper.from_array(coding.zero_point, "zero"),
+            onnx.numpy_helper.from_array(params.scale, "scale"),
+            onnx.numpy_helper.from_array(params.zero_point, "zero"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
@@ -60,36 +60,36 @@ def quantize_linear(values: np.ndarray, coding: Coding) -> np.ndarray:
 )
 def test_codes_are_those_of_onnxruntime(name: str, values: np.ndarray, low: float, width: float) -> None:
     scheme = SCHEMES[name]
-    coding = code_range(low, low + width, scheme)
+    params = range_params(low, low + width, scheme)
     # The lowest signed code is left out by a symmetric scheme, but not by QuantizeLinear.
-    expected = np.maximum(quantize_linear(values, coding).astype(np.int64), scheme.lowest)
-    np.testing.assert_array_equal(coding.codes(values, scheme).astype(np.int64), expected)
+    expected = np.maximum(quantize_linear(values, params).astype(np.int64), scheme.lowest)
+    np.testing.assert_array_equal(params.quantize(values, scheme).astype(np.int64), expected)
 
 
 def test_halves_are_rounded_to_even() -> None:
-    coding = Coding(np.array(2.0, np.float32), np.array(0, np.int8))
+    params = QuantParams(np.array(2.0, np.float32), np.array(0, np.int8))
     values = np.array([-5, -3, -1, 1, 3, 5, 7], np.float32)
-    assert coding.codes(values, TensorScheme()).tolist() == [-2, -2, 0, 0, 2, 2, 4]
-    assert quantize_linear(values, coding).tolist() == [-2, -2, 0, 0, 2, 2, 4]
+    assert params.quantize(values, TensorScheme()).tolist() == [-2, -2, 0, 0, 2, 2, 4]
+    assert quantize_linear(values, params).tolist() == [-2, -2, 0, 0, 2, 2, 4]
 
 
 @pytest.mark.parametrize("name", SCHEMES)
 @given(low=st.floats(-1e6, 1e6), high=st.floats(-1e6, 1e6))
-def test_a_range_is_coded_within_half_a_step_and_zero_exactly(name: str, low: float, high: float) -> None:
+def test_a_range_is_quantized_within_half_a_step_and_zero_exactly(name: str, low: float, high: float) -> None:
     scheme = SCHEMES[name]
     low, high = min(low, high), max(low, high)
-    coding = code_range(low, high, scheme)
+    params = range_params(low, high, scheme)
     values = np.array([low, high, (low + high) / 2, 0.0], np.float32)
-    back = (coding.codes(values, scheme).astype(np.float64) - coding.zero_point) * coding.scale
+    back = (params.quantize(values, scheme).astype(np.float64) - params.zero_point) * params.scale
     assert back[3] == 0
-    np.testing.assert_allclose(back, values, rtol=1e-5, atol=float(coding.scale) * 1.01)
-    assert coding.scale >= SMALLEST_SCALE
+    np.testing.assert_allclose(back, values, rtol=1e-5, atol=float(params.scale) * 1.01)
+    assert params.scale >= SMALLEST_SCALE
 
 
 @pytest.mark.parametrize("name", SCHEMES)
 def test_zero_points_lie_where_the_scheme_says(name: str) -> None:
     scheme = SCHEMES[name]
-    zero_point = int(code_range(-3.0, 1.0, scheme).zero_point)
+    zero_point = int(range_params(-3.0, 1.0, scheme).zero_point)
     if scheme.symmetric:
         assert zero_point == (0 if scheme.signed else (scheme.highest + 1) // 2)
     else:
@@ -98,39 +98,39 @@ def test_zero_points_lie_where_the_scheme_says(name: str) -> None:
 
 @given(weight=hnp.arrays(np.float32, (3, 4, 2), elements=st.floats(-10, 10, width=32)), axis=st.sampled_from([0, 1, 2]))
 def test_weight_scales_hold_the_largest_magnitude_of_each_channel(weight: np.ndarray, axis: int) -> None:
-    coding = code_weight(weight, axis, WEIGHTS)
-    assert coding.scale.shape == coding.zero_point.shape == (weight.shape[axis],)
+    params = weight_params(weight, axis, WEIGHTS)
+    assert params.scale.shape == params.zero_point.shape == (weight.shape[axis],)
     largest = np.abs(np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)).max(axis=1)
-    np.testing.assert_allclose(coding.scale, np.maximum(largest / 127, SMALLEST_SCALE), rtol=1e-6)
-    codes = coding.codes(weight, WEIGHTS)
+    np.testing.assert_allclose(params.scale, np.maximum(largest / 127, SMALLEST_SCALE), rtol=1e-6)
+    codes = params.quantize(weight, WEIGHTS)
     assert np.abs(codes.astype(int)).max() <= 127
-    np.testing.assert_array_equal(codes, quantize_linear(weight, coding))
+    np.testing.assert_array_equal(codes, quantize_linear(weight, params))
 
 
 def test_a_channel_of_zeros_has_a_scale() -> None:
     weight = np.zeros((2, 3, 1, 1), np.float32)
     weight[1] = 1.0
-    coding = code_weight(weight, 0, WEIGHTS)
-    assert (coding.scale > 0).all()
-    assert not coding.codes(weight, WEIGHTS)[0].any()
+    params = weight_params(weight, 0, WEIGHTS)
+    assert (params.scale > 0).all()
+    assert not params.quantize(weight, WEIGHTS)[0].any()
 
 
 def test_an_unsigned_weight_has_its_zero_in_the_middle() -> None:
     scheme = TensorScheme(signed=False)
     weight = np.array([[-1.0, 0.5], [0.0, 1.0]], np.float32)
-    coding = code_weight(weight, 0, scheme)
-    assert coding.zero_point.tolist() == [128, 128]
-    back = (coding.codes(weight, scheme).astype(float) - 128) * coding.scale[:, None]
+    params = weight_params(weight, 0, scheme)
+    assert params.zero_point.tolist() == [128, 128]
+    back = (params.quantize(weight, scheme).astype(float) - 128) * params.scale[:, None]
     np.testing.assert_allclose(back, weight, atol=0.01)
 
 
 def test_scales_of_a_weight_respect_their_floor() -> None:
     weight = np.ones((2, 2), np.float32)
-    coding = code_weight(weight, 0, WEIGHTS, floor=np.array([0.5, 0.0]))
-    np.testing.assert_allclose(coding.scale, [0.5, 1 / 127], rtol=1e-6)
+    params = weight_params(weight, 0, WEIGHTS, floor=np.array([0.5, 0.0]))
+    np.testing.assert_allclose(params.scale, [0.5, 1 / 127], rtol=1e-6)
 
 
-def everything_coded(graph: Graph) -> int:
+def everything_quantized(graph: Graph) -> int:
     """Pairs behind all float activations and layer weights."""
     outputs = {tensor.name for tensor in graph.outputs}
     names = [
@@ -139,11 +139,11 @@ def everything_coded(graph: Graph) -> int:
         if not hasattr(tensor, "values") and tensor.dtype == np.float32 and name not in outputs
     ]
     weights = {
-        (node.name, 1): code_weight(node.inputs[1].values, _channel_axis(node), WEIGHTS)
+        (node.name, 1): weight_params(node.inputs[1].values, _channel_axis(node), WEIGHTS)
         for node in graph.nodes
         if node.op in WEIGHTED
     }
-    return insert_qdq(graph, {name: code_range(-4.0, 4.0, TensorScheme()) for name in names}, weights)
+    return insert_qdq(graph, {name: range_params(-4.0, 4.0, TensorScheme()) for name in names}, weights)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
@@ -152,11 +152,11 @@ def test_stripping_gives_back_what_pairs_were_put_into(spec: RandomGraph) -> Non
     graph = convert_opset(load(spec.build()), 13)
     refresh(graph)
     before = print_graph(graph)
-    inserted = everything_coded(graph)
-    coded = clone(graph)
-    refresh(coded)
-    assert verify.problems(coded) == []
-    assert print_graph(coded) != before
+    inserted = everything_quantized(graph)
+    quantized = clone(graph)
+    refresh(quantized)
+    assert verify.problems(quantized) == []
+    assert print_graph(quantized) != before
     assert strip_qdq(graph) == inserted
     refresh(graph)
     assert print_graph(graph) == before
@@ -166,10 +166,10 @@ def test_stripping_gives_back_what_pairs_were_put_into(spec: RandomGraph) -> Non
 @given(spec=random_graphs(max_steps=6))
 def test_storing_codes_changes_no_result(spec: RandomGraph) -> None:
     graph = convert_opset(load(spec.build()), 13)
-    everything_coded(graph)
+    everything_quantized(graph)
     refresh(graph)
     model = to_proto(graph)
-    stored = store_codes(graph, WEIGHTS)
+    stored = store_quantized(graph, WEIGHTS)
     assert stored > 0
     refresh(graph)
     assert verify.problems(graph) == []
@@ -202,8 +202,8 @@ def test_each_output_channel_of_a_layer_has_its_scale(name: str) -> None:
             sizes, [i for i in range(len(shape)) if i != axis]
         ).astype(np.float32)
     weight = node.inputs[1].values
-    insert_qdq(graph, {}, {("l", 1): code_weight(weight, axis, WEIGHTS)})
-    store_codes(graph, WEIGHTS)
+    insert_qdq(graph, {}, {("l", 1): weight_params(weight, axis, WEIGHTS)})
+    store_quantized(graph, WEIGHTS)
     refresh(graph)
     assert verify.problems(graph) == []
     back = run(to_proto(graph), random_feeds(to_proto(graph), 0), taps=["w_dequantized"])["w_dequantized"]
@@ -218,8 +218,10 @@ def test_a_weight_that_two_layers_read_has_a_pair_for_each_coding(scales: tuple[
     graph = build(lines, {"w": (4, 4, 1, 1)}, ["y"])
     before = print_graph(graph)
     weight = graph.tensors()["w"].values
-    codings = {(name, 1): code_weight(weight * scale, 0, WEIGHTS) for name, scale in zip("ad", scales, strict=True)}
-    assert insert_qdq(graph, {}, codings) == pairs
+    quant_params = {
+        (name, 1): weight_params(weight * scale, 0, WEIGHTS) for name, scale in zip("ad", scales, strict=True)
+    }
+    assert insert_qdq(graph, {}, quant_params) == pairs
     refresh(graph)
     assert verify.problems(graph) == []
     assert len({node.inputs[1].name for node in graph.nodes if node.op == "Conv"}) == pairs
@@ -227,7 +229,7 @@ def test_a_weight_that_two_layers_read_has_a_pair_for_each_coding(scales: tuple[
     strip_qdq(stripped)
     refresh(stripped)
     assert print_graph(stripped) == before
-    assert store_codes(graph, WEIGHTS) == pairs
+    assert store_quantized(graph, WEIGHTS) == pairs
     refresh(graph)
     assert verify.problems(graph) == []
 
@@ -239,7 +241,7 @@ def test_names_that_are_taken_are_not_taken_again() -> None:
     before = print_graph(graph)
     exact = to_proto(graph)
     names = ["b", "b_dequantized"]
-    insert_qdq(graph, {name: code_range(-20, 20, TensorScheme(bits=16)) for name in names}, {})
+    insert_qdq(graph, {name: range_params(-20, 20, TensorScheme(bits=16)) for name in names}, {})
     refresh(graph)
     assert verify.problems(graph) == []
     assert_same_function(exact, to_proto(graph), tolerance=1e-3)
@@ -267,9 +269,9 @@ def test_pairs_of_others_with_other_types_are_left_alone() -> None:
     scales = {"s": np.array(1.0, np.float32), "z": np.array(0, np.uint8), "w": np.full((4, 4, 1, 1), 200, np.float32)}
     lines = ["q: c = QuantizeLinear(w, s, z)", "d: e = DequantizeLinear(c, s, z)", "conv: y = Conv(x, e)"]
     graph = build(lines, scales, ["y"])
-    assert store_codes(graph, WEIGHTS) == 0
+    assert store_quantized(graph, WEIGHTS) == 0
     without_zero = build([lines[0].replace(", z)", ")"), lines[1], lines[2]], scales, ["y"])
-    assert store_codes(without_zero, WEIGHTS) == 0
+    assert store_quantized(without_zero, WEIGHTS) == 0
 
 
 def bias_graph(bias: np.ndarray) -> Graph:
@@ -282,7 +284,7 @@ def test_a_bias_becomes_int32_with_the_product_of_the_scales() -> None:
     graph = bias_graph(bias)
     input_scale, weight_scale = np.array(0.01, np.float32), np.linspace(0.001, 0.005, 5).astype(np.float32)
     layer = graph.nodes[1]
-    assert code_bias(graph, layer, input_scale, weight_scale)
+    assert quantize_bias(graph, layer, input_scale, weight_scale)
     codes, scale, zero_point = layer.inputs[2].inputs[0].inputs
     assert codes.values.dtype == zero_point.values.dtype == np.int32
     np.testing.assert_array_equal(scale.values, input_scale * weight_scale)
@@ -296,29 +298,29 @@ def test_a_bias_becomes_int32_with_the_product_of_the_scales() -> None:
 def test_a_bias_that_is_no_vector_of_channels_stays_float(shape: tuple[int, ...]) -> None:
     graph = bias_graph(np.ones(shape, np.float32))
     scales = np.full(5, 0.001, np.float32)
-    assert not code_bias(graph, graph.nodes[1], np.array(0.01, np.float32), scales)
+    assert not quantize_bias(graph, graph.nodes[1], np.array(0.01, np.float32), scales)
     assert graph.nodes[1].inputs[2].name == "b"
 
 
 def test_a_layer_without_bias_has_none_to_code() -> None:
     graph = build(["l: y = Conv(x, w)"], {"w": (4, 4, 1, 1)}, ["y"])
-    assert not code_bias(graph, graph.nodes[0], np.array(1, np.float32), np.ones(4, np.float32))
+    assert not quantize_bias(graph, graph.nodes[0], np.array(1, np.float32), np.ones(4, np.float32))
 
 
 def test_a_bias_beyond_int32_is_an_error_of_ours() -> None:
     graph = bias_graph(np.full(5, 1e6, np.float32))
     with pytest.raises(InternalError, match="overflows int32"):
-        code_bias(graph, graph.nodes[1], np.array(1e-6, np.float32), np.full(5, 1e-6, np.float32))
+        quantize_bias(graph, graph.nodes[1], np.array(1e-6, np.float32), np.full(5, 1e-6, np.float32))
 
 
-@pytest.mark.parametrize(("readers", "coded"), [(None, {"next", "shortcut"}), (frozenset({"next"}), {"next"})])
-def test_pairs_stand_in_front_of_the_readers_they_are_for(readers: frozenset[str] | None, coded: set[str]) -> None:
+@pytest.mark.parametrize(("readers", "quantized"), [(None, {"next", "shortcut"}), (frozenset({"next"}), {"next"})])
+def test_pairs_stand_in_front_of_the_readers_they_are_for(readers: frozenset[str] | None, quantized: set[str]) -> None:
     graph = build(["first: m = Relu(x)", "next: b = Neg(m)", "shortcut: y = Add(m, b)"], {}, ["y"])
     refresh(graph)
     before = print_graph(graph)
-    insert_qdq(graph, {"m": dataclasses.replace(code_range(-1.0, 1.0, TensorScheme()), readers=readers)}, {})
+    insert_qdq(graph, {"m": dataclasses.replace(range_params(-1.0, 1.0, TensorScheme()), readers=readers)}, {})
     pair = next(node for node in graph.nodes if node.op == "DequantizeLinear")
-    assert {node.name for node in pair.outputs[0].outputs} == coded
+    assert {node.name for node in pair.outputs[0].outputs} == quantized
     assert strip_qdq(graph) == 1
     refresh(graph)
     assert print_graph(graph) == before

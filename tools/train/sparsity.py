@@ -85,7 +85,7 @@ class _Scenes:
     name: str
     size: int
     description: str = "street scenes"
-    stand_in: bool = False
+    synthetic: bool = False
 
     def __len__(self) -> int:
         return _SCENES

@@ -1,4 +1,4 @@
-"""From statistics to the range a tensor is coded in."""
+"""From statistics to the range a tensor is quantized in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from yocc.analysis.coding import code_range
+from yocc.analysis.quant_params import range_params
 from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.pipeline.target import TensorScheme
 
@@ -69,21 +69,21 @@ def mse(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) 
     low, high = min(statistics.low, 0.0), max(statistics.high, 0.0)
 
     def error(low: float, high: float) -> float:
-        scale = float(code_range(low, high, scheme).scale)
-        coded = np.clip(values, low, high)
+        scale = float(range_params(low, high, scheme).scale)
+        quantized = np.clip(values, low, high)
         shift = 0.0 if scheme.symmetric else low
-        coded = np.round((coded - shift) / scale) * scale + shift
+        quantized = np.round((quantized - shift) / scale) * scale + shift
         cut = np.where((values < low) | (values > high), CLIPPING, 1.0)
-        return float((weights * cut) @ np.square(transfer(coded) - wanted))
+        return float((weights * cut) @ np.square(transfer(quantized) - wanted))
 
     return narrowed(low, high, scheme, error)
 
 
 def entropy(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:
-    """The range whose codes keep most of the distribution of the values seen, found by narrowing both ends in turn.
+    """The quantization range that keeps most of the distribution of the values, found by narrowing both ends in turn.
 
-    The divergence of Kullback and Leibler between the histogram, with what is cut off put on its ends, and what is left
-    of it when each code's values are spread evenly over its bins (Migacz, "8-bit Inference with TensorRT", GTC 2017).
+    Minimizes the Kullback-Leibler divergence between the histogram, with clipped values moved to its ends, and the
+    histogram with each integer's values spread over its bins (Migacz, "8-bit Inference with TensorRT", GTC 2017).
     """
     seen = np.flatnonzero(statistics.counts)
     if len(seen) == 0 or statistics.low == statistics.high:
@@ -96,7 +96,7 @@ def entropy(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transf
         if not inside.any():
             return np.inf
         kept = weights[inside]
-        codes = code_range(low, high, scheme).codes(values[inside], scheme).astype(np.int64)
+        codes = range_params(low, high, scheme).quantize(values[inside], scheme).astype(np.int64)
         codes -= codes.min()
         spread = (np.bincount(codes, kept) / np.maximum(np.bincount(codes), 1))[codes]
         wanted = kept.copy()
@@ -111,7 +111,7 @@ def entropy(statistics: TensorStatistics, scheme: TensorScheme, transfer: Transf
 def narrowed(
     low: float, high: float, scheme: TensorScheme, cost: Callable[[float, float], float], *, cuts: int = _CUTS
 ) -> tuple[float, float]:
-    """The range of least cost inside another: both ends are moved in turn, or together where codes are symmetric."""
+    """The range of least cost inside another: both ends are moved in turn, or together where the range is symmetric."""
     shares = np.linspace(1.0, 1.0 / cuts, cuts)
     if scheme.symmetric:
         reach = max(-low, high)

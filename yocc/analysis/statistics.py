@@ -15,7 +15,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 BINS = 4096
-"""Bins on each side of zero; at least half of the wider side is in use, so 8-bit codes span 8 bins or more."""
+"""Bins on each side of zero; at least half of the wider side is in use, so 8-bit steps span 8 bins or more."""
 _FINEST = -149
 """Exponent of the finest bin width, the smallest number of float32."""
 

@@ -1,4 +1,4 @@
-"""A layer's weight and bias as numbers, whether they are stored as floats or as int8 and int32 codes with scales."""
+"""A layer's weight and bias as numbers, whether they are stored as floats or as int8 and int32 with scales."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from yocc.compiler.graph.operators import WEIGHTED
 
 Array = np.ndarray[Any, Any]
 _BIAS_LIMIT = 2.0**30
-"""Largest bias code, half of what int32 holds."""
+"""Largest quantized bias, half of what int32 holds."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class StoredLayer:
     Attributes:
         node: the layer.
         layout: of its weight.
-        weight: the DequantizeLinear that decodes its weight; None when that is a float constant.
-        bias: the DequantizeLinear that decodes its bias; None when that is a float constant or there is none.
-        input_scale: scale of its coded input; None when its bias is not coded with it.
+        weight: the DequantizeLinear behind its weight; None when that is a float constant.
+        bias: the DequantizeLinear behind its bias; None when that is a float constant or there is none.
+        input_scale: scale of its quantized input; None when its bias is not quantized with it.
     """
 
     node: gs.Node
@@ -63,7 +63,7 @@ class StoredLayer:
         return floor
 
     def set_bias(self, bias: Array, scales: Array) -> None:
-        """Store a bias; a coded one with the scale of the products that these weight scales make."""
+        """Store a bias; a quantized one with the scale of the products that these weight scales make."""
         name = f"{self.node.name}_encoded_bias"
         if self.bias is not None and self.input_scale is not None:
             scale = np.asarray(scales * self.input_scale, np.float32)
@@ -122,7 +122,7 @@ def stored_layer(node: gs.Node) -> StoredLayer | str:
             return "its weight is computed at run time"
         weight = decoder.inputs[0]
         if weight.dtype != np.int8 or len(decoder.outputs[0].outputs) != 1:
-            return "its codes are not int8, or several layers share them"
+            return "its weight is quantized to another type than int8, or shared by several layers"
     elif weight.dtype != np.float32:
         return f"its weight is {weight.dtype}, not float32"
     layout = layout_of(node, tuple(weight.shape))

@@ -94,7 +94,9 @@ def calibrate_model(
     graph = convert_opset(graph, max(graph.opset, Quantize().min_opset(ctx)))
     tensors = [name for group in place(graph, ctx.target).groups for name in group]
     if not tensors:
-        raise CalibrationError("No tensor of this model would be coded for this target.", "Choose another --target.")
+        raise CalibrationError(
+            "No tensor of this model would be quantized for this target.", "Choose another --target."
+        )
     shapes = concrete_shapes(graph, subject.shapes)
     found = Calibration(network_digest(graph), len(feeds), collect(graph, tensors, feeds, shapes, ctx))
     save_calibration(found, Path(out), force=force)

@@ -124,7 +124,7 @@ def inspect_model(
             member.get(cost.node),
             channels.reasons[cost.node].text if cost.node in channels.reasons else "",
             cost.node in quantized,
-            placement.left_float.get(cost.node, ""),
+            placement.skipped.get(cost.node, ""),
         )
         for cost in costs
     )

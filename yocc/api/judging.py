@@ -83,7 +83,7 @@ def against_original(
             total=len(feeds),
         )
     fed = anatomy.description if feeds.are_pictures else None
-    calibration = CalibrationFacts(feeds.description, len(feeds), feeds.stand_in, used=False)
+    calibration = CalibrationFacts(feeds.description, len(feeds), feeds.synthetic, used=False)
     around = Circumstances(target=compiled.artifact.backend, calibration=calibration, description=fed)
     return Agreement(facts, (*input_remarks(fed, fed), *fidelity_remarks(facts, around)))
 

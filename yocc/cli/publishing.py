@@ -84,7 +84,7 @@ def github_lines(warnings: Iterable[str], outcomes: Iterable[Outcome]) -> Iterat
     for text in warnings:
         yield f"::warning title=yocc::{_escaped(text)}"
     for each in outcomes:
-        if not each.holds:
+        if not each.passed:
             yield f"::error title=yocc gate::{_escaped(f'{each.metric} is {each.shown}, wanted {each.wanted}')}"
 
 
@@ -101,7 +101,7 @@ def markdown(content: Mapping[str, Any], outcomes: Sequence[Outcome]) -> str:
     if outcomes:
         lines += ["", "### Gates", ""]
         rows = [
-            [each.metric, each.wanted, each.shown, "✅ holds" if each.holds else "❌ violated"] for each in outcomes
+            [each.metric, each.wanted, each.shown, "✅ passed" if each.passed else "❌ failed"] for each in outcomes
         ]
         lines += _table(["gate", "#wanted", "#got", ""], rows)
     return "\n".join(lines) + "\n\n"

@@ -68,11 +68,11 @@ def sources(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def gate_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
-    """A row for each gate: figure, wanted, got, and whether it holds."""
-    return [[each.metric, each.wanted, each.shown, "yes" if each.holds else "NO"] for each in outcomes]
+    """A row for each gate: figure, wanted, got, and whether it passed."""
+    return [[each.metric, each.wanted, each.shown, "yes" if each.passed else "NO"] for each in outcomes]
 
 
-GATE_COLUMNS = ["gate", "#wanted", "#got", "holds"]
+GATE_COLUMNS = ["gate", "#wanted", "#got", "passed"]
 FIGURE_COLUMNS = ["", "#before", "#after", "#change"]
 
 

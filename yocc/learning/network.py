@@ -154,7 +154,7 @@ def _units(nodes: Iterable[gs.Node]) -> dict[str, Array]:
 
 
 def _weight(node: gs.Node) -> gs.Constant | None:
-    """A layer's weight, also where it is coded and decoded on the way."""
+    """A layer's weight, also where it is quantized and decoded on the way."""
     if node.op not in LEARNING or len(node.inputs) < 2:
         return None
     tensor = node.inputs[1]

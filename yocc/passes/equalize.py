@@ -3,7 +3,7 @@
 Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (ICCV 2019), section 4.1: between
 two layers with only f(s x) = s f(x), s > 0, between them, channel i of the first can be divided by any s_i and the
 second's weights for it multiplied. With s_i = sqrt(r1_i / r2_i) (equation 11) both have the same range there, and so no
-channel is coded coarsely because another is large. SiLU, HardSwish, Sigmoid and the like do not have this property.
+channel is quantized coarsely because another is large. SiLU, HardSwish, Sigmoid and the like do not have this property.
 """
 
 from __future__ import annotations

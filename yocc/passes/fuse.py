@@ -20,6 +20,6 @@ class Fuse(Pass):
     def run(self, graph: Graph, ctx: PassContext) -> int:
         """Fuse all there is; every BatchNormalization that stays gets a note with the reason."""
         folded = fold_into_layers(graph)
-        for name, reason in folded.left.items():
+        for name, reason in folded.skipped.items():
             ctx.note(f"BatchNormalization stays: {reason}.", node=name)
         return folded.count

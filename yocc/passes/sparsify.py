@@ -123,7 +123,7 @@ def mask(weight: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:
 def _obstacle(node: gs.Node, axis: int) -> str:
     weight = node.inputs[1]
     if not isinstance(weight, gs.Constant):
-        return "its weight is computed at run time or coded"
+        return "its weight is computed at run time or quantized"
     if np.dtype(weight.dtype).kind != "f":
         return f"its weight is {weight.dtype}"
     if weight.shape[axis] % GROUP:

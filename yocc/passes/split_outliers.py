@@ -2,8 +2,8 @@
 
 Zhao et al., "Improving Neural Network Quantization without Retraining using Outlier Channel Splitting" (ICML 2019),
 section 3: w x = w (x / 2) + w (x / 2), so that a channel that is twice as large as the others no longer decides how
-coarsely all are coded. There the layer before is made to give the halves; here its values are taken twice, which SiLU
-and several readers do not stand in the way of. It costs the layer some input channels and a multiplication in front.
+coarsely all are quantized. There the layer before is made to give the halves; here its values are taken twice, which
+works with SiLU and with several readers. It costs the layer some input channels and a multiplication in front.
 """
 
 from __future__ import annotations

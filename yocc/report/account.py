@@ -55,7 +55,7 @@ class LayerReport:
         before: in the model that came in; None where a pass made it.
         after: in the model written; None where it was folded into another or removed.
         figures: what each pass says of it, by pass.
-        left: why a pass left it as it was, by pass.
+        skipped: why a pass left it as it was, by pass.
     """
 
     name: str
@@ -63,7 +63,7 @@ class LayerReport:
     before: LayerState | None
     after: LayerState | None
     figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    left: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
 
 LayerStates = Mapping[tuple[str, str], LayerState]

@@ -31,7 +31,7 @@ from yocc.files.reading import require_regular
 from yocc.report.account import LayerReport, without_layers
 from yocc.requirements import installed_version, required_packages
 
-SCHEMA = 2
+SCHEMA = 3
 """Raised when a reader of the previous form would misread the new one."""
 REPORT_FILE = "report.json"
 PAGE_FILE = "report.html"
@@ -115,13 +115,13 @@ class CalibrationFacts:
     Attributes:
         source: where the inputs come from.
         samples: how many.
-        stand_in: whether yocc made them up because none were given.
+        synthetic: whether yocc made them up because none were given.
         used: whether any pass looked at them.
     """
 
     source: str
     samples: int
-    stand_in: bool
+    synthetic: bool
     used: bool
 
 
@@ -150,7 +150,7 @@ class Report:
         warnings: what the user should read, the gravest first.
         alarms: those of the warnings that say the result is of little use.
         unmeasured: which of the warnings tell what was asked for and could not be measured.
-        gates: what the result was to keep to, and whether it does.
+        gates: the limits the result was checked against, and whether it is within them.
         measured: seconds and latencies, which differ from run to run.
         versions: of yocc and what it builds on.
         platform: the kind of machine and interpreter that compiled it.

@@ -36,11 +36,11 @@ class Folded:
 
     Attributes:
         count: nodes that were folded into a layer.
-        left: why each BatchNormalization that is still there could not be folded, by node.
+        skipped: why each BatchNormalization that is still there could not be folded, by node.
     """
 
     count: int
-    left: Mapping[str, str]
+    skipped: Mapping[str, str]
 
 
 def fold_into_layers(graph: Graph) -> Folded:

@@ -1,4 +1,4 @@
-"""QuantizeLinear/DequantizeLinear pairs: putting them in, taking them out, storing codes."""
+"""QuantizeLinear/DequantizeLinear pairs: putting them in, taking them out, storing quantized constants."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.analysis.coding import Coding, code_type
+from yocc.analysis.quant_params import QuantParams, quantized_type
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.target import TensorScheme
 from yocc.errors import InternalError
@@ -16,26 +16,26 @@ from yocc.errors import InternalError
 Array = np.ndarray[Any, Any]
 
 
-def insert_qdq(graph: Graph, tensors: Mapping[str, Coding], weights: Mapping[tuple[str, int], Coding]) -> int:
-    """Put a pair behind each named activation and each named constant, which stays float until `store_codes`.
+def insert_qdq(graph: Graph, tensors: Mapping[str, QuantParams], weights: Mapping[tuple[str, int], QuantParams]) -> int:
+    """Put a pair behind each named activation and each named constant, which stays float until `store_quantized`.
 
-    A constant that several layers read in the same coding gets one pair for all of them.
+    A constant that several layers read quantized the same way gets one pair for all of them.
 
     Returns:
         The number of pairs.
     """
     known = graph.tensors()
     taken = set(known)
-    for name, coding in tensors.items():
-        _insert_after(graph, known[name], coding, taken)
+    for name, params in tensors.items():
+        _insert_after(graph, known[name], params, taken)
     nodes = {node.name: node for node in graph.nodes}
     shared: dict[tuple[object, ...], gs.Variable] = {}
-    for (name, slot), coding in weights.items():
+    for (name, slot), params in weights.items():
         node = nodes[name]
         constant = node.inputs[slot]
-        form = (constant.name, coding.axis, coding.scale.tobytes(), coding.zero_point.tobytes())
+        form = (constant.name, params.axis, params.scale.tobytes(), params.zero_point.tobytes())
         if form not in shared:
-            shared[form] = _pair(graph, constant, coding, constant.name, taken)
+            shared[form] = _pair(graph, constant, params, constant.name, taken)
         node.inputs[slot] = shared[form]
     return len(tensors) + len(shared)
 
@@ -62,8 +62,8 @@ def strip_qdq(graph: Graph) -> int:
     return taken
 
 
-def store_codes(graph: Graph, scheme: TensorScheme) -> int:
-    """Replace each constant in front of a QuantizeLinear to the scheme's integer type by its codes.
+def store_quantized(graph: Graph, scheme: TensorScheme) -> int:
+    """Replace each constant in front of a QuantizeLinear to the scheme's integer type by its quantized values.
 
     Returns:
         The number of constants.
@@ -72,18 +72,18 @@ def store_codes(graph: Graph, scheme: TensorScheme) -> int:
     for node in list(graph.nodes):
         if node.op != "QuantizeLinear" or not all(isinstance(tensor, gs.Constant) for tensor in node.inputs):
             continue
-        if len(node.inputs) < 3 or node.inputs[2].dtype != code_type(scheme):
+        if len(node.inputs) < 3 or node.inputs[2].dtype != quantized_type(scheme):
             continue
         constant, scale, zero_point = node.inputs
-        coding = Coding(scale.values, zero_point.values, node.attrs.get("axis", 1) if scale.values.ndim else None)
+        params = QuantParams(scale.values, zero_point.values, node.attrs.get("axis", 1) if scale.values.ndim else None)
         output = node.outputs[0]
         _drop(graph, node)
-        output.to_constant(coding.codes(constant.values, scheme))
+        output.to_constant(params.quantize(constant.values, scheme))
         stored += 1
     return stored
 
 
-def code_bias(graph: Graph, node: gs.Node, input_scale: Array, weight_scale: Array) -> bool:
+def quantize_bias(graph: Graph, node: gs.Node, input_scale: Array, weight_scale: Array) -> bool:
     """Store a layer's bias as int32 with the scale of its products; True when it has a constant bias a channel."""
     if not has_vector_bias(node) or weight_scale.size not in (1, node.inputs[2].values.size):
         return False
@@ -121,22 +121,22 @@ def has_vector_bias(node: gs.Node) -> bool:
     return len(node.inputs) > 2 and isinstance(node.inputs[2], gs.Constant) and node.inputs[2].values.ndim == 1
 
 
-def _insert_after(graph: Graph, tensor: gs.Variable, coding: Coding, taken: set[str]) -> None:
-    readers = [node for node in tensor.outputs if coding.readers is None or node.name in coding.readers]
-    result = _pair(graph, tensor, coding, tensor.name, taken)
+def _insert_after(graph: Graph, tensor: gs.Variable, params: QuantParams, taken: set[str]) -> None:
+    readers = [node for node in tensor.outputs if params.readers is None or node.name in params.readers]
+    result = _pair(graph, tensor, params, tensor.name, taken)
     for reader in readers:
         _replace_input(reader, tensor, result)
 
 
-def _pair(graph: Graph, tensor: gs.Tensor, coding: Coding, name: str, taken: set[str]) -> gs.Variable:
+def _pair(graph: Graph, tensor: gs.Tensor, params: QuantParams, name: str, taken: set[str]) -> gs.Variable:
     parts = ("scale", "zero_point", "codes", "dequantized")
     while any(f"{name}_{part}" in taken for part in parts):
         name += "_"
     taken.update(f"{name}_{part}" for part in parts)
-    attributes = {} if coding.axis is None else {"axis": coding.axis}
-    scale = gs.Constant(f"{name}_scale", coding.scale)
-    zero_point = gs.Constant(f"{name}_zero_point", coding.zero_point)
-    codes = gs.Variable(f"{name}_codes", dtype=coding.zero_point.dtype)
+    attributes = {} if params.axis is None else {"axis": params.axis}
+    scale = gs.Constant(f"{name}_scale", params.scale)
+    zero_point = gs.Constant(f"{name}_zero_point", params.zero_point)
+    codes = gs.Variable(f"{name}_codes", dtype=params.zero_point.dtype)
     result = gs.Variable(f"{name}_dequantized", dtype=np.float32)
     graph.nodes.append(
         gs.Node("QuantizeLinear", f"{name}_quantize", dict(attributes), [tensor, scale, zero_point], [codes])

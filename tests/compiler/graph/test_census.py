@@ -29,7 +29,7 @@ def test_macs_are_counted_by_type_with_the_reason_for_what_is_left() -> None:
     census = take_census(graph, concrete_shapes(graph), {"second": "it is late"})
     assert census.macs_shares == pytest.approx({"int8": 0.1, "fp16": 0.0, "fp32": 0.9})
     assert census.layers == {"int8": 1, "fp16": 0, "fp32": 1}
-    ((name, left),) = census.left.items()
+    ((name, left),) = census.not_int8.items()
     assert (name, left.kind, left.reason) == ("second", "fp32", "it is late")
     assert left.macs_share == pytest.approx(0.9)
 
@@ -39,7 +39,7 @@ def test_half_precision_is_read_from_what_is_written() -> None:
     graph = build(nodes, {"w": np.ones((4, 4, 1, 1), np.float16)}, ["y"])
     census = take_census(graph, concrete_shapes(graph), {})
     assert census.macs_shares["fp16"] == 1.0
-    assert census.left["c"].reason == "the model was not quantized"
+    assert census.not_int8["c"].reason == "the model was not quantized"
 
 
 def test_a_float_model_and_one_without_convolutions() -> None:

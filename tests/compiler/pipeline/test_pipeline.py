@@ -428,7 +428,7 @@ def test_figures_in_a_class_are_shown_by_name_or_as_it_says() -> None:
 
     assert PassResult(figures=Plain()).details == {"share": 0.25}
     told = PassResult(1, Rounded(), {"a": {"kept": 3}}, {"b": "a last layer"})
-    assert told.details == {"share": 0.12, "layers": {"a": {"kept": 3}}, "left": {"b": "a last layer"}}
+    assert told.details == {"share": 0.12, "layers": {"a": {"kept": 3}}, "skipped": {"b": "a last layer"}}
     assert PassResult().details == {}
 
 

@@ -53,9 +53,9 @@ def test_last_layers_in_int8_need_float_outputs() -> None:
     assert Target("t", placement="inputs", last_layers="int8").last_layers == "int8"
 
 
-def test_additions_can_only_be_coded_where_inputs_are() -> None:
+def test_additions_can_only_be_quantized_where_inputs_are() -> None:
     with pytest.raises(OptionError, match="additions anyway"):
-        Target("t", placement="whole_graph", added_inputs="code")
+        Target("t", placement="whole_graph", added_inputs="quantize")
 
 
 @pytest.mark.parametrize("count", [0, -16])

@@ -110,23 +110,23 @@ def test_model_within_the_output_folder_is_not_overwritten(model: Path) -> None:
         compile_model(model, pipeline="look", out=model.parent)
 
 
-def test_calibration_of_ones_own_is_described_and_no_stand_in(model: Path, tmp_path: Path) -> None:
+def test_calibration_of_ones_own_is_described_and_not_synthetic(model: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).random((12, 3, 16, 16), dtype=np.float32))
     report = compile_model(model, pipeline="look", calibration=tmp_path / "data.npz", out=tmp_path / "out")
     assert report.calibration is not None
-    assert (report.calibration.samples, report.calibration.stand_in, report.calibration.used) == (10, False, True)
+    assert (report.calibration.samples, report.calibration.synthetic, report.calibration.used) == (10, False, True)
     assert report.fidelity is not None
     assert (report.fidelity["samples"], report.fidelity["held_out"]) == (2, True)
     assert not any("drew" in warning for warning in report.warnings)
 
 
-def test_stand_in_pictures_that_were_used_are_a_warning(model: Path, tmp_path: Path) -> None:
+def test_synthetic_pictures_that_were_used_are_a_warning(model: Path, tmp_path: Path) -> None:
     report = compile_model(model, pipeline="look", out=tmp_path / "out")
     assert any("--calib" in warning for warning in report.warnings)
     assert any("Looked." in warning for warning in report.warnings)
 
 
-def test_stand_in_pictures_nothing_looked_at_are_none(model: Path, tmp_path: Path) -> None:
+def test_synthetic_pictures_nothing_looked_at_are_none(model: Path, tmp_path: Path) -> None:
     report = compile_model(model, pipeline="negate", fidelity=False, out=tmp_path / "out")
     assert not any("drew" in warning or "assumed" in warning for warning in report.warnings)
     assert report.input is None

@@ -60,9 +60,9 @@ def test_reading_is_noticed(tmp_path: Path) -> None:
     assert feeds.used
 
 
-def test_drawn_pictures_are_said_to_be_stand_ins() -> None:
+def test_drawn_pictures_are_called_synthetic() -> None:
     inputs = open_inputs(None, [SPEC], None, count=None, seed=3)
-    assert inputs.calibration.stand_in
+    assert inputs.calibration.synthetic
     assert inputs.held_out
 
 

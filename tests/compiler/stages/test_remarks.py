@@ -16,7 +16,7 @@ from yocc.runtime.data.preprocess import InputSpec
 from yocc.runtime.detection.metrics import DetectionScores
 from yocc.runtime.measuring.fidelity import FidelityFacts
 
-PICTURES = CalibrationFacts("64 pictures", 64, stand_in=False, used=True)
+PICTURES = CalibrationFacts("64 pictures", 64, synthetic=False, used=True)
 AROUND = Circumstances("simplify,fuse,quantize", calibration=PICTURES)
 SIZE = ModelFacts(1000, 10, 5, 4000, 13)
 
@@ -74,7 +74,7 @@ def test_an_original_that_finds_nothing_is_told() -> None:
     nothing = replace(_outputs(30.0), confident=(0, 0))
     description = describe_input([InputSpec("x", (1, 3, 8, 8), np.dtype(np.float32))], None, InputOptions())
     (given,) = _said(nothing, replace(AROUND, description=description))
-    (drawn,) = _said(nothing, Circumstances(calibration=replace(PICTURES, stand_in=True), description=description))
+    (drawn,) = _said(nothing, Circumstances(calibration=replace(PICTURES, synthetic=True), description=description))
     (arrays,) = _said(nothing)
     for remark, word in ((given, "--input-color"), (drawn, "--calib"), (arrays, "arrays")):
         assert "original itself finds nothing" in remark.text
@@ -86,7 +86,7 @@ def test_an_original_that_finds_nothing_is_told() -> None:
     [
         (replace(AROUND, target="openvino", target_snr=-189.0), "openvino computes even the original otherwise"),
         (replace(AROUND, target="openvino", target_snr=60.0), "8 bits"),
-        (replace(AROUND, calibration=replace(PICTURES, stand_in=True)), "--calib"),
+        (replace(AROUND, calibration=replace(PICTURES, synthetic=True)), "--calib"),
         (replace(AROUND, calibration=replace(PICTURES, samples=2)), "only 2 samples"),
         (Circumstances("fuse,encode{code=log2}"), "--weights"),
         (Circumstances("prune{ratio=0.9},fuse,quantize"), "prune less"),

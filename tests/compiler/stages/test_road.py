@@ -30,13 +30,13 @@ def _check_layers(content: dict) -> None:
         for figure in ("parameters", "macs"):
             assert sum((layer[side] or {figure: 0})[figure] for layer in content["layers"]) == content[side][figure]
     layers = {layer["name"]: layer for layer in content["layers"] if layer["op"] == "Conv"}
-    coded = [layer for layer in layers.values() if layer["after"]["weights"] == "int8"]
-    assert len(coded) == len(layers) - 3
-    assert all(0 < layer["figures"]["prune"]["saliency_kept"] <= 1 for layer in coded)
-    assert all(layer["figures"]["quantize"]["weight_sqnr_db"] > 20 for layer in coded)
-    assert all(layer["after"]["activations"] == "uint8" for layer in coded)
-    left = [layer for layer in layers.values() if layer["left"]]
-    assert [set(layer["left"]) for layer in left] == 3 * [{"prune", "quantize"}]
+    quantized = [layer for layer in layers.values() if layer["after"]["weights"] == "int8"]
+    assert len(quantized) == len(layers) - 3
+    assert all(0 < layer["figures"]["prune"]["saliency_kept"] <= 1 for layer in quantized)
+    assert all(layer["figures"]["quantize"]["weight_sqnr_db"] > 20 for layer in quantized)
+    assert all(layer["after"]["activations"] == "uint8" for layer in quantized)
+    left = [layer for layer in layers.values() if layer["skipped"]]
+    assert [set(layer["skipped"]) for layer in left] == 3 * [{"prune", "quantize"}]
 
 
 def test_built_detector(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_details_are_what_is_left() -> None:
         assert layer["kept"] == layer["channels"] or layer["kept"] % details["multiple"] == 0
         assert (layer.get("saliency_kept", 1.0) < 1.0) == (layer["kept"] < layer["channels"])
         assert layer.get("saliency_kept", 1.0) > layer["kept"] / layer["channels"] - 0.01, "the least salient go"
-    assert set(details["left"]) == {f"/model.24/m.{level}/Conv" for level in range(3)}
+    assert set(details["skipped"]) == {f"/model.24/m.{level}/Conv" for level in range(3)}
 
 
 def test_details_of_layers_are_since_the_first_round() -> None:
@@ -90,7 +90,7 @@ def test_every_layer_left_alone_is_noted_with_its_reason() -> None:
     _, ctx = pruned(TOPOLOGIES["attention"](0), Prune(ratio=0.2))
     noted = {note.node: note.message for note in ctx.notes if note.message.startswith("Output channels stay")}
     assert noted == {
-        layer: f"Output channels stay: {reason}." for layer, reason in ctx.details["prune"]["left"].items()
+        layer: f"Output channels stay: {reason}." for layer, reason in ctx.details["prune"]["skipped"].items()
     }
     assert any("outputs of the model" in message for message in noted.values())
     assert {note.origin for note in ctx.notes} == {"prune"}

@@ -8,7 +8,7 @@ import pytest
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context, drawn, whole_graph
 from tests.passes.graphs import build
-from yocc.analysis.coding import Coding, code_range, code_weight
+from yocc.analysis.quant_params import QuantParams, range_params, weight_params
 from yocc.compiler.graph import Graph, clone, refresh, to_proto, verify
 from yocc.compiler.pipeline.target import TensorScheme
 from yocc.passes.quantize.bias import correct_biases
@@ -30,16 +30,16 @@ LAYERS = {
 }
 
 
-def coded(graph: Graph, axis: int) -> tuple[dict[str, Coding], dict[tuple[str, int], Coding]]:
+def quantized(graph: Graph, axis: int) -> tuple[dict[str, QuantParams], dict[tuple[str, int], QuantParams]]:
     node = next(node for node in graph.nodes if node.name == "c")
-    tensors = {node.inputs[0].name: code_range(0.0, 1.0, TensorScheme(signed=False, symmetric=False))}
-    return tensors, {("c", 1): code_weight(node.inputs[1].values, axis, COARSE)}
+    tensors = {node.inputs[0].name: range_params(0.0, 1.0, TensorScheme(signed=False, symmetric=False))}
+    return tensors, {("c", 1): weight_params(node.inputs[1].values, axis, COARSE)}
 
 
 def mean_error(graph: Graph, exact: Graph, axis: int, feeds: Pictures) -> float:
-    """Largest mean error of a channel between the coded graph and the float one it came from."""
+    """Largest mean error of a channel between the quantized graph and the float one it came from."""
     pairs = clone(graph)
-    insert_qdq(pairs, *coded(pairs, axis))
+    insert_qdq(pairs, *quantized(pairs, axis))
     refresh(pairs)
     assert verify.problems(pairs) == []
     errors = [run(to_proto(pairs), arrays)["y"] - run(to_proto(exact), arrays)["y"] for arrays in feeds]
@@ -55,7 +55,7 @@ def test_the_mean_error_of_each_channel_is_taken_out(name: str, opset: int) -> N
     exact = clone(graph)
     feeds = drawn(to_proto(graph), 8)
     before = mean_error(graph, exact, axis, feeds)
-    assert correct_biases(graph, ["c"], *coded(graph, axis), feeds, context()) == 1
+    assert correct_biases(graph, ["c"], *quantized(graph, axis), feeds, context()) == 1
     refresh(graph)
     after = mean_error(graph, exact, axis, feeds)
     assert before > 1e-3
@@ -70,7 +70,7 @@ def test_a_second_correction_repeats_the_first(name: str) -> None:
     feeds = drawn(to_proto(graph), 8)
     biases = [bias_of(graph)]
     for _ in range(2):
-        correct_biases(graph, ["c"], *coded(graph, axis), feeds, context())
+        correct_biases(graph, ["c"], *quantized(graph, axis), feeds, context())
         refresh(graph)
         biases.append(bias_of(graph))
     np.testing.assert_allclose(biases[2] - biases[1], biases[1] - biases[0], atol=1e-4)
@@ -83,7 +83,7 @@ def bias_of(graph: Graph) -> np.ndarray:
 def test_a_layer_without_bias_gets_one() -> None:
     lines, weights, axis = LAYERS["Conv without bias"]
     graph = build(lines, weights, ["y"])
-    correct_biases(graph, ["c"], *coded(graph, axis), drawn(to_proto(graph)), context())
+    correct_biases(graph, ["c"], *quantized(graph, axis), drawn(to_proto(graph)), context())
     assert bias_of(graph).shape == (6,)
     assert bias_of(graph).dtype == np.float32
 
@@ -99,33 +99,33 @@ def test_layers_whose_bias_cannot_be_changed_are_passed_over(line: str, weights:
     lines = ["r: computed = Relu(raw)", line] if "computed" in line else [line]
     graph = build(lines, {**weights, "raw": (6,)}, ["y"])
     before = to_proto(graph).SerializeToString(deterministic=True)
-    assert correct_biases(graph, ["c"], *coded(graph, 0), drawn(to_proto(graph)), context()) == 0
+    assert correct_biases(graph, ["c"], *quantized(graph, 0), drawn(to_proto(graph)), context()) == 0
     assert to_proto(graph).SerializeToString(deterministic=True) == before
 
 
 def test_errors_of_one_layer_are_not_counted_again_in_the_next() -> None:
-    """Behind a layer whose outputs are all shifted by its coding, an exact layer needs no correction."""
+    """Behind a layer whose outputs are all shifted by quantization, an exact layer needs no correction."""
     lines = ["c: a = Conv(x, w)", "r: b = Relu(a)", "d: y = Conv(b, v, e)"]
     graph = build(lines, {"w": (6, 4, 3, 3), "v": (5, 6, 1, 1), "e": (5,)}, ["y"])
     before = np.array(graph.nodes[2].inputs[2].values)
-    correct_biases(graph, ["c", "d"], *coded(graph, 0), drawn(to_proto(graph)), context())
+    correct_biases(graph, ["c", "d"], *quantized(graph, 0), drawn(to_proto(graph)), context())
     np.testing.assert_allclose(graph.nodes[2].inputs[2].values, before, atol=1e-6)
     assert np.abs(bias_of(graph)).max() > 1e-3
 
 
-def test_without_coded_activations_only_what_the_weights_change_is_taken_out() -> None:
+def test_without_quantized_activations_only_what_the_weights_change_is_taken_out() -> None:
     """Nagel et al. 2019: the change of the weights times the mean inputs."""
     lines, weights, axis = LAYERS["Conv"]
     graph = build(lines, weights, ["y"])
     node = next(node for node in graph.nodes if node.name == "c")
     weight, bias = node.inputs[1].values, node.inputs[2].values
-    coding = code_weight(weight, axis, COARSE)
-    middle = float(coding.zero_point.flat[0])
-    change = (coding.codes(weight, COARSE) - middle) * coding.scale.reshape(-1, 1, 1, 1) - weight
+    params = weight_params(weight, axis, COARSE)
+    middle = float(params.zero_point.flat[0])
+    change = (params.quantize(weight, COARSE) - middle) * params.scale.reshape(-1, 1, 1, 1) - weight
     feeds = drawn(to_proto(graph), 8)
     mean = np.mean([arrays["x"] for arrays in feeds], axis=0)[0]
     places = [(y, x) for y in range(6) for x in range(6)]
     windows = np.mean([mean[:, y : y + 3, x : x + 3] for y, x in places], axis=0)
-    assert correct_biases(graph, ["c"], {}, {("c", 1): coding}, feeds, context()) == 1
+    assert correct_biases(graph, ["c"], {}, {("c", 1): params}, feeds, context()) == 1
     corrected = next(node for node in graph.nodes if node.name == "c").inputs[2].values
     np.testing.assert_allclose(corrected, bias - np.einsum("oikl,ikl->o", change, windows), atol=1e-5)

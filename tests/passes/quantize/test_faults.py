@@ -1,4 +1,4 @@
-"""Tests of the tests: each fault of a quantizer must be caught by comparing the coded graph with the float one."""
+"""Tests of the tests: each fault of a quantizer must be caught by comparing the quantized graph with the float one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def zero_point_off_by_one(patch: Patch) -> None:
 
 def one_code_too_few(patch: Patch) -> None:
     rewrite(
-        patch, "code_range", lambda coding: dataclasses.replace(coding, scale=np.asarray(coding.scale / np.float32(2)))
+        patch,
+        "range_params",
+        lambda params: dataclasses.replace(params, scale=np.asarray(params.scale / np.float32(2))),
     )
 
 
@@ -64,8 +66,8 @@ def broken_shared_scale(patch: Patch) -> None:
 
 
 def bias_with_the_old_scale(patch: Patch) -> None:
-    """The scale the bias was coded with is not the one its layer multiplies with in the end."""
-    right = qdq.code_bias
+    """The scale the bias was quantized with is not the one its layer multiplies with in the end."""
+    right = qdq.quantize_bias
 
     def faulty(graph: Any, node: Any, input_scale: Any, weight_scale: Any) -> bool:
         done = right(graph, node, input_scale, weight_scale)
@@ -74,12 +76,12 @@ def bias_with_the_old_scale(patch: Patch) -> None:
             constant.values = constant.values * np.float32(1.5)
         return done
 
-    patch.setattr(weight_codes, "code_bias", faulty)
+    patch.setattr(weight_codes, "quantize_bias", faulty)
 
 
 def swapped_clip_range(patch: Patch) -> None:
-    original = activations.code_range
-    patch.setattr(activations, "code_range", lambda low, high, scheme: original(-high, -low, scheme))
+    original = activations.range_params
+    patch.setattr(activations, "range_params", lambda low, high, scheme: original(-high, -low, scheme))
 
 
 def bias_correction_of_the_wrong_sign(patch: Patch) -> None:
@@ -96,7 +98,7 @@ def bias_correction_of_the_wrong_sign(patch: Patch) -> None:
     patch.setattr(quantize, "correct_biases", faulty)
 
 
-def last_layer_coded(patch: Patch) -> None:
+def last_layer_quantized(patch: Patch) -> None:
     patch.setattr(placement, "final_layers", lambda _: [])
 
 
@@ -108,12 +110,12 @@ FAULTS = {
     "bias left with the old scale": bias_with_the_old_scale,
     "clip range swapped": swapped_clip_range,
     "bias correction of the wrong sign": bias_correction_of_the_wrong_sign,
-    "last layer coded": last_layer_coded,
+    "last layer quantized": last_layer_quantized,
 }
 
 
 def check(bias_correction: Literal["empirical", "analytic", "none"] = "none") -> None:
-    """Three coded convolutions with a Concat and a pooling between them, and a last one."""
+    """Three quantized convolutions with a Concat and a pooling between them, and a last one."""
     lines = [
         "c1: a = Conv<pads=[1,1,1,1]>(x, w1, b1)",
         "r1: d = Relu(a)",
@@ -157,10 +159,10 @@ def weights() -> dict[str, Any]:
     return found
 
 
-def signal_to_noise(exact: np.ndarray, coded: np.ndarray) -> float:
+def signal_to_noise(exact: np.ndarray, quantized: np.ndarray) -> float:
     """In dB; without noise as good as infinite."""
     exact = exact.astype(np.float64)
-    return float(10 * np.log10(np.square(exact).mean() / max(np.square(coded - exact).mean(), 1e-30)))
+    return float(10 * np.log10(np.square(exact).mean() / max(np.square(quantized - exact).mean(), 1e-30)))
 
 
 def assert_one_scale_where_codes_only_move(graph: Any) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from yocc.analysis.coding import code_range
+from yocc.analysis.quant_params import range_params
 from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.pipeline.target import TensorScheme
 from yocc.passes.quantize.figures import BINS, tensor_figures
@@ -18,7 +18,7 @@ def _statistics(values: np.ndarray) -> TensorStatistics:
 
 
 def _figures(values: np.ndarray, low: float, high: float, transfer=lambda x: x) -> dict:
-    return tensor_figures(_statistics(values), code_range(low, high, UINT8), UINT8, transfer, "")
+    return tensor_figures(_statistics(values), range_params(low, high, UINT8), UINT8, transfer, "")
 
 
 def test_noise_is_that_of_rounding() -> None:
@@ -28,14 +28,14 @@ def test_noise_is_that_of_rounding() -> None:
     assert found["sqnr_db"] == pytest.approx(10 * np.log10((1 / 3) / (scale**2 / 12)), abs=0.3)
     assert found["clipped"] == 0.0
     assert (found["zero_point"], found["scale"]) == (0, pytest.approx(scale, rel=1e-6))
-    assert found["coded"] == [0.0, 1.0]
+    assert found["quantized"] == [0.0, 1.0]
 
 
 def test_noise_is_that_of_the_codes_themselves() -> None:
     values = np.random.default_rng(1).normal(0, 1, 100_000).astype(np.float32)
     found = _figures(values, -2.0, 2.0)
-    coding = code_range(-2.0, 2.0, UINT8)
-    decoded = (coding.codes(values, UINT8).astype(np.float64) - float(coding.zero_point)) * float(coding.scale)
+    params = range_params(-2.0, 2.0, UINT8)
+    decoded = (params.quantize(values, UINT8).astype(np.float64) - float(params.zero_point)) * float(params.scale)
     exact = 10 * np.log10(np.square(values.astype(np.float64)).sum() / np.square(values - decoded).sum())
     assert found["sqnr_db"] == pytest.approx(exact, abs=0.1)
     assert found["clipped"] == pytest.approx(float((np.abs(values) > 2).mean()), abs=0.003)

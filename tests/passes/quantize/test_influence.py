@@ -63,7 +63,7 @@ def test_large_values_that_the_outputs_depend_on_are_kept() -> None:
     assert range_of("b", network(RELU, (1.0, 1.0)), pictures(100.0))[1] > 90
 
 
-def test_what_silu_takes_away_need_not_be_coded() -> None:
+def test_what_silu_takes_away_need_not_be_quantized() -> None:
     low, high = range_of("a", network(SILU, (1.0, 1.0)), pictures(-100.0))
     assert -20 < low < -1
     assert 0.7 < high < 1.5
@@ -87,7 +87,7 @@ def test_large_tensors_are_looked_at_here_and_there_and_count_as_whole(monkeypat
     assert not np.array_equal(thinned["b"].squares, whole["b"].squares)
 
 
-def coded(graph: Graph, observer: str, feeds: Pictures) -> tuple[bytes, PassContext]:
+def quantized(graph: Graph, observer: str, feeds: Pictures) -> tuple[bytes, PassContext]:
     ctx = context(whole_graph(), feeds)
     run_pass(Quantize(observer=observer), graph, ctx)  # type: ignore[arg-type]
     refresh(graph)
@@ -98,7 +98,7 @@ def test_the_pass_keeps_what_the_outputs_depend_on() -> None:
     found = {}
     for read in (0.0, 1.0):
         graph = network(RELU, (read, 1.0))
-        coded(graph, "outputs", pictures(100.0))
+        quantized(graph, "outputs", pictures(100.0))
         found[read] = 255 * float(graph.tensors()["b_scale"].values)
     assert found[0.0] < 10
     assert found[1.0] > 90
@@ -106,8 +106,8 @@ def test_the_pass_keeps_what_the_outputs_depend_on() -> None:
 
 def test_the_same_pictures_give_the_same_bytes() -> None:
     assert (
-        coded(network(SILU, (1.0, 1.0)), "outputs", pictures(9.0))[0]
-        == coded(network(SILU, (1.0, 1.0)), "outputs", pictures(9.0))[0]
+        quantized(network(SILU, (1.0, 1.0)), "outputs", pictures(9.0))[0]
+        == quantized(network(SILU, (1.0, 1.0)), "outputs", pictures(9.0))[0]
     )
 
 
@@ -120,18 +120,21 @@ def test_an_operator_without_a_gradient_is_refused_by_name() -> None:
 
 
 def test_where_gradients_are_unknown_values_alone_decide_and_a_note_says_so() -> None:
-    by_outputs, ctx = coded(network(UNKNOWN, (1.0, 1.0)), "outputs", pictures(1.0))
-    by_values, _ = coded(network(UNKNOWN, (1.0, 1.0)), "mse", pictures(1.0))
+    by_outputs, ctx = quantized(network(UNKNOWN, (1.0, 1.0)), "outputs", pictures(1.0))
+    by_values, _ = quantized(network(UNKNOWN, (1.0, 1.0)), "mse", pictures(1.0))
     assert by_outputs == by_values
     assert any("by the values alone" in note.message and note.node == "odd" for note in ctx.notes)
 
 
 def test_drawn_pictures_do_not_say_what_matters() -> None:
     class Drawn(Pictures):
-        stand_in = True
+        synthetic = True
 
     feeds = Drawn(pictures(100.0).arrays)
-    assert coded(network(RELU, (0.0, 1.0)), "outputs", feeds)[0] == coded(network(RELU, (0.0, 1.0)), "mse", feeds)[0]
+    assert (
+        quantized(network(RELU, (0.0, 1.0)), "outputs", feeds)[0]
+        == quantized(network(RELU, (0.0, 1.0)), "mse", feeds)[0]
+    )
 
 
 def test_a_tensor_of_zeros_keeps_its_range() -> None:

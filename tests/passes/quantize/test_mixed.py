@@ -9,7 +9,7 @@ import pytest
 
 from tests.passes.feeding import Trial, run_pass, smooth, whole_graph
 from tests.passes.graphs import build
-from yocc.analysis.coding import code_range
+from yocc.analysis.quant_params import range_params
 from yocc.compiler.graph import Graph, clone, load, refresh, to_proto
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.passes import Detection
@@ -19,7 +19,7 @@ from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.passes.quantize import Quantize
 from yocc.passes.quantize.mixed import CODED_TIME, Unit, measured, modelled_time, units, until_kept, within_time
 from yocc.passes.quantize.placement import place
-from yocc.passes.quantize.weights import code_weights
+from yocc.passes.quantize.weights import quantize_weights
 from yocc.runtime.backends.onnxruntime import reference_executor
 
 COARSE = dataclasses.replace(
@@ -75,7 +75,7 @@ def quantized(ctx: Trial, **options: object) -> Graph:
     return graph
 
 
-def coded_layers(graph: Graph) -> set[str]:
+def quantized_layers(graph: Graph) -> set[str]:
     return {
         node.name
         for node in graph.nodes
@@ -124,14 +124,14 @@ def test_a_drop_is_kept_with_no_more_float_than_it_takes() -> None:
 def test_a_drop_nothing_keeps_leaves_all_float_and_says_so() -> None:
     assert until_kept(UNITS, 0.1, lambda _: 0.5) == (frozenset("abcd"), 0.5)
     ctx = context(COARSE, judged=[0.5] * 30)
-    assert coded_layers(quantized(ctx, max_drop=0.1)) == set()
+    assert quantized_layers(quantized(ctx, max_drop=0.1)) == set()
     assert any("cannot be kept" in note.message for note in ctx.notes if note.level == "warning")
 
 
 def test_a_promise_that_full_coding_keeps_leaves_nothing_float() -> None:
     ctx = context(COARSE, judged=[0.95])
     everything = place(load(model()), COARSE).layers
-    assert coded_layers(quantized(ctx, max_drop=0.1)) == set(everything)
+    assert quantized_layers(quantized(ctx, max_drop=0.1)) == set(everything)
     assert ctx.details["quantize"]["mixed"]["float_layers"] == []
 
 
@@ -143,8 +143,8 @@ def test_layers_left_float_bring_the_outputs_nearer(target: Target, sensitivity:
         ctx = context(target)
         graph = quantized(ctx, max_latency=most, sensitivity=sensitivity)
         facts = ctx.details["quantize"]["mixed"]
-        assert not coded_layers(graph) & set(facts["float_layers"])
-        assert facts["modelled_time"] <= max(most, facts["modelled_time_all_coded"])
+        assert not quantized_layers(graph) & set(facts["float_layers"])
+        assert facts["modelled_time"] <= max(most, facts["modelled_time_all_quantized"])
         drops[most] = facts["drop"]
     assert drops[1.0] == pytest.approx(0, abs=1e-4)
     assert drops[0.7] < drops[0.5]
@@ -181,8 +181,8 @@ def test_score_and_box_errors_are_told_apart() -> None:
     graph = load(detector())
     placement = place(graph, COARSE)
     few = units(graph, placement, concrete_shapes(graph, {}))[-2:]
-    tensors = {name: code_range(-1, 1, COARSE.activations) for unit in few for name in unit.tensors}
-    weights = code_weights(graph, placement, tensors, ctx)
+    tensors = {name: range_params(-1, 1, COARSE.activations) for unit in few for name in unit.tensors}
+    weights = quantize_weights(graph, placement, tensors, ctx)
     assert ctx.feeds is not None
     for unit in measured(graph, few, tensors, weights, ctx.feeds, ctx):
         assert unit.score_error > 0

@@ -36,7 +36,7 @@ def detector(name: str) -> Graph:
     return load(build_yolov5(tiny, classes=3, size=64, batch_norm="fused", decoded=name == "yolov5"))
 
 
-def coded_tensors(placement: Placement) -> set[str]:
+def quantized_tensors(placement: Placement) -> set[str]:
     return {name for group in placement.groups for name in group}
 
 
@@ -49,7 +49,7 @@ def group_of(placement: Placement, name: str) -> set[str]:
 def test_last_layers_of_a_detector_and_its_decoding_stay_float(name: str, target: Target) -> None:
     graph = detector(name)
     placement = place(graph, target)
-    last = [node for node, reason in placement.left_float.items() if "a last layer" in reason]
+    last = [node for node, reason in placement.skipped.items() if "a last layer" in reason]
     assert len(last) == (3 if "yolov5" in name else 4)
     if "yolov5" in name:
         assert last == [f"/model.24/m.{level}/Conv" for level in range(3)]
@@ -57,30 +57,30 @@ def test_last_layers_of_a_detector_and_its_decoding_stay_float(name: str, target
     convolutions = {node.name for node in graph.nodes if node.op == "Conv"}
     assert not set(placement.layers) & set(last)
     # DFL's integral is a convolution of YOLOv8 that is no layer.
-    assert set(placement.layers) | set(placement.left_float) >= convolutions
-    decode = [node for node, reason in placement.left_float.items() if "decode" in reason]
+    assert set(placement.layers) | set(placement.skipped) >= convolutions
+    decode = [node for node, reason in placement.skipped.items() if "decode" in reason]
     if name == "yolov5_raw":
         assert all(nodes[node].op in ("Reshape", "Transpose") for node in decode)
     else:
         assert {"Sigmoid", "Mul", "Concat"} <= {nodes[node].op for node in decode}
     tail = {tensor.name for node in decode + last for tensor in nodes[node].outputs}
-    assert not coded_tensors(placement) & tail
+    assert not quantized_tensors(placement) & tail
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_the_whole_graph_is_coded_without_a_gap_before_the_last_layers(name: str) -> None:
+def test_the_whole_graph_is_quantized_without_a_gap_before_the_last_layers(name: str) -> None:
     graph = detector(name)
     placement = place(graph, WHOLE)
-    expected = {tensor.name for node in graph.nodes if node.name not in placement.left_float for tensor in node.outputs}
-    assert coded_tensors(placement) == expected | {"images"}
+    expected = {tensor.name for node in graph.nodes if node.name not in placement.skipped for tensor in node.outputs}
+    assert quantized_tensors(placement) == expected | {"images"}
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_only_inputs_of_layers_are_coded_where_the_target_wants_that(name: str) -> None:
+def test_only_inputs_of_layers_are_quantized_where_the_target_wants_that(name: str) -> None:
     graph = detector(name)
     placement = place(graph, INPUTS)
     nodes = {node.name: node for node in graph.nodes}
-    assert coded_tensors(placement) == {nodes[layer].inputs[0].name for layer in placement.layers}
+    assert quantized_tensors(placement) == {nodes[layer].inputs[0].name for layer in placement.layers}
 
 
 def test_concat_pooling_and_nearest_resize_share_one_scale() -> None:
@@ -132,13 +132,13 @@ def test_what_the_target_cannot_compute_stays_float_and_says_so() -> None:
     graph = split_graph()
     placement = place(graph, dataclasses.replace(WHOLE, int8_ops=WHOLE.int8_ops - {"Conv"}))
     assert placement.layers == ()
-    assert placement.left_float["c"] == "the target has no int8 Conv"
+    assert placement.skipped["c"] == "the target has no int8 Conv"
     graph = build(["c: a = Conv(x, w)", "t: b = Tanh(a)", "d: y = Conv(b, w)"], {"w": (4, 4, 1, 1)}, ["y"])
     refresh(graph)
     placement = place(graph, WHOLE)
-    assert placement.left_float["t"] == "the target has no int8 Tanh"
-    assert coded_tensors(placement) == {"x", "a"}
-    assert "t" not in place(graph, INPUTS).left_float
+    assert placement.skipped["t"] == "the target has no int8 Tanh"
+    assert quantized_tensors(placement) == {"x", "a"}
+    assert "t" not in place(graph, INPUTS).skipped
 
 
 def test_an_interpolating_resize_stays_float() -> None:
@@ -146,12 +146,12 @@ def test_an_interpolating_resize_stays_float() -> None:
     graph = build(lines, {"w": (4, 4, 1, 1), "scales": np.array([1, 1, 2, 2], np.float32)}, ["y"])
     refresh(graph)
     placement = place(graph, WHOLE)
-    assert placement.left_float["r"] == "it interpolates, which makes new values"
+    assert placement.skipped["r"] == "it interpolates, which makes new values"
     assert group_of(placement, "a") == {"a"}
     assert group_of(placement, "b") == {"b"}
 
 
-def test_scales_bounds_and_biases_are_never_coded() -> None:
+def test_scales_bounds_and_biases_are_never_quantized() -> None:
     """They are float tensors that a node reads, and their values are no activations."""
     lines = [
         "n: bias = Neg(raw_bias)",
@@ -171,8 +171,8 @@ def test_scales_bounds_and_biases_are_never_coded() -> None:
     graph = build(lines, weights, ["y"])
     refresh(graph)
     for target in TARGETS.values():
-        assert not coded_tensors(place(graph, target)) & {"bias", "scales", "least"}
-    assert coded_tensors(place(graph, WHOLE)) == {"x", "a", "b", "d"}
+        assert not quantized_tensors(place(graph, target)) & {"bias", "scales", "least"}
+    assert quantized_tensors(place(graph, WHOLE)) == {"x", "a", "b", "d"}
 
 
 def test_layers_that_are_not_float32_are_left_alone() -> None:
@@ -182,15 +182,15 @@ def test_layers_that_are_not_float32_are_left_alone() -> None:
     refresh(graph)
     for target in TARGETS.values():
         placement = place(graph, target)
-        assert placement.left_float["c"] == "its weight is float16, not float32"
-        assert not coded_tensors(placement) & {"a", "b"}
+        assert placement.skipped["c"] == "its weight is float16, not float32"
+        assert not quantized_tensors(placement) & {"a", "b"}
 
 
 def test_a_weight_computed_at_run_time_stays_float() -> None:
     lines = ["r: v = Relu(w)", "c: a = Conv(x, v)", "d: y = Conv(a, w)"]
     graph = build(lines, {"w": (4, 4, 1, 1)}, ["y"])
     refresh(graph)
-    assert place(graph, WHOLE).left_float["c"] == "its weight is computed at run time"
+    assert place(graph, WHOLE).skipped["c"] == "its weight is computed at run time"
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
@@ -200,19 +200,19 @@ def test_rules_that_hold_for_every_graph(target: Target, spec: RandomGraph) -> N
     graph = convert_opset(load(spec.build()), 13)
     refresh(graph)
     placement = place(graph, target)
-    tensors, coded = graph.tensors(), coded_tensors(placement)
-    assert not coded & {tensor.name for tensor in graph.outputs}
-    assert all(tensors[name].dtype == np.float32 for name in coded)
+    tensors, quantized = graph.tensors(), quantized_tensors(placement)
+    assert not quantized & {tensor.name for tensor in graph.outputs}
+    assert all(tensors[name].dtype == np.float32 for name in quantized)
     for node in graph.nodes:
         if node.name in placement.layers:
             assert node.op in target.int8_ops & WEIGHTED
-            assert node.name not in placement.left_float
+            assert node.name not in placement.skipped
         elif node.op in WEIGHTED:
-            assert placement.left_float[node.name]
+            assert placement.skipped[node.name]
     touching = target.int8_ops | target.shared_scale_ops
-    for name in coded:
+    for name in quantized:
         users = [*tensors[name].inputs, *tensors[name].outputs]
-        assert any(user.op in touching and user.name not in placement.left_float for user in users)
+        assert any(user.op in touching and user.name not in placement.skipped for user in users)
     assert place(graph, target) == placement
 
 
@@ -228,16 +228,16 @@ def test_additions_code_what_no_layer_adds_up_itself() -> None:
         "last: y = Conv(o, w5)",
     ]
     graph = build(nodes, {f"w{number}": (4, 4, 1, 1) for number in range(1, 6)}, ["y"])
-    plain, added = (place(graph, dataclasses.replace(INPUTS, added_inputs=wish)) for wish in ("float", "code"))
+    plain, added = (place(graph, dataclasses.replace(INPUTS, added_inputs=wish)) for wish in ("float", "quantize"))
     # `s` and `v` are written by the layers their additions are fused into.
-    assert coded_tensors(added) - coded_tensors(plain) == {"u"}
-    assert {"q", "t"} <= coded_tensors(plain)
-    assert not {"s", "v"} & coded_tensors(added)
+    assert quantized_tensors(added) - quantized_tensors(plain) == {"u"}
+    assert {"q", "t"} <= quantized_tensors(plain)
+    assert not {"s", "v"} & quantized_tensors(added)
 
 
-def test_residual_branches_behind_an_activation_are_coded_on_both_sides() -> None:
+def test_residual_branches_behind_an_activation_are_quantized_on_both_sides() -> None:
     graph = detector("yolov5")
-    added = coded_tensors(place(graph, dataclasses.replace(INPUTS, added_inputs="code")))
+    added = quantized_tensors(place(graph, dataclasses.replace(INPUTS, added_inputs="quantize")))
     sums = [node for node in graph.nodes if node.op == "Add" and "/m/" in node.name]
     assert sums
     assert all({tensor.name for tensor in node.inputs} <= added for node in sums)
@@ -268,7 +268,7 @@ def test_layers_too_thin_to_pay_stay_float(channels: int, outputs: int, thin: bo
     nodes = ["c: p = Conv(x, w)", "last: y = Conv(p, v)"]
     weights = {"w": (outputs, channels, 1, 1), "v": (16, outputs, 1, 1)}
     graph = build(nodes, weights, ["y"], [1, channels, 8, 8])
-    left = place(graph, dataclasses.replace(INPUTS, least_channels=16)).left_float
+    left = place(graph, dataclasses.replace(INPUTS, least_channels=16)).skipped
     assert ("16 channels" in left.get("c", "")) == thin
 
 
@@ -286,11 +286,11 @@ def test_a_layer_kept_float_takes_with_it_what_only_it_reads_and_makes(target: T
     weights = {f"w{place}": (4, 4, 1, 1) for place in range(1, 5)}
     graph = build(nodes, weights, ["y"])
     refresh(graph)
-    before = coded_tensors(place(graph, target))
+    before = quantized_tensors(place(graph, target))
     kept = place(graph, target, {"two"})
-    after = coded_tensors(kept)
+    after = quantized_tensors(kept)
     assert "two" not in kept.layers
-    assert kept.left_float["two"] == CHOSEN
+    assert kept.skipped["two"] == CHOSEN
     assert before - after == ({"b", "c", "s"} if target is WHOLE else {"b"})
     assert {"a", "d"} & before <= after
 
@@ -298,10 +298,12 @@ def test_a_layer_kept_float_takes_with_it_what_only_it_reads_and_makes(target: T
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spec=random_graphs(max_steps=10))
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-def test_keeping_every_layer_float_leaves_no_weight_coded_and_adds_no_code(target: Target, spec: RandomGraph) -> None:
+def test_keeping_every_layer_float_leaves_no_weight_quantized_and_adds_no_code(
+    target: Target, spec: RandomGraph
+) -> None:
     graph = convert_opset(load(spec.build()), 13)
     refresh(graph)
     whole = place(graph, target)
     none = place(graph, target, set(whole.layers))
     assert none.layers == ()
-    assert coded_tensors(none) <= coded_tensors(whole)
+    assert quantized_tensors(none) <= quantized_tensors(whole)

@@ -48,10 +48,10 @@ def quantized(graph: Graph, ctx: PassContext, quantize: Quantize | None = None) 
     return graph
 
 
-def signal_to_noise(exact: onnx.ModelProto, coded: onnx.ModelProto, feeds: Pictures) -> float:
+def signal_to_noise(exact: onnx.ModelProto, quantized: onnx.ModelProto, feeds: Pictures) -> float:
     """The worst output's signal-to-noise ratio in dB, its mean taken out of the signal."""
     worst = np.inf
-    results = [(run(exact, arrays), run(coded, arrays)) for arrays in feeds]
+    results = [(run(exact, arrays), run(quantized, arrays)) for arrays in feeds]
     for name in results[0][0]:
         signal = np.stack([a[name] for a, _ in results]).astype(np.float64)
         noise = np.stack([b[name] for _, b in results]) - signal
@@ -107,9 +107,9 @@ def test_the_detector_keeps_its_head_float() -> None:
     exact = to_proto(graph)
     quantized(graph, ctx)
     layers = [node for node in graph.nodes if node.op == "Conv"]
-    coded = [node for node in layers if node.inputs[1].inputs and node.inputs[1].inputs[0].op == "DequantizeLinear"]
-    assert len(layers) - len(coded) == 3
-    assert all(node.inputs[2].inputs[0].inputs[0].dtype == np.int32 for node in coded)
+    int8 = [node for node in layers if node.inputs[1].inputs and node.inputs[1].inputs[0].op == "DequantizeLinear"]
+    assert len(layers) - len(int8) == 3
+    assert all(node.inputs[2].inputs[0].inputs[0].dtype == np.int32 for node in int8)
     assert signal_to_noise(exact, to_proto(graph), ctx.feeds) > 20  # type: ignore[arg-type]
 
 
@@ -118,7 +118,7 @@ def test_notes_name_everything_that_stays_float() -> None:
     quantized(graph, ctx)
     noted = {note.node: note.message for note in ctx.notes if note.message.startswith("Stays float")}
     details = ctx.details["quantize"]
-    assert noted == {name: f"Stays float: {reason}." for name, reason in details["left"].items()}
+    assert noted == {name: f"Stays float: {reason}." for name, reason in details["skipped"].items()}
     assert sum("a last layer" in message for message in noted.values()) == 3
     weighted = {node.name for node in graph.nodes if node.op in ("Conv", "Gemm", "MatMul", "ConvTranspose")}
     assert weighted == set(details["layers"]) | (weighted & set(noted))
@@ -159,7 +159,7 @@ def test_biases_fit_int32_behind_channels_of_zeros() -> None:
     np.testing.assert_allclose(b, a, rtol=0.02, atol=200)
 
 
-def test_sigmoids_are_coded_from_zero_to_one_and_pictures_whole() -> None:
+def test_sigmoids_are_quantized_from_zero_to_one_and_pictures_whole() -> None:
     graph, ctx = prepared(TOPOLOGIES["c2f"](0))
     sigmoids = [node.outputs[0].name for node in graph.nodes if node.op == "Sigmoid"]
     quantized(graph, ctx)

@@ -31,9 +31,9 @@ def error(graph: Graph, target: Target, rounding: str) -> float:
     run_pass(Quantize(rounding=rounding), result, context(target, smooth(to_proto(graph), 32)))  # type: ignore[arg-type]
     refresh(result)
     assert verify.problems(result) == []
-    exact, coded = to_proto(graph), to_proto(result)
+    exact, quantized = to_proto(graph), to_proto(result)
     pictures = list(smooth(exact, 40))[32:]
-    pairs = [(run(exact, one), run(coded, one)) for one in pictures]
+    pairs = [(run(exact, one), run(quantized, one)) for one in pictures]
     return float(sum(np.square(b[name] - a[name], dtype=np.float64).sum() for a, b in pairs for name in a))
 
 
@@ -92,14 +92,14 @@ def test_constant_outputs_are_sampled_alike(value: float) -> None:
 def test_weights_are_fitted_on_pictures_but_not_on_drawn_ones() -> None:
     graph = fused("residual")
 
-    def coded(*, stand_in: bool, **options: Any) -> bytes:
+    def quantized(*, synthetic: bool, **options: Any) -> bytes:
         result = clone(graph)
         pictures = smooth(to_proto(graph), 16)
-        pictures.stand_in = stand_in
+        pictures.synthetic = synthetic
         run_pass(Quantize(**options), result, context(Target("inputs"), pictures))
         refresh(result)
         return to_proto(result).SerializeToString(deterministic=True)
 
-    assert coded(stand_in=False) == coded(stand_in=False, rounding="gram")
-    assert coded(stand_in=False) != coded(stand_in=False, rounding="nearest")
-    assert coded(stand_in=True) == coded(stand_in=True, rounding="nearest")
+    assert quantized(synthetic=False) == quantized(synthetic=False, rounding="gram")
+    assert quantized(synthetic=False) != quantized(synthetic=False, rounding="nearest")
+    assert quantized(synthetic=True) == quantized(synthetic=True, rounding="nearest")

@@ -132,7 +132,7 @@ def test_quantizing_with_a_file_gives_the_same_bytes_as_with_its_pictures(tmp_pa
     feeds = drawn(to_proto(network()), 4)
     save_calibration(collected(network(), feeds), tmp_path / "c.npz")
 
-    def coded(statistics: tuple[Path, ...]) -> tuple[bytes, PassContext]:
+    def quantized(statistics: tuple[Path, ...]) -> tuple[bytes, PassContext]:
         graph = network()
         ctx = context(whole_graph(), feeds)
         ctx.statistics = statistics
@@ -140,8 +140,8 @@ def test_quantizing_with_a_file_gives_the_same_bytes_as_with_its_pictures(tmp_pa
         refresh(graph)
         return to_proto(graph).SerializeToString(deterministic=True), ctx
 
-    with_file, ctx = coded((tmp_path / "c.npz",))
-    assert with_file == coded(())[0]
+    with_file, ctx = quantized((tmp_path / "c.npz",))
+    assert with_file == quantized(())[0]
     assert any("statistics of 4 pictures" in note.message for note in ctx.notes)
 
 
@@ -150,7 +150,7 @@ def test_biases_are_not_corrected_on_made_up_pictures(tmp_path: Path) -> None:
     save_calibration(collected(network(), feeds), tmp_path / "c.npz")
     ctx = context(whole_graph(), feeds)
     ctx.statistics = (tmp_path / "c.npz",)
-    feeds.stand_in = True
+    feeds.synthetic = True
     graph = network()
     run_pass(Quantize(), graph, ctx)
     assert any("not corrected" in note.message for note in ctx.notes)

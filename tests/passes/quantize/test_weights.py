@@ -33,15 +33,15 @@ def test_a_weight_that_layers_share_is_stored_once(rounding: str) -> None:
     assert len(weights) == 1
     assert weight_bytes(graph) < 0.5 * 4 * 32 * 32 * 9
     feeds = next(iter(smooth(before, 1)))
-    exact, coded = run(before, feeds)["b3"], run(to_proto(graph), feeds)["b3"]
-    assert np.square(coded - exact).mean() < 0.05 * np.square(exact).mean()
+    exact, quantized = run(before, feeds)["b3"], run(to_proto(graph), feeds)["b3"]
+    assert np.square(quantized - exact).mean() < 0.05 * np.square(exact).mean()
 
 
 def test_a_layer_that_stays_float_reads_the_codes_of_the_others_and_a_note_says_so() -> None:
     graph = shared_by(3)
     ctx = context(OnnxRuntimeBackend().target({}), smooth(to_proto(graph), 4))
     run_pass(Quantize(rounding="nearest"), graph, ctx)
-    notes = {note.node: note.message for note in ctx.notes if "coded layers share it" in note.message}
+    notes = {note.node: note.message for note in ctx.notes if "quantized layers share it" in note.message}
     assert list(notes) == ["c2"]
     assert all(node.inputs[1].inputs[0].op == "DequantizeLinear" for node in graph.nodes if node.op == "Conv")
 

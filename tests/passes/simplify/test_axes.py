@@ -58,7 +58,7 @@ def test_what_cannot_be_said_of_all_axes_stays(node: str, weights: dict[str, lis
         ('p: c = Resize<mode = "nearest", axes = [2, 3]>(b, , s)', {"s": np.array([2, 2], np.float32)}),
     ],
 )
-def test_a_coded_graph_runs_in_onnxruntime(node: str, weights: dict[str, np.ndarray]) -> None:
+def test_a_quantized_graph_runs_in_onnxruntime(node: str, weights: dict[str, np.ndarray]) -> None:
     graph = build(
         ["c0: a = Conv(x, w)", "r0: b = Relu(a)", node, "c1: d = Conv(c, v)", "r1: e = Relu(d)", "c2: y = Conv(e, u)"],
         {"w": (16, 4, 3, 3), "v": (16, 16, 3, 3), "u": (4, 16, 1, 1), **weights},

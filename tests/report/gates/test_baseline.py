@@ -30,7 +30,7 @@ def test_tolerance_is_what_may_be_lost(tolerances: dict[str, float], broken: lis
     worse = content()
     worse["accuracy"]["compiled"]["map50_95"] -= 0.005
     outcomes = check_gates(gates_against(content(), tolerances), worse)
-    assert [each.metric for each in outcomes if not each.holds] == broken
+    assert [each.metric for each in outcomes if not each.passed] == broken
 
 
 def test_getting_better_is_allowed_both_ways() -> None:
@@ -41,7 +41,7 @@ def test_getting_better_is_allowed_both_ways() -> None:
 
 def test_what_the_baseline_has_must_be_measured_again() -> None:
     outcomes = check_gates(gates_against(content(), {}), content(accuracy=None))
-    assert {each.metric for each in outcomes if not each.holds} == {
+    assert {each.metric for each in outcomes if not each.passed} == {
         "map50_95", "map50", "map50_95_after", "map50_after"
     }  # fmt: skip
 

@@ -87,7 +87,7 @@ def test_gates_on_detections_need_a_detector() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "holds"),
+    ("text", "passed"),
     [
         ("map50_95 >= -0.01", True),  # 0.30 - 0.31 is a little less than -0.01 in binary
         ("map50_95 > -0.01", False),
@@ -97,23 +97,23 @@ def test_gates_on_detections_need_a_detector() -> None:
         ("latency_ratio >= 0.59", True),
     ],
 )
-def test_bounds_are_kept_exactly(text: str, holds: bool) -> None:
+def test_bounds_are_kept_exactly(text: str, passed: bool) -> None:
     (outcome,) = check_gates(parse_gates([text]), content())
-    assert outcome.holds is holds
+    assert outcome.passed is passed
     assert outcome.gate == text
 
 
 def test_what_was_not_measured_does_not_hold() -> None:
     (outcome,) = check_gates(parse_gates(["map50_95 >= -1"]), content(accuracy=None))
-    assert (outcome.got, outcome.holds, outcome.shown) == (None, False, "not measured")
+    assert (outcome.got, outcome.passed, outcome.shown) == (None, False, "not measured")
 
 
 @pytest.mark.parametrize(
-    ("noise", "holds", "shown"), [(None, True, "equal to the original"), ("nan", False, "not finite")]
+    ("noise", "passed", "shown"), [(None, True, "equal to the original"), ("nan", False, "not finite")]
 )
-def test_extremes_of_noise_are_judged(noise: object, holds: bool, shown: str) -> None:
+def test_extremes_of_noise_are_judged(noise: object, passed: bool, shown: str) -> None:
     (outcome,) = check_gates(parse_gates(["snr_db >= 40"]), content(fidelity={"outputs": [{"snr_db": noise}]}))
-    assert (outcome.got, outcome.holds, outcome.shown) == (None, holds, shown)
+    assert (outcome.got, outcome.passed, outcome.shown) == (None, passed, shown)
 
 
 def test_what_does_not_hold_is_one_sentence() -> None:
@@ -132,10 +132,10 @@ def test_latencies_of_a_substitute_do_not_hold() -> None:
     made["measured"]["execution"] = {"runtime": "onnxruntime", "no_engine": "There is no GPU."}
     gates = parse_gates(["latency_ratio <= 9", "latency_ms <= 99", "snr_db >= 1", "size_mb <= 9"])
     outcomes = check_gates(gates, made)
-    assert [each.holds for each in outcomes] == [False, False, True, True]
+    assert [each.passed for each in outcomes] == [False, False, True, True]
     assert outcomes[0].shown == "measured in onnxruntime, not in tensorrt"
     made["measured"]["execution"]["runtime"] = "tensorrt"
-    assert all(each.holds for each in check_gates(gates, made))
+    assert all(each.passed for each in check_gates(gates, made))
 
 
 def test_gates_on_latencies_are_refused_where_the_target_does_not_run() -> None:

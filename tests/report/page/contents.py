@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from yocc.compiler.graph.census import Census, Left
+from yocc.compiler.graph.census import Census, NotInt8
 from yocc.compiler.pipeline.passes import Note
 from yocc.report.account import LayerReport, LayerState
 from yocc.report.report import (
@@ -31,7 +31,7 @@ HASH = "0" * 64
 TENSOR = {
     "low": -1.5,
     "high": 4.0,
-    "coded": [-0.5, 4.5],
+    "quantized": [-0.5, 4.5],
     "scale": 0.0196,
     "zero_point": 26,
     "clipped": 0.03,
@@ -43,7 +43,7 @@ TENSOR = {
 
 def report(**changes: Any) -> Report:
     """A compilation of two layers that went well."""
-    float_layer, coded = (
+    float_layer, quantized = (
         LayerState(3, 16, 432, 442368, "float32", "float32"),
         LayerState(3, 8, 216, 221184, "int8", "uint8"),
     )
@@ -73,7 +73,8 @@ def report(**changes: Any) -> Report:
             ),
         ),
         "layers": (
-            LayerReport("stem", "Conv", float_layer, coded, {"prune": {"channels": 16, "kept": 8, "saliency_kept": 0.9},
+            LayerReport("stem", "Conv", float_layer, quantized, {
+                        "prune": {"channels": 16, "kept": 8, "saliency_kept": 0.9},
                         "recover": {"ridge": 0.1, "error_before": 2.0, "error": 0.5},
                         "quantize": {"weight_sqnr_db": 40.2, "scales": 8, "input_sqnr_db": None}}),
             LayerReport("norm", "BatchNormalization", LayerState(None, None, 32, 0, "float32", "float32"), None),
@@ -81,11 +82,11 @@ def report(**changes: Any) -> Report:
         ),
         "types": Census(
             {"int8": 0.5, "fp16": 0.0, "fp32": 0.5}, {"int8": 1, "fp16": 0, "fp32": 1},
-            {"head": Left("fp32", 0.5, "a last layer")},
+            {"head": NotInt8("fp32", 0.5, "a last layer")},
         ),
-        "gates": ({"gate": "macs_ratio <= 0.5", "metric": "macs_ratio", "wanted": "<= 0.5", "got": 0.45, "holds": True,
+        "gates": ({"gate": "macs_ratio <= 0.5", "metric": "macs_ratio", "wanted": "<= 0.5", "got": 0.45, "passed": True,
                    "remark": ""},),
-        "calibration": CalibrationFacts("4 pictures", 4, stand_in=False, used=True),
+        "calibration": CalibrationFacts("4 pictures", 4, synthetic=False, used=True),
         "fidelity": vars(
             FidelityFacts(
                 "4 pictures, not calibrated with", 4, True, (Difference("y", "", 0.1, 0.01, 0.999, 30.0, True),),
@@ -113,7 +114,7 @@ def report(**changes: Any) -> Report:
 
 def content(**changes: Any) -> dict[str, Any]:
     """The same as `report.json` holds it."""
-    return {"schema": 2, "tool": "yocc", **plain(report(**changes))}
+    return {"schema": 3, "tool": "yocc", **plain(report(**changes))}
 
 
 def with_examples(folder: Path, found: bool = True) -> dict[str, Any]:

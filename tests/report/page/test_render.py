@@ -86,7 +86,7 @@ def test_whatever_a_model_is_called_is_text(tmp_path: Path) -> None:
     facts = report()
     hostile: dict[str, Any] = {
         "source": replace(facts.source, path=HOSTILE),
-        "layers": tuple(replace(layer, name=HOSTILE, left={HOSTILE: HOSTILE}) for layer in facts.layers),
+        "layers": tuple(replace(layer, name=HOSTILE, skipped={HOSTILE: HOSTILE}) for layer in facts.layers),
         "warnings": (HOSTILE,),
         "passes": (
             replace(facts.passes[0], spec=HOSTILE),
@@ -118,9 +118,9 @@ def test_a_model_that_no_longer_detects_is_loud() -> None:
 
 
 def test_gates_are_shown_with_their_verdict() -> None:
-    gate = {"gate": "size_mb <= 1", "metric": "size_mb", "wanted": "<= 1", "got": 2.5, "holds": False, "remark": ""}
+    gate = {"gate": "size_mb <= 1", "metric": "size_mb", "wanted": "<= 1", "got": 2.5, "passed": False, "remark": ""}
     unmeasured = {**gate, "got": None, "remark": "not timed"}
-    words = _Page(render_page({**content(), "gates": [gate, {**gate, "holds": True}, unmeasured]})).words
+    words = _Page(render_page({**content(), "gates": [gate, {**gate, "passed": True}, unmeasured]})).words
     assert words.count("fails") == 2
     assert "2.5" in words
     assert "fails: not timed" in words
@@ -140,7 +140,7 @@ def test_numbers_that_are_none_are_shown_as_such(text: str) -> None:
     figures["prune"].update(saliency_kept=text)
     details = made["passes"][1]["details"]
     details["tensors"]["features"].update(
-        low=text, high=text, coded=[text, text], scale=text, clipped=text, sqnr_db=text
+        low=text, high=text, quantized=[text, text], scale=text, clipped=text, sqnr_db=text
     )
     details["sensitivity"][0].update(score_error=text, box_error=text)
     details.update(
@@ -218,4 +218,4 @@ def test_a_report_of_the_first_schema_is_a_page() -> None:
 
 def test_what_is_no_report_is_an_error() -> None:
     with pytest.raises(KeyError):
-        render_page({"schema": 2})
+        render_page({"schema": 3})

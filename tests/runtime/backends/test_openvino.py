@@ -57,7 +57,7 @@ def test_float_model_has_no_int8(tmp_path: Path) -> None:
     with OpenVinoSession(artifact.model, threads=1) as session:
         share = session.int8_share()
     assert (share.layers, share.all_layers, share.macs) == (0, 2, 0.0)
-    assert len(share.left) == 2
+    assert len(share.skipped) == 2
 
 
 @needs_openvino

@@ -34,7 +34,7 @@ def test_a_folder_in_the_order_of_its_names(folder: Path) -> None:
     assert levels(feeds) == [10, 20, 30, 40, 50]
     assert len(feeds) == 5
     assert feeds.description == f"5 pictures from {folder}"
-    assert not feeds.stand_in
+    assert not feeds.synthetic
 
 
 def test_parts_of_it(folder: Path) -> None:
@@ -74,7 +74,7 @@ def test_arrays(tmp_path: Path) -> None:
     feeds = open_feeds(path, [PIXELS], None, count=2)
     assert levels(feeds) == [0, 2]
     assert feeds.description == f"2 samples from {path}"
-    assert not feeds.stand_in
+    assert not feeds.synthetic
 
 
 def test_several_inputs_from_arrays(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_several_inputs_from_arrays(tmp_path: Path) -> None:
 class TestDrawn:
     def test_without_a_source_yocc_draws(self) -> None:
         feeds = open_feeds(None, [PIXELS], None, seed=3)
-        assert feeds.stand_in
+        assert feeds.synthetic
         assert len(feeds) == DRAWN_COUNT
         assert feeds.description == "64 pictures drawn by yocc, seed 3"
 

@@ -21,7 +21,7 @@ _CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 @dataclass(frozen=True)
-class Left:
+class NotInt8:
     """A convolution that does not compute in int8.
 
     Attributes:
@@ -42,12 +42,12 @@ class Census:
     Attributes:
         macs_shares: share of their multiply-accumulates in each type, 0..1; all 0 without convolutions.
         layers: number of them in each type.
-        left: those that are not int8, by name.
+        not_int8: those that are not int8, by name.
     """
 
     macs_shares: Mapping[Kind, float]
     layers: Mapping[Kind, int]
-    left: Mapping[str, Left]
+    not_int8: Mapping[str, NotInt8]
 
 
 def take_census(graph: Graph, shapes: Shapes, reasons: Mapping[str, str]) -> Census:
@@ -62,15 +62,15 @@ def take_census(graph: Graph, shapes: Shapes, reasons: Mapping[str, str]) -> Cen
     macs = {cost.node: cost.macs for cost in layer_costs(graph, shapes) if cost.op in _CONVOLUTIONS}
     total = sum(macs.values())
     sums, layers = dict.fromkeys(KINDS, 0), dict.fromkeys(KINDS, 0)
-    left = {}
+    not_int8 = {}
     for name, amount in macs.items():
         kind = kind_of(nodes[name])
         sums[kind] += amount
         layers[kind] += 1
         if kind != "int8":
             reason = reasons.get(name, "the model was not quantized")
-            left[name] = Left(kind, amount / total if total else 0.0, reason)
-    return Census({kind: sums[kind] / total if total else 0.0 for kind in KINDS}, layers, left)
+            not_int8[name] = NotInt8(kind, amount / total if total else 0.0, reason)
+    return Census({kind: sums[kind] / total if total else 0.0 for kind in KINDS}, layers, not_int8)
 
 
 def kind_of(node: gs.Node) -> Kind:

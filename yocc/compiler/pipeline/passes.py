@@ -47,11 +47,11 @@ class Feeds(Protocol):
 
     Attributes:
         description: where they come from, for the report.
-        stand_in: whether yocc made them up because the user gave none.
+        synthetic: whether yocc made them up because the user gave none.
     """
 
     description: str
-    stand_in: bool
+    synthetic: bool
 
     def __len__(self) -> int: ...
 

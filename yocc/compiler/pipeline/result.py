@@ -11,7 +11,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.lineage import Teacher
 
 LAYERS = "layers"
-SKIPPED = "left"
+SKIPPED = "skipped"
 
 
 class Figures(Protocol):
@@ -45,7 +45,7 @@ class PassResult:
 
     @property
     def details(self) -> dict[str, Any]:
-        """All figures as a report has them, those of layers under `layers` and reasons under `left`."""
+        """All figures as a report has them, those of layers under `layers` and reasons under `skipped`."""
         layers = {LAYERS: self.layers} if self.layers else {}
         skipped = {SKIPPED: self.skipped} if self.skipped else {}
         return {**_shown(self.figures), **layers, **skipped}

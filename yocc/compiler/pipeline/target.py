@@ -10,14 +10,14 @@ from yocc.errors import OptionError
 
 @dataclass(frozen=True)
 class TensorScheme:
-    """How the values of one kind of tensor are coded.
+    """How the values of one kind of tensor are quantized.
 
     Attributes:
-        bits: bits of one code.
-        signed: whether codes are signed (int8) or not (uint8).
+        bits: of one value.
+        signed: whether the integers are signed (int8) or not (uint8).
         symmetric: whether the zero point is fixed (0 if signed, the middle of the range if not).
         per_channel: whether each output channel has a scale of its own; weights only.
-        code: spacing of the codes.
+        code: spacing of the representable values.
     """
 
     bits: int = 8
@@ -28,18 +28,18 @@ class TensorScheme:
 
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= 16:
-            raise OptionError(f"A tensor cannot be coded in {self.bits} bits.", "Use 2 to 16.")
+            raise OptionError(f"A tensor cannot be quantized in {self.bits} bits.", "Use 2 to 16.")
 
     @property
     def lowest(self) -> int:
-        """Lowest code; symmetric signed codes leave -2^(bits-1) out, so that the range is the same on both sides."""
+        """Lowest integer; symmetric signed ranges leave -2^(bits-1) out, so that both sides are equal."""
         if not self.signed:
             return 0
         return -(1 << (self.bits - 1)) + (1 if self.symmetric else 0)
 
     @property
     def highest(self) -> int:
-        """Highest code."""
+        """Highest integer."""
         return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
 
 
@@ -66,23 +66,23 @@ class Target:
         name: the backend's name, for reports only; no pass decides by it.
         opset: oldest opset the written model should have.
         channel_multiple: kept channel counts are multiples of this where that is reachable.
-        activations: coding of activations.
-        weights: coding of weights.
+        activations: how yocc quantizes activations.
+        weights: how yocc quantizes weights.
         placement: `whole_graph` quantizes every tensor between operators of `int8_ops`; `inputs` only what enters an
             operator that has weights.
-        bias: `int32` codes the bias with the scale of input times weight, `float` leaves it.
-        int8_ops: operators that compute on codes.
+        bias: `int32` quantizes the bias with the scale of input times weight, `float` leaves it.
+        int8_ops: operators that compute on integers.
         shared_scale_ops: operators whose inputs and outputs must have one scale.
-        last_layers: `float` leaves the last layers in front of the decoding alone; `int8` codes what enters them and
-            their weights, never what leaves them, where scores and coordinates of different magnitude share a tensor.
+        last_layers: `float` leaves the last layers in front of the decoding alone; `int8` quantizes their
+            inputs and weights, never their outputs, where scores and coordinates of different magnitude share a tensor.
         grouped: whether convolutions of several groups, depthwise ones apart, compute in int8 or stay float.
-        scale_sharing: which tensors share a scale across `shared_scale_ops`: `coded` joins what has codes and is input
-            or output of one operator; `connected` joins also through tensors without codes, for runtimes that
-            move the coding of a result up to where its values are made.
-        added_inputs: `code` also codes what enters an addition of two tensors, apart from what a layer writes into it
-            directly, as that addition is fused into the layer; one operand at most stays float so.
-        other_readers: what reads a tensor that enters a layer, and is no such layer itself, gets: `coded` its values as
-            decoded from the codes, `float` as they were, for runtimes whose layers code what enters them.
+        scale_sharing: which tensors share a scale across `shared_scale_ops`: `quantized` joins the
+            quantized inputs and outputs of one operator; `connected` joins also through tensors that are not quantized,
+            for runtimes that move the quantization of a result up to where its values are made.
+        added_inputs: `quantize` also quantizes what enters an addition of two tensors, except what a layer writes into
+            it directly: that addition is fused into the layer. At most one operand stays float.
+        other_readers: what reads a tensor that enters a layer, and is no such layer itself, gets: `quantized` its
+            dequantized values, `float` the original ones, for runtimes whose layers quantize their own input.
         least_channels: convolutions with fewer input or output channels stay float, except where the smaller count is
             a multiple of 8 and the other one is not below.
         rest_is_fp16: whether `fp16` converts what `quantize` left out of int8; a target that computes that in fp32
@@ -104,9 +104,9 @@ class Target:
     shared_scale_ops: frozenset[str] = frozenset({"Concat", "MaxPool", "Resize"})
     last_layers: Literal["float", "int8"] = "float"
     grouped: Literal["int8", "float"] = "int8"
-    scale_sharing: Literal["coded", "connected"] = "coded"
-    added_inputs: Literal["code", "float"] = "float"
-    other_readers: Literal["coded", "float"] = "coded"
+    scale_sharing: Literal["quantized", "connected"] = "quantized"
+    added_inputs: Literal["quantize", "float"] = "float"
+    other_readers: Literal["quantized", "float"] = "quantized"
     least_channels: int = 1
     rest_is_fp16: bool = False
     last_layers_fp16: bool = False
@@ -118,9 +118,13 @@ class Target:
             raise OptionError(f"A channel multiple of {self.channel_multiple} has no meaning.", "Use 1 or more.")
         if self.least_channels < 1:
             raise OptionError(f"A least count of {self.least_channels} channels has no meaning.", "Use 1 or more.")
-        if self.added_inputs == "code" and self.placement != "inputs":
-            raise OptionError("The whole graph codes additions anyway.", 'Use placement="inputs" with added_inputs.')
+        if self.added_inputs == "quantize" and self.placement != "inputs":
+            raise OptionError(
+                "The whole graph quantizes additions anyway.", 'Use placement="inputs" with added_inputs.'
+            )
         if self.other_readers == "float" and self.placement != "inputs":
-            raise OptionError("In the whole graph all read codes.", 'Use placement="inputs" with other_readers.')
+            raise OptionError(
+                "In the whole graph every reader gets quantized values.", 'Use placement="inputs" with other_readers.'
+            )
         if self.last_layers == "int8" and self.placement != "inputs":
             raise OptionError("Last layers in int8 keep float outputs.", 'Use placement="inputs" with them.')

@@ -21,7 +21,7 @@ def calibration_facts(inputs: Inputs | None) -> CalibrationFacts | None:
     if inputs is None:
         return None
     feeds = inputs.calibration
-    return CalibrationFacts(feeds.description, len(feeds), feeds.stand_in, feeds.used)
+    return CalibrationFacts(feeds.description, len(feeds), feeds.synthetic, feeds.used)
 
 
 def warnings_of(
@@ -44,7 +44,7 @@ def warnings_of(
     others = [remark.text for remark in remarks if not remark.severe]
     drawn = []
     calibrated = around.calibration
-    if calibrated is not None and calibrated.stand_in and calibrated.used:
+    if calibrated is not None and calibrated.synthetic and calibrated.used:
         drawn.append(
             "Calibrated with pictures yocc drew itself, as none were given; give real ones with --calib for accuracy."
         )

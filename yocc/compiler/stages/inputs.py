@@ -27,17 +27,17 @@ class WatchedFeeds:
         feeds: what is passed on.
         used: whether it was ever read.
         description: where they come from.
-        stand_in: whether yocc made them up.
+        synthetic: whether yocc made them up.
     """
 
     feeds: Feeds
     used: bool = False
     description: str = field(init=False)
-    stand_in: bool = field(init=False)
+    synthetic: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.description = self.feeds.description
-        self.stand_in = self.feeds.stand_in
+        self.synthetic = self.feeds.synthetic
 
     def __len__(self) -> int:
         return len(self.feeds)
@@ -106,7 +106,7 @@ def require_readable(inputs: Inputs | None, progress: Progress = silent) -> None
     Raises:
         CalibrationError: one is cut short or not finite.
     """
-    if inputs is None or inputs.calibration.stand_in:
+    if inputs is None or inputs.calibration.synthetic:
         return
     calibration, measuring = inputs.calibration.feeds, inputs.measuring
     for feeds in (calibration, measuring) if inputs.held_out else (calibration,):

@@ -133,7 +133,7 @@ def likely_reason(around: Circumstances, *, detector: bool) -> str:
         )
     calibration = around.calibration
     if calibration is not None and calibration.used:
-        if calibration.stand_in:
+        if calibration.synthetic:
             return "Likely reason: calibrated with pictures yocc drew itself; give real ones with --calib."
         if calibration.samples < _FEW_SAMPLES:
             return (
@@ -198,7 +198,7 @@ def _nothing_found(facts: FidelityFacts, around: Circumstances) -> str:
         f"The original itself finds nothing in {facts.samples} of {facts.data}, so that fidelity says little. "
         "Likely reason: "
     )
-    if around.calibration is not None and around.calibration.stand_in:
+    if around.calibration is not None and around.calibration.synthetic:
         return f"{found}pictures yocc draws hold nothing it knows; give real ones with --calib."
     if around.description is None:
         return f"{found}the arrays are scaled otherwise than in training; write them as the network is fed."

@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 
 def prepare_scales(graph: Graph, half: Collection[str], ctx: PassContext) -> int:
-    """Make every scale of an fp16 pair representable; biases coded in int32 become float, as an fp16 layer needs them.
+    """Make every scale of an fp16 pair representable; int32 biases become float, as an fp16 layer needs them.
 
     Where codes are constant they are rewritten for the raised scale, so that the weights they stand for stay.
 

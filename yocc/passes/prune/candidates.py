@@ -40,7 +40,7 @@ class _Some:
 
     samples: Sequence[Arrays]
     description: str = "a few of them"
-    stand_in: bool = False
+    synthetic: bool = False
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -63,7 +63,7 @@ def share_losses(scores: Array) -> Array:
     return losses
 
 
-def stand_in(
+def substitute_missing(
     rankings: Sequence[Ranking | None], substitutes: Sequence[Ranking], *, comparable: bool = True
 ) -> list[Ranking]:
     """Put substitutes where there is no ranking; where losses add up, such a group counts like one in the middle."""

@@ -21,7 +21,7 @@ from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.pipeline.passes import Feeds, PassContext
 from yocc.passes.prune.covariance import input_covariances
 from yocc.passes.prune.norms import l2
-from yocc.passes.prune.ranking import Ranking, rank_by_score, stand_in
+from yocc.passes.prune.ranking import Ranking, rank_by_score, substitute_missing
 from yocc.passes.prune.readers import Reader, find_readers
 
 Array = np.ndarray[Any, Any]
@@ -55,7 +55,7 @@ def rank_by_reconstruction(
         if not readers:
             ctx.note("Ranked by its weights: a layer that reads it cannot be measured.", node=group.producers[0])
         rankings.append(_rank(group, readers) if readers else None)
-    return stand_in(rankings, rank_by_score(channels.groups, l2(graph, channels)))
+    return substitute_missing(rankings, rank_by_score(channels.groups, l2(graph, channels)))
 
 
 def _rank(group: Group, readers: Sequence[Reader]) -> Ranking:

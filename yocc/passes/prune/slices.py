@@ -60,7 +60,7 @@ def _convolutions(graph: Graph) -> Iterator[gs.Node]:
 def _obstacle(node: gs.Node) -> str:
     weight = node.inputs[1]
     if not isinstance(weight, gs.Constant):
-        return "it is computed at run time or coded"
+        return "it is computed at run time or quantized"
     if node.attrs.get("group", 1) != 1:
         return "the convolution is grouped"
     return "several layers share it" if len(weight.outputs) > 1 else ""

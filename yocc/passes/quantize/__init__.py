@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from yocc.analysis.calibrate import collect
-from yocc.analysis.coding import Coding
 from yocc.analysis.heads import final_layers
 from yocc.analysis.observers import OBSERVERS
+from yocc.analysis.quant_params import QuantParams
 from yocc.analysis.statistics import TensorStatistics
 from yocc.analysis.transfer import as_is, silu, transfer_of
 from yocc.compiler.graph import Graph, clone, refresh
@@ -19,21 +19,21 @@ from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import BackendError, CalibrationError, OptionError, PassError
 from yocc.fitting.codec import MOST_BITS
-from yocc.passes.quantize.activations import Seen, code_activations
+from yocc.passes.quantize.activations import Seen, quantize_activations
 from yocc.passes.quantize.bias import correct_biases
 from yocc.passes.quantize.figures import layer_figures, tensor_figures
 from yocc.passes.quantize.influence import Influence, influences
-from yocc.passes.quantize.learned import learn_codes
+from yocc.passes.quantize.learned import learn_quantization
 from yocc.passes.quantize.mixed import agreement, estimated, measured, modelled_time, units, until_kept, within_time
 from yocc.passes.quantize.placement import Placement, place
 from yocc.passes.quantize.refit import refit, refittable
 from yocc.passes.quantize.saved import load_merged
-from yocc.passes.quantize.weights import code_biases, code_weights
+from yocc.passes.quantize.weights import quantize_biases, quantize_weights
 from yocc.requirements import torch_missing
-from yocc.rewrites.qdq import insert_qdq, store_codes
+from yocc.rewrites.qdq import insert_qdq, store_quantized
 
 OUTPUTS = "outputs"
-"""The observer that asks what codes do to the network's outputs."""
+"""The observer that weighs quantization errors by their effect on the outputs."""
 
 _Rounding = Literal["gram", "nearest"]
 _BiasCorrection = Literal["empirical", "analytic", "none"]
@@ -47,7 +47,7 @@ _CHOICES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Quantize(Pass):
-    """Code weights and activations in integers, calibrated on pictures.
+    """Quantize weights and activations to integers, calibrated on pictures.
 
     Attributes:
         observer: what chooses the range of an activation: `outputs` prices what rounding and cutting off do to the
@@ -57,19 +57,21 @@ class Quantize(Pass):
             that roundings make up for each other; on pictures drawn by yocc it does what `nearest` does, which rounds
             each weight on its own.
         bias_correction: what is taken out of the bias of each layer that is not fitted: `empirical`, the mean error of
-            its outputs; `analytic`, the part of it that coding its weights makes, their change times its mean inputs;
-            or `none`.
+            its outputs; `analytic`, the part of it that the quantized weights make, their change times the mean
+            inputs; or `none`.
         learn: batches to train weights, biases and scales on with rounding in the loop, without labels; needs torch.
         max_drop: what the agreement with the float network may fall by, 0..1; the layers that cost most for their time
             then stay float. Agreement is mAP50-95 with the float network's confident detections as truth, on pictures
-            kept back, and for other networks 1 less the relative error of the outputs. None codes every layer.
+            kept back, and for other networks 1 less the relative error of the outputs. None quantizes every layer.
         max_latency: modeled time of the layers as a share of that in float, between 0.5 and 1: of the layers that fit
             into it those stay float that cost most accuracy.
-        sensitivity: how layers are weighed: `measured`, by coding each alone, or `hawq`, by curvature.
+        sensitivity: how layers are weighed: `measured`, by quantizing each alone, or `hawq`, by curvature.
     """
 
     name: ClassVar[str] = "quantize"
-    summary: ClassVar[str] = "code weights and activations in 8 bits, the detection head's last layers left float"
+    summary: ClassVar[str] = (
+        "quantize weights and activations to 8 bits; the last layers of a detection head stay float"
+    )
 
     observer: Literal["outputs", "minmax", "average", "percentile", "mse", "entropy"] = "mse"
     rounding: _Rounding = "gram"
@@ -100,7 +102,7 @@ class Quantize(Pass):
         return torch_missing() if self.learn else None
 
     def min_opset(self, ctx: PassContext) -> int:
-        """Scales for each channel exist from opset 13 on, 16-bit codes from 21."""
+        """Scales for each channel exist from opset 13 on, 16-bit integers from 21."""
         wide = max(ctx.target.activations.bits, ctx.target.weights.bits) > 8
         return max(21 if wide else 13, ctx.target.opset)
 
@@ -122,7 +124,7 @@ class Quantize(Pass):
             return PassResult()
         placement = place(graph, ctx.target)
         if not placement.layers:
-            _say_left(placement, ctx)
+            _note_skipped(placement, ctx)
             ctx.note("No layer of this model can be quantized; it stays float.", level="warning")
             return PassResult()
         shapes = concrete_shapes(graph, ctx.input_shapes)
@@ -144,7 +146,7 @@ class Quantize(Pass):
                 )
                 return PassResult()
         effects: Mapping[str, Influence] = {}
-        if self.observer == OUTPUTS and not ctx.feeds.stand_in:
+        if self.observer == OUTPUTS and not ctx.feeds.synthetic:
             try:
                 effects = influences(graph, placement, statistics, ctx.feeds, shapes, ctx)
             except PassError as error:
@@ -154,54 +156,54 @@ class Quantize(Pass):
         if self.max_drop is not None or self.max_latency is not None:
             kept, extra = self._kept(graph, placement, seen, ctx.feeds, shapes, ctx)
             placement = place(graph, ctx.target, kept)
-        _say_left(placement, ctx)
+        _note_skipped(placement, ctx)
         activations = self._activations(graph, placement, seen, ctx)
-        weights = code_weights(graph, placement, activations, ctx)
+        weights = quantize_weights(graph, placement, activations, ctx)
         for name in sorted({name for name, _ in weights} - set(placement.layers)):
-            ctx.note("Its weight is stored in codes all the same, as coded layers share it.", node=name)
+            ctx.note("Its weight is stored quantized all the same, as quantized layers share it.", node=name)
         weights = self._fit(graph, placement, activations, weights, ctx.feeds, ctx)
         if self.learn:
-            activations, weights, extra["learned"] = learn_codes(
+            activations, weights, extra["learned"] = learn_quantization(
                 graph, activations, weights, ctx.feeds, ctx, steps=self.learn
             )
-        tensors_told = _tensor_figures(graph, placement, statistics, activations, ctx)
-        layers_told = layer_figures(graph, weights, tensors_told, ctx.target.weights)
-        figures = {"calibration": ctx.feeds.description, "pictures": len(ctx.feeds), "tensors": tensors_told, **extra}
+        by_tensor = _tensor_figures(graph, placement, statistics, activations, ctx)
+        by_layer = layer_figures(graph, weights, by_tensor, ctx.target.weights)
+        figures = {"calibration": ctx.feeds.description, "pictures": len(ctx.feeds), "tensors": by_tensor, **extra}
         pairs = _insert(graph, activations, weights, ctx)
-        return PassResult(pairs, figures, layers_told, dict(placement.left_float))
+        return PassResult(pairs, figures, by_layer, dict(placement.skipped))
 
     def _activations(
         self, graph: Graph, placement: Placement, seen: Seen, ctx: PassContext, *, warn: bool = True
-    ) -> dict[str, Coding]:
+    ) -> dict[str, QuantParams]:
         by_values = "mse" if self.observer == OUTPUTS else self.observer
-        return code_activations(graph, placement, seen, by_values, ctx, warn=warn)
+        return quantize_activations(graph, placement, seen, by_values, ctx, warn=warn)
 
     def _fit(
         self,
         graph: Graph,
         placement: Placement,
-        activations: Mapping[str, Coding],
-        weights: dict[tuple[str, int], Coding],
+        activations: Mapping[str, QuantParams],
+        weights: dict[tuple[str, int], QuantParams],
         feeds: Feeds,
         ctx: PassContext,
-    ) -> dict[tuple[str, int], Coding]:
-        """Change weights and biases so that errors make up for each other; how weights are to be coded then."""
+    ) -> dict[tuple[str, int], QuantParams]:
+        """Change weights and biases so that errors make up for each other; how weights are to be quantized then."""
         layers = [*placement.layers, *(node.name for node in final_layers(graph))]
         fitted: set[str] = set()
-        if self.rounding == "gram" and not feeds.stand_in and ctx.target.weights.bits <= MOST_BITS:
+        if self.rounding == "gram" and not feeds.synthetic and ctx.target.weights.bits <= MOST_BITS:
             schemes = dict.fromkeys(placement.layers, ctx.target.weights)
             chosen = {name: schemes.get(name) for name in refittable(graph, layers)}
             weights = refit(graph, chosen, activations, weights, feeds, ctx)
             fitted = set(chosen)
         if self.bias_correction == "none":
             return weights
-        if ctx.statistics and feeds.stand_in:
+        if ctx.statistics and feeds.synthetic:
             ctx.note("Biases are not corrected, as no pictures were given to measure on.")
             return weights
         left = [name for name in layers if name not in fitted]
         # With activations exact, the mean error of the outputs is what the weights' change makes of the mean inputs.
-        coded = activations if self.bias_correction == "empirical" else {}
-        correct_biases(graph, left, coded, weights, feeds, ctx)
+        quantized = activations if self.bias_correction == "empirical" else {}
+        correct_biases(graph, left, quantized, weights, feeds, ctx)
         return weights
 
     def _kept(
@@ -215,7 +217,7 @@ class Quantize(Pass):
     ) -> tuple[frozenset[str], dict[str, Any]]:
         """Layers to leave float, with figures for the report."""
         activations = self._activations(graph, placement, seen, ctx, warn=False)
-        weights = code_weights(graph, placement, activations, ctx)
+        weights = quantize_weights(graph, placement, activations, ctx)
         found = units(graph, placement, shapes)
         by_measuring = self.sensitivity != "hawq"
         if not by_measuring:
@@ -229,13 +231,15 @@ class Quantize(Pass):
         agree = agreement(graph, feeds, ctx)
 
         def drop(kept: frozenset[str]) -> float:
-            coded = clone(graph)
-            chosen = place(coded, ctx.target, kept)
-            codings = self._activations(coded, chosen, seen, ctx, warn=False)
-            fitted = self._fit(coded, chosen, codings, code_weights(coded, chosen, codings, ctx), feeds, ctx)
-            _insert(coded, codings, fitted, ctx)
-            refresh(coded)
-            return 1 - agree(coded)
+            quantized = clone(graph)
+            chosen = place(quantized, ctx.target, kept)
+            quant_params = self._activations(quantized, chosen, seen, ctx, warn=False)
+            fitted = self._fit(
+                quantized, chosen, quant_params, quantize_weights(quantized, chosen, quant_params, ctx), feeds, ctx
+            )
+            _insert(quantized, quant_params, fitted, ctx)
+            refresh(quantized)
+            return 1 - agree(quantized)
 
         if self.max_drop is not None:
             kept, lost = until_kept(found, self.max_drop, drop)
@@ -251,7 +255,7 @@ class Quantize(Pass):
             least = modelled_time(found, frozenset())
             if least > most:
                 ctx.note(
-                    f"A time of {most:g} cannot be kept: with every layer coded it is modeled at {least:.3f}.",
+                    f"A time of {most:g} cannot be kept: with every layer quantized it is modeled at {least:.3f}.",
                     level="warning",
                 )
         return kept, {
@@ -263,25 +267,28 @@ class Quantize(Pass):
             "mixed": {
                 "drop": round(lost, 5),
                 "modelled_time": round(modelled_time(found, kept), 4),
-                "modelled_time_all_coded": round(modelled_time(found, frozenset()), 4),
+                "modelled_time_all_quantized": round(modelled_time(found, frozenset()), 4),
                 "float_layers": sorted(kept),
             },
         }
 
 
-def _say_left(placement: Placement, ctx: PassContext) -> None:
-    for name, reason in placement.left_float.items():
+def _note_skipped(placement: Placement, ctx: PassContext) -> None:
+    for name, reason in placement.skipped.items():
         ctx.note(f"Stays float: {reason}.", node=name)
 
 
 def _insert(
-    graph: Graph, activations: Mapping[str, Coding], weights: Mapping[tuple[str, int], Coding], ctx: PassContext
+    graph: Graph,
+    activations: Mapping[str, QuantParams],
+    weights: Mapping[tuple[str, int], QuantParams],
+    ctx: PassContext,
 ) -> int:
-    """Put pairs in and store codes; the number of pairs."""
+    """Insert pairs and store quantized constants; the number of pairs."""
     pairs = insert_qdq(graph, activations, weights)
     if ctx.target.bias == "int32":
-        code_biases(graph, weights)
-    store_codes(graph, ctx.target.weights)
+        quantize_biases(graph, weights)
+    store_quantized(graph, ctx.target.weights)
     return pairs
 
 
@@ -289,10 +296,10 @@ def _tensor_figures(
     graph: Graph,
     placement: Placement,
     statistics: Mapping[str, TensorStatistics],
-    activations: Mapping[str, Coding],
+    activations: Mapping[str, QuantParams],
     ctx: PassContext,
 ) -> dict[str, Any]:
-    """Figures of every coded activation, by tensor."""
+    """Figures of every quantized activation, by tensor."""
     tensors = graph.tensors()
     figures = {}
     for group in placement.groups:

@@ -1,4 +1,4 @@
-"""Codings of activations from what calibration saw of them."""
+"""Scales and zero points of activations from what calibration saw of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import onnx_graphsurgeon as gs
 
-from yocc.analysis.coding import Coding, code_range
 from yocc.analysis.observers import OBSERVERS
+from yocc.analysis.quant_params import QuantParams, range_params
 from yocc.analysis.statistics import TensorStatistics
 from yocc.analysis.transfer import as_is, transfer_of
 from yocc.compiler.graph import Graph
@@ -20,7 +20,7 @@ from yocc.passes.quantize.placement import Placement
 
 @dataclass(frozen=True)
 class Seen:
-    """What calibration knows of the coded tensors, by name.
+    """What calibration knows of the quantized tensors, by name.
 
     Attributes:
         statistics: their values.
@@ -31,14 +31,14 @@ class Seen:
     influences: Mapping[str, Influence] = field(default_factory=dict)
 
 
-def code_activations(
+def quantize_activations(
     graph: Graph, placement: Placement, seen: Seen, observer: str, ctx: PassContext, *, warn: bool = True
-) -> dict[str, Coding]:
-    """How each activation that is coded is coded.
+) -> dict[str, QuantParams]:
+    """How each activation that is quantized is quantized.
 
     Args:
         graph: the float graph.
-        placement: which tensors are coded, and which share a scale.
+        placement: which tensors are quantized, and which share a scale.
         seen: what calibration knows of them.
         observer: judges by values where nothing is known of their influence.
         ctx: the target's scheme; notes.
@@ -46,7 +46,7 @@ def code_activations(
     """
     scheme = ctx.target.activations
     tensors = graph.tensors()
-    codings = {}
+    quant_params = {}
     for group in placement.groups:
         merged = TensorStatistics()
         for name in group:
@@ -58,11 +58,11 @@ def code_activations(
                 node=group[0],
                 level="warning",
             )
-        coding = code_range(low, high, scheme)
+        params = range_params(low, high, scheme)
         if ctx.target.other_readers == "float":
-            coding = replace(coding, readers=frozenset(placement.layers))
-        codings.update(dict.fromkeys(group, coding))
-    return codings
+            params = replace(params, readers=frozenset(placement.layers))
+        quant_params.update(dict.fromkeys(group, params))
+    return quant_params
 
 
 def _range(
@@ -88,7 +88,7 @@ def _range(
 
 
 def _only_moved(tensor: gs.Tensor, group: list[gs.Tensor], ctx: PassContext) -> bool:
-    """Whether all values of a tensor have been coded before in the same codes, so that coding changes nothing."""
+    """Whether a tensor only moves values that are quantized already, so that quantizing it changes nothing."""
     maker = tensor.inputs[0]
     if maker.op not in ctx.target.shared_scale_ops:
         return False

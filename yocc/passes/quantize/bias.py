@@ -1,7 +1,7 @@
-"""Bias correction: taking out the mean error that coding leaves in each output channel of a layer.
+"""Bias correction: taking out the mean error that quantizing leaves in each output channel of a layer.
 
 Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (ICCV 2019), section 4.2, and its
-empirical form where activations are coded too. Each layer's error is measured with everything before the preceding
+empirical form where activations are quantized too. Each layer's error is measured with everything before the preceding
 layers exact: corrections measured on top of each other's errors would be counted twice and diverge.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from yocc.analysis.coding import Coding
 from yocc.analysis.pictures import evenly
+from yocc.analysis.quant_params import QuantParams
 from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, clone, refresh, to_proto, weight_bytes
 from yocc.compiler.graph.cost import weight_of
 from yocc.compiler.graph.forms import operator_form
@@ -25,14 +25,14 @@ from yocc.rewrites.qdq import insert_qdq
 
 PICTURES = 32
 """Pictures the mean error is measured on; it is an average over all positions, so few suffice."""
-_CODED = "yocc_coded/"
+_QUANTIZED = "yocc_quantized/"
 
 
 def correct_biases(
     graph: Graph,
     layers: Sequence[str],
-    tensors: Mapping[str, Coding],
-    weights: Mapping[tuple[str, int], Coding],
+    tensors: Mapping[str, QuantParams],
+    weights: Mapping[tuple[str, int], QuantParams],
     feeds: Feeds,
     ctx: PassContext,
 ) -> int:
@@ -40,10 +40,10 @@ def correct_biases(
 
     Args:
         graph: the float graph; changed in place.
-        layers: nodes to correct, coded or fed by codes; those that are no Conv, ConvTranspose or Gemm, or whose bias is
-            computed at run time, are passed over.
-        tensors: how activations are to be coded; with none, errors of the weights alone are corrected.
-        weights: how weights are to be coded.
+        layers: nodes to correct, quantized or with quantized inputs; those that are no Conv, ConvTranspose or Gemm, or
+            whose bias is computed at run time, are skipped.
+        tensors: how activations are to be quantized; with none, errors of the weights alone are corrected.
+        weights: how weights are to be quantized.
         feeds: pictures to measure on.
         ctx: runs the model.
 
@@ -54,42 +54,44 @@ def correct_biases(
     chosen = [nodes[name] for name in layers if _correctable(nodes[name])]
     if not chosen or 2 * weight_bytes(graph) > PROTOBUF_LIMIT:
         return 0
-    coded = clone(graph)
-    insert_qdq(coded, tensors, weights)
-    refresh(coded)
+    quantized = clone(graph)
+    insert_qdq(quantized, tensors, weights)
+    refresh(quantized)
     outputs = [(node.outputs[0].name, _rank(node)) for node in chosen]
-    run = require_executor(ctx, "Bias correction")(_side_by_side(to_proto(graph), to_proto(coded), outputs))
+    run = require_executor(ctx, "Bias correction")(_side_by_side(to_proto(graph), to_proto(quantized), outputs))
     pictures = evenly(feeds, PICTURES)
     errors: list[Any] = [0.0] * len(chosen)
     for arrays in ctx.progress(pictures, "correct biases", len(pictures)):
         found = run(arrays)
         for index in range(len(chosen)):
-            error = found[_mean(index, _CODED)].astype(np.float64) - found[_mean(index, "")]
+            error = found[_mean(index, _QUANTIZED)].astype(np.float64) - found[_mean(index, "")]
             errors[index] = errors[index] + error / len(pictures)
     for node, error in zip(chosen, errors, strict=True):
         _shift(node, -error / node.attrs.get("beta", 1.0))
     return len(chosen)
 
 
-def _side_by_side(exact: onnx.ModelProto, coded: onnx.ModelProto, outputs: list[tuple[str, int]]) -> onnx.ModelProto:
-    """Both models in one, each coded layer fed by codes of exact values; their channel means are the outputs."""
+def _side_by_side(
+    exact: onnx.ModelProto, quantized: onnx.ModelProto, outputs: list[tuple[str, int]]
+) -> onnx.ModelProto:
+    """Both models in one, each quantized layer fed by quantized exact values; their channel means are the outputs."""
     inputs = {value.name for value in exact.graph.input}
     layers = {name for name, _ in outputs}
     graph = exact.graph
-    for initializer in coded.graph.initializer:
-        initializer.name = _CODED + initializer.name
+    for initializer in quantized.graph.initializer:
+        initializer.name = _QUANTIZED + initializer.name
         graph.initializer.append(initializer)
-    for node in coded.graph.node:
-        node.name = _CODED + node.name
+    for node in quantized.graph.node:
+        node.name = _QUANTIZED + node.name
         for slot, name in enumerate(node.input):
             if name and name not in inputs and name not in layers:
-                node.input[slot] = _CODED + name
+                node.input[slot] = _QUANTIZED + name
         for slot, name in enumerate(node.output):
-            node.output[slot] = _CODED + name if name else name
+            node.output[slot] = _QUANTIZED + name if name else name
         graph.node.append(node)
     del graph.output[:]
     for index, (name, rank) in enumerate(outputs):
-        for prefix in ("", _CODED):
+        for prefix in ("", _QUANTIZED):
             axes = [axis for axis in range(rank) if axis != 1]
             graph.node.append(_reduce_mean(exact, prefix + name, _mean(index, prefix), axes))
             graph.output.append(onnx.helper.make_tensor_value_info(_mean(index, prefix), onnx.TensorProto.FLOAT, None))

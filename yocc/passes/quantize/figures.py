@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from yocc.analysis.coding import Coding
 from yocc.analysis.observers import Transfer
+from yocc.analysis.quant_params import QuantParams
 from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import constant_behind
@@ -21,38 +21,38 @@ BINS = 32
 
 
 def tensor_figures(
-    statistics: TensorStatistics, coding: Coding, scheme: TensorScheme, transfer: Transfer, behind: str
+    statistics: TensorStatistics, params: QuantParams, scheme: TensorScheme, transfer: Transfer, behind: str
 ) -> dict[str, Any]:
     """Figures of one activation.
 
     Args:
         statistics: what calibration saw of it.
-        coding: how it is coded.
-        scheme: the codes there are.
+        params: how it is quantized.
+        scheme: bits and signedness of the integers.
         transfer: what the network does next with a value; the error is measured behind it.
         behind: the name of that, empty for nothing.
 
     Returns:
-        `low` and `high` seen; `coded`, the range of the codes; `scale` and `zero_point`; `clipped`, the share of the
-        values outside that range; `sqnr_db`, signal to quantization noise, None when nothing is lost; `behind`;
-        `histogram`, counts in 32 equal bins from `low` to `high`.
+        `low` and `high` seen; `quantized`, the range after quantization; `scale` and `zero_point`; `clipped`, the
+        share of the values outside that range; `sqnr_db`, signal to quantization noise, None when nothing is lost;
+        `behind`; `histogram`, counts in 32 equal bins from `low` to `high`.
     """
-    scale, zero_point = float(coding.scale), int(coding.zero_point)
-    coded = [scale * (code - zero_point) for code in (scheme.lowest, scheme.highest)]
+    scale, zero_point = float(params.scale), int(params.zero_point)
+    quantized = [scale * (code - zero_point) for code in (scheme.lowest, scheme.highest)]
     seen = np.flatnonzero(statistics.counts)
     # A bin's middle may lie beyond the extremes, which are exact.
     values = np.clip(statistics.centres[seen], statistics.low, statistics.high)
     counts = statistics.counts[seen].astype(np.float64)
-    outside = (values < coded[0] - scale / 2) | (values > coded[1] + scale / 2)
+    outside = (values < quantized[0] - scale / 2) | (values > quantized[1] + scale / 2)
     return {
         "low": _short(statistics.low),
         "high": _short(statistics.high),
-        "coded": [_short(bound) for bound in coded],
+        "quantized": [_short(bound) for bound in quantized],
         "scale": float(f"{scale:.9g}"),
         "zero_point": zero_point,
         "clipped": _short(float(counts @ outside) / max(1.0, float(counts.sum()))),
         "sqnr_db": _decibels(
-            transfer(values), transfer(scale * (coding.codes(values, scheme) - float(zero_point))), counts
+            transfer(values), transfer(scale * (params.quantize(values, scheme) - float(zero_point))), counts
         ),
         "behind": behind,
         "histogram": _histogram(values, statistics.counts[seen], statistics.low, statistics.high),
@@ -61,31 +61,31 @@ def tensor_figures(
 
 def layer_figures(
     graph: Graph,
-    weights: Mapping[tuple[str, int], Coding],
+    weights: Mapping[tuple[str, int], QuantParams],
     tensors: Mapping[str, Mapping[str, Any]],
     scheme: TensorScheme,
 ) -> dict[str, dict[str, Any]]:
-    """Figures of each coded layer of a graph whose weights are still float.
+    """Figures of each quantized layer of a graph whose weights are still float.
 
     Returns:
         By layer: `weight_sqnr_db`, signal to quantization noise of its weight; `scales`, how many it has;
-        `input_sqnr_db`, that of the activation it reads, None where that is not coded.
+        `input_sqnr_db`, that of the activation it reads, None where that is not quantized.
     """
     nodes = {node.name: node for node in graph.nodes}
     found = {}
-    for (name, slot), coding in weights.items():
+    for (name, slot), params in weights.items():
         constant = constant_behind(nodes[name], slot)
         if constant is None:
             continue
         weight = constant.values.astype(np.float64)
-        codes = coding.codes(constant.values, scheme).astype(np.float64)
-        shape = [-1 if axis == coding.axis else 1 for axis in range(weight.ndim)]
-        scale, zero_point = (part.astype(np.float64) for part in (coding.scale, coding.zero_point))
-        if coding.axis is not None:
+        codes = params.quantize(constant.values, scheme).astype(np.float64)
+        shape = [-1 if axis == params.axis else 1 for axis in range(weight.ndim)]
+        scale, zero_point = (part.astype(np.float64) for part in (params.scale, params.zero_point))
+        if params.axis is not None:
             scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
         found[name] = {
             "weight_sqnr_db": _decibels(weight, (codes - zero_point) * scale, np.ones(weight.shape)),
-            "scales": int(coding.scale.size),
+            "scales": int(params.scale.size),
             "input_sqnr_db": tensors.get(nodes[name].inputs[0].name, {}).get("sqnr_db"),
         }
     return found
@@ -100,9 +100,9 @@ def _histogram(values: Array, counts: Array, low: float, high: float) -> list[in
     return [int(count) for count in sums]
 
 
-def _decibels(exact: Array, coded: Array, counts: Array) -> float | None:
+def _decibels(exact: Array, quantized: Array, counts: Array) -> float | None:
     signal = float(np.sum(counts * np.square(exact)))
-    noise = float(np.sum(counts * np.square(exact - coded)))
+    noise = float(np.sum(counts * np.square(exact - quantized)))
     if noise <= 0 or signal <= 0:
         return None
     return round(10 * math.log10(signal / noise), 2)

@@ -1,4 +1,4 @@
-"""What coding a tensor does to the network's outputs, by the value that is coded: from a few backward passes.
+"""What quantizing a tensor does to the network's outputs, by the value that is quantized: from a few backward passes.
 
 With v the gradient of the outputs by a tensor, the outputs weighed by what they matter and given random signs, an error
 e of the tensor costs the mean of (v'e)^2 (see `yocc.analysis.effect`). Rounding errors are independent, so that squares
@@ -65,11 +65,11 @@ def influences(
     shapes: Shapes,
     ctx: PassContext,
 ) -> dict[str, Influence]:
-    """The influence of each coded tensor that the last layers depend on.
+    """The influence of each quantized tensor that the last layers depend on.
 
     Args:
         graph: the float graph; not changed.
-        placement: what is coded.
+        placement: what is quantized.
         statistics: of those tensors.
         feeds: pictures; up to `PICTURES` of them, evenly spaced, are used.
         shapes: the graph's concrete shapes.
@@ -112,7 +112,7 @@ def narrow(
     Args:
         members: influence of each tensor, and what the network does next with it.
         statistics: of all of them together.
-        scheme: how they are coded.
+        scheme: how they are quantized.
     """
     low, high = min(statistics.low, 0.0), max(statistics.high, 0.0)
     parts = [_Part.of(influence, transfer, low, high) for influence, transfer in members.values()]
@@ -147,7 +147,7 @@ class _Part:
         )
 
     def cost(self, low: float, high: float, noise: float) -> float:
-        """Of coding in a range, with the mean square of a rounding error."""
+        """Of quantizing in a range, with the mean square of a rounding error."""
         cut = (self.values < low) | (self.values > high)
         rounded = float(self.squares[~cut] @ self.slopes[~cut]) * noise
         if not cut.any():

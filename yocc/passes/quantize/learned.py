@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.analysis.coding import Coding
+from yocc.analysis.quant_params import QuantParams
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.pipeline.lineage import whole_teacher
 from yocc.compiler.pipeline.passes import Feeds, PassContext
@@ -20,71 +20,71 @@ RATE = 5e-4
 """A sixth of what a pruned network learns at: what calibration found is nearly right."""
 BATCH = 8
 
-Weights = Mapping[tuple[str, int], Coding]
+Weights = Mapping[tuple[str, int], QuantParams]
 
 
-def learn_codes(
+def learn_quantization(
     graph: Graph,
-    activations: Mapping[str, Coding],
+    activations: Mapping[str, QuantParams],
     weights: Weights,
     feeds: Feeds,
     ctx: PassContext,
     *,
     steps: int,
-) -> tuple[dict[str, Coding], dict[tuple[str, int], Coding], dict[str, Any]]:
+) -> tuple[dict[str, QuantParams], dict[tuple[str, int], QuantParams], dict[str, Any]]:
     """Train with rounding in the loop, the float network as teacher (LSQ, Esser et al. 2020, arXiv 1902.08153).
 
     A rounding passes gradients on as if it did nothing. Zero points stay; scales that are the same stay the same.
 
     Args:
         graph: the float graph; gets the learnt weights and biases.
-        activations: codings by tensor.
-        weights: codings by layer and input.
+        activations: scales and zero points by tensor.
+        weights: scales and zero points by layer and input.
         feeds: pictures.
         ctx: progress, what the outputs mean; the network before pruning, if it was.
         steps: how many batches to learn from.
 
     Returns:
-        The codings with the learnt scales, and figures for the report.
+        Scales and zero points with the learned scales, and figures for the report.
     """
     from yocc.learning.training import Training, train
 
     teacher = ctx.teacher or whole_teacher(graph, None)
-    coded = clone(graph)
-    insert_qdq(coded, activations, weights)
-    refresh(coded)
+    quantized = clone(graph)
+    insert_qdq(quantized, activations, weights)
+    refresh(quantized)
     training = Training(steps=steps, batch=BATCH, rate=RATE, later=ctx.remaining_passes.count("distill"))
-    done = train(coded, teacher, feeds, ctx, training)
-    _take_over(graph, coded)
-    return _activations(coded, activations), _weights(coded, weights), done.figures
+    done = train(quantized, teacher, feeds, ctx, training)
+    _take_over(graph, quantized)
+    return _activations(quantized, activations), _weights(quantized, weights), done.figures
 
 
-def _take_over(graph: Graph, coded: Graph) -> None:
+def _take_over(graph: Graph, quantized: Graph) -> None:
     """Weights and biases, which have the same names in both."""
-    learnt = coded.tensors()
+    learnt = quantized.tensors()
     for name, tensor in graph.tensors().items():
         if isinstance(tensor, gs.Constant) and isinstance(learnt.get(name), gs.Constant):
             tensor.values = learnt[name].values
 
 
-def _activations(coded: Graph, before: Mapping[str, Coding]) -> dict[str, Coding]:
-    tensors = coded.tensors()
+def _activations(quantized: Graph, before: Mapping[str, QuantParams]) -> dict[str, QuantParams]:
+    tensors = quantized.tensors()
     found = {}
-    for name, coding in before.items():
+    for name, params in before.items():
         quantize = next(node for node in tensors[name].outputs if node.op == "QuantizeLinear")
-        found[name] = _with_scale(coding, quantize)
+        found[name] = _with_scale(params, quantize)
     return found
 
 
-def _weights(coded: Graph, before: Weights) -> dict[tuple[str, int], Coding]:
-    nodes = {node.name: node for node in coded.nodes}
+def _weights(quantized: Graph, before: Weights) -> dict[tuple[str, int], QuantParams]:
+    nodes = {node.name: node for node in quantized.nodes}
     return {
-        (name, slot): _with_scale(coding, nodes[name].inputs[slot].inputs[0]) for (name, slot), coding in before.items()
+        (name, slot): _with_scale(params, nodes[name].inputs[slot].inputs[0]) for (name, slot), params in before.items()
     }
 
 
-def _with_scale(coding: Coding, node: gs.Node) -> Coding:
-    scale = np.asarray(node.inputs[1].values, dtype=np.float32).reshape(coding.scale.shape)
+def _with_scale(params: QuantParams, node: gs.Node) -> QuantParams:
+    scale = np.asarray(node.inputs[1].values, dtype=np.float32).reshape(params.scale.shape)
     if not (scale > 0).all():
         raise InternalError(f"Learning made a scale of {node.name} negative.")
-    return replace(coding, scale=scale)
+    return replace(params, scale=scale)

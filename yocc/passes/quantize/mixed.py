@@ -1,4 +1,4 @@
-"""Mixed precision: what coding each layer costs in the network's outputs, and which layers stay float for a promise.
+"""Mixed precision: what quantizing each layer costs in the outputs, and which layers stay float to meet a limit.
 
 Errors of layers are measured, or estimated from curvature, one layer at a time and taken to add up; what is promised is
 then measured on the whole result, and the choice widened until the promise is kept.
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.analysis.coding import Coding
 from yocc.analysis.effect import effects, fisher
 from yocc.analysis.heads import final_layers
 from yocc.analysis.pictures import evenly
+from yocc.analysis.quant_params import QuantParams
 from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.graph import Graph, clone, refresh, to_proto
 from yocc.compiler.graph.cost import layer_costs
@@ -31,12 +31,12 @@ from yocc.rewrites.qdq import insert_qdq
 
 Array = np.ndarray[Any, Any]
 CODED_TIME = 0.5
-"""Modelled time of a coded multiply-accumulate, a float one taking 1."""
+"""Modelled time of a quantized multiply-accumulate, a float one taking 1."""
 PICTURES = 4
 _LEVELS = 24
-"""Choices tried at most lie this finely between all layers coded and none."""
+"""Choices tried at most lie this finely between all layers quantized and none."""
 _OCTAVES = 8.0
-"""The finest choice leaves 2^-8 of the error of coding everything."""
+"""The finest choice leaves 2^-8 of the error of quantizing everything."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Unit:
 
     Attributes:
         layers: names of nodes.
-        tensors: coded tensors around them: what they read and what is made of their results before the next layer.
+        tensors: quantized tensors around them: what they read and what is made of their results before the next layer.
         time: modeled time in float, as a share of that of all layers.
         score_error: mean squared error of class and objectness logits, weighed by what they matter.
         box_error: the same of box logits.
@@ -64,20 +64,22 @@ class Unit:
 
 
 def units(graph: Graph, placement: Placement, shapes: Shapes) -> list[Unit]:
-    """Layers that can be coded, in graph order, by what they read."""
+    """Layers that can be quantized, in graph order, by what they read."""
     macs = {cost.node: cost.macs for cost in layer_costs(graph, shapes)}
     total = max(1, sum(macs.values()))
-    coded = {name for group in placement.groups for name in group}
+    quantized = {name for group in placement.groups for name in group}
     readers: dict[str, list[str]] = {}
     for node in graph.nodes:
         if node.name in placement.layers:
             readers.setdefault(node.inputs[0].name, []).append(node.name)
-    behind = _made_of(graph, set(placement.layers), coded)
+    behind = _made_of(graph, set(placement.layers), quantized)
     return [
         Unit(
             tuple(names),
             tuple(
-                dict.fromkeys([*([read] if read in coded else []), *(one for name in names for one in behind[name])])
+                dict.fromkeys(
+                    [*([read] if read in quantized else []), *(one for name in names for one in behind[name])]
+                )
             ),
             sum(macs.get(name, 0) for name in names) / total,
         )
@@ -88,12 +90,12 @@ def units(graph: Graph, placement: Placement, shapes: Shapes) -> list[Unit]:
 def measured(
     graph: Graph,
     candidates: list[Unit],
-    tensors: Mapping[str, Coding],
-    weights: Mapping[tuple[str, int], Coding],
+    tensors: Mapping[str, QuantParams],
+    weights: Mapping[tuple[str, int], QuantParams],
     feeds: Feeds,
     ctx: PassContext,
 ) -> list[Unit]:
-    """The units with the errors that coding each of them alone makes in the last layers' outputs.
+    """The units with the errors that quantizing each of them alone makes in the last layers' outputs.
 
     Errors are weighed by the Fisher information of the outputs (see `effect`), as half their weighted square is the
     divergence between what the two networks say.
@@ -104,11 +106,11 @@ def measured(
     answers = [{name: values[name] for name in sources} for values in map(exact, pictures)]
     found = []
     for unit in ctx.progress(candidates, "sensitivity", len(candidates)):
-        coded = clone(graph)
-        own = {key: coding for key, coding in weights.items() if key[0] in unit.layers}
-        insert_qdq(coded, {name: tensors[name] for name in unit.tensors if name in tensors}, own)
-        refresh(coded)
-        run = run_until(coded, sources, ctx)
+        quantized = clone(graph)
+        own = {key: params for key, params in weights.items() if key[0] in unit.layers}
+        insert_qdq(quantized, {name: tensors[name] for name in unit.tensors if name in tensors}, own)
+        refresh(quantized)
+        run = run_until(quantized, sources, ctx)
         errors = np.mean(
             [_errors(answer, run(arrays), ctx) for answer, arrays in zip(answers, pictures, strict=True)], 0
         )
@@ -121,8 +123,8 @@ def estimated(
     candidates: list[Unit],
     shapes: Shapes,
     statistics: Mapping[str, TensorStatistics],
-    tensors: Mapping[str, Coding],
-    weights: Mapping[tuple[str, int], Coding],
+    tensors: Mapping[str, QuantParams],
+    weights: Mapping[tuple[str, int], QuantParams],
     feeds: Feeds,
     ctx: PassContext,
 ) -> list[Unit]:
@@ -157,9 +159,9 @@ def estimated(
 
 
 def modelled_time(candidates: list[Unit], kept: frozenset[str]) -> float:
-    """Time of the layers' arithmetic as a share of that in float; layers never coded take what they took."""
-    coded = sum(unit.time for unit in candidates if not kept & set(unit.layers))
-    return 1 - (1 - CODED_TIME) * coded
+    """Time of the layers' arithmetic as a share of that in float; layers never quantized take what they took."""
+    quantized = sum(unit.time for unit in candidates if not kept & set(unit.layers))
+    return 1 - (1 - CODED_TIME) * quantized
 
 
 def within_time(candidates: list[Unit], most: float) -> frozenset[str]:
@@ -211,19 +213,19 @@ def until_kept(
 
 
 def agreement(graph: Graph, feeds: Feeds, ctx: PassContext) -> Callable[[Graph], float]:
-    """What measures how far a coded graph agrees with this one, 1 for wholly.
+    """What measures how far a quantized graph agrees with this one, 1 for wholly.
 
     The context's own judge where there is one; otherwise 1 less the relative root mean square error of the outputs.
     """
     if ctx.judge is not None:
         judge, reference = ctx.judge, to_proto(graph)
-        return lambda coded: judge(reference, to_proto(coded))
+        return lambda quantized: judge(reference, to_proto(quantized))
     pictures = list(evenly(feeds, 4 * PICTURES))
     run = require_executor(ctx, "Mixed precision")
     answers = [run(to_proto(graph))(arrays) for arrays in pictures]
 
-    def measure(coded: Graph) -> float:
-        other = run(to_proto(coded))
+    def measure(quantized: Graph) -> float:
+        other = run(to_proto(quantized))
         signal = noise = 0.0
         for answer, arrays in zip(answers, pictures, strict=True):
             for name, values in other(arrays).items():
@@ -242,8 +244,8 @@ def _layers(candidates: list[Unit], chosen: frozenset[str]) -> frozenset[str]:
     return frozenset(name for place in chosen for name in candidates[int(place)].layers)
 
 
-def _made_of(graph: Graph, layers: set[str], coded: set[str]) -> dict[str, list[str]]:
-    """Coded tensors between each layer and the next: its results and what elementwise operators make of them alone."""
+def _made_of(graph: Graph, layers: set[str], quantized: set[str]) -> dict[str, list[str]]:
+    """Quantized tensors between each layer and the next: its results and what elementwise operators make of them."""
     owner: dict[str, str] = {}
     found: dict[str, list[str]] = {name: [] for name in layers}
     for node in graph.nodes:
@@ -253,7 +255,7 @@ def _made_of(graph: Graph, layers: set[str], coded: set[str]) -> dict[str, list[
             (own,) = makers
         for tensor in node.outputs if own else []:
             owner[tensor.name] = own
-            if tensor.name in coded and all(_elementwise(reader) for reader in tensor.outputs):
+            if tensor.name in quantized and all(_elementwise(reader) for reader in tensor.outputs):
                 found[own].append(tensor.name)
     return found
 
@@ -269,11 +271,11 @@ def _power(statistics: TensorStatistics) -> float:
     return float(counts @ np.square(statistics.centres)) / max(1, int(counts.sum()))
 
 
-def _errors(exact: Mapping[str, Array], coded: Mapping[str, Array], ctx: PassContext) -> tuple[float, float]:
+def _errors(exact: Mapping[str, Array], quantized: Mapping[str, Array], ctx: PassContext) -> tuple[float, float]:
     """Weighted mean squared errors of score logits and of box logits."""
     squares, weights = [0.0, 0.0], [0.0, 0.0]
     for name, information in fisher(exact, ctx.detection).items():
-        change = np.square(exact[name].astype(np.float64) - coded[name])
+        change = np.square(exact[name].astype(np.float64) - quantized[name])
         boxes = _boxes(information.shape, ctx)
         for place, chosen in enumerate((~boxes, boxes)):
             part = np.broadcast_to(chosen, information.shape)

@@ -1,4 +1,4 @@
-"""Which tensors are coded, which of them share a scale, and what stays float: structure only, no numbers."""
+"""Which tensors are quantized, which of them share a scale, and what stays float: structure only, no numbers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from yocc.compiler.pipeline.target import Target
 
 @dataclass(frozen=True)
 class Placement:
-    """The decision where codes go.
+    """Which tensors are quantized.
 
     Attributes:
         groups: names of activation tensors, those of one group sharing a scale, in graph order.
-        layers: names of the weighted nodes whose weights are coded.
-        left_float: reason for each weighted or codable node that stays float, by node name.
+        layers: names of the weighted nodes whose weights are quantized.
+        skipped: reason for each weighted or codable node that stays float, by node name.
     """
 
     groups: tuple[tuple[str, ...], ...]
     layers: tuple[str, ...]
-    left_float: Mapping[str, str]
+    skipped: Mapping[str, str]
 
 
 CHOSEN = "chosen to stay float"
@@ -39,33 +39,33 @@ def place(graph: Graph, target: Target, kept: Collection[str] = ()) -> Placement
     Args:
         graph: the float graph.
         target: what the backend wants.
-        kept: names of layers that are to stay float although they could be coded; what only they read or make stays
+        kept: names of layers that are to stay float although they could be quantized; what only they read or make stays
             float with them.
     """
-    left_float = _stays_float(graph, target)
-    left_float.update({node.name: CHOSEN for node in graph.nodes if node.name in kept and node.name not in left_float})
-    layers = tuple(node.name for node in graph.nodes if node.op in WEIGHTED and node.name not in left_float)
-    coded: dict[str, gs.Tensor] = {}
+    skipped = _stays_float(graph, target)
+    skipped.update({node.name: CHOSEN for node in graph.nodes if node.name in kept and node.name not in skipped})
+    layers = tuple(node.name for node in graph.nodes if node.op in WEIGHTED and node.name not in skipped)
+    quantized: dict[str, gs.Tensor] = {}
     for node in graph.nodes:
-        if node.name in left_float or node.op not in target.int8_ops | target.shared_scale_ops:
+        if node.name in skipped or node.op not in target.int8_ops | target.shared_scale_ops:
             continue
         if target.placement == "inputs" and node.op not in WEIGHTED:
             continue
         outputs = [] if target.placement == "inputs" else node.outputs
         for tensor in [*_data(node), *outputs]:
             if isinstance(tensor, gs.Variable) and _is_float(tensor):
-                coded.setdefault(tensor.name, tensor)
-    if target.added_inputs == "code":
-        coded.update({tensor.name: tensor for tensor in _added(graph, left_float)})
+                quantized.setdefault(tensor.name, tensor)
+    if target.added_inputs == "quantize":
+        quantized.update({tensor.name: tensor for tensor in _added(graph, skipped)})
     if kept:
-        coded = _without(graph, coded, kept, left_float, target)
+        quantized = _without(graph, quantized, kept, skipped, target)
     for tensor in graph.outputs:
-        coded.pop(tensor.name, None)
-    return Placement(_share(graph, coded, target, left_float), layers, left_float)
+        quantized.pop(tensor.name, None)
+    return Placement(_share(graph, quantized, target, skipped), layers, skipped)
 
 
 def _stays_float(graph: Graph, target: Target) -> dict[str, str]:
-    """Nodes that may not compute on codes, with the reason."""
+    """Nodes that may not compute on integers, with the reason."""
     left: dict[str, str] = {}
     codable = target.int8_ops | target.shared_scale_ops
     decode = decode_nodes(graph)
@@ -92,14 +92,14 @@ def _stays_float(graph: Graph, target: Target) -> dict[str, str]:
 
 def _without(
     graph: Graph,
-    coded: Mapping[str, gs.Tensor],
+    quantized: Mapping[str, gs.Tensor],
     kept: Collection[str],
-    left_float: Mapping[str, str],
+    skipped: Mapping[str, str],
     target: Target,
 ) -> dict[str, gs.Tensor]:
-    """Coded tensors but for those that only float layers, arithmetic between them and what moves values to them read.
+    """Quantized tensors except those that only float layers read, arithmetic between them and what moves values there.
 
-    What a coded layer writes stays coded in any case: runtimes that compute on codes also write codes.
+    What a quantized layer writes stays quantized in any case: runtimes that compute on integers also write them.
     """
     floating = set(kept)
     for node in graph.nodes:
@@ -113,12 +113,12 @@ def _without(
         if node.op in target.shared_scale_ops and behind and floating.issuperset(behind):
             floating.add(node.name)
     found = {}
-    for name, tensor in coded.items():
+    for name, tensor in quantized.items():
         maker = tensor.inputs[0] if tensor.inputs else None
         readers = {reader.name for reader in tensor.outputs}
         written = target.placement == "whole_graph" and maker is not None and maker.op in WEIGHTED
         if maker is not None and maker.name in floating:
-            unread = readers <= floating | left_float.keys()
+            unread = readers <= floating | skipped.keys()
         else:
             unread = readers <= floating and not written
         if not unread:
@@ -127,9 +127,9 @@ def _without(
 
 
 def _share(
-    graph: Graph, coded: Mapping[str, gs.Tensor], target: Target, left_float: Mapping[str, str]
+    graph: Graph, quantized: Mapping[str, gs.Tensor], target: Target, skipped: Mapping[str, str]
 ) -> tuple[tuple[str, ...], ...]:
-    """Join tensors across operators that only move values, so that moving needs no new codes."""
+    """Join tensors across operators that only move values, so that moving needs no requantization."""
     root: dict[str, str] = {}
 
     def find(name: str) -> str:
@@ -138,26 +138,26 @@ def _share(
         return name
 
     for node in graph.nodes:
-        if node.op not in target.shared_scale_ops or node.name in left_float:
+        if node.op not in target.shared_scale_ops or node.name in skipped:
             continue
         tensors = [tensor for tensor in [*_data(node), *node.outputs] if isinstance(tensor, gs.Variable)]
         through = target.scale_sharing == "connected"
-        names = [tensor.name for tensor in tensors if tensor.name and (through or tensor.name in coded)]
+        names = [tensor.name for tensor in tensors if tensor.name and (through or tensor.name in quantized)]
         for name in names[1:]:
             root[find(name)] = find(names[0])
     groups: dict[str, list[str]] = {}
-    for name in coded:
+    for name in quantized:
         groups.setdefault(find(name), []).append(name)
     return tuple(tuple(names) for names in groups.values())
 
 
-def _added(graph: Graph, left_float: Mapping[str, str]) -> list[gs.Variable]:
+def _added(graph: Graph, skipped: Mapping[str, str]) -> list[gs.Variable]:
     """What enters additions of two tensors, apart from the one that the layer before it adds up itself."""
     place_of = {node.name: place for place, node in enumerate(graph.nodes)}
     found = []
     for node in graph.nodes:
         operands = [tensor for tensor in node.inputs if isinstance(tensor, gs.Variable) and _is_float(tensor)]
-        if node.op != "Add" or node.name in left_float or len(operands) != 2:
+        if node.op != "Add" or node.name in skipped or len(operands) != 2:
             continue
         fused = [tensor for tensor in operands if tensor.inputs and tensor.inputs[0].op in WEIGHTED]
         last = max(fused, key=lambda tensor: place_of[tensor.inputs[0].name], default=None)
@@ -192,7 +192,7 @@ def _constant_weight(node: gs.Node) -> bool:
 
 
 def _computes(node: gs.Node, target: Target) -> bool:
-    """Whether an operator interrupts the codes of a target that wants them through the whole graph."""
+    """Whether an operator must stay float in a target that quantizes the whole graph."""
     return target.placement == "whole_graph" and any(_is_float(tensor) for tensor in [*node.inputs, *node.outputs])
 
 

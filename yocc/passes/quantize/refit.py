@@ -1,8 +1,8 @@
-"""Fitting the weights of coded layers to what the float network gives, layer after layer, and rounding them jointly.
+"""Fitting the weights of quantized layers to the float network's outputs, layer by layer, and rounding them jointly.
 
-Each layer sees the codes that the layers before it, already fitted, give; its weights move to where they make up for
-their errors (least squares towards the float outputs), are rounded so that roundings make up for each other, and its
-bias takes what is left of the mean.
+Each layer sees the quantized outputs of the layers before it, which are fitted already. Its weights are fitted to
+compensate their errors (least squares towards the float outputs) and rounded so that rounding errors compensate each
+other; its bias takes what is left of the mean.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.analysis.coding import Coding
 from yocc.analysis.layouts import Layout, can_sample, layout_of
+from yocc.analysis.quant_params import QuantParams
 from yocc.analysis.walk import Sampling, walk
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.pipeline.passes import Feeds, PassContext
@@ -28,7 +28,7 @@ SAMPLING = Sampling(pictures=12, points=768)
 RIDGE = 1.0
 """Pull towards the weights there were, as a share of the inputs' mean variance: 8 bits leave little to make up for."""
 _BIAS_CODES = 2.0**30
-"""Largest bias code allowed, half of what int32 holds."""
+"""Largest quantized bias allowed, half of what int32 holds."""
 
 
 def can_refit(node: gs.Node) -> bool:
@@ -51,42 +51,42 @@ def can_refit(node: gs.Node) -> bool:
 def refit(
     graph: Graph,
     layers: Mapping[str, TensorScheme | None],
-    tensors: Mapping[str, Coding],
-    weights: Mapping[tuple[str, int], Coding],
+    tensors: Mapping[str, QuantParams],
+    weights: Mapping[tuple[str, int], QuantParams],
     feeds: Feeds,
     ctx: PassContext,
-) -> dict[tuple[str, int], Coding]:
+) -> dict[tuple[str, int], QuantParams]:
     """Replace weights and biases in the graph.
 
     Args:
         graph: the float graph; changed in place.
-        layers: how the weight of each layer is coded; None for layers that stay float and only read codes.
-        tensors: how activations are to be coded.
-        weights: how weights are to be coded; scales of whole weights are kept, those of channels chosen anew.
+        layers: how the weight of each layer is quantized; None for float layers with quantized inputs.
+        tensors: how activations are to be quantized.
+        weights: how weights are to be quantized; scales of whole weights are kept, those of channels chosen anew.
         feeds: pictures.
         ctx: runs models.
 
     Returns:
-        How weights are to be coded now.
+        How weights are to be quantized now.
     """
-    coded = clone(graph)
-    insert_qdq(coded, tensors, {key: coding for key, coding in weights.items() if key[0] not in layers})
-    refresh(coded)
+    quantized = clone(graph)
+    insert_qdq(quantized, tensors, {key: params for key, params in weights.items() if key[0] not in layers})
+    refresh(quantized)
     nodes = {node.name: node for node in graph.nodes}
     layouts = {name: _layout(nodes[name]) for name in layers}
-    codings = dict(weights)
-    for node, moments in walk(coded, clone(graph), layouts, feeds, ctx, SAMPLING):
+    quant_params = dict(weights)
+    for node, moments in walk(quantized, clone(graph), layouts, feeds, ctx, SAMPLING):
         layout, scheme = layouts[node.name], layers[node.name]
         covariance = moments.covariance(RIDGE)
         wanted = moments.best_weight(layout.rows(node.inputs[1].values.astype(np.float64)), covariance)
         if scheme is not None:
             bias = moments.best_bias(wanted)
             floor = _least_scales(bias, tensors.get(nodes[node.name].inputs[0].name))
-            codings[node.name, 1], wanted = _rounded(wanted, covariance, scheme, weights[node.name, 1], floor)
+            quant_params[node.name, 1], wanted = _rounded(wanted, covariance, scheme, weights[node.name, 1], floor)
         values = layout.weight(wanted).astype(np.float32)
         for copy in (node, nodes[node.name]):
             _store(copy, values, moments.best_bias(wanted).astype(np.float32))
-    return codings
+    return quant_params
 
 
 def _layout(node: gs.Node) -> Layout:
@@ -95,7 +95,7 @@ def _layout(node: gs.Node) -> Layout:
     return layout
 
 
-def _least_scales(bias: Array, source: Coding | None) -> Array:
+def _least_scales(bias: Array, source: QuantParams | None) -> Array:
     """Scales that let a bias fit into int32 with the scale of its layer's input."""
     if source is None:
         return np.zeros(len(bias))
@@ -104,8 +104,8 @@ def _least_scales(bias: Array, source: Coding | None) -> Array:
 
 
 def _rounded(
-    wanted: Array, covariance: Array, scheme: TensorScheme, before: Coding, floor: Array
-) -> tuple[Coding, Array]:
+    wanted: Array, covariance: Array, scheme: TensorScheme, before: QuantParams, floor: Array
+) -> tuple[QuantParams, Array]:
     """Scales and rounded weights."""
     middle = int(before.zero_point.reshape(-1)[0])
     codec = Codec("linear", scheme.bits, np.arange(scheme.lowest - middle, scheme.highest - middle + 1.0))
@@ -115,7 +115,7 @@ def _rounded(
         scales = choose_scales(wanted, codec, np.diag(covariance), floor).astype(np.float32).astype(np.float64)
     levels = round_jointly(wanted, scales, codec, covariance)
     scale = before.scale if before.axis is None else scales.astype(np.float32)
-    return Coding(scale, before.zero_point, before.axis), levels * scales[:, None]
+    return QuantParams(scale, before.zero_point, before.axis), levels * scales[:, None]
 
 
 def _store(node: gs.Node, weight: Array, bias: Array) -> None:

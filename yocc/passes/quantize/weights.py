@@ -1,4 +1,4 @@
-"""How weights are coded, and with them biases."""
+"""How weights are quantized, and with them biases."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.analysis.coding import Coding, code_weight
 from yocc.analysis.layouts import layout_of
+from yocc.analysis.quant_params import QuantParams, weight_params
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.passes.quantize.placement import Placement
-from yocc.rewrites.qdq import code_bias, has_vector_bias
+from yocc.rewrites.qdq import has_vector_bias, quantize_bias
 
 _BIAS_CODES = 2.0**30
-"""Largest bias code allowed, half of what int32 holds."""
+"""Largest quantized bias allowed, half of what int32 holds."""
 
 
-def code_weights(
-    graph: Graph, placement: Placement, activations: Mapping[str, Coding], ctx: PassContext
-) -> dict[tuple[str, int], Coding]:
-    """How the weight of each layer that is coded is coded, by layer and input slot.
+def quantize_weights(
+    graph: Graph, placement: Placement, activations: Mapping[str, QuantParams], ctx: PassContext
+) -> dict[tuple[str, int], QuantParams]:
+    """How the weight of each layer that is quantized is quantized, by layer and input slot.
 
-    Layers that share a weight and have its output channels on the same axis also share its coding; a layer among them
-    that stays float reads what the codes stand for, so that the weight is stored once.
+    Layers that share a weight and have its output channels on the same axis also shares its scales; a layer among them
+    that stays float reads the dequantized values, so that the weight is stored once.
     """
     layers = set(placement.layers)
     scheme = ctx.target.weights
@@ -35,15 +35,15 @@ def code_weights(
         if node.op in WEIGHTED and isinstance(node.inputs[1], gs.Constant):
             axis = _channel_axis(node) if scheme.per_channel else None
             readers.setdefault((node.inputs[1].name, axis), []).append(node)
-    codings = {}
+    quant_params = {}
     for (_, axis), nodes in readers.items():
         if layers.isdisjoint(node.name for node in nodes):
             continue
         floors = [floor for node in nodes if (floor := _floor(node, axis, activations)) is not None]
         floor = np.maximum.reduce(floors) if floors else None
-        coding = code_weight(nodes[0].inputs[1].values, axis, scheme, floor)
-        codings.update({(node.name, 1): coding for node in nodes})
-    return {(node.name, 1): codings[node.name, 1] for node in graph.nodes if (node.name, 1) in codings}
+        params = weight_params(nodes[0].inputs[1].values, axis, scheme, floor)
+        quant_params.update({(node.name, 1): params for node in nodes})
+    return {(node.name, 1): quant_params[node.name, 1] for node in graph.nodes if (node.name, 1) in quant_params}
 
 
 def _channel_axis(node: gs.Node) -> int | None:
@@ -52,7 +52,7 @@ def _channel_axis(node: gs.Node) -> int | None:
     return None if layout is None else layout.axis
 
 
-def _floor(node: gs.Node, axis: int | None, activations: Mapping[str, Coding]) -> Any:
+def _floor(node: gs.Node, axis: int | None, activations: Mapping[str, QuantParams]) -> Any:
     """Least weight scales that let the bias fit into int32."""
     if node.inputs[0].name not in activations or not has_vector_bias(node):
         return None
@@ -61,10 +61,10 @@ def _floor(node: gs.Node, axis: int | None, activations: Mapping[str, Coding]) -
     return floor if axis is not None else floor.max()
 
 
-def code_biases(graph: Graph, weights: Mapping[tuple[str, int], Coding]) -> None:
-    """Store the biases of coded layers that read codes in int32."""
+def quantize_biases(graph: Graph, weights: Mapping[tuple[str, int], QuantParams]) -> None:
+    """Store the biases of quantized layers with quantized inputs in int32."""
     nodes = {node.name: node for node in graph.nodes}
-    for (name, _), coding in weights.items():
+    for (name, _), params in weights.items():
         makers = nodes[name].inputs[0].inputs
         if makers and makers[0].op == "DequantizeLinear":
-            code_bias(graph, nodes[name], makers[0].inputs[1].values, coding.scale)
+            quantize_bias(graph, nodes[name], makers[0].inputs[1].values, params.scale)

@@ -105,7 +105,7 @@ class Recover(Pass):
                 f"Recovered on {len(feeds)} pictures; with fewer than {ENOUGH_PICTURES} the weights hardly move.",
                 level="warning",
             )
-        if feeds.stand_in:
+        if feeds.synthetic:
             ctx.note(
                 "Recovered on pictures yocc drew, which give back less of a network than photographs do; give some "
                 "with --calib.",

@@ -1,4 +1,4 @@
-"""Pad and Resize without `axes`: onnxruntime misreads them where it turns a coded graph channels last."""
+"""Pad and Resize without `axes`: onnxruntime misreads them where it turns a quantized graph channels last."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a compressed model must keep to: gates on the figures of a report, pure functions of its content."""
+"""The limits a compressed model must stay within: gates on the figures of a report, pure functions of its content."""

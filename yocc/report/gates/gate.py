@@ -59,7 +59,7 @@ class Outcome:
         metric: name of the figure.
         wanted: relation and bound.
         got: the figure; None where it was not measured or is infinite.
-        holds: whether it keeps to the bound; never where it was not measured.
+        passed: whether it is within the bound; never where it was not measured.
         remark: what else there is to know, or empty.
     """
 
@@ -67,7 +67,7 @@ class Outcome:
     metric: str
     wanted: str
     got: float | None
-    holds: bool
+    passed: bool
     remark: str = ""
 
     @property
@@ -142,7 +142,7 @@ def check_gates(gates: Iterable[Gate], content: Content) -> tuple[Outcome, ...]:
 
 def violated(outcomes: Sequence[Outcome]) -> str:
     """Which gates fail, in one sentence; empty when all pass."""
-    broken = [each for each in outcomes if not each.holds]
+    broken = [each for each in outcomes if not each.passed]
     if not broken:
         return ""
     listed = "; ".join(f"{each.metric} is {each.shown}, wanted {each.wanted}" for each in broken)
@@ -186,8 +186,8 @@ def _check(gate: Gate, content: Mapping[str, Any]) -> Outcome:
     got = metric.read(content)
     if got is None:
         return Outcome(str(gate), gate.metric, gate.wanted, None, False, "not measured")
-    holds = _HOLDS[gate.relation](got, gate.bound)
+    passed = _HOLDS[gate.relation](got, gate.bound)
     if math.isinf(got):
         remark = "equal to the original" if got > 0 else "not finite"
-        return Outcome(str(gate), gate.metric, gate.wanted, None, holds, remark)
-    return Outcome(str(gate), gate.metric, gate.wanted, got, holds)
+        return Outcome(str(gate), gate.metric, gate.wanted, None, passed, remark)
+    return Outcome(str(gate), gate.metric, gate.wanted, got, passed)

@@ -21,13 +21,13 @@ def is_junit(path: Path) -> bool:
 
 def junit(outcomes: Sequence[Outcome]) -> str:
     """A test suite with a case for each gate."""
-    failures = sum(not each.holds for each in outcomes)
+    failures = sum(not each.passed for each in outcomes)
     counts = {"tests": str(len(outcomes)), "failures": str(failures), "errors": "0", "skipped": "0"}
     suites = ElementTree.Element("testsuites", {"name": "yocc", **counts})
     suite = ElementTree.SubElement(suites, "testsuite", {"name": SUITE, **counts})
     for each in outcomes:
         case = ElementTree.SubElement(suite, "testcase", {"classname": SUITE, "name": each.gate})
-        if not each.holds:
+        if not each.passed:
             message = f"{each.metric} is {each.shown}, wanted {each.wanted}"
             ElementTree.SubElement(case, "failure", {"message": message, "type": "gate"}).text = message
     ElementTree.indent(suites)

@@ -150,7 +150,7 @@ class Histogram:
 WIDTH, TALL = 96, 24
 
 
-def histogram(counts: Sequence[int], low: float, high: float, coded: Sequence[float]) -> Histogram:
+def histogram(counts: Sequence[int], low: float, high: float, quantized: Sequence[float]) -> Histogram:
     """Bins as tall as the logarithm of their counts: activations pile up at zero, and the tails are what is cut."""
     most = math.log1p(max(counts, default=0)) or 1.0
     width = WIDTH / max(1, len(counts))
@@ -160,8 +160,8 @@ def histogram(counts: Sequence[int], low: float, high: float, coded: Sequence[fl
         if not count:
             continue
         middle = low + (number + 0.5) * span / len(counts)
-        inside = span <= 0 or coded[0] - span / len(counts) <= middle <= coded[1] + span / len(counts)
+        inside = span <= 0 or quantized[0] - span / len(counts) <= middle <= quantized[1] + span / len(counts)
         tall = max(1.0, TALL * math.log1p(count) / most)
         paths[inside] += f"M{number * width:g},{TALL}v{-tall:.1f}h{width - 0.5:g}v{tall:.1f}z"
-    first, last = ((bound - low) / span * WIDTH if span > 0 else 0.0 for bound in coded)
+    first, last = ((bound - low) / span * WIDTH if span > 0 else 0.0 for bound in quantized)
     return Histogram(paths[True], paths[False], round(max(0.0, first), 1), round(min(float(WIDTH), last), 1))

@@ -25,7 +25,7 @@ class LayerRow:
         macs: before and after.
         kind: element types of weights and activations.
         saliency: share of the saliency kept.
-        noise: signal to noise of its coded weight.
+        noise: signal to noise of its quantized weight.
         refit: error after recovery as a share of that before.
         remarks: what became of it and why passes left it alone.
     """
@@ -87,10 +87,10 @@ def _row(number: int, layer: Mapping[str, Any]) -> LayerRow:
 
 
 def _remarks(layer: Mapping[str, Any]) -> tuple[str, ...]:
-    left = tuple(f"{origin}: {reason}" for origin, reason in layer["left"].items())
+    skipped = tuple(f"{origin}: {reason}" for origin, reason in layer["skipped"].items())
     if layer["after"] is None:
-        return ("folded or removed", *left)
-    return ("made by a pass", *left) if layer["before"] is None else left
+        return ("folded or removed", *skipped)
+    return ("made by a pass", *skipped) if layer["before"] is None else skipped
 
 
 def _both(before: Any, after: Any, key: str, form: Any) -> str:
@@ -128,7 +128,7 @@ def _channel_chart(layers: Sequence[Mapping[str, Any]]) -> Chart | None:
     for number, layer in _multiplies(layers):
         before, after = (_value(layer[side], "channels_out") for side in ("before", "after"))
         kept = f"{after:g} of {before:g} output channels kept" if before != after else f"{after:g} output channels"
-        reason = layer["left"].get("prune", "")
+        reason = layer["skipped"].get("prune", "")
         text = f"{layer['name']}: {kept}" + (f"; {reason}" if reason else "")
         places.append(Place(before, after, anchor(number), text, bool(reason)))
     return bar_chart("channels", "Output channels of each layer before and after", places) if places else None
@@ -166,14 +166,14 @@ def _reasons(layers: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str, tuple
     """Pass, reason, and the layers it left for that reason."""
     found: dict[tuple[str, str], list[str]] = {}
     for layer in layers:
-        for origin, reason in layer["left"].items():
+        for origin, reason in layer["skipped"].items():
             found.setdefault((origin, reason), []).append(layer["name"])
     return tuple((origin, reason, tuple(names)) for (origin, reason), names in found.items())
 
 
 @dataclass(frozen=True)
 class SensitivityRow:
-    """What coding one layer alone costs, with bars relative to the worst."""
+    """What quantizing one layer alone costs, with bars relative to the worst."""
 
     layer: str
     score: str

@@ -1,4 +1,4 @@
-"""Coded activations: what calibration saw of them, how they are coded, what that loses."""
+"""Quantized activations: what calibration saw of them, how they are quantized, what that loses."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from yocc.report.page.charts import Chart, Histogram, Place, bar_chart, histogra
 from yocc.report.page.details import all_details, has
 from yocc.report.page.numbers import plain_number, real, share
 
-_KEYS = ("low", "high", "coded", "scale", "zero_point", "clipped", "sqnr_db", "behind", "histogram")
+_KEYS = ("low", "high", "quantized", "scale", "zero_point", "clipped", "sqnr_db", "behind", "histogram")
 _LOUD = 25.0
 """Decibels below which a tensor stands out; 8 bits over a range that fits give 35 to 45."""
 
 
 @dataclass(frozen=True)
 class TensorRow:
-    """A coded activation as the table shows it."""
+    """A quantized activation as the table shows it."""
 
     anchor: str
     name: str
     seen: str
-    coded: str
+    quantized: str
     scale: str
     zero_point: str
     clipped: str
@@ -36,7 +36,7 @@ class TensorRow:
 
 @dataclass(frozen=True)
 class TensorView:
-    """Everything the page says of coded activations, the noisiest first."""
+    """Everything the page says of quantized activations, the noisiest first."""
 
     rows: tuple[TensorRow, ...]
     noise: Chart
@@ -44,7 +44,7 @@ class TensorView:
 
 
 def tensor_view(content: Mapping[str, Any]) -> TensorView | None:
-    """Rows and a chart; None when nothing was coded, or the report does not say how."""
+    """Rows and a chart; None when nothing was quantized, or the report does not say how."""
     for details in all_details(content):
         tensors = details.get("tensors")
         if isinstance(tensors, Mapping) and tensors and all(has(tensor, _KEYS) for tensor in tensors.values()):
@@ -56,7 +56,7 @@ def tensor_view(content: Mapping[str, Any]) -> TensorView | None:
                 Place(0.0, min(_decibels(tensor), 96.0), row.anchor, f"{row.name}: {row.noise}; {row.text}", row.loud)
                 for row, tensor in zip(rows, tensors.values(), strict=True)
             ]
-            chart = bar_chart("noise", "Signal to quantization noise of each coded activation, in decibels", places)
+            chart = bar_chart("noise", "Signal to quantization noise of each quantized activation, in decibels", places)
             return TensorView(tuple(rows[number] for number in order), chart, str(details.get("calibration", "")))
     return None
 
@@ -68,16 +68,16 @@ def _decibels(tensor: Mapping[str, Any]) -> float:
 
 def _row(number: int, name: str, tensor: Mapping[str, Any]) -> TensorRow:
     low, high = real(tensor["low"]), real(tensor["high"])
-    bounds = [real(bound) for bound in tensor["coded"]]
+    bounds = [real(bound) for bound in tensor["quantized"]]
     noise = None if tensor["sqnr_db"] is None else real(tensor["sqnr_db"])
     seen = f"{plain_number(low)} … {plain_number(high)}"
-    coded = " … ".join(plain_number(bound) for bound in bounds)
+    quantized = " … ".join(plain_number(bound) for bound in bounds)
     clipped = share(real(tensor["clipped"]))
     return TensorRow(
         f"tensor-{number}",
         name,
         seen,
-        coded,
+        quantized,
         plain_number(real(tensor["scale"])),
         plain_number(real(tensor["zero_point"])),
         clipped,
@@ -87,5 +87,5 @@ def _row(number: int, name: str, tensor: Mapping[str, Any]) -> TensorRow:
         histogram(tensor["histogram"], low, high, bounds)
         if tensor["histogram"] and all(map(math.isfinite, (low, high, *bounds)))
         else None,
-        f"seen {seen}, coded {coded}, {clipped} clipped",
+        f"seen {seen}, quantized {quantized}, {clipped} clipped",
     )

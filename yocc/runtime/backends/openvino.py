@@ -40,13 +40,13 @@ class Int8Share:
         layers: convolutions that execute in int8.
         all_layers: all convolutions.
         macs: share of their multiply-accumulates, 0..1; shapes of 1 stand for open dimensions.
-        left: names of the convolutions that execute in float.
+        skipped: names of the convolutions that execute in float.
     """
 
     layers: int
     all_layers: int
     macs: float
-    left: tuple[str, ...]
+    skipped: tuple[str, ...]
 
 
 class OpenVinoBackend(Backend):
@@ -77,7 +77,7 @@ class OpenVinoBackend(Backend):
             activations=TensorScheme(bits=8, signed=False, symmetric=False),
             weights=TensorScheme(bits=8, signed=True, symmetric=True, per_channel=True),
             placement="inputs",
-            # A coded bias is decoded again and added in float32.
+            # A quantized bias is decoded again and added in float32.
             bias="float",
             int8_ops=frozenset({"Conv", "Gemm", "MatMul"}),
             shared_scale_ops=frozenset({"Concat", "MaxPool", "Resize"}),
@@ -195,7 +195,7 @@ class OpenVinoSession(Session):
             "int8_convolutions": share.layers,
             "convolutions": share.all_layers,
             "int8_macs_share": round(share.macs, 4),
-            "float_convolutions": list(share.left),
+            "float_convolutions": list(share.skipped),
         }
 
     def int8_share(self) -> Int8Share:
@@ -206,10 +206,10 @@ class OpenVinoSession(Session):
             facts = operator.get_rt_info()
             if facts["layerType"].astype(str) not in _CONVOLUTIONS:
                 continue
-            coded = facts["runtimePrecision"].astype(str) in _CODES
-            inside[coded] += _macs(operator)
+            quantized = facts["runtimePrecision"].astype(str) in _CODES
+            inside[quantized] += _macs(operator)
             layers += 1
-            if not coded:
+            if not quantized:
                 left.append(str(operator.get_friendly_name()))
         total = sum(inside.values())
         return Int8Share(layers - len(left), layers, inside[True] / total if total else 0.0, tuple(left))

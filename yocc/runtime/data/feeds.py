@@ -52,13 +52,13 @@ class Feeds:
 
     Attributes:
         description: where they come from, for the report.
-        stand_in: whether yocc made them up because the user gave none.
+        synthetic: whether yocc made them up because the user gave none.
         source: reads the samples.
         picks: which of them, ascending.
     """
 
     description: str
-    stand_in: bool
+    synthetic: bool
     source: Source
     picks: tuple[int, ...]
 
@@ -174,7 +174,7 @@ def open_feeds(
     _check_readable(files, path)
     return Feeds(
         f"{_number(len(files), 'picture')} from {path}",
-        stand_in=False,
+        synthetic=False,
         source=PictureFiles(files, spec, preprocess or default_preprocess(spec)),
         picks=tuple(range(len(files))),
     )
@@ -234,7 +234,7 @@ def _drawn(spec: InputSpec, preprocess: Preprocess, count: int, seed: int) -> Fe
         raise OptionError("More samples are asked for than yocc draws.", f"Use {_MOST_DRAWN} at most.")
     return Feeds(
         f"{_number(count, 'picture')} drawn by yocc, seed {seed}",
-        stand_in=True,
+        synthetic=True,
         source=DrawnPictures(count, seed, spec, preprocess),
         picks=tuple(range(count)),
     )
@@ -243,7 +243,7 @@ def _drawn(spec: InputSpec, preprocess: Preprocess, count: int, seed: int) -> Fe
 def _arrays(path: Path, inputs: Sequence[InputSpec], count: int | None) -> Feeds:
     arrays: ArrayFile = open_arrays(path, inputs)
     picks = spread(len(arrays), count or len(arrays))
-    return Feeds(f"{_number(len(picks), 'sample')} from {path}", stand_in=False, source=arrays, picks=picks)
+    return Feeds(f"{_number(len(picks), 'sample')} from {path}", synthetic=False, source=arrays, picks=picks)
 
 
 def _picture_input(inputs: Sequence[InputSpec], what: str) -> InputSpec:

@@ -1,4 +1,4 @@
-"""int8 from Q/DQ graphs: what is coded, what is passed on as codes, and that the numbers are those of the graph."""
+"""int8 from Q/DQ graphs: what is quantized, what is passed on as codes, and that the numbers are those of the graph."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Builder:
     def model(self, *outputs: str) -> onnx.ModelProto:
         graph = helper.make_graph(
             self.nodes,
-            "coded",
+            "quantized",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, self.shape)],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs or (self.last,)],
             [numpy_helper.from_array(value, name) for name, value in self.constants.items()],
@@ -124,8 +124,8 @@ def test_codes_are_passed_on_to_several_readers_of_one_scale(tmp_path: Path) -> 
     builder.pair()
     builder.conv(16, 8)
     builder.add("Relu")
-    coded = builder.pair()
-    outputs = [builder.conv(8, 16, source=coded), builder.conv(16, 16, group=16, source=coded)]
+    quantized = builder.pair()
+    outputs = [builder.conv(8, 16, source=quantized), builder.conv(16, 16, group=16, source=quantized)]
     network = lowered(builder.model(*outputs), tmp_path)
     assert terms(network) == [102, 2, 1]
     assert len(layers(network, "Split")) == 1
@@ -139,8 +139,8 @@ def test_codes_are_not_passed_on_where_a_reader_needs_floats(reader: str, tmp_pa
     builder.pair()
     builder.conv(16, 8)
     made = builder.add("Relu")
-    coded = builder.pair()
-    outputs = [builder.conv(8, 16, source=coded, group=2 if reader == "grouped" else 1)]
+    quantized = builder.pair()
+    outputs = [builder.conv(8, 16, source=quantized, group=2 if reader == "grouped" else 1)]
     if reader == "float":
         outputs.append(builder.add("Tanh", inputs=(made,)))
     elif reader == "other_scale":
@@ -149,7 +149,7 @@ def test_codes_are_not_passed_on_where_a_reader_needs_floats(reader: str, tmp_pa
     elif reader == "output":
         outputs.append(made)
     elif reader == "swish":
-        outputs.append(builder.add("Sigmoid", inputs=(coded,)))
+        outputs.append(builder.add("Sigmoid", inputs=(quantized,)))
     assert terms(lowered(builder.model(*outputs), tmp_path))[0] == 2
     if reader not in ("swish", "grouped"):  # these read the float before it is rounded
         assert_within_codes(builder.model(*outputs), (1, 8, 6, 6), steps=2)

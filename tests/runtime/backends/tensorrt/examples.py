@@ -29,7 +29,7 @@ VALUES: dict[str, Any] = {
 }
 
 
-def coded(lines: dict[str, str] | None = None, opset: int = 19, **values: Any) -> Graph:
+def quantized(lines: dict[str, str] | None = None, opset: int = 19, **values: Any) -> Graph:
     """A quantized convolution; lines and values replace those of the same name."""
     nodes = [f"{name}: {body}" for name, body in {**CODED, **(lines or {})}.items()]
     weights = {name: np.asarray(value) for name, value in {**VALUES, **values}.items()}
@@ -45,7 +45,7 @@ def half(opset: int = 19, **values: Any) -> Graph:
         "after": "y = Cast<to = 1>(r)",
     }
     scales = {"s": np.float16(0.02), "ws": np.full(8, 0.01, np.float16), "b": np.ones(8, np.float16)}
-    return coded(lines, opset, **{**scales, **values})
+    return quantized(lines, opset, **{**scales, **values})
 
 
 def typed(nodes: list[str], kind: int, weights: dict[str, Any] | None = None, opset: int = 19) -> Graph:
@@ -58,14 +58,14 @@ def typed(nodes: list[str], kind: int, weights: dict[str, Any] | None = None, op
 
 
 def newest() -> Graph:
-    graph = coded()
+    graph = quantized()
     graph.opset = 26
     return graph
 
 
 def heavy() -> Graph:
     """Three gigabytes on paper: one page of memory seen again and again."""
-    graph = coded()
+    graph = quantized()
     graph.tensors()["b"].values = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (3 << 28,), (0,))
     return graph
 
@@ -78,7 +78,7 @@ def changed(graph: Graph, name: str, dtype: type) -> Graph:
 
 
 def mixed() -> Graph:
-    graph = coded({"conv": "r = Conv(xd, wd, b)", "add": "y = Add(r, o)"}, o=np.ones(1, np.float32))
+    graph = quantized({"conv": "r = Conv(xd, wd, b)", "add": "y = Add(r, o)"}, o=np.ones(1, np.float32))
     return changed(graph, "o", np.float16)
 
 
@@ -97,12 +97,12 @@ def older() -> Graph:
 
 def int32_bias() -> Graph:
     lines = {"bias": "bd = DequantizeLinear(bc, bs, bz)", "conv": "y = Conv(xd, wd, bd)"}
-    return coded(lines, bc=np.ones(8, np.int32), bs=np.float32(0.001), bz=np.int32(0))
+    return quantized(lines, bc=np.ones(8, np.int32), bs=np.float32(0.001), bz=np.int32(0))
 
 
 def wrong_axis() -> Graph:
     line = {"w": "wd = DequantizeLinear<axis = 1>(wc, ws, wz)"}
-    return coded(line, ws=np.full(4, 0.01, np.float32), wz=np.zeros(4, np.int8))
+    return quantized(line, ws=np.full(4, 0.01, np.float32), wz=np.zeros(4, np.int8))
 
 
 BROKEN: dict[str, tuple[Callable[[], Graph], Answer | None]] = {
@@ -117,20 +117,23 @@ BROKEN: dict[str, tuple[Callable[[], Graph], Answer | None]] = {
     "element-type": (lambda: typed(["y = Neg(x)"], TensorProto.DOUBLE), "takes"),
     "mixed-types": (mixed, "refuses"),
     "resize-scales": (half_resize, "takes"),
-    "code-type": (lambda: coded(opset=21, z=np.int16(0)), "refuses"),
-    "zero-point-given": (lambda: coded({"q": "c = QuantizeLinear(x, s)", "d": "xd = DequantizeLinear(c, s)"}), "takes"),
-    "zero-point-type": (lambda: coded(z=np.uint8(0)), "takes"),
-    "zero-point-value": (lambda: coded(z=np.int8(3)), "refuses"),
-    "scale-constant": (
-        lambda: coded({"abs": "sa = ReduceMax<keepdims = 0>(x)", "q": "c = QuantizeLinear(x, sa, z)"}),
+    "code-type": (lambda: quantized(opset=21, z=np.int16(0)), "refuses"),
+    "zero-point-given": (
+        lambda: quantized({"q": "c = QuantizeLinear(x, s)", "d": "xd = DequantizeLinear(c, s)"}),
         "takes",
     ),
-    "scale-positive": (lambda: coded(ws=np.array([0.01] * 7 + [0], np.float32)), "refuses"),
+    "zero-point-type": (lambda: quantized(z=np.uint8(0)), "takes"),
+    "zero-point-value": (lambda: quantized(z=np.int8(3)), "refuses"),
+    "scale-constant": (
+        lambda: quantized({"abs": "sa = ReduceMax<keepdims = 0>(x)", "q": "c = QuantizeLinear(x, sa, z)"}),
+        "takes",
+    ),
+    "scale-positive": (lambda: quantized(ws=np.array([0.01] * 7 + [0], np.float32)), "refuses"),
     "scale-underflow": (lambda: half(s=np.float16(3e-5)), "takes"),
     "scale-type": (lambda: changed(half(), "s", np.float32), "refuses"),
     "half-scale-opset": (older, "takes"),
     "bias-float": (int32_bias, "refuses"),
-    "activation-per-tensor": (lambda: coded(s=np.full(4, 0.02, np.float32), z=np.zeros(4, np.int8)), "takes"),
+    "activation-per-tensor": (lambda: quantized(s=np.full(4, 0.02, np.float32), z=np.zeros(4, np.int8)), "takes"),
     "weight-axis": (wrong_axis, "takes"),
 }
 """By the rule's name: what breaks it, and what the parser of tensorrt-rtx does: it refuses it, or takes it and reads it

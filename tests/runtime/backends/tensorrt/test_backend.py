@@ -73,7 +73,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 def test_types_are_told_with_a_reason_for_each_layer_left(mixed: Report) -> None:
     report = mixed
-    assert {name: (left.kind, left.reason.split(":")[0]) for name, left in report.types.left.items()} == {
+    assert {name: (left.kind, left.reason.split(":")[0]) for name, left in report.types.not_int8.items()} == {
         "/model.0/conv/Conv": ("fp16", "fewer than 16 channels do not pay in int8"),
         **{f"/model.24/m.{level}/Conv": ("fp16", "a last layer") for level in range(3)},
     }
@@ -91,15 +91,15 @@ def test_decoding_is_in_fp32_behind_one_cast_a_head(mixed: Report) -> None:
     assert lint(graph) == []
 
 
-def coded_scales(graph: Graph) -> dict[str, float]:
-    """The scale of each coded activation by the tensor it codes."""
+def quantized_scales(graph: Graph) -> dict[str, float]:
+    """The scale of each quantized activation by the tensor it codes."""
     return {node.inputs[0].name: float(node.inputs[1].values) for node in graph.nodes if node.op == "QuantizeLinear"}
 
 
 def test_pairs_stand_where_tensorrt_fuses_them(mixed: Report) -> None:
     graph = load(mixed.model)
     convolutions = {node.outputs[0].name for node in graph.nodes if node.op == "Conv"}
-    scales = coded_scales(graph)
+    scales = quantized_scales(graph)
     assert not convolutions & set(scales)
     for node in graph.nodes:
         if node.op == "QuantizeLinear":

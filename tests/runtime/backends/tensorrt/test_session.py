@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.runtime.backends.tensorrt.examples import coded, half
+from tests.runtime.backends.tensorrt.examples import half, quantized
 from tests.samples import tiny_feed, tiny_model
 from yocc.compiler.graph import load
 from yocc.errors import BackendError
@@ -37,7 +37,7 @@ def test_a_good_engine_says_how_good() -> None:
 
 
 def test_the_coarsest_type_of_a_graph() -> None:
-    assert [session.coarsest(graph) for graph in (load(tiny_model()), coded(), half())] == ["fp32", "int8", "int8"]
+    assert [session.coarsest(graph) for graph in (load(tiny_model()), quantized(), half())] == ["fp32", "int8", "int8"]
 
 
 def test_without_a_gpu_onnxruntime_runs_the_file_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from yocc.runtime.backends.tvm.verification import emulate
 SCALE, WEIGHT_SCALE = np.float32(0.02), 0.01
 
 
-def coded(outer: int, *, stride: int = 1, kernel: int = 3) -> tuple[Graph, dict[str, np.ndarray[Any, Any]]]:
+def quantized(outer: int, *, stride: int = 1, kernel: int = 3) -> tuple[Graph, dict[str, np.ndarray[Any, Any]]]:
     """One convolution of codes, the extremes of int8 among them."""
     random = np.random.default_rng(outer)
     weight = random.integers(-127, 128, (outer, 8, kernel, kernel)).astype(np.int8)
@@ -62,7 +62,7 @@ def inputs() -> np.ndarray[Any, Any]:
 @needs_tvm
 @pytest.mark.parametrize(("outer", "stride", "kernel"), [(16, 1, 3), (8, 2, 3), (4, 1, 1)])
 def test_sums_are_exact(tmp_path: Path, outer: int, stride: int, kernel: int) -> None:
-    graph, arrays = coded(outer, stride=stride, kernel=kernel)
+    graph, arrays = quantized(outer, stride=stride, kernel=kernel)
     backend = TvmBackend()
     artifact = backend.build(graph, backend.target({}), tmp_path)
     assert read_facts(tmp_path).integer == 1
@@ -75,7 +75,7 @@ def test_sums_are_exact(tmp_path: Path, outer: int, stride: int, kernel: int) ->
 @pytest.mark.parametrize("mcpu", ["cortex-a72", "cortex-a76"])
 @pytest.mark.parametrize(("outer", "stride", "kernel"), [(16, 1, 3), (4, 2, 1)])
 def test_sums_on_arm_are_exact(tmp_path: Path, mcpu: str, outer: int, stride: int, kernel: int) -> None:
-    graph, arrays = coded(outer, stride=stride, kernel=kernel)
+    graph, arrays = quantized(outer, stride=stride, kernel=kernel)
     backend = TvmBackend()
     artifact = backend.build(graph, backend.target({"mcpu": mcpu}), tmp_path)
     result = emulate(artifact, read_facts(tmp_path), {"x": inputs()})["y"]
@@ -85,7 +85,7 @@ def test_sums_on_arm_are_exact(tmp_path: Path, mcpu: str, outer: int, stride: in
 @needs_arm
 @pytest.mark.parametrize(("mcpu", "wanted"), [("cortex-a72", {"smull", "saddw"}), ("cortex-a76", {"sdot"})])
 def test_library_holds_integer_instructions(tmp_path: Path, mcpu: str, wanted: set[str]) -> None:
-    graph, _ = coded(16)
+    graph, _ = quantized(16)
     backend = TvmBackend()
     artifact = backend.build(graph, backend.target({"mcpu": mcpu}), tmp_path)
     listing = subprocess.run(
@@ -124,7 +124,7 @@ def test_quantized_detector_on_arm_computes_what_onnxruntime_computes(tmp_path: 
 
 @needs_tvm
 def test_a_convolution_of_odd_width_stays_in_float(tmp_path: Path) -> None:
-    graph, arrays = coded(6)
+    graph, arrays = quantized(6)
     backend = TvmBackend()
     artifact = backend.build(graph, backend.target({}), tmp_path)
     facts = read_facts(tmp_path)

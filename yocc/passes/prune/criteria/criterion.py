@@ -16,7 +16,7 @@ from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.pipeline.passes import Arrays, Feeds, PassContext
 from yocc.errors import CalibrationError, PassError
 from yocc.passes.prune.norms import Scores, l2
-from yocc.passes.prune.ranking import Ranking, rank_by_score, rank_by_sum, stand_in
+from yocc.passes.prune.ranking import Ranking, rank_by_score, rank_by_sum, substitute_missing
 
 GROUP = "yocc.criteria"
 """The entry-point group of other packages' criteria."""
@@ -97,7 +97,7 @@ class Score(Criterion):
                     f"Ranked by its weights: {self.name} finds nothing to measure.", node=group.producers[0]
                 )
         ranked = (rank_by_sum if self.comparable else rank_by_score)(groups, np.nan_to_num(scores))
-        return stand_in(
+        return substitute_missing(
             [ranking if measured else None for ranking, measured in zip(ranked, known, strict=True)],
             rank_by_score(groups, l2(subject.graph, subject.channels)),
             comparable=self.comparable,

@@ -67,7 +67,7 @@ def output_scale(lowering: Lowering, tensor: gs.Tensor) -> float | None:
     return scales.pop() if len(scales) == 1 else None
 
 
-def coded_weight(node: gs.Node) -> tuple[Array, Array] | None:
+def quantized_weight(node: gs.Node) -> tuple[Array, Array] | None:
     """Int8 values and per-channel scales of a layer's weight; None if it is float or not symmetric."""
     weight = node.inputs[1]
     decoder = weight.inputs[0] if weight.inputs else None
@@ -86,7 +86,7 @@ def coded_weight(node: gs.Node) -> tuple[Array, Array] | None:
 
 def computes_in_int8(node: gs.Node) -> bool:
     """Whether ncnn computes this layer in int8 if its input is quantized."""
-    if node.op not in ("Conv", "Gemm") or coded_weight(node) is None:
+    if node.op not in ("Conv", "Gemm") or quantized_weight(node) is None:
         return False
     if node.op == "Gemm":
         return True

@@ -52,7 +52,7 @@ class Lowering:
         layers: so far; several may read one blob.
         scales: of the outputs of Q/DQ pairs, by name: value = scale * int8 value.
         absorbed: names of nodes that an earlier node's layer computes too.
-        coded: names of blobs that hold int8 instead of floats.
+        quantized: names of blobs that hold int8 instead of floats.
         folded: values of tensors that depend on constants only, too large to be in `shapes`.
     """
 
@@ -61,7 +61,7 @@ class Lowering:
     layers: list[Layer] = field(default_factory=list)
     scales: dict[str, float] = field(default_factory=dict)
     absorbed: set[str] = field(default_factory=set)
-    coded: set[str] = field(default_factory=set)
+    quantized: set[str] = field(default_factory=set)
     folded: dict[str, Array] = field(default_factory=dict)
     _sources: dict[str, str] = field(default_factory=dict)
     _counter: int = 0

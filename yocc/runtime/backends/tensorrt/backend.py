@@ -54,7 +54,7 @@ class TensorRtBackend(Backend):
             int8_ops=frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}),
             shared_scale_ops=frozenset({"Concat", "MaxPool", "Resize"}),
             scale_sharing="connected",
-            added_inputs="code",
+            added_inputs="quantize",
             least_channels=LEAST_CHANNELS,
             rest_is_fp16=True,
             skips_zeros=True,

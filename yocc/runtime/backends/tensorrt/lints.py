@@ -47,12 +47,12 @@ def _opset(graph: Graph) -> Iterator[Reject]:
 def _operators(graph: Graph) -> Iterator[Reject]:
     for node in graph.nodes:
         if node.domain not in (None, "", "ai.onnx") or node.op not in OPERATORS:
-            coded = node.op.startswith("QLinear") or node.op in (
+            quantized = node.op.startswith("QLinear") or node.op in (
                 "ConvInteger",
                 "MatMulInteger",
                 "DynamicQuantizeLinear",
             )
-            hint = "Quantize the float model with --int8 instead." if coded else "Use --target onnxruntime."
+            hint = "Quantize the float model with --int8 instead." if quantized else "Use --target onnxruntime."
             yield Reject(node.name, f"TensorRT has no operator {node.op}", hint)
 
 

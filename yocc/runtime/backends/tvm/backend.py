@@ -84,8 +84,8 @@ class TvmBackend(Backend):
         rejects = []
         for node in graph.nodes:
             if node.domain not in (None, "", "ai.onnx") or node.op not in OPERATORS:
-                coded = "Integer" in node.op or "QLinear" in node.op or node.op == "DynamicQuantizeLinear"
-                hint = "Quantize the float model with --int8 instead." if coded else "Use --target onnxruntime."
+                quantized = "Integer" in node.op or "QLinear" in node.op or node.op == "DynamicQuantizeLinear"
+                hint = "Quantize the float model with --int8 instead." if quantized else "Use --target onnxruntime."
                 rejects.append(Reject(node.name, f"TVM has no operator {node.op}", hint))
         rejects += [
             Reject(tensor.name, "its shape is open", "Give it with --input-shape NAME=1,3,640,640.")
@@ -97,8 +97,8 @@ class TvmBackend(Backend):
     def advise(self, graph: Graph, target: Target) -> tuple[str, ...]:
         """That int8 saves size only where the processor has no instruction for it."""
         processor = find_processor(target.mcpu if isinstance(target, TvmTarget) else "host")
-        coded = any(node.op == "QuantizeLinear" for node in graph.nodes)
-        if not coded or "+dotprod" in processor.features:
+        quantized = any(node.op == "QuantizeLinear" for node in graph.nodes)
+        if not quantized or "+dotprod" in processor.features:
             return ()
         return (f"{processor.name} has no dot products of int8 that yocc uses; int8 saves size there and little time.",)
 

@@ -106,10 +106,10 @@ def _rewriting(module: Any) -> Any:
         def _convolve(self, call: Any) -> Any:
             """`call` reads the output of `_dequantize`; its int8 input is found again."""
             facts, data, bound = call.attrs, self._codes(call.args[0]), self._bound(call.args[1])
-            coded = next(((codes, scales) for known, codes, scales in self._weights if known.same_as(bound)), None)
-            if data is None or coded is None or int(facts.groups) != 1:
+            quantized = next(((codes, scales) for known, codes, scales in self._weights if known.same_as(bound)), None)
+            if data is None or quantized is None or int(facts.groups) != 1:
                 return call
-            (codes, scales), (data_codes, data_scale) = coded, data
+            (codes, scales), (data_codes, data_scale) = quantized, data
             if codes.shape[0] % WIDTH:
                 return call
             self.integer += 1

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.runtime.backends.ncnn.codes import coded_weight, computes_in_int8, input_scale, output_scale
+from yocc.runtime.backends.ncnn.codes import computes_in_int8, input_scale, output_scale, quantized_weight
 from yocc.runtime.backends.ncnn.format import Data, Parameter
 from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal, Rule, weight_data
 from yocc.runtime.backends.ncnn.rules.activation import fused
@@ -40,18 +40,23 @@ def _conv(lowering: Lowering, node: gs.Node) -> None:
     parameters |= activation
     data = _data(node, weight, bias)
     scale = input_scale(lowering, node.inputs[0])
-    coded = coded_weight(node)
-    if scale is not None and coded is not None and computes_in_int8(node):
-        data, parameters[8] = _in_int8(lowering, result, coded, bias, scale, depthwise)
+    quantized = quantized_weight(node)
+    if scale is not None and quantized is not None and computes_in_int8(node):
+        data, parameters[8] = _in_int8(lowering, result, quantized, bias, scale, depthwise)
     kind = "ConvolutionDepthWise" if depthwise else "Convolution"
     lowering.add(kind, node.name, [lowering.blob(node.inputs[0])], [result.name], parameters, data)
 
 
 def _in_int8(
-    lowering: Lowering, result: gs.Tensor, coded: tuple[Array, Array], bias: Array | None, scale: float, depthwise: bool
+    lowering: Lowering,
+    result: gs.Tensor,
+    quantized: tuple[Array, Array],
+    bias: Array | None,
+    scale: float,
+    depthwise: bool,
 ) -> tuple[list[Data], int]:
     """Codes and scales instead of floats, and what to say in parameter 8; ncnn's scale is 1 / ONNX's."""
-    codes, scales = coded
+    codes, scales = quantized
     data = [Data("int8", codes.reshape(-1))]
     if bias is not None:
         data.append(Data("floats", bias.astype(np.float32)))
@@ -60,7 +65,7 @@ def _in_int8(
     leaving = output_scale(lowering, result)
     if leaving is not None:
         data.append(Data("floats", np.array([1.0 / leaving], np.float32)))
-        lowering.coded.add(result.name)
+        lowering.quantized.add(result.name)
         term += 100
     return data, term
 

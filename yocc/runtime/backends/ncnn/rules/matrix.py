@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.runtime.backends.ncnn.codes import coded_weight, input_scale
+from yocc.runtime.backends.ncnn.codes import input_scale, quantized_weight
 from yocc.runtime.backends.ncnn.format import Data, Parameter
 from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal, Rule, weight_data
 from yocc.runtime.backends.ncnn.rules.activation import fused
@@ -32,10 +32,10 @@ def _gemm(lowering: Lowering, node: gs.Node) -> None:
     result, activation = fused(lowering, node.outputs[0])
     parameters: dict[int, Parameter] = {0: outputs, 1: int(bias is not None), 2: int(weight.size), **activation}
     floats = [] if bias is None else [Data("floats", bias)]
-    scale, coded = input_scale(lowering, node.inputs[0]), coded_weight(node)
-    if scale is not None and coded is not None and alpha == 1.0:
-        codes = coded[0] if node.attrs.get("transB", 0) else coded[0].T
-        scales = [Data("floats", np.float32(1) / coded[1]), Data("floats", np.array([1.0 / scale], np.float32))]
+    scale, quantized = input_scale(lowering, node.inputs[0]), quantized_weight(node)
+    if scale is not None and quantized is not None and alpha == 1.0:
+        codes = quantized[0] if node.attrs.get("transB", 0) else quantized[0].T
+        scales = [Data("floats", np.float32(1) / quantized[1]), Data("floats", np.array([1.0 / scale], np.float32))]
         data = [Data("int8", np.ascontiguousarray(codes).reshape(-1)), *floats, *scales]
         parameters[8] = 2
     else:
