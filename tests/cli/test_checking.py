@@ -89,7 +89,7 @@ def test_files_for_ci_are_written_when_a_gate_fails(model: Path, tmp_path: Path)
     )
     assert result.exit_code == VIOLATED
     assert ElementTree.parse(tmp_path / "g.xml").getroot().get("failures") == "1"
-    assert "violated" in (tmp_path / "s.md").read_text()
+    assert "failed" in (tmp_path / "s.md").read_text()
 
 
 @pytest.mark.parametrize("option", ["--junit", "--summary"])

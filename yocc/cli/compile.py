@@ -11,7 +11,7 @@ from yocc.cli.caching import chosen_cache, place_options
 from yocc.cli.compile_options import compile_options, without_outvoted
 from yocc.cli.config import config_option
 from yocc.cli.options import common, path_argument, published
-from yocc.cli.terminal import Bars, Settings, announce_config, say, warn
+from yocc.cli.terminal import Bars, Settings, announce_config, say, show_tables, warn
 from yocc.errors import MeasurementError
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def _show(settings: Settings, done: Compiled, junit_file: Path | None, page: Pat
         MeasurementError: something could not be measured.
     """
     from yocc.cli.concluding import conclude, show_summary
+    from yocc.cli.summary import layer_tables
 
     if done.restored and not settings.quiet:
         say(f"Restored from the cache, compiled and measured {done.restored}; --no-cache compiles anew.")
@@ -93,6 +94,7 @@ def _show(settings: Settings, done: Compiled, junit_file: Path | None, page: Pat
         for step in content["passes"]:
             for note in step["notes"]:
                 say(f"{note['origin']}: {note['message']}" + (f" ({note['node']})" if note["node"] else ""))
+        show_tables(layer_tables(content), error=True)
     if settings.as_json:
         click.echo(done.text, nl=False)
     elif not settings.quiet:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from yocc.report.columns import cell, declared_columns
 from yocc.report.gates.gate import Outcome
 from yocc.report.page.numbers import MINUS, SPACE, amount, change, milliseconds, size
 
@@ -70,6 +71,23 @@ def sources(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def gate_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
     """A row for each gate: figure, wanted, got, and whether it passed."""
     return [[each.metric, each.wanted, each.shown, "yes" if each.passed else "NO"] for each in outcomes]
+
+
+def layer_tables(content: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """What passes say of each layer that is left, by the columns they declare; nothing where they say nothing."""
+    declared = declared_columns(content)
+    if not declared:
+        return
+    columns = ["layer", "op", *(f"#{column['title']}" for _, column in declared)]
+    yield (
+        "Layers",
+        columns,
+        [
+            [layer["name"], layer["op"], *(cell(layer, column).translate(_TYPED) for column in declared)]
+            for layer in content["layers"]
+            if layer["after"] is not None
+        ],
+    )
 
 
 GATE_COLUMNS = ["gate", "#wanted", "#got", "passed"]

@@ -181,10 +181,10 @@ def show_json(content: Any) -> None:
     click.echo("".join(one if _is_harmless(one) else json.dumps(one)[1:-1] for one in text))
 
 
-def show_tables(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[str]]]]) -> None:
+def show_tables(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[str]]]], *, error: bool = False) -> None:
     """Print tables, each a title, columns and rows."""
     for title, columns, rows in tables:
-        show_table(title, columns, rows)
+        show_table(title, columns, rows, error=error)
 
 
 def show_table(

@@ -24,6 +24,7 @@ import numpy as np
 
 from yocc import __version__
 from yocc.compiler.graph.census import Census
+from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.passes import Note
 from yocc.compiler.pipeline.pipeline import PassRun
 from yocc.errors import ModelError
@@ -100,12 +101,14 @@ class PassReport:
         rewrites: how many rewrites it made.
         notes: what it had to say.
         details: its figures.
+        columns: how its figures of single layers are shown.
     """
 
     spec: str
     rewrites: int
     notes: tuple[Note, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    columns: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -219,7 +222,9 @@ def plain(value: Any) -> Any:
 
 def pass_reports(runs: Sequence[PassRun]) -> tuple[PassReport, ...]:
     """What the pipeline and the passes said; what a pass says of single layers is in `account.layer_reports`."""
-    return tuple(PassReport(run.spec, run.rewrites, run.notes, without_layers(run.details)) for run in runs)
+    return tuple(
+        PassReport(run.spec, run.rewrites, run.notes, without_layers(run.details), run.columns) for run in runs
+    )
 
 
 def file_facts(path: Path, shown: str) -> FileFacts:

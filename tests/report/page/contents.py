@@ -10,6 +10,7 @@ from PIL import Image
 
 from yocc.compiler.graph.census import Census, NotInt8
 from yocc.compiler.pipeline.passes import Note
+from yocc.passes import Prune, Quantize, Recover
 from yocc.report.account import LayerReport, LayerState
 from yocc.report.report import (
     CalibrationFacts,
@@ -57,7 +58,11 @@ def report(**changes: Any) -> Report:
         "before": ModelFacts(1000, 2_000_000, 12, 8_000_000, 13),
         "after": ModelFacts(500, 900_000, 30, 2_000_000, 17),
         "passes": (
-            PassReport("prune{ratio=0.5}", 2, (Note("prune", "Output channels stay: last.", "head"),), {"multiple": 8}),
+            PassReport(
+                "prune{ratio=0.5}", 2, (Note("prune", "Output channels stay: last.", "head"),), {"multiple": 8},
+                Prune.columns,
+            ),
+            PassReport("recover", 1, columns=Recover.columns),
             PassReport(
                 "quantize",
                 4,
@@ -70,6 +75,7 @@ def report(**changes: Any) -> Report:
                         {"layer": "head", "score_error": 0.3, "box_error": 0.5},
                     ],
                 },
+                Quantize.columns,
             ),
         ),
         "layers": (

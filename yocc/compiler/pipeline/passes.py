@@ -13,6 +13,7 @@ import onnx
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import default_input_shapes
+from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.deadline import Deadline
 from yocc.compiler.pipeline.latency import LatencyTable
 from yocc.compiler.pipeline.lineage import Teacher
@@ -241,6 +242,8 @@ class Pass(abc.ABC):
     """The name in pipelines; also the name of the module."""
     summary: ClassVar[str]
     """One line for `yocc passes`."""
+    columns: ClassVar[tuple[Column, ...]] = ()
+    """How reports show the figures that its results give of single layers."""
 
     def min_opset(self, ctx: PassContext) -> int:  # noqa: ARG002 # for passes that need one
         """Oldest opset the pass can work in; the pipeline raises the graph's before it runs."""

@@ -14,6 +14,7 @@ import numpy as np
 import onnx.shape_inference
 
 from yocc.compiler.graph import Graph, convert_opset, refresh
+from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.passes import Note, Pass, PassContext
 from yocc.compiler.pipeline.registry import discover, lookup, nearest
 from yocc.compiler.pipeline.result import PassResult
@@ -34,12 +35,14 @@ class PassRun:
         result: what it returned.
         seconds: how long it took, refresh and observers not counted.
         notes: what it said.
+        columns: how its figures of single layers are shown.
     """
 
     spec: str
     result: PassResult
     seconds: float
     notes: tuple[Note, ...] = ()
+    columns: tuple[Column, ...] = ()
 
     @property
     def name(self) -> str:
@@ -148,7 +151,7 @@ def _run_step(step: Pass, graph: Graph, ctx: PassContext) -> tuple[Graph, PassRu
     if result.rewrites:
         _refresh_after(step, graph)
     step.ensures(graph, ctx.after(step.name, result))
-    return graph, PassRun(print_pass(step), replace(result, graph=None), seconds, tuple(ctx.notes[said:]))
+    return graph, PassRun(print_pass(step), replace(result, graph=None), seconds, tuple(ctx.notes[said:]), step.columns)
 
 
 def _result_of(step: Pass, graph: Graph, ctx: PassContext) -> PassResult:

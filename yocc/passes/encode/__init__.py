@@ -14,6 +14,7 @@ from yocc.analysis.layouts import can_sample
 from yocc.analysis.stored import StoredLayer, stored_layer
 from yocc.analysis.walk import Sampling, walk
 from yocc.compiler.graph import Graph, clone, skeleton, weight_bytes
+from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import CalibrationError, OptionError
@@ -57,6 +58,7 @@ class Encode(Pass):
 
     name: ClassVar[str] = "encode"
     summary: ClassVar[str] = "store weights in codes of 2 to 8 bits, log-scale or uniform, packed"
+    columns: ClassVar[tuple[Column, ...]] = (Column("bits", "Bits", "Bits of one code of its weight"),)
 
     code: Literal["log2", "apot", "uniform"] = "log2"
     bits: int | None = None

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.lineage import teacher_after, whole_teacher
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
@@ -50,6 +51,10 @@ class Prune(Pass):
 
     name: ClassVar[str] = "prune"
     summary: ClassVar[str] = "remove channels until parameters and MACs both meet the target"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("saliency_kept", "Saliency", "Share of the saliency of its channels that was kept", "share"),
+        Column("zeros", "Zeros", "Share of its weights that is zero", "share"),
+    )
 
     ratio: float = 0.4
     budget: Literal["both", "parameters", "macs", "channels", "latency"] = "both"

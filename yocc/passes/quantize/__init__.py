@@ -14,6 +14,7 @@ from yocc.analysis.statistics import TensorStatistics
 from yocc.analysis.transfer import as_is, silu, transfer_of
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
+from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.partial import does_run
 from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
@@ -71,6 +72,10 @@ class Quantize(Pass):
     name: ClassVar[str] = "quantize"
     summary: ClassVar[str] = (
         "quantize weights and activations to 8 bits; the last layers of a detection head stay float"
+    )
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("weight_sqnr_db", "Weight, dB", "Signal to quantization noise of its weight in decibels", "decibels"),
+        Column("input_sqnr_db", "Input, dB", "Signal to quantization noise of the activation it reads", "decibels"),
     )
 
     observer: Literal["outputs", "minmax", "average", "percentile", "mse", "entropy"] = "mse"

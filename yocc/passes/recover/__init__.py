@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from yocc.analysis.pictures import alike
 from yocc.compiler.graph import Graph
+from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.lineage import Teacher, rewritten
 from yocc.compiler.pipeline.partial import does_run
 from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
@@ -37,6 +38,9 @@ class Recover(Pass):
 
     name: ClassVar[str] = "recover"
     summary: ClassVar[str] = "refit a pruned network to the original's outputs, layer by layer, without labels"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("error", "Refit", "Error after refitting as a share of the error before", of="error_before"),
+    )
 
     method: Literal["reconstruct", "statistics"] = "reconstruct"
     pictures: int = 288

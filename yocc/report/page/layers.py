@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from yocc.report.columns import Declared, cell, declared_columns
 from yocc.report.page.charts import Chart, Place, bar_chart
 from yocc.report.page.details import all_details, has
-from yocc.report.page.numbers import MINUS, amount, milliseconds, plain_number, real, share
+from yocc.report.page.numbers import MINUS, amount, milliseconds, plain_number, real
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,7 @@ class LayerRow:
         parameters: before and after.
         macs: before and after.
         kind: element types of weights and activations.
-        saliency: share of the saliency kept.
-        noise: signal to noise of its quantized weight.
-        refit: error after recovery as a share of that before.
+        figures: what passes say of it, a cell for each column.
         remarks: what became of it and why passes left it alone.
     """
 
@@ -37,16 +36,24 @@ class LayerRow:
     parameters: str
     macs: str
     kind: str
-    saliency: str
-    noise: str
-    refit: str
+    figures: tuple[str, ...]
     remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class LayerView:
-    """Everything the page says of layers."""
+    """Everything the page says of layers.
 
+    Attributes:
+        columns: title and meaning of each column of figures.
+        rows: the layers.
+        channels: chart of output channels.
+        macs: chart of multiply-accumulates.
+        times: chart of times.
+        reasons: pass, reason, and the layers it skipped for that reason.
+    """
+
+    columns: tuple[tuple[str, str], ...]
     rows: tuple[LayerRow, ...]
     channels: Chart | None
     macs: Chart | None
@@ -59,8 +66,15 @@ def layer_view(content: Mapping[str, Any]) -> LayerView | None:
     layers = content.get("layers") or []
     if not layers:
         return None
-    rows = tuple(_row(number, layer) for number, layer in enumerate(layers))
-    return LayerView(rows, _channel_chart(layers), _mac_chart(layers), _time_chart(layers, content), _reasons(layers))
+    declared = declared_columns(content)
+    return LayerView(
+        tuple((column["title"], column["meaning"]) for _, column in declared),
+        tuple(_row(number, layer, declared) for number, layer in enumerate(layers)),
+        _channel_chart(layers),
+        _mac_chart(layers),
+        _time_chart(layers, content),
+        _reasons(layers),
+    )
 
 
 def anchor(number: int) -> str:
@@ -68,9 +82,8 @@ def anchor(number: int) -> str:
     return f"layer-{number}"
 
 
-def _row(number: int, layer: Mapping[str, Any]) -> LayerRow:
+def _row(number: int, layer: Mapping[str, Any], declared: Sequence[Declared]) -> LayerRow:
     before, after = layer["before"], layer["after"]
-    figures = layer["figures"]
     return LayerRow(
         anchor(number),
         layer["name"],
@@ -79,9 +92,7 @@ def _row(number: int, layer: Mapping[str, Any]) -> LayerRow:
         _both(before, after, "parameters", amount),
         _both(before, after, "macs", amount),
         _kind(after or before),
-        _optional(figures.get("prune", {}).get("saliency_kept"), share),
-        _optional(figures.get("quantize", {}).get("weight_sqnr_db"), lambda value: f"{value:.1f}"),
-        _refit(figures.get("recover")),
+        tuple(cell(layer, column) for column in declared),
         _remarks(layer),
     )
 
@@ -109,12 +120,6 @@ def _optional(value: Any, form: Any) -> str:
     return "" if value is None else str(form(real(value)))
 
 
-def _refit(figures: Mapping[str, Any] | None) -> str:
-    if not figures or figures["error_before"] is None or not real(figures["error_before"]):
-        return ""
-    return share(real(figures["error"]) / real(figures["error_before"]))
-
-
 def _multiplies(layers: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
     return [
         (number, layer)
@@ -125,10 +130,13 @@ def _multiplies(layers: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[
 
 def _channel_chart(layers: Sequence[Mapping[str, Any]]) -> Chart | None:
     places = []
-    for number, layer in _multiplies(layers):
-        before, after = (_value(layer[side], "channels_out") for side in ("before", "after"))
+    counted = _multiplies(layers)
+    widths = [tuple(_value(layer[side], "channels_out") for side in ("before", "after")) for _, layer in counted]
+    narrowed = any(before != after for before, after in widths)
+    for (number, layer), (before, after) in zip(counted, widths, strict=True):
         kept = f"{after:g} of {before:g} output channels kept" if before != after else f"{after:g} output channels"
-        reason = layer["skipped"].get("prune", "")
+        # Where nothing was narrowed, a reason to skip a layer says nothing of its channels.
+        reason = "; ".join(layer["skipped"].values()) if narrowed and before == after else ""
         text = f"{layer['name']}: {kept}" + (f"; {reason}" if reason else "")
         places.append(Place(before, after, anchor(number), text, bool(reason)))
     return bar_chart("channels", "Output channels of each layer before and after", places) if places else None
