@@ -62,7 +62,6 @@ def report(**changes: Any) -> Report:
                 "prune{ratio=0.5}", 2, (Note("prune", "Output channels stay: last.", "head"),), {"multiple": 8},
                 Prune.columns,
             ),
-            PassReport("recover", 1, columns=Recover.columns),
             PassReport(
                 "quantize",
                 4,
@@ -77,6 +76,7 @@ def report(**changes: Any) -> Report:
                 },
                 Quantize.columns,
             ),
+            PassReport("recover", 0, columns=Recover.columns),
         ),
         "layers": (
             LayerReport("stem", "Conv", float_layer, quantized, {

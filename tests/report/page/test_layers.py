@@ -9,8 +9,8 @@ def test_rows_say_what_became_of_each_layer() -> None:
     assert view is not None
     stem, norm, head = view.rows
     assert (stem.channels, stem.kind) == ("16 → 8", "int8 on uint8")
-    assert [title for title, _ in view.columns] == ["Saliency", "Refit", "Weight, dB"]
-    assert stem.figures == ("90.0\N{NO-BREAK SPACE}%", "25.0\N{NO-BREAK SPACE}%", "40.2")
+    assert [title for title, _ in view.columns] == ["Saliency", "Weight, dB", "Refit"]
+    assert stem.figures == ("90.0\N{NO-BREAK SPACE}%", "40.2", "25.0\N{NO-BREAK SPACE}%")
     assert norm.figures == head.figures == ("", "", "")
     assert norm.remarks == ("folded or removed",)
     assert (head.channels, head.remarks) == ("16", ("prune: last", "quantize: a last layer"))

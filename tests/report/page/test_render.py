@@ -138,7 +138,7 @@ def test_numbers_that_are_none_are_shown_as_such(text: str) -> None:
     figures["recover"].update(error=text, error_before=text)
     figures["quantize"].update(weight_sqnr_db=text)
     figures["prune"].update(saliency_kept=text)
-    details = made["passes"][2]["details"]
+    details = made["passes"][1]["details"]
     details["tensors"]["features"].update(
         low=text, high=text, quantized=[text, text], scale=text, clipped=text, sqnr_db=text
     )
@@ -189,7 +189,7 @@ def test_how_pictures_are_fed_is_told_and_replayed() -> None:
 )
 def test_figures_of_any_form_are_taken(details: object) -> None:
     made = content()
-    made["passes"][2]["details"] = details
+    made["passes"][1]["details"] = details
     ids = {attributes.get("id") for _, attributes in _Page(render_page(made)).elements}
     assert not {"quantization", "sensitivity"} & ids
 
@@ -209,7 +209,7 @@ def test_a_report_of_the_first_schema_is_a_page() -> None:
     for key in ("layers", "types", "gates", "platform"):
         del made[key]
     made["schema"] = 1
-    made["passes"][2]["details"] = {"layers": ["stem"], "tensors": {"images": {"low": 0.0, "high": 1.0}}}
+    made["passes"][1]["details"] = {"layers": ["stem"], "tensors": {"images": {"low": 0.0, "high": 1.0}}}
     del made["measured"]["latency_ms"]["threads"]
     words = _Page(render_page(made)).words
     assert "schema 1" in words

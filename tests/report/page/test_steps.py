@@ -13,14 +13,14 @@ def test_notes_of_one_wording_are_one_remark() -> None:
 
 
 def test_times_are_relative_to_the_longest() -> None:
-    first, second = steps(content())
+    first, second, _ = steps(content())
     assert (second.bar, second.time.replace("\N{NO-BREAK SPACE}", " ")) == (1.0, "1 min 0 s")
     assert first.bar < 0.01
     assert steps(content(measured={}))[0].time == ""
 
 
 def test_only_plain_figures_are_listed() -> None:
-    first, second = steps(content())
+    first, second, _ = steps(content())
     assert first.figures == (("multiple", "8"),)
     assert second.figures == (("calibration", "4 pictures"),)
 
