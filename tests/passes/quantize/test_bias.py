@@ -129,3 +129,18 @@ def test_without_quantized_activations_only_what_the_weights_change_is_taken_out
     assert correct_biases(graph, ["c"], {}, {("c", 1): params}, feeds, context()) == 1
     corrected = next(node for node in graph.nodes if node.name == "c").inputs[2].values
     np.testing.assert_allclose(corrected, bias - np.einsum("oikl,ikl->o", change, windows), atol=1e-5)
+
+
+def test_subgraphs_read_the_quantized_tensors_of_the_graph_around_them() -> None:
+    branches = (
+        "then_branch = t () => (float[1,6,6,6] t) { t = Relu(b) }, "
+        "else_branch = e () => (float[1,6,6,6] e) { n = Neg(b) e = Abs(n) }"
+    )
+    lines = ["c: a = Conv(x, w, u)", "r: b = Relu(a)", f"i: d = If(k) <{branches}>", "l: y = Conv(d, v, e0)"]
+    weights = {"w": (6, 4, 3, 3), "u": (6,), "k": np.array(True), "v": (5, 6, 1, 1), "e0": (5,)}
+    graph = build(lines, weights, ["y"])
+    scheme = TensorScheme(signed=False, symmetric=False)
+    tensors = {"x": range_params(0.0, 1.0, scheme), "b": range_params(0.0, 2.0, scheme)}
+    before = np.array(graph.nodes[3].inputs[2].values)
+    assert correct_biases(graph, ["c", "l"], tensors, {}, drawn(to_proto(graph)), context()) == 2
+    assert not np.array_equal(graph.nodes[3].inputs[2].values, before)

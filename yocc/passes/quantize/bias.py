@@ -8,6 +8,7 @@ layers exact: corrections measured on top of each other's errors would be counte
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -83,9 +84,7 @@ def _side_by_side(
         graph.initializer.append(initializer)
     for node in quantized.graph.node:
         node.name = _QUANTIZED + node.name
-        for slot, name in enumerate(node.input):
-            if name and name not in inputs and name not in layers:
-                node.input[slot] = _QUANTIZED + name
+        _read_quantized(node, inputs | layers)
         for slot, name in enumerate(node.output):
             node.output[slot] = _QUANTIZED + name if name else name
         graph.node.append(node)
@@ -96,6 +95,22 @@ def _side_by_side(
             graph.node.append(_reduce_mean(exact, prefix + name, _mean(index, prefix), axes))
             graph.output.append(onnx.helper.make_tensor_value_info(_mean(index, prefix), onnx.TensorProto.FLOAT, None))
     return exact
+
+
+def _read_quantized(node: onnx.NodeProto, kept: AbstractSet[str]) -> None:
+    """Let a node and its subgraphs read the quantized model's tensors, except those that are kept."""
+    for slot, name in enumerate(node.input):
+        if name and name not in kept:
+            node.input[slot] = _QUANTIZED + name
+    for attribute in node.attribute:
+        for subgraph in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
+            own = {value.name for value in (*subgraph.input, *subgraph.initializer)}
+            own |= {name for inner in subgraph.node for name in inner.output}
+            for inner in subgraph.node:
+                _read_quantized(inner, kept | own)
+            for value in subgraph.output:
+                if value.name not in kept | own:
+                    value.name = _QUANTIZED + value.name
 
 
 def _reduce_mean(model: onnx.ModelProto, name: str, result: str, axes: list[int]) -> onnx.NodeProto:
