@@ -40,8 +40,8 @@ def all_axes(graph: Graph) -> int:
 
 
 def _pads(node: gs.Node) -> tuple[int, Array | None]:
-    pads, axes = node.inputs[1], node.inputs[3] if len(node.inputs) > 3 else None
-    if not isinstance(pads, gs.Constant) or not isinstance(axes, gs.Constant):
+    pads, axes = (node.inputs[slot] if len(node.inputs) > slot else None for slot in (1, 3))
+    if not isinstance(pads, gs.Constant) or not isinstance(axes, gs.Constant):  # before opset 11, pads are an attribute
         return 1, None
     full = np.zeros((2, len(node.inputs[0].shape)), dtype=np.int64)
     full[:, axes.values] = pads.values.reshape(2, -1)
