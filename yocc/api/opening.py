@@ -9,7 +9,8 @@ from typing import Any
 
 from yocc.api.checking import read_report
 from yocc.compiler.graph import Graph, load
-from yocc.compiler.graph.shapes import default_input_shapes
+from yocc.compiler.graph.oversized import require_bearable
+from yocc.compiler.graph.shapes import concrete_shapes, default_input_shapes
 from yocc.compiler.output.workspace import settle
 from yocc.compiler.stages.subject import describe
 from yocc.errors import ModelError, OptionError
@@ -119,11 +120,14 @@ def examine_model(model: ModelOnDisk, stated: InputOptions | None = None) -> Ana
     """Anatomy of an ONNX model on disk, or of the original where the target's own format hides it.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: it cannot be read, or is too large to run.
         OptionError: what is stated does not fit the input.
     """
     written = (path for path in (model.artifact.model, *model.artifact.files) if path.suffix == ".onnx")
     path = next(written, model.original)
     if path is None:
         raise ModelError(f"{str(model.artifact.model)!r} is not ONNX.", "Name the original with --against.")
-    return examine(load(path), (stated or InputOptions()).over(model.stated))
+    graph = load(path)
+    anatomy = examine(graph, (stated or InputOptions()).over(model.stated))
+    require_bearable(graph, concrete_shapes(graph, anatomy.shapes), anatomy.shapes)
+    return anatomy

@@ -6,8 +6,10 @@ import pytest
 from onnx import helper
 
 from tests.compiler.graph.models import build, conv_model, if_model, loop_model, run, value, weight
+from tests.passes import graphs as nodes
 from yocc.compiler.graph import Graph, from_proto, load, refresh, to_proto
 from yocc.compiler.graph.verify import problems
+from yocc.errors import ModelError
 
 
 @pytest.mark.parametrize("make", [conv_model, if_model, loop_model])
@@ -104,3 +106,23 @@ def test_a_pruned_producer_and_a_forgotten_consumer_are_caught_after_refresh() -
     first.values = first.values[:6]
     refresh(graph)
     assert problems(graph) == ["Conv 'second': 'w2' is made for 8 channels and meets 6"]
+
+
+@pytest.mark.parametrize(
+    ("node", "weights", "problem"),
+    [
+        ("y = Conv<kernel_shape = [1099511627776, 3]>(x, w)", {"w": (4, 8, 3, 3)}, "is no kernel of"),
+        ("y = ConvTranspose<kernel_shape = [2, 2]>(x, w)", {"w": (8, 4, 3, 3)}, "is no kernel of"),
+        ("y = Concat<axis = 4611686018427387904>(x, x)", {}, "has no axis 4611686018427387904"),
+        ("y = Gather<axis = 1>(x, i)", {"i": [0, 4611686018427387904]}, "axis 1 of 8 has no index 4611686018427387904"),
+        ("y = Gather<axis = 1>(x, i)", {"i": [-9]}, "axis 1 of 8 has no index -9"),
+    ],
+)
+def test_attributes_and_indices_out_of_range_are_rejected(node: str, weights: dict, problem: str) -> None:
+    with pytest.raises(ModelError, match=problem):
+        nodes.build([f"it: {node}"], weights, ["y"], shape=["batch", 8, 5, 5])
+
+
+@pytest.mark.parametrize("index", [-8, 7])
+def test_indices_in_range_are_accepted(index: int) -> None:
+    assert problems(nodes.build(["it: y = Gather<axis = 1>(x, i)"], {"i": [index]}, ["y"], shape=[1, 8, 5, 5])) == []

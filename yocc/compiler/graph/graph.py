@@ -185,9 +185,9 @@ def refresh(graph: Graph) -> None:
 
 def _infer(graph: Graph) -> None:
     bare = skeleton(graph)
-    inferred = onnx.shape_inference.infer_shapes(
-        bare, check_type=True, strict_mode=True, data_prop=is_bounded(bare.graph)
-    )
+    inferred = onnx.shape_inference.infer_shapes(bare, check_type=True, strict_mode=True, data_prop=False)
+    if is_bounded(inferred.graph):
+        inferred = onnx.shape_inference.infer_shapes(bare, check_type=True, strict_mode=True, data_prop=True)
     types = {value.name: value.type for value in inferred.graph.value_info}
     boundary = {tensor.name for tensor in [*graph.inputs, *graph.outputs]}
     for name, tensor in graph.tensors().items():

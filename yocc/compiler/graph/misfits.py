@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import onnx_graphsurgeon as gs
+
+from yocc.compiler.graph.evaluating import MOST_ELEMENTS
 
 Shape = Sequence[int | str | None] | None
 _PER_CHANNEL = frozenset({"BatchNormalization", "InstanceNormalization"})
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+_PICKS = frozenset({"Concat", "Gather"})
 
 
 def misfits(graph: gs.Graph) -> list[str]:
@@ -28,7 +33,12 @@ def _misfits(node: gs.Node) -> list[str]:
         if before is None or after is None or math.prod(before) == math.prod(after):
             return []
         return [f"Reshape {node.name!r} makes {list(after)} of {list(before)}"]
+    if node.op in _PICKS and node.inputs and (problem := out_of_range(node, node.inputs[0].shape, _indices(node))):
+        return [f"{node.op} {node.name!r}: {problem}"]
     if node.op in _CONVOLUTIONS and len(shapes) > 1 and shapes[1]:
+        kernel = node.attrs.get("kernel_shape")
+        if kernel is not None and tuple(kernel) != shapes[1][2:]:
+            return [f"{node.op} {node.name!r}: {node.inputs[1].name!r} is no kernel of {list(kernel)}"]
         first, group = shapes[1][0], int(node.attrs.get("group", 1))
         if group < 1 or first % group:
             return [f"{node.op} {node.name!r}: {first} channels of {node.inputs[1].name!r} make no {group} groups"]
@@ -37,6 +47,34 @@ def _misfits(node: gs.Node) -> list[str]:
         for index, (has, needs) in _wanted(node, shapes).items()
         if has != needs
     ]
+
+
+def out_of_range(node: gs.Node, shape: Shape, indices: np.ndarray[Any, Any] | None) -> str:
+    """What is wrong with the axis of a Concat or Gather, or with the indices of a Gather; empty if nothing is.
+
+    Args:
+        node: of any operator.
+        shape: of its first input.
+        indices: of a Gather, None where they are not constant.
+    """
+    if node.op not in _PICKS or shape is None:
+        return ""
+    axis = int(node.attrs.get("axis", 0))
+    if not -len(shape) <= axis < len(shape):
+        return f"a tensor of rank {len(shape)} has no axis {axis}"
+    size = shape[axis]
+    if node.op != "Gather" or not isinstance(size, int) or size < 0 or indices is None:
+        return ""
+    wrong = indices[(indices < -size) | (indices >= size)]
+    return f"axis {axis} of {size} has no index {wrong.flat[0]}" if wrong.size else ""
+
+
+def _indices(node: gs.Node) -> np.ndarray[Any, Any] | None:
+    """Constant indices of a Gather, but for those that are many."""
+    constant = node.inputs[-1] if node.inputs else None
+    if not isinstance(constant, gs.Constant) or math.prod(constant.shape) > MOST_ELEMENTS:
+        return None
+    return constant.values
 
 
 def _wanted(node: gs.Node, shapes: Sequence[tuple[int, ...] | None]) -> dict[int, tuple[int, int]]:

@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import SMALL_CONSTANT, Graph, node_proto
 from yocc.compiler.graph.evaluating import Array, Contradiction, evaluate, infer, known_shape, tensor_type
+from yocc.compiler.graph.misfits import out_of_range
 from yocc.errors import ModelError, OptionError, YoccError
 
 _KEEPS_SHAPE = frozenset({"GroupNormalization"})
@@ -146,6 +147,8 @@ def _walk(
     if node.op in _KEEPS_SHAPE:
         shapes[proto.output[0]], types[proto.output[0]] = shapes[names[0]], types[names[0]]
         return
+    if names and (problem := out_of_range(node, shapes[names[0]], values.get(names[-1]))):
+        raise Contradiction(problem)
     kinds = {name: tensor_type(types[name], shapes[name]) for name in names}
     for name, kind in infer(proto, opset, kinds, {name: values[name] for name in names if name in values}).items():
         shape = known_shape(kind)

@@ -12,6 +12,7 @@ import onnx
 
 from yocc.compiler.graph import Graph, weight_bytes
 from yocc.compiler.graph.cost import layer_costs, totals
+from yocc.compiler.graph.oversized import require_bearable
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes, default_input_shapes
 from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.stages.inputs import Inputs, input_specs, open_inputs
@@ -67,7 +68,8 @@ def examine(
         options: what the user states about its input.
 
     Raises:
-        OptionError: the options do not fit the input.
+        OptionError: the options do not fit the input, or a tensor is too large to run the model at this input shape.
+        ModelError: a tensor is too large to run the model at all.
     """
     given = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
     recognition = find_family(graph)
@@ -79,7 +81,9 @@ def examine(
     file = _source_facts(source)
     size = file.bytes if file.bytes >= weight_bytes(graph) else file.bytes + weight_bytes(graph)
     dtypes = {tensor.name: numpy_type(tensor.dtype) for tensor in graph.inputs if tensor.dtype is not None}
-    layers = layer_states(graph, concrete_shapes(graph, shapes))
+    concrete = concrete_shapes(graph, shapes)
+    require_bearable(graph, concrete, shapes)
+    layers = layer_states(graph, concrete)
     profile, description = describe(profile, shapes, dtypes, options or InputOptions())
     return Subject(
         file,
@@ -121,7 +125,7 @@ def model_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) 
 def tensor_facts(tensors: Iterable[Any], shapes: Shapes) -> tuple[TensorFacts, ...]:
     """Names, concrete shapes and types of inputs or outputs of a graph."""
     return tuple(
-        TensorFacts(each.name, shapes.of(each), "" if each.dtype is None else np.dtype(each.dtype).name)
+        TensorFacts(each.name, shapes.of(each), "" if each.dtype is None else numpy_type(each.dtype).name)
         for each in tensors
     )
 
