@@ -202,3 +202,50 @@ def test_a_result_that_a_killed_run_left_beside_its_place_is_found(tmp_path: Pat
     assert all(_passed(out).values())
     assert out.is_dir()
     assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no model", tiny_model().SerializeToString()[:-400]], ids=["0", "text", "cut"]
+)
+def test_a_plain_file_that_is_no_valid_model_is_the_models_fault(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(content)
+    run = CliRunner().invoke(cli, ["verify", str(tmp_path / "m.onnx")])
+    assert run.exit_code == 3
+
+
+def _sequences(*, read: bool) -> onnx.ModelProto:
+    """A Conv whose channels leave as a sequence, or to which a tensor of a sequence is added."""
+    kind = onnx.helper.make_sequence_type_proto(onnx.helper.make_tensor_type_proto(1, [1, 4, 8, 8] if read else None))
+    sequence = onnx.helper.make_value_info("s", kind)
+    image = onnx.helper.make_tensor_value_info("x", 1, [1, 3, 8, 8])
+    nodes = [onnx.helper.make_node("Conv", ["x", "w"], ["a"])]
+    if read:
+        nodes.append(onnx.helper.make_node("SequenceAt", ["s", "zero"], ["t"]))
+        nodes.append(onnx.helper.make_node("Add", ["a", "t"], ["y"]))
+    else:
+        nodes.append(onnx.helper.make_node("SplitToSequence", ["a"], ["s"], axis=1))
+    weight = np.random.default_rng(0).normal(size=(4, 3, 1, 1)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        nodes,
+        "g",
+        [image, sequence] if read else [image],
+        [onnx.helper.make_tensor_value_info("y", 1, [1, 4, 8, 8])] if read else [sequence],
+        [onnx.numpy_helper.from_array(weight, "w"), onnx.numpy_helper.from_array(np.array(0), "zero")],
+    )
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("options", [{"fp16": True}, {"int8": True}, {"pipeline": "simplify"}])
+def test_a_model_that_gives_a_sequence_is_compiled_compared_and_verified(options: dict, tmp_path: Path) -> None:
+    onnx.save(_sequences(read=False), tmp_path / "m.onnx")
+    report = yocc.compile(tmp_path / "m.onnx", out=tmp_path / "out", bench=False, html=False, **options)
+    assert [each.output for each in report.fidelity["outputs"]] == [f"s[{place}]" for place in range(4)]
+    assert all(passed for passed in _passed(tmp_path / "out").values())
+
+
+def test_a_model_that_takes_a_sequence_is_compiled_and_cannot_be_run_on_samples(tmp_path: Path) -> None:
+    onnx.save(_sequences(read=True), tmp_path / "m.onnx")
+    yocc.compile(tmp_path / "m.onnx", out=tmp_path / "out", bench=False, html=False, fp16=True)
+    found = _passed(tmp_path / "out")
+    assert found["files"] is True
+    assert found["run on samples"] is None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,15 @@ def test_project_with_nothing_for_us_is_refused_when_named(text: str, word: str,
     (tmp_path / "pyproject.toml").write_text(text)
     with pytest.raises(OptionError, match=word):
         read_config(tmp_path / "pyproject.toml")
+
+
+@pytest.mark.parametrize("name", ["yocc.toml", "pyproject.toml"])
+def test_a_pipe_is_not_read(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OptionError, match="is a pipe"):
+        find_config(tmp_path)
+
+
+def test_a_folder_of_that_name_is_passed_by(tmp_path: Path) -> None:
+    (tmp_path / "yocc.toml").mkdir()
+    assert find_config(tmp_path) is None

@@ -12,7 +12,7 @@ from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.observers import verify
 from yocc.compiler.pipeline.passes import PassContext, Progress, silent
 from yocc.compiler.pipeline.pipeline import Pipeline
-from yocc.compiler.stages.inputs import input_specs
+from yocc.compiler.stages.inputs import feed_specs
 from yocc.compiler.stages.prepare import with_fixed_shapes
 from yocc.compiler.stages.subject import Source, examine
 from yocc.errors import CalibrationError
@@ -75,7 +75,7 @@ def calibrate_model(
     graph = load(source)
     check_finite(graph)
     subject = examine(graph, source, input_shapes, stated)
-    specs = input_specs(subject.shapes, subject.dtypes, subject.profile)
+    specs = feed_specs(subject.shapes, subject.dtypes, subject.profile)
     description = subject.description
     feeds = open_feeds(calibration, specs, None if description is None else description.preprocess, count)
     if feeds.are_pictures and description is not None and description.warning:

@@ -10,7 +10,7 @@ from yocc.compiler.graph.shapes import default_input_shapes
 from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.pipeline.passes import Feeds, PassContext
 from yocc.compiler.pipeline.target import Target
-from yocc.compiler.stages.inputs import input_specs
+from yocc.compiler.stages.inputs import feed_specs
 from yocc.compiler.stages.subject import describe
 from yocc.models.families.family import find_profile
 from yocc.runtime.backends.onnxruntime import reference_executor
@@ -56,7 +56,7 @@ def pass_context(
     if isinstance(data, str | Path):
         dtypes = {tensor.name: numpy_type(tensor.dtype) for tensor in graph.inputs if tensor.dtype is not None}
         profile, description = describe(profile, shapes, dtypes, InputOptions())
-        specs = input_specs(shapes, dtypes, profile)
+        specs = feed_specs(shapes, dtypes, profile)
         feeds = open_feeds(data, specs, None if description is None else description.preprocess, count, seed)
     else:
         feeds = data

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from yocc.api.opening import ONNX_TARGET, Anatomy, examine_model, find_model, original_of
 from yocc.compiler.pipeline.passes import Progress, silent
-from yocc.compiler.stages.inputs import input_specs
+from yocc.compiler.stages.inputs import feed_specs
 from yocc.compiler.stages.reference import original_session
 from yocc.compiler.stages.remarks import Circumstances, Remark, fidelity_remarks, input_remarks
 from yocc.errors import OptionError, YoccError
@@ -171,5 +171,5 @@ def _fixed(session: Session) -> dict[str, tuple[int, ...]]:
 
 
 def _feeds(anatomy: Anatomy, data: Path | None, count: int | None) -> Feeds:
-    specs = input_specs(anatomy.shapes, anatomy.dtypes, anatomy.profile)
+    specs = feed_specs(anatomy.shapes, anatomy.dtypes, anatomy.profile)
     return open_feeds(data, specs, None if anatomy.description is None else anatomy.description.preprocess, count)

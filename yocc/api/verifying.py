@@ -13,8 +13,8 @@ import numpy as np
 from yocc.api.checking import require_unchanged
 from yocc.api.opening import Anatomy, ModelOnDisk, examine_model, find_model
 from yocc.compiler.pipeline.passes import Arrays
-from yocc.compiler.stages.inputs import input_specs
-from yocc.errors import BackendUnavailable, CalibrationError, ModelError, YoccError
+from yocc.compiler.stages.inputs import feed_specs
+from yocc.errors import BackendUnavailable, CalibrationError, ModelError, OptionError, YoccError
 from yocc.models.families.profile import ModelProfile
 from yocc.report.report import file_facts
 from yocc.runtime.backends.backend import Check, Session
@@ -58,19 +58,22 @@ def verify_model(model: Path) -> tuple[Check, ...]:
         model: a folder yocc wrote, or an ONNX file.
 
     Raises:
-        ModelError: there is no model, or its report is not one of yocc's.
+        ModelError: there is no model, its report is not one of yocc's, or an ONNX file without a report is not valid.
     """
     found = find_model(model)
     files = _files(found)
     if files.passed is False:
         reason = "the files are not those of the report"
         return (files, *(Check(name, None, reason) for name in (_RUNS, _ORIGINAL)))
+    anatomy = None if found.report else examine_model(found)
     own = _caught(lambda: find_backend(found.artifact.backend).verify(found.artifact), found.artifact.backend)
     try:
-        anatomy = examine_model(found)
+        anatomy = anatomy or examine_model(found)
         run = _run(found, anatomy)
     except BackendUnavailable as error:
         return (files, *own, *(Check(name, None, str(error)) for name in (_RUNS, _ORIGINAL)))
+    except OptionError as error:
+        return (files, *own, *(Check(name, None, f"there are no samples: {error}") for name in (_RUNS, _ORIGINAL)))
     except YoccError as error:
         return (files, *own, Check(_RUNS, False, str(error)), Check(_ORIGINAL, None, "the model does not run"))
     checks = (_judged(run, found.report), _compared(found, run, anatomy.profile))
@@ -115,14 +118,15 @@ def _samples(session: Session, report: Mapping[str, Any], anatomy: Anatomy) -> t
     shapes = {**anatomy.shapes}
     for spec in session.inputs:
         sizes = tuple(size for size in spec.shape if isinstance(size, int) and size > 0)
-        if len(sizes) == len(spec.shape):
+        if len(sizes) == len(spec.shape) and not spec.open_rank:
             shapes[spec.name] = sizes
     for each in report.get("inputs", ()):
-        shapes[each["name"]] = tuple(each["shape"])
+        if each["shape"] is not None:
+            shapes[each["name"]] = tuple(each["shape"])
     dtypes = {spec.name: spec.dtype for spec in session.inputs}
     profile = anatomy.profile
     try:
-        specs = input_specs(shapes, dtypes, profile)
+        specs = feed_specs(shapes, dtypes, profile)
         preprocess = None if profile is None else profile.preprocess
         return list(open_feeds(None, specs, preprocess, SAMPLES, int(report.get("seed", 0)))), True
     except CalibrationError:
@@ -133,8 +137,9 @@ def _judged(run: _Run, report: Mapping[str, Any]) -> Check:
     """Whether outputs are finite and of the shapes in the report."""
     infinite = {each["output"] for each in _outputs(report) if not each.get("finite", True)}
     for outputs in run.outputs:
-        for name, array in outputs.items():
-            if name not in infinite and array.dtype.kind in "fc" and not np.isfinite(array).all():
+        for name, output in outputs.items():
+            arrays = output if isinstance(output, list) else [output]  # a list is a sequence
+            if name not in infinite and any(a.dtype.kind in "fc" and not np.isfinite(a).all() for a in arrays):
                 return Check(_RUNS, False, f"the output {name!r} is not finite{run.where}")
         for each in report.get("outputs", ()):
             problem = _contradicted(each, outputs)
@@ -149,7 +154,7 @@ def _contradicted(told: Mapping[str, Any], outputs: Arrays) -> str:
     name, shape = told["name"], told["shape"]
     if name not in outputs:
         return f"there is no output {name!r}"
-    found = list(outputs[name].shape)
+    found = None if isinstance(outputs[name], list) else list(outputs[name].shape)
     if shape is not None and found != shape:
         return f"the output {name!r} is {found} and not {shape}"
     return ""

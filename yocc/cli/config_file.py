@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yocc.errors import OptionError
-from yocc.files.reading import MEGABYTE, require_regular
+from yocc.files.reading import MEGABYTE, exists, require_regular
 
 CONFIG_FILE = "yocc.toml"
 PROJECT_FILE = "pyproject.toml"
@@ -44,7 +44,7 @@ def find_config(start: Path) -> Config | None:
     root = next((place for place, folder in enumerate(folders) if (folder / ".git").exists()), 0)
     for folder in folders[: root + 1]:
         for name in (CONFIG_FILE, PROJECT_FILE):
-            if (folder / name).is_file():
+            if exists(folder / name) and not (folder / name).is_dir():  # a pipe or a device is rejected
                 config = _read(folder / name)
                 if config is not None:
                     return config

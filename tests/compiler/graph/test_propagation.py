@@ -51,7 +51,9 @@ def test_features_that_are_joined_are_not_propagated() -> None:
     assert is_bounded(build_yolov5("n", size=32).graph)
 
 
-@pytest.mark.parametrize("first", ["d0 = ConstantOfShape(one)", "d0 = Expand(v, one)", "d0 = Tile(v, one)", "d0 = Relu(v)"])
+@pytest.mark.parametrize(
+    "first", ["d0 = ConstantOfShape(one)", "d0 = Expand(v, one)", "d0 = Tile(v, one)", "d0 = Relu(v)"]
+)
 def test_vectors_of_which_only_the_length_is_known_are_followed_too(first: str) -> None:
     lines = [f"f: {first}", *(f"d{i}: d{i + 1} = Concat<axis = 0>(d{i}, d{i})" for i in range(40))]
     graph = graphs.build([*lines, "y: y = ReduceMax<keepdims = 0>(d40)"], {"one": [1], "v": (1,)}, ["y"])

@@ -3,9 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
-from yocc.compiler.stages.inputs import input_specs, open_inputs
+from yocc.compiler.stages.inputs import feed_specs, input_specs, open_inputs
 from yocc.errors import CalibrationError, OptionError
 from yocc.runtime.data.feeds import InputSpec
 
@@ -79,3 +80,16 @@ def test_missing_source_is_refused(tmp_path: Path) -> None:
 
 def test_specs_are_concrete() -> None:
     assert input_specs({"x": (1, 3, 16, 16)}, {"x": np.dtype(np.float32), "y": np.dtype(np.int64)}, None) == [SPEC]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "dtype", "message"),
+    [
+        ({}, np.dtype(np.float32), "the input 'q', which is a sequence or has no shape"),
+        ({"q": (1,)}, onnx.TensorProto.BFLOAT16, "numpy has no bfloat16"),
+    ],
+)
+def test_inputs_for_which_there_are_no_samples_are_named(shapes: dict, dtype: object, message: str) -> None:
+    dtypes = {"x": np.dtype(np.float32), "q": dtype}
+    with pytest.raises(CalibrationError, match=message):
+        feed_specs({"x": (1, 3, 16, 16), **shapes}, dtypes, None)  # type: ignore[arg-type]

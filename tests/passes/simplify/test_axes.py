@@ -53,7 +53,11 @@ def test_what_cannot_be_said_of_all_axes_stays(node: str, weights: dict[str, lis
 
 @pytest.mark.parametrize(
     ("node", "opset"),
-    [("p: y = Pad<pads = [0, 0, 1, 1, 0, 0, 1, 1]>(x)", 9), ("r: y = Resize(x, s)", 10), ("r: y = Resize(x, s, s)", 11)],
+    [
+        ("p: y = Pad<pads = [0, 0, 1, 1, 0, 0, 1, 1]>(x)", 9),
+        ("r: y = Resize(x, s)", 10),
+        ("r: y = Resize(x, s, s)", 11),
+    ],
 )
 def test_forms_of_older_opsets_stay(node: str, opset: int) -> None:
     scales = {"s": np.array([1, 1, 2, 2], np.float32)} if "Resize" in node else {}

@@ -185,3 +185,12 @@ def test_an_encrypted_archive(tmp_path: Path) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(CalibrationError, match="encrypted"):
         open_arrays(path, [PIXELS])
+
+
+def test_text_feeds_an_input_of_strings(tmp_path: Path) -> None:
+    spec = InputSpec("words", (2,), np.dtype(np.object_))
+    path = saved(tmp_path, words=np.array([["a", "bcd"], ["ef", "g"]]))
+    assert [sample["words"].tolist() for sample in open_arrays(path, [spec]).read((0, 1))] == [
+        ["a", "bcd"],
+        ["ef", "g"],
+    ]

@@ -100,3 +100,15 @@ def test_machine_is_described() -> None:
     machine = describe_machine()
     assert machine.processor
     assert machine.cores >= 1
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        TensorSpec("s", (), np.dtype(np.object_), open_rank=True),
+        TensorSpec("s", (2,), np.dtype(np.void)),
+    ],
+)
+def test_sequences_and_types_that_numpy_lacks_are_refused(spec: TensorSpec) -> None:
+    with pytest.raises(OptionError, match="Input 's' is"):
+        random_feeds([spec], {})

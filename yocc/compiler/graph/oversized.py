@@ -57,5 +57,6 @@ def _refusal(
         return ModelError(f"{what}, more than this can be run with.", "Export the model with smaller sizes.")
     taken = ", ".join(f"{name}={','.join(map(str, input_shapes[name]))}" for name in opened)
     return OptionError(
-        f"{what} with the input shape {taken}, more than this can be run with.", "Give a smaller one with --input-shape."
+        f"{what} with the input shape {taken}, more than this can be run with.",
+        "Give a smaller one with --input-shape.",
     )

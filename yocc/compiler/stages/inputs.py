@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.pipeline.passes import Arrays, Progress, silent
-from yocc.errors import OptionError
+from yocc.errors import CalibrationError, OptionError
 from yocc.models.families.profile import ModelProfile
 from yocc.runtime.data.feeds import Feeds, InputSpec, open_feeds
 from yocc.runtime.data.preprocess import Preprocess
@@ -120,3 +121,26 @@ def input_specs(
     """Every input of a graph with concrete shape and type; the profile's own where it has one."""
     own = {} if profile is None else {profile.input_name: profile.input}
     return [own.get(name) or InputSpec(name, shapes[name], dtypes[name]) for name in dtypes if name in shapes]
+
+
+def feed_specs(
+    shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype[np.generic]], profile: ModelProfile | None
+) -> list[InputSpec]:
+    """The same where samples are to be made for all of them.
+
+    Raises:
+        CalibrationError: an input is a sequence, has no shape, or is of a type that numpy lacks.
+    """
+    unfed = next((name for name in dtypes if name not in shapes), None)
+    if unfed is not None:
+        raise CalibrationError(
+            f"No samples can be made for the input {unfed!r}, which is a sequence or has no shape.",
+            "Give its shape with --input-shape, or export the model with tensors as inputs.",
+        )
+    for name, dtype in dtypes.items():
+        if numpy_type(dtype).kind == "V":
+            raise CalibrationError(
+                f"No samples can be made for the input {name!r}, as numpy has no {numpy_type(dtype).name}.",
+                "Export the model with a float32 input and a Cast behind it.",
+            )
+    return input_specs(shapes, dtypes, profile)

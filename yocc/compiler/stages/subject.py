@@ -15,7 +15,7 @@ from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.oversized import require_bearable
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes, default_input_shapes
 from yocc.compiler.graph.types import numpy_type
-from yocc.compiler.stages.inputs import Inputs, input_specs, open_inputs
+from yocc.compiler.stages.inputs import Inputs, feed_specs, input_specs, open_inputs
 from yocc.errors import CalibrationError, ModelError
 from yocc.models.families.family import find_family
 from yocc.models.families.profile import ModelProfile
@@ -132,8 +132,8 @@ def tensor_facts(tensors: Iterable[Any], shapes: Shapes) -> tuple[TensorFacts, .
 
 def calibration_inputs(subject: Subject, calibration: str | Path | None, count: int | None, seed: int) -> Inputs | None:
     """Calibration inputs; None where nothing was given and nothing can be drawn."""
-    specs = input_specs(subject.shapes, subject.dtypes, subject.profile)
     try:
+        specs = feed_specs(subject.shapes, subject.dtypes, subject.profile)
         how = None if subject.description is None else subject.description.preprocess
         return open_inputs(calibration, specs, how, count=count, seed=seed)
     except CalibrationError:

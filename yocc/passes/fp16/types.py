@@ -31,7 +31,9 @@ class Slots:
 
 
 def is_float(tensor: gs.Tensor) -> bool:
-    """Whether a tensor is fp32 or fp16; optional inputs left out are not."""
+    """Whether a tensor is fp32 or fp16; optional inputs left out and sequences are not."""
+    if isinstance(tensor, gs.Variable) and tensor.type != "tensor_type":
+        return False
     return bool(tensor.name) and not isinstance(tensor.dtype, int) and tensor.dtype in (HALF, SINGLE)
 
 

@@ -243,5 +243,9 @@ def _check_array(spec: TensorSpec, array: np.ndarray[Any, Any]) -> None:
     )
     if not fits:
         wanted = "x".join(str(dim if dim is not None else "?") for dim in spec.shape)
+        if 0 in spec.shape:
+            raise BackendError(
+                f"The input {spec.name!r} has no elements: its shape is {wanted}.", "Export the model with another."
+            )
         given = "x".join(map(str, array.shape))
         raise BackendError(f"The input {spec.name!r} takes {wanted}, not {given}.", "Resize the input.")

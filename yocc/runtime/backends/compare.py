@@ -28,20 +28,27 @@ class Part:
     """Some channels of one output.
 
     Attributes:
-        output: the output's name.
+        output: the output's name; with the number in brackets for a tensor of a sequence.
         label: what the channels hold, empty for the whole output.
         axis: where the channels lie.
         channels: their numbers; None for all.
+        sequence: the output's name and the number of the tensor in it, None for an output that is a tensor.
     """
 
     output: str
     label: str = ""
     axis: int = -1
     channels: tuple[int, ...] | None = None
+    sequence: tuple[str, int] | None = None
 
-    def of(self, arrays: Arrays) -> Array:
-        """The part's values."""
-        array = arrays[self.output]
+    def of(self, arrays: Arrays) -> Array | None:
+        """The part's values; None where there is no such output."""
+        if self.sequence is not None:
+            items, place = arrays.get(self.sequence[0], []), self.sequence[1]
+            return items[place] if place < len(items) else None
+        array = arrays.get(self.output)
+        if array is None:
+            return None
         return array if self.channels is None else np.take(array, self.channels, axis=self.axis)
 
 
@@ -108,6 +115,13 @@ def parts_of(outputs: Arrays, profile: ModelProfile | None = None) -> list[Part]
     """Each whole numeric output, followed by its boxes and scores where the profile knows them."""
     parts = []
     for name, array in outputs.items():
+        if isinstance(array, list):
+            parts += [
+                Part(f"{name}[{place}]", sequence=(name, place))
+                for place, item in enumerate(array)
+                if item.dtype.kind in "fiub" and item.size
+            ]
+            continue
         if array.dtype.kind not in "fiub" or not array.size:
             continue
         parts.append(Part(name))
@@ -131,9 +145,12 @@ class _Sums:
         self.finite = self.reference_finite = True
 
     def add(self, reference: Arrays, candidate: Arrays) -> None:
-        if self.part.output not in candidate:
-            raise BackendError(f"The second model has no output {self.part.output!r}.", "Compare models of one origin.")
         want, have = self.part.of(reference), self.part.of(candidate)
+        if want is None or have is None:
+            which = "first" if want is None else "second"
+            raise BackendError(
+                f"The {which} model has no output {self.part.output!r}.", "Compare models of one origin."
+            )
         if want.shape != have.shape:
             raise BackendError(
                 f"Output {self.part.output!r} is {list(want.shape)} in one model and {list(have.shape)} in the other.",

@@ -74,6 +74,7 @@ _TYPES: Mapping[str, Any] = {
     "tensor(bool)": np.bool_,
     "tensor(string)": np.object_,
 }
+"""Types of tensors that numpy has; bfloat16 and the like are not among them."""
 
 
 class OnnxRuntimeBackend(Backend):
@@ -262,7 +263,8 @@ def _runtime() -> Any:
 
 
 def _spec(value: Any, unknown: frozenset[str]) -> TensorSpec:
-    dtype = np.dtype(_TYPES.get(value.type, np.object_))
+    unknown_type = np.void if value.type.startswith("tensor(") else np.object_
+    dtype = np.dtype(_TYPES.get(value.type, unknown_type))
     return TensorSpec(value.name, tuple(value.shape), dtype, open_rank=value.name in unknown)
 
 

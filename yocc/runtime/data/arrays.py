@@ -148,7 +148,8 @@ def _check(path: Path, member: str, header: _Header, spec: InputSpec, *, batch: 
     if header.shape[0] == 0:
         raise CalibrationError(f"The array {member!r} in {path} has no samples.", "Save at least one.")
     # Pixels given to a float input would silently be 255 times too large.
-    if header.dtype.kind != np.dtype(spec.dtype).kind:
+    text = header.dtype.kind == "U" and spec.dtype == np.object_
+    if header.dtype.kind != np.dtype(spec.dtype).kind and not text:
         raise CalibrationError(
             f"The array {member!r} in {path} is {header.dtype}, the input {spec.name!r} takes {spec.dtype}.",
             f"Save it as {spec.dtype}, scaled as the network expects.",

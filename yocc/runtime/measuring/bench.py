@@ -124,7 +124,7 @@ def random_feeds(
         count: how many sets.
 
     Raises:
-        OptionError: an input's shape stays open.
+        OptionError: an input's shape stays open, or it is a sequence.
     """
     random = np.random.default_rng(seed)
     specs = list(inputs)
@@ -150,6 +150,10 @@ def _latency(seconds: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Late
 def _random_array(
     spec: TensorSpec, shapes: Mapping[str, tuple[int, ...]], random: np.random.Generator
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    if spec.open_rank and spec.name not in shapes:
+        raise OptionError(f"Input {spec.name!r} is a sequence or has no shape.", "Give its shape.")
+    if spec.dtype.kind == "V":
+        raise OptionError(f"Input {spec.name!r} is of a type that numpy lacks.", "Export it as float32 with a Cast.")
     shape = shapes.get(spec.name, spec.shape)
     sizes = [dim for dim in shape if isinstance(dim, int) and dim > 0]
     if len(sizes) != len(shape):
