@@ -74,7 +74,8 @@ def _indices(node: gs.Node) -> np.ndarray[Any, Any] | None:
     constant = node.inputs[-1] if node.inputs else None
     if not isinstance(constant, gs.Constant) or math.prod(constant.shape) > MOST_ELEMENTS:
         return None
-    return constant.values
+    values: np.ndarray[Any, Any] = constant.values
+    return values
 
 
 def _wanted(node: gs.Node, shapes: Sequence[tuple[int, ...] | None]) -> dict[int, tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import onnx_graphsurgeon as gs
 
@@ -14,7 +14,7 @@ from yocc.errors import ModelError, OptionError
 
 MOST_BYTES = 2**32
 """Of a tensor that is computed from the inputs."""
-MOST_CONSTANT_BYTES = 2**30
+MOST_CONSTANT_BYTES = 2**29
 """Of a tensor that is computed from constants alone; runtimes compute it as soon as they load the model."""
 
 
@@ -30,15 +30,23 @@ def require_bearable(graph: Graph, shapes: Shapes, input_shapes: Mapping[str, tu
         ModelError: the model leaves no input size open, or the tensor does not depend on the inputs.
         OptionError: the model leaves input sizes open, so smaller ones may do.
     """
-    varying = {tensor.name for tensor in graph.inputs}
+    for tensor, varies in _computed(graph, set()):
+        size = _bytes(tensor, shapes)
+        if size > (MOST_BYTES if varies else MOST_CONSTANT_BYTES):
+            raise _refusal(graph, tensor, size, input_shapes, varies=varies)
+
+
+def _computed(graph: gs.Graph, varying: set[str]) -> Iterator[tuple[gs.Tensor, bool]]:
+    """Every tensor that nodes give, in subgraphs too, and whether it depends on inputs, whose names join `varying`."""
+    varying.update(tensor.name for tensor in graph.inputs)
     for node in graph.nodes:
-        varies = any(tensor.name in varying for tensor in node.inputs) or any(True for _ in node.subgraphs())
-        for tensor in node.outputs:
-            if varies:
-                varying.add(tensor.name)
-            size = _bytes(tensor, shapes)
-            if size > (MOST_BYTES if varies else MOST_CONSTANT_BYTES):
-                raise _refusal(graph, tensor, size, input_shapes, varies=varies)
+        subgraphs = list(node.subgraphs())
+        for subgraph in subgraphs:
+            yield from _computed(subgraph, varying)
+        varies = bool(subgraphs) or any(tensor.name in varying for tensor in node.inputs)
+        if varies:
+            varying.update(tensor.name for tensor in node.outputs)
+        yield from ((tensor, varies) for tensor in node.outputs)
 
 
 def _bytes(tensor: gs.Tensor, shapes: Shapes) -> int:

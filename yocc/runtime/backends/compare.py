@@ -44,7 +44,8 @@ class Part:
     def of(self, arrays: Arrays) -> Array | None:
         """The part's values; None where there is no such output."""
         if self.sequence is not None:
-            items, place = arrays.get(self.sequence[0], []), self.sequence[1]
+            name, place = self.sequence
+            items = list(arrays.get(name, ()))
             return items[place] if place < len(items) else None
         array = arrays.get(self.output)
         if array is None:
