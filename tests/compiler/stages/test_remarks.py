@@ -124,3 +124,14 @@ def test_no_growth_and_nothing_to_compare_with_are_not_told() -> None:
     assert list(size_remarks(SIZE, SIZE, AROUND)) == []
     assert list(size_remarks(SIZE, replace(SIZE, bytes=4039), AROUND)) == []
     assert list(size_remarks(replace(SIZE, parameters=0), replace(SIZE, parameters=5), AROUND)) == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "size", "new_biases"), [(1050, 3000, True), (1050, 4200, False), (1500, 3000, False)]
+)
+def test_new_biases_are_the_reason_for_a_few_parameters_in_a_smaller_file(
+    parameters: int, size: int, new_biases: bool
+) -> None:
+    (remark,) = size_remarks(SIZE, replace(SIZE, parameters=parameters, bytes=size), AROUND)
+    assert ("were given one" in remark.text) is new_biases
+    assert ("share became a copy" in remark.text) is not new_biases

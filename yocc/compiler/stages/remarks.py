@@ -18,6 +18,8 @@ GROWN = 0.01
 _RUNTIME_DIFFERS = 20.0
 """Decibels; a runtime that computes a float model right is far above."""
 _FEW_SAMPLES = 16
+_BIASES = 0.1
+"""Growth of the parameters up to which new biases explain it."""
 _HALF = 2.5
 """Bytes for each parameter below which a model stores half precision."""
 
@@ -210,6 +212,8 @@ def _nothing_found(facts: FidelityFacts, around: Circumstances) -> str:
 
 def _why_larger(before: ModelFacts, after: ModelFacts, around: Circumstances) -> str:
     if after.parameters > (1 + GROWN) * before.parameters:
+        if after.parameters < (1 + _BIASES) * before.parameters and after.bytes <= before.bytes:
+            return "Likely reason: layers without a bias were given one, which takes in what was folded or corrected."
         return (
             "Likely reason: a weight that several layers share became a copy for each, or constants were folded into "
             "larger ones; `yocc inspect` shows which layers grew, and fewer passes in --pipeline leave them."
