@@ -25,7 +25,8 @@ BOMBS = {
     ),
     "inside a branch": (
         [
-            "c: big = If(k) <then_branch = t () => (float t) { u = ConstantOfShape(s) t = ReduceMax<keepdims = 0>(u) }, "
+            "c: big = If(k) <"
+            "then_branch = t () => (float t) { u = ConstantOfShape(s) t = ReduceMax<keepdims = 0>(u) }, "
             "else_branch = e () => (float e) { e = ReduceMax<keepdims = 0>(x) }>"
         ],
         {"k": np.array(True), "s": [2**29]},
