@@ -249,3 +249,15 @@ def test_a_model_that_takes_a_sequence_is_compiled_and_cannot_be_run_on_samples(
     found = _passed(tmp_path / "out")
     assert found["files"] is True
     assert found["run on samples"] is None
+
+
+def test_samples_are_fed_as_was_stated_when_the_model_was_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx.save(tiny_model(), tmp_path / "tiny.onnx")
+    feeding = "--input-color bgr --input-scale 1"
+    arguments = f"compile tiny.onnx --int8 {feeding} --count 8 --no-bench --no-html --no-cache -o out"
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke(cli, arguments.split())
+    assert run.exit_code == 0
+    assert _passed(tmp_path / "out")["comparison with the original"] is True

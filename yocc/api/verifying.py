@@ -127,7 +127,7 @@ def _samples(session: Session, report: Mapping[str, Any], anatomy: Anatomy) -> t
     profile = anatomy.profile
     try:
         specs = feed_specs(shapes, dtypes, profile)
-        preprocess = None if profile is None else profile.preprocess
+        preprocess = None if anatomy.description is None else anatomy.description.preprocess
         return list(open_feeds(None, specs, preprocess, SAMPLES, int(report.get("seed", 0)))), True
     except CalibrationError:
         return random_feeds(session.inputs, shapes, count=SAMPLES), False

@@ -211,9 +211,9 @@ def _nothing_found(facts: FidelityFacts, around: Circumstances) -> str:
 
 
 def _why_larger(before: ModelFacts, after: ModelFacts, around: Circumstances) -> str:
-    if after.parameters > (1 + GROWN) * before.parameters:
-        if after.parameters < (1 + _BIASES) * before.parameters and after.bytes <= before.bytes:
-            return "Likely reason: layers without a bias were given one, which takes in what was folded or corrected."
+    if after.bytes <= (1 + GROWN) * before.bytes and after.parameters < (1 + _BIASES) * before.parameters:
+        return "Likely reason: layers without a bias were given one, which takes in what was folded or corrected."
+    if after.parameters >= (1 + _BIASES) * before.parameters:
         return (
             "Likely reason: a weight that several layers share became a copy for each, or constants were folded into "
             "larger ones; `yocc inspect` shows which layers grew, and fewer passes in --pipeline leave them."
