@@ -11,6 +11,7 @@ from tests.oracles import assert_same_function, run
 from tests.passes import feeding
 from tests.passes.feeding import run_pass
 from tests.passes.graphs import Value, build
+from tests.samples import strange_model, tiny_model
 from yocc.compiler.graph import Graph, load, refresh, to_proto, verify
 from yocc.compiler.pipeline.passes import Arrays, PassContext
 from yocc.compiler.pipeline.target import Target
@@ -361,3 +362,13 @@ def test_a_model_in_half_precision_is_measured_and_stays_so() -> None:
     assert {np.dtype(tensor.dtype) for tensor in (*graph.inputs, *graph.outputs)} == {np.dtype(np.float16)}
     assert [node.op for node in graph.nodes] == ["Conv", "Relu", "Conv"]
     assert_same_function(model, to_proto(graph), tolerance=1e-2)
+
+
+def test_a_model_that_does_not_run_here_is_converted_without_ranges() -> None:
+    model = strange_model()
+    graph = load(model)
+    ctx = feeding.context(feeds=feeding.drawn(tiny_model()))
+    Fp16().run(graph, ctx)
+    refresh(graph)
+    assert verify.problems(graph) == []
+    assert any("Ranges were not measured" in note.message for note in ctx.notes)

@@ -10,7 +10,9 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, to_proto
 from yocc.compiler.graph.nops import captured_names
+from yocc.compiler.pipeline.partial import does_run
 from yocc.compiler.pipeline.passes import PassContext
+from yocc.errors import BackendError
 from yocc.passes.fp16.types import is_float
 
 
@@ -37,7 +39,13 @@ def measure(graph: Graph, ctx: PassContext, pictures: int) -> dict[str, float]:
             tap = f"yocc_{op}_{index}"
             model.graph.node.append(onnx.helper.make_node(op, [name], [tap], keepdims=0))
             model.graph.output.append(onnx.helper.make_tensor_value_info(tap, kind, None))
-    run = ctx.executor(model)
+    try:
+        run = ctx.executor(model)
+    except BackendError as error:
+        if does_run(graph, ctx):
+            raise
+        ctx.note(f"Ranges were not measured, as the model does not run here: {error.message}", level="warning")
+        return {}
     largest = dict.fromkeys(names, 0.0)
     feeds = itertools.islice(ctx.feeds, pictures)
     for arrays in ctx.progress(feeds, "measure ranges", min(pictures, len(ctx.feeds))):
