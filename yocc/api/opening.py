@@ -9,7 +9,7 @@ from typing import Any
 
 from yocc.api.checking import read_report
 from yocc.compiler.graph import Graph, load
-from yocc.compiler.graph.oversized import require_bearable
+from yocc.compiler.graph.oversized import require_runnable_size
 from yocc.compiler.graph.shapes import concrete_shapes, default_input_shapes
 from yocc.compiler.output.workspace import settle
 from yocc.compiler.stages.subject import describe
@@ -129,5 +129,5 @@ def examine_model(model: ModelOnDisk, stated: InputOptions | None = None) -> Ana
         raise ModelError(f"{str(model.artifact.model)!r} is not ONNX.", "Name the original with --against.")
     graph = load(path)
     anatomy = examine(graph, (stated or InputOptions()).over(model.stated))
-    require_bearable(graph, concrete_shapes(graph, anatomy.shapes), anatomy.shapes)
+    require_runnable_size(graph, concrete_shapes(graph, anatomy.shapes), anatomy.shapes)
     return anatomy

@@ -5,14 +5,14 @@ import pytest
 
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph
-from yocc.compiler.graph.oversized import require_bearable
+from yocc.compiler.graph.oversized import require_runnable_size
 from yocc.compiler.graph.shapes import concrete_shapes, default_input_shapes
 from yocc.errors import ModelError, OptionError
 
 
 def _check(graph: Graph, side: int = 8) -> None:
     shapes = {**default_input_shapes(graph), "x": (1, 4, side, side)}
-    require_bearable(graph, concrete_shapes(graph, shapes), shapes)
+    require_runnable_size(graph, concrete_shapes(graph, shapes), shapes)
 
 
 BOMBS = {

@@ -18,7 +18,7 @@ MOST_CONSTANT_BYTES = 2**29
 """Of a tensor that is computed from constants alone; runtimes compute it as soon as they load the model."""
 
 
-def require_bearable(graph: Graph, shapes: Shapes, input_shapes: Mapping[str, tuple[int, ...]]) -> None:
+def require_runnable_size(graph: Graph, shapes: Shapes, input_shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Reject a graph that computes a tensor which is too large to run here.
 
     Args:

@@ -11,7 +11,7 @@ import onnx
 
 from yocc.compiler.graph import Graph, weight_bytes
 from yocc.compiler.graph.cost import layer_costs, totals
-from yocc.compiler.graph.oversized import require_bearable
+from yocc.compiler.graph.oversized import require_runnable_size
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes, default_input_shapes
 from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.stages.inputs import Inputs, feed_specs, input_specs, open_inputs
@@ -81,7 +81,7 @@ def examine(
     size = file.bytes if file.bytes >= weight_bytes(graph) else file.bytes + weight_bytes(graph)
     dtypes = {tensor.name: numpy_type(tensor.dtype) for tensor in graph.inputs if tensor.dtype is not None}
     concrete = concrete_shapes(graph, shapes)
-    require_bearable(graph, concrete, shapes)
+    require_runnable_size(graph, concrete, shapes)
     layers = layer_states(graph, concrete)
     profile, description = describe(profile, shapes, dtypes, options or InputOptions())
     return Subject(
