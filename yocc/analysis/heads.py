@@ -6,12 +6,62 @@ int8 nor fp16: a score near 0 and a coordinate near 640 share one tensor.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.graph.cost import weight_of
 from yocc.compiler.graph.layers import is_weighted
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last weighted layers in front of some outputs, and what follows them.
+
+    Attributes:
+        layers: the last layers, as `final_layers` finds them, in node order.
+        decode: the nodes on the way to the outputs that no layer follows, in node order.
+    """
+
+    layers: tuple[gs.Node, ...]
+    decode: tuple[gs.Node, ...]
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Output channels of each layer; 0 where a layer is not a convolution with constant weights."""
+        return tuple(output_channels(node) for node in self.layers)
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether every layer is a 1x1 convolution, as the last ones of a YOLO head are."""
+        return all(_is_pointwise(node) for node in self.layers)
+
+    @property
+    def squashes(self) -> bool:
+        """Whether the decoding has a Sigmoid, so that scores leave the graph as probabilities."""
+        return any(node.op == "Sigmoid" for node in self.decode)
+
+
+def find_head(graph: Graph, outputs: Sequence[gs.Variable]) -> Head:
+    """The head in front of some outputs; without layers when no weighted layer feeds them.
+
+    Args:
+        graph: the detector.
+        outputs: the outputs to walk back from.
+    """
+    flow = _Flow(graph)
+    layers: set[str] = set()
+    decode: set[str] = set()
+    for tensor in outputs:
+        tail = flow.tail(tensor.name)
+        layers |= flow.last_layers(tail)
+        decode |= tail - flow.layers
+    return Head(
+        tuple(node for node in graph.nodes if node.name in layers),
+        tuple(node for node in graph.nodes if node.name in decode),
+    )
 
 
 def final_layers(graph: Graph) -> list[gs.Node]:
@@ -20,11 +70,7 @@ def final_layers(graph: Graph) -> list[gs.Node]:
     A layer is last for an output when it reaches it without passing another layer, unless it also feeds another layer
     that does: of a residual sum only the branch that comes later is last.
     """
-    flow = _Flow(graph)
-    found: set[str] = set()
-    for tensor in graph.outputs:
-        found |= flow.last_layers(flow.tail(tensor.name))
-    return [node for node in graph.nodes if node.name in found]
+    return list(find_head(graph, graph.outputs).layers)
 
 
 def first_layers(graph: Graph) -> list[gs.Node]:
@@ -52,11 +98,24 @@ def decode_nodes(graph: Graph) -> set[str]:
     return found - feeds_layer
 
 
+def output_channels(node: gs.Node) -> int:
+    """Output channels of a convolution with constant weights; 0 for other nodes."""
+    weight = weight_of(node)
+    return int(weight.shape[0]) if node.op == "Conv" and weight is not None else 0
+
+
+def _is_pointwise(node: gs.Node) -> bool:
+    weight = weight_of(node)
+    return node.op == "Conv" and weight is not None and set(weight.shape[2:]) == {1}
+
+
 class _Flow:
     """Who feeds whom, by node name; what a subgraph captures counts as read by the node that holds it."""
 
     def __init__(self, graph: Graph) -> None:
         self.layers = {node.name for node in graph.nodes if is_weighted(node)}
+        # `Shape` reads no values, so a walk back ends there.
+        self._ends = self.layers | {node.name for node in graph.nodes if node.op == "Shape"}
         self._producer = {tensor.name: node.name for node in graph.nodes for tensor in node.outputs if tensor.name}
         self._before: dict[str, set[str]] = {}
         self._after: dict[str, set[str]] = {node.name: set() for node in graph.nodes}
@@ -66,10 +125,10 @@ class _Flow:
                 self._after[name].add(node.name)
 
     def tail(self, output: str) -> set[str]:
-        """Nodes that reach an output without passing a layer, and the layers where the walk back stops."""
+        """Nodes whose values reach an output without passing a layer, and the layers where the walk back stops."""
         if output not in self._producer:
             return set()
-        return _closure([self._producer[output]], self._before, stop=self.layers)
+        return _closure([self._producer[output]], self._before, stop=self._ends)
 
     def last_layers(self, tail: set[str]) -> set[str]:
         """The layers of a tail that feed no other layer of it."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.heads import Head
 from yocc.compiler.graph.types import numpy_type
-from yocc.models.families.heads import Head
 from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
 DEFAULT_SIZE = 640

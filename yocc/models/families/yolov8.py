@@ -10,9 +10,9 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.heads import find_head
 from yocc.compiler.pipeline.passes import Detection
 from yocc.models.families.family import Decoding, Family, NoRawHeadsError, RawHead, RawHeads
-from yocc.models.families.heads import find_head
 from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.models.families.reading import (
     STRIDES,

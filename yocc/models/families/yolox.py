@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.heads import find_head, output_channels
 from yocc.compiler.pipeline.passes import Detection
 from yocc.models.families.family import Family
-from yocc.models.families.heads import find_head, output_channels
 from yocc.models.families.layouts import Channels, Decoded, Floats, split_channels
 from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.models.families.reading import STRIDES, cells, class_names, dimensions, rank, written

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from tests.models.detectors import Writer, columns, rows, shaped
-from yocc.models.families.heads import find_head
+from yocc.analysis.heads import find_head
 
 
 def test_layers_are_the_last_convolutions_and_no_earlier_ones() -> None:
