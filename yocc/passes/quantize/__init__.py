@@ -22,7 +22,7 @@ from yocc.errors import BackendError, CalibrationError, OptionError, PassError
 from yocc.fitting.codec import MOST_BITS
 from yocc.passes.quantize.activations import Seen, quantize_activations
 from yocc.passes.quantize.bias import correct_biases
-from yocc.passes.quantize.coarse import TOO_COARSE, coarse_inputs, choose_float
+from yocc.passes.quantize.coarse import TOO_COARSE, choose_float, coarse_inputs
 from yocc.passes.quantize.figures import layer_figures, tensor_figures
 from yocc.passes.quantize.influence import Influence, influences
 from yocc.passes.quantize.learned import learn_quantization
