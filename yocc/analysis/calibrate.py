@@ -7,7 +7,8 @@ runtime; no tensor is kept once its picture is done.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,9 +16,11 @@ import onnx
 from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.graph import Graph, to_proto
 from yocc.compiler.graph.shapes import Shapes
-from yocc.compiler.pipeline.passes import Feeds, PassContext, require_executor
+from yocc.compiler.pipeline.passes import Arrays, Feeds, PassContext, require_executor
 from yocc.errors import CalibrationError
 
+Array = np.ndarray[Any, Any]
+_KINDS = ("low", "high", "sum", "sample")
 SAMPLE = 16384
 """Values of a tensor that enter its histogram for each picture."""
 
@@ -35,7 +38,7 @@ def collect(
     names = sorted(tensors)
     if not names:
         return {}
-    run = require_executor(ctx, "Calibration")(_tapped(to_proto(graph), names, shapes))
+    run = require_executor(ctx, "Calibration")(_tapped(to_proto(graph), names, shapes, _KINDS))
     statistics = {name: TensorStatistics() for name in names}
     for arrays in ctx.progress(feeds, "calibrate", len(feeds)):
         outputs = run(arrays)
@@ -52,12 +55,39 @@ def collect(
     return statistics
 
 
+def channel_samples(
+    graph: Graph, axes: Mapping[str, int], feeds: Iterable[Arrays], shapes: Shapes, ctx: PassContext
+) -> Iterator[dict[str, tuple[Array, Array]]]:
+    """A strided sample of the named tensors for each of the feeds.
+
+    Args:
+        graph: the graph; not changed.
+        axes: the channel axis of each tensor, by its name; their shapes must be known.
+        feeds: inputs of the graph.
+        shapes: the graph's concrete shapes.
+        ctx: runs the model.
+
+    Yields:
+        By tensor, values of shape [n] and the channel of each, shape [n].
+    """
+    names = sorted(axes)
+    channels = {}
+    for name in names:
+        shape = shapes.shapes[name]
+        places = np.arange(0, math.prod(shape), _stride(math.prod(shape)))
+        channels[name] = np.unravel_index(places, shape)[axes[name]]
+    run = require_executor(ctx, "Measuring")(_tapped(to_proto(graph), names, shapes, ("sample",)))
+    for arrays in feeds:
+        outputs = run(arrays)
+        yield {name: (outputs[_tap("sample", index)], channels[name]) for index, name in enumerate(names)}
+
+
 def _tap(kind: str, index: int) -> str:
     return f"yocc_{kind}_{index}"
 
 
-def _tapped(model: onnx.ModelProto, names: list[str], shapes: Shapes) -> onnx.ModelProto:
-    """The model with four small outputs for each tensor instead of its own outputs."""
+def _tapped(model: onnx.ModelProto, names: list[str], shapes: Shapes, kinds: Sequence[str]) -> onnx.ModelProto:
+    """The model with small outputs of the given kinds for each tensor instead of its own outputs."""
     make = onnx.helper.make_node
     graph = model.graph
     del graph.output[:]
@@ -66,18 +96,16 @@ def _tapped(model: onnx.ModelProto, names: list[str], shapes: Shapes) -> onnx.Mo
         step = f"yocc_step_{index}"
         constants[step] = [_stride(math.prod(shapes.shapes.get(name, (1,))))]
         flat = f"yocc_values_{index}"
+        extremes = (("ReduceMin", "low"), ("ReduceMax", "high"), ("ReduceSum", "sum"))
         graph.node.extend(
             [
-                make("ReduceMin", [name], [_tap("low", index)], keepdims=0),
-                make("ReduceMax", [name], [_tap("high", index)], keepdims=0),
-                make("ReduceSum", [name], [_tap("sum", index)], keepdims=0),
+                *(make(op, [name], [_tap(kind, index)], keepdims=0) for op, kind in extremes if kind in kinds),
                 make("Reshape", [name, "yocc_flat"], [flat]),
                 make("Slice", [flat, "yocc_start", "yocc_end", "yocc_axis", step], [_tap("sample", index)]),
             ]
         )
         graph.output.extend(
-            onnx.helper.make_tensor_value_info(_tap(kind, index), onnx.TensorProto.FLOAT, None)
-            for kind in ("low", "high", "sum", "sample")
+            onnx.helper.make_tensor_value_info(_tap(kind, index), onnx.TensorProto.FLOAT, None) for kind in kinds
         )
     graph.initializer.extend(
         onnx.numpy_helper.from_array(np.array(values, dtype=np.int64), name) for name, values in constants.items()

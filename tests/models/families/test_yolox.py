@@ -214,3 +214,14 @@ def look(model: Path, picture: Path, profile: ModelProfile) -> Detections:
     session = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     outputs = dict(zip(profile.outputs, session.run(None, {profile.input_name: array}), strict=True))
     return detect(outputs, profile, placement, SHOWING)
+
+
+@pytest.mark.parametrize("classes", [3, 4])
+def test_as_many_classes_as_box_sides_leave_a_note(classes: int, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(yolox(0, classes=classes), path)
+    assert (found(path).detection is None) == (classes == 4)
+    yocc.compile(
+        path, out=tmp_path / "out", pipeline="simplify,prune{ratio=0.1}", bench=False, fidelity=False, html=False
+    )
+    assert ("cannot be told apart" in (tmp_path / "out" / "report.json").read_text()) == (classes == 4)

@@ -291,8 +291,33 @@ def test_a_layer_kept_float_takes_with_it_what_only_it_reads_and_makes(target: T
     after = quantized_tensors(kept)
     assert "two" not in kept.layers
     assert kept.skipped["two"] == CHOSEN
-    assert before - after == ({"b", "c", "s"} if target is WHOLE else {"b"})
-    assert {"a", "d"} & before <= after
+    # Layer `one` computes its Relu too, and what it writes is quantized in any case.
+    assert before - after == ({"c", "s"} if target is WHOLE else {"b"})
+    assert {"d"} & before <= after
+
+
+@pytest.mark.parametrize(
+    ("outputs", "more", "between"),
+    [(["y"], [], False), (["y", "a"], [], True), (["y", "z"], ["other: z = Conv(a, w2)"], True)],
+)
+def test_what_only_a_relu_reads_is_quantized_behind_it(outputs: list[str], more: list[str], between: bool) -> None:
+    nodes = [
+        "one: a = Conv(x, w1)",
+        "relu: b = Relu(a)",
+        "two: c = Conv(b, w2)",
+        "sum: d = Add(c, b)",
+        "relu2: e = Relu(d)",
+        "last: y = Conv(e, w3)",
+        *more,
+    ]
+    graph = build(nodes, {f"w{place}": (4, 4, 1, 1) for place in range(1, 4)}, outputs)
+    refresh(graph)
+    found = quantized_tensors(place(graph, WHOLE))
+    assert {"b", "e"} <= found
+    assert "d" not in found
+    assert ("a" in found) == (between and "a" not in outputs)
+    if outputs == ["y"]:
+        assert found == {"x", "b", "c", "e"}
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

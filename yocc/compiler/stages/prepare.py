@@ -31,6 +31,9 @@ from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.data.description import InputOptions, read_input_options
 from yocc.runtime.detection.metrics import scoring_set
 
+_BY_OUTPUTS = frozenset({"prune", "recover", "quantize", "distill"})
+"""Passes that weigh errors by what the last layers' outputs mean."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -147,6 +150,12 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
         progress=progress,
     )
     pipeline = _adapted(plan, graph, inputs)
+    if profile is not None and profile.detection is None and _BY_OUTPUTS & {step.name for step in pipeline.passes}:
+        context.note(
+            "Which channels of the last layers are scores and which are boxes cannot be told apart; pruning, recovery "
+            "and quantization weigh all of them alike.",
+            level="warning",
+        )
     return graph, Prepared(source, plan, subject, inputs, pipeline, context, started)
 
 

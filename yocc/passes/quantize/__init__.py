@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
 from yocc.analysis.calibrate import collect
-from yocc.analysis.heads import final_layers
+from yocc.analysis.heads import final_layers, first_layers
 from yocc.analysis.observers import OBSERVERS
 from yocc.analysis.quant_params import QuantParams
 from yocc.analysis.statistics import TensorStatistics
@@ -18,10 +18,12 @@ from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.partial import does_run
 from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
+from yocc.compiler.pipeline.target import TensorScheme
 from yocc.errors import BackendError, CalibrationError, OptionError, PassError
 from yocc.fitting.codec import MOST_BITS
 from yocc.passes.quantize.activations import Seen, quantize_activations
 from yocc.passes.quantize.bias import correct_biases
+from yocc.passes.quantize.coarse import TOO_COARSE, choose_float, coarse_inputs
 from yocc.passes.quantize.figures import layer_figures, tensor_figures
 from yocc.passes.quantize.influence import Influence, influences
 from yocc.passes.quantize.learned import learn_quantization
@@ -31,7 +33,7 @@ from yocc.passes.quantize.refit import refit, refittable
 from yocc.passes.quantize.saved import load_merged
 from yocc.passes.quantize.weights import quantize_biases, quantize_weights
 from yocc.requirements import torch_missing
-from yocc.rewrites.qdq import insert_qdq, store_quantized
+from yocc.rewrites.qdq import insert_qdq, store_quantized, store_unsigned
 
 OUTPUTS = "outputs"
 """The observer that weighs quantization errors by their effect on the outputs."""
@@ -161,6 +163,8 @@ class Quantize(Pass):
         if self.max_drop is not None or self.max_latency is not None:
             kept, extra = self._kept(graph, placement, seen, ctx.feeds, shapes, ctx)
             placement = place(graph, ctx.target, kept)
+        elif not ctx.feeds.synthetic:
+            placement, extra = self._without_coarse(graph, placement, seen, ctx.feeds, shapes, ctx)
         _note_skipped(placement, ctx)
         activations = self._activations(graph, placement, seen, ctx)
         weights = quantize_weights(graph, placement, activations, ctx)
@@ -194,22 +198,42 @@ class Quantize(Pass):
     ) -> dict[tuple[str, int], QuantParams]:
         """Change weights and biases so that errors make up for each other; how weights are to be quantized then."""
         layers = [*placement.layers, *(node.name for node in final_layers(graph))]
-        fitted: set[str] = set()
+        chosen: dict[str, TensorScheme | None] = {}
         if self.rounding == "gram" and not feeds.synthetic and ctx.target.weights.bits <= MOST_BITS:
             schemes = dict.fromkeys(placement.layers, ctx.target.weights)
             chosen = {name: schemes.get(name) for name in refittable(graph, layers)}
-            weights = refit(graph, chosen, activations, weights, feeds, ctx)
-            fitted = set(chosen)
-        if self.bias_correction == "none":
-            return weights
-        if ctx.statistics and feeds.synthetic:
-            ctx.note("Biases are not corrected, as no pictures were given to measure on.")
-            return weights
-        left = [name for name in layers if name not in fitted]
-        # With activations exact, the mean error of the outputs is what the weights' change makes of the mean inputs.
-        quantized = activations if self.bias_correction == "empirical" else {}
-        correct_biases(graph, left, quantized, weights, feeds, ctx)
-        return weights
+        teacher = clone(graph) if chosen else graph
+        if self.bias_correction != "none":
+            if ctx.statistics and feeds.synthetic:
+                ctx.note("Biases are not corrected, as no pictures were given to measure on.")
+            else:
+                # Before the others are fitted: those would make up for mean errors that are taken out afterwards.
+                left = [name for name in layers if name not in chosen]
+                # With activations exact, the mean error of the outputs is what the weights' change makes of the mean
+                # inputs.
+                quantized = activations if self.bias_correction == "empirical" else {}
+                correct_biases(graph, left, quantized, weights, feeds, ctx)
+        return refit(graph, teacher, chosen, activations, weights, feeds, ctx) if chosen else weights
+
+    def _without_coarse(
+        self, graph: Graph, placement: Placement, seen: Seen, feeds: Feeds, shapes: Shapes, ctx: PassContext
+    ) -> tuple[Placement, dict[str, Any]]:
+        """The placement without layers that 8 bits are too coarse for, with figures for the report."""
+        activations = self._activations(graph, placement, seen, ctx, warn=False)
+        candidates = coarse_inputs(graph, placement, activations, feeds, shapes, ctx)
+        if not candidates:
+            return placement, {}
+
+        def quantized(kept: frozenset[str]) -> dict[str, QuantParams]:
+            groups = place(graph, ctx.target, kept).groups
+            return {name: activations[name] for group in groups for name in group}
+
+        kept, figures = choose_float(graph, candidates, quantized, feeds, shapes, ctx)
+        if not kept:
+            return placement, {}
+        chosen = place(graph, ctx.target, kept)
+        reasons = {**chosen.skipped, **dict.fromkeys(kept, TOO_COARSE)}
+        return replace(chosen, skipped=reasons), figures
 
     def _kept(
         self,
@@ -290,10 +314,13 @@ def _insert(
     ctx: PassContext,
 ) -> int:
     """Insert pairs and store quantized constants; the number of pairs."""
+    first = {node.name for node in first_layers(graph)}
     pairs = insert_qdq(graph, activations, weights)
     if ctx.target.bias == "int32":
         quantize_biases(graph, weights)
     store_quantized(graph, ctx.target.weights)
+    if ctx.target.first_weights == "unsigned":
+        store_unsigned(graph, first)
     return pairs
 
 

@@ -112,7 +112,7 @@ def measured(
         refresh(quantized)
         run = run_until(quantized, sources, ctx)
         errors = np.mean(
-            [_errors(answer, run(arrays), ctx) for answer, arrays in zip(answers, pictures, strict=True)], 0
+            [output_errors(answer, run(arrays), ctx) for answer, arrays in zip(answers, pictures, strict=True)], 0
         )
         found.append(Unit(unit.layers, unit.tensors, unit.time, float(errors[0]), float(errors[1])))
     return found
@@ -271,7 +271,7 @@ def _power(statistics: TensorStatistics) -> float:
     return float(counts @ np.square(statistics.centres)) / max(1, int(counts.sum()))
 
 
-def _errors(exact: Mapping[str, Array], quantized: Mapping[str, Array], ctx: PassContext) -> tuple[float, float]:
+def output_errors(exact: Mapping[str, Array], quantized: Mapping[str, Array], ctx: PassContext) -> tuple[float, float]:
     """Weighted mean squared errors of score logits and of box logits."""
     squares, weights = [0.0, 0.0], [0.0, 0.0]
     for name, information in fisher(exact, ctx.detection).items():

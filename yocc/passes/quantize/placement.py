@@ -57,11 +57,33 @@ def place(graph: Graph, target: Target, kept: Collection[str] = ()) -> Placement
                 quantized.setdefault(tensor.name, tensor)
     if target.added_inputs == "quantize":
         quantized.update({tensor.name: tensor for tensor in _added(graph, skipped)})
+    for name in _before_relu(graph, target, skipped):
+        quantized.pop(name, None)
     if kept:
         quantized = _without(graph, quantized, kept, skipped, target)
     for tensor in graph.outputs:
         quantized.pop(tensor.name, None)
     return Placement(_share(graph, quantized, target, skipped), layers, skipped)
+
+
+def _before_relu(graph: Graph, target: Target, skipped: Mapping[str, str]) -> list[str]:
+    """What layers and sums give to nothing but a Relu, on targets that quantize the whole graph.
+
+    Runtimes compute both in one kernel that writes what is behind the Relu. Quantizing in between would spend levels on
+    negative values that the Relu takes away, and leave a second rounding in the graph.
+    """
+    if target.placement != "whole_graph" or "Relu" not in target.int8_ops:
+        return []
+    given = {tensor.name for tensor in graph.outputs}
+    found = []
+    for node in graph.nodes:
+        if node.op != "Relu" or node.name in skipped:
+            continue
+        tensor = node.inputs[0]
+        makers = [maker for maker in tensor.inputs if maker.op in WEIGHTED | {"Add"} and maker.name not in skipped]
+        if makers and tensor.name not in given and len(tensor.outputs) == 1:
+            found.append(tensor.name)
+    return found
 
 
 def _stays_float(graph: Graph, target: Target) -> dict[str, str]:
@@ -116,7 +138,15 @@ def _without(
     for name, tensor in quantized.items():
         maker = tensor.inputs[0] if tensor.inputs else None
         readers = {reader.name for reader in tensor.outputs}
-        written = target.placement == "whole_graph" and maker is not None and maker.op in WEIGHTED
+        writer = maker
+        if (
+            maker is not None
+            and maker.op == "Relu"
+            and maker.inputs[0].name not in quantized
+            and maker.inputs[0].inputs
+        ):
+            writer = maker.inputs[0].inputs[0]
+        written = target.placement == "whole_graph" and writer is not None and writer.op in WEIGHTED
         if maker is not None and maker.name in floating:
             unread = readers <= floating | skipped.keys()
         else:

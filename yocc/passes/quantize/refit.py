@@ -50,6 +50,7 @@ def can_refit(node: gs.Node) -> bool:
 
 def refit(
     graph: Graph,
+    teacher: Graph,
     layers: Mapping[str, TensorScheme | None],
     tensors: Mapping[str, QuantParams],
     weights: Mapping[tuple[str, int], QuantParams],
@@ -59,7 +60,8 @@ def refit(
     """Replace weights and biases in the graph.
 
     Args:
-        graph: the float graph; changed in place.
+        graph: the float graph, in which biases may have been corrected; changed in place.
+        teacher: the float graph as it was; gives the wanted outputs.
         layers: how the weight of each layer is quantized; None for float layers with quantized inputs.
         tensors: how activations are to be quantized.
         weights: how weights are to be quantized; scales of whole weights are kept, those of channels chosen anew.
@@ -75,7 +77,7 @@ def refit(
     nodes = {node.name: node for node in graph.nodes}
     layouts = {name: _layout(nodes[name]) for name in layers}
     quant_params = dict(weights)
-    for node, moments in walk(quantized, clone(graph), layouts, feeds, ctx, SAMPLING):
+    for node, moments in walk(quantized, teacher, layouts, feeds, ctx, SAMPLING):
         layout, scheme = layouts[node.name], layers[node.name]
         covariance = moments.covariance(RIDGE)
         wanted = moments.best_weight(layout.rows(node.inputs[1].values.astype(np.float64)), covariance)
@@ -83,6 +85,8 @@ def refit(
             bias = moments.best_bias(wanted)
             floor = _least_scales(bias, tensors.get(nodes[node.name].inputs[0].name))
             quant_params[node.name, 1], wanted = _rounded(wanted, covariance, scheme, weights[node.name, 1], floor)
+        else:
+            wanted = moments.same_spread(wanted)
         values = layout.weight(wanted).astype(np.float32)
         for copy in (node, nodes[node.name]):
             _store(copy, values, moments.best_bias(wanted).astype(np.float32))
