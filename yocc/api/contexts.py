@@ -68,5 +68,6 @@ def pass_context(
         input_shapes=input_shapes,
         protected=() if profile is None else profile.protected,
         detection=None if profile is None else profile.detection,
+        cells=None if profile is None else profile.cells,
         seed=seed,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from yocc.api.opening import ONNX_TARGET, Anatomy, examine_model, find_model, original_of
+from yocc.api.opening import ONNX_TARGET, Anatomy, ModelOnDisk, examine_model, find_model, original_of, with_shapes
 from yocc.compiler.pipeline.passes import Progress, silent
 from yocc.compiler.stages.inputs import feed_specs
 from yocc.compiler.stages.reference import original_session
@@ -18,10 +18,11 @@ from yocc.report.report import CalibrationFacts
 from yocc.runtime.backends.backend import Session
 from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.data.description import InputOptions
-from yocc.runtime.data.feeds import Feeds, open_feeds
+from yocc.runtime.data.feeds import Feeds, fed_to, open_feeds
+from yocc.runtime.data.preprocess import InputSpec
 from yocc.runtime.detection.metrics import DetectionScores, evaluate
 from yocc.runtime.measuring.bench import Timing, compare_speed, random_feeds
-from yocc.runtime.measuring.fidelity import FidelityFacts, measure_fidelity
+from yocc.runtime.measuring.fidelity import FidelityFacts, OwnSize, measure_fidelity
 
 _TIMED_SAMPLES = 4
 
@@ -67,22 +68,26 @@ def against_original(
     """
     compiled = find_model(model)
     original = original_of(compiled, against)
-    anatomy = examine_model(original, (stated or InputOptions()).over(compiled.stated))
-    feeds = _feeds(anatomy, data, count)
+    said = (stated or InputOptions()).over(compiled.stated)
+    anatomy = examine_model(original, said)
     with ExitStack() as stack:
         first = stack.enter_context(original.session(threads, optimize=False))
         second = stack.enter_context(compiled.session(threads))
+        own, other = _sizes(anatomy, compiled, _fixed(first), _fixed(second))
+        feeds = _feeds(own, data, count)
         facts = measure_fidelity(
             first,
             second,
-            feeds,
-            anatomy.profile,
+            feeds if other is None else fed_to(feeds, _picture(other)),
+            other.profile if other is not None else own.profile,
             data=feeds.description,
             held_out=False,
             progress=progress,
             total=len(feeds),
+            pictures=() if other is None else feeds.pictures(),
+            own=None if other is None else OwnSize(feeds, own.profile),
         )
-    fed = anatomy.description if feeds.are_pictures else None
+    fed = own.description if feeds.are_pictures else None
     calibration = CalibrationFacts(feeds.description, len(feeds), feeds.synthetic, used=False)
     around = Circumstances(target=compiled.artifact.backend, calibration=calibration, description=fed)
     return Agreement(facts, (*input_remarks(fed, fed), *fidelity_remarks(facts, around)))
@@ -135,18 +140,23 @@ def time_against(
     """
     compiled = find_model(model)
     original = original_of(compiled, against)
-    anatomy = examine_model(original, (stated or InputOptions()).over(compiled.stated))
+    said = (stated or InputOptions()).over(compiled.stated)
+    anatomy = examine_model(original, said)
     target = compiled.artifact.backend
     with ExitStack() as stack:
         first, second = (stack.enter_context(each.session(threads)) for each in (original, compiled))
-        shapes = {**anatomy.shapes, **_fixed(second), **(input_shapes or {})}
-        if data is not None:
-            feeds = list(islice(_feeds(anatomy, data, _TIMED_SAMPLES), _TIMED_SAMPLES))
-        else:
-            feeds = random_feeds(first.inputs, shapes)
+        own, other = _sizes(anatomy, compiled, _fixed(first), _fixed(second))
+        shapes = {**own.shapes, **({} if other else _fixed(second)), **(input_shapes or {})}
+        given = None if data is None else _feeds(own, data, _TIMED_SAMPLES)
+        feeds = random_feeds(first.inputs, shapes) if given is None else list(islice(given, _TIMED_SAMPLES))
+        theirs = feeds
+        if other is not None:
+            theirs = random_feeds(second.inputs, other.shapes)
+            if given is not None:
+                theirs = list(fed_to(given, _picture(other)))
 
         def timed(baseline: Session) -> Timing:
-            return compare_speed(baseline, second, feeds, rounds=rounds, threads=threads, progress=progress)
+            return compare_speed(baseline, second, feeds, theirs, rounds=rounds, threads=threads, progress=progress)
 
         if original.artifact.backend == target:
             return Speed(target, timed(first), None)
@@ -158,6 +168,38 @@ def time_against(
             return Speed(target, timed(alike), beside)
         except YoccError as error:
             return Speed(target, None, beside, f"The original was not timed in {target}'s runtime. {error}")
+
+
+def _sizes(
+    anatomy: Anatomy,
+    compiled: ModelOnDisk,
+    first: Mapping[str, tuple[int, ...]],
+    second: Mapping[str, tuple[int, ...]],
+) -> tuple[Anatomy, Anatomy | None]:
+    """How the original is fed, and how the compiled model is where its picture input has another shape.
+
+    Args:
+        anatomy: of the original.
+        compiled: the model to judge.
+        first: shapes of the inputs that the original takes in one size only.
+        second: those of the compiled model.
+    """
+    recorded = compiled.report.get("resized")
+    if recorded is None:
+        before = {name: shape for name, shape in second.items() if name in anatomy.shapes and name not in first}
+        after = dict(second)
+    else:
+        before, after = ({recorded["name"]: tuple(recorded[key])} for key in ("before", "after"))
+    own = with_shapes(anatomy, before)
+    specs = input_specs(own.shapes, own.dtypes, own.profile)
+    shape = after.get(specs[0].name) if len(specs) == 1 else None
+    if shape is None or shape == specs[0].shape or len(shape) != len(specs[0].shape) or not specs[0].takes_pictures:
+        return own, None
+    return own, with_shapes(own, {specs[0].name: shape})
+
+
+def _picture(anatomy: Anatomy) -> InputSpec:
+    return input_specs(anatomy.shapes, anatomy.dtypes, anatomy.profile)[0]
 
 
 def _fixed(session: Session) -> dict[str, tuple[int, ...]]:

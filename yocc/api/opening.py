@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,4 +130,18 @@ def examine_model(model: ModelOnDisk, stated: InputOptions | None = None) -> Ana
     graph = load(path)
     anatomy = examine(graph, (stated or InputOptions()).over(model.stated))
     require_runnable_size(graph, concrete_shapes(graph, anatomy.shapes), anatomy.shapes)
-    return anatomy
+    return anatomy if path != model.original else _resized(anatomy, model.report)
+
+
+def _resized(anatomy: Anatomy, report: Mapping[str, Any]) -> Anatomy:
+    """The anatomy of an original, with the input that the compiled model has."""
+    resized = report.get("resized")
+    return anatomy if resized is None else with_shapes(anatomy, {resized["name"]: tuple(resized["after"])})
+
+
+def with_shapes(anatomy: Anatomy, shapes: Mapping[str, tuple[int, ...]]) -> Anatomy:
+    """The same with inputs of other shapes."""
+    profile = anatomy.profile
+    if profile is not None and profile.input_name in shapes:
+        profile = replace(profile, input=replace(profile.input, shape=shapes[profile.input_name]))
+    return replace(anatomy, profile=profile, shapes={**anatomy.shapes, **shapes})

@@ -36,6 +36,11 @@ def figures(content: Mapping[str, Any]) -> Iterator[Row]:
         content: what stands in `report.json`.
     """
     before, after = content["before"], content["after"]
+    resized = content.get("resized")
+    if resized is not None:
+        old, new = ("x".join(map(str, resized[key])) for key in ("size_before", "size_after"))
+        batch = resized["after"][0]
+        yield Row("input size", old, new, f"batch {batch}" if batch != resized["before"][0] else "")
     for name, key, form in (
         ("parameters", "parameters", amount),
         ("MACs", "macs", amount),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from yocc.passes.prune import Prune
     from yocc.passes.quantize import Quantize
     from yocc.passes.recover import Recover
+    from yocc.passes.resize_input import ResizeInput
     from yocc.passes.simplify import Simplify
     from yocc.passes.sparsify import Sparsify
     from yocc.passes.split_outliers import SplitOutliers
@@ -32,6 +33,7 @@ __all__ = [
     "Prune",
     "Quantize",
     "Recover",
+    "ResizeInput",
     "Simplify",
     "Sparsify",
     "SplitOutliers",

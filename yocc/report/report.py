@@ -74,6 +74,25 @@ class TensorFacts:
 
 
 @dataclass(frozen=True)
+class Resizing:
+    """An input that has another shape in the compiled model.
+
+    Attributes:
+        name: of the input.
+        before: shape in the model that came in; of one with open sizes, the one it was measured with.
+        after: shape in the compiled model; an open batch as it was measured.
+        size_before: height and width before.
+        size_after: height and width after.
+    """
+
+    name: str
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    size_before: tuple[int, int]
+    size_after: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class ModelFacts:
     """Size of a model.
 
@@ -143,6 +162,7 @@ class Report:
         after: size of the model written.
         inputs: what the compiled model takes.
         outputs: what it gives.
+        resized: the picture input's shape before and after, where the compiled model has another; else None.
         passes: what each pass did, in order.
         layers: what became of each layer, in the order of the model that came in.
         types: share of the convolutions' MACs in each type, and why each that is not int8 is not.
@@ -171,6 +191,7 @@ class Report:
     passes: tuple[PassReport, ...]
     inputs: tuple[TensorFacts, ...] = ()
     outputs: tuple[TensorFacts, ...] = ()
+    resized: Resizing | None = None
     layers: tuple[LayerReport, ...] = ()
     types: Census | None = None
     input: Mapping[str, Any] | None = None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from yocc.models.families.profile import ModelProfile, OutputLayout, Preprocess
 from yocc.runtime.backends.backend import Session
 from yocc.runtime.data.feeds import InputSpec
 from yocc.runtime.data.pictures import PictureRef
-from yocc.runtime.measuring.fidelity import measure_fidelity
+from yocc.runtime.measuring.fidelity import OwnSize, measure_fidelity
 
 SIDE, CLASSES = 64, 2
 FEEDS = [{"images": np.full((1, 3, SIDE, SIDE), number, np.float32)} for number in range(3)]
@@ -115,3 +116,42 @@ def test_examples_are_of_the_pictures_named() -> None:
     assert facts.examples[0].original == facts.examples[0].compiled
     assert facts.examples[0].original[0].box == (15.0, 20.0, 35.0, 40.0)
     assert _measure(_keep).examples == ()
+
+
+class Halved(Detector):
+    """Finds the same boxes in pictures of half the size."""
+
+    def run(self, feeds: dict) -> dict:
+        found = super().run(feeds)
+        found["output"][..., :4] /= 2
+        return {"output": found["output"][:, :5]}
+
+
+def test_detections_at_two_sizes_are_compared_in_the_pictures() -> None:
+    half = replace(PROFILE, input=replace(PROFILE.input, shape=(1, 3, SIDE // 2, SIDE // 2)))
+    feeds = [{"images": feed["images"][..., ::2, ::2]} for feed in FEEDS]
+    pictures = [PictureRef(index=number, size=(100, 80)) for number in range(3)]
+
+    def measure(compiled: Session, preprocess: Preprocess):
+        own = OwnSize(FEEDS, replace(PROFILE, preprocess=preprocess))
+        return measure_fidelity(
+            Detector(),
+            compiled,
+            feeds,
+            replace(half, preprocess=preprocess),
+            data="three",
+            held_out=True,
+            pictures=pictures,
+            own=own,
+        )
+
+    for preprocess in (Preprocess(), Preprocess(letterbox=True)):
+        facts = measure(Halved(), preprocess)
+        assert facts.detection is not None
+        assert facts.detection.map50_95 == pytest.approx(1)
+        assert facts.outputs == ()
+        example = facts.examples[0]
+        assert example.size == (SIDE // 2, SIDE // 2)
+        np.testing.assert_allclose(example.original[0].box, example.compiled[0].box, atol=0.2)
+        # The same numbers at half the size are other places.
+        assert (measure(Detector(), preprocess).detection or facts.detection).map50_95 < 0.5

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -65,17 +65,51 @@ def concrete_shapes(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | 
     for name, shape in (input_shapes or {}).items():
         _check_input(graph, name, shape)
         shapes[name] = tuple(shape)
-    types = {tensor.name: tensor.dtype for tensor in graph.inputs}
-    values: dict[str, Array] = {}
-    for tensor in graph.tensors().values():
-        if isinstance(tensor, gs.Constant):
-            _take_constant(tensor, shapes, types, values)
+    known = KnownSizes.of_inputs(graph, shapes)
     for node in graph.nodes:
         try:
-            _walk(node, graph.opset, shapes, types, values)
+            known.add(node)
         except Contradiction as error:
             raise _blame(graph, node, shapes, str(error)) from error
-    return Shapes(shapes, values)
+    return Shapes(known.shapes, known.values)
+
+
+@dataclass(frozen=True)
+class KnownSizes:
+    """What is known of a graph's tensors so far, in a walk that goes node by node in their order.
+
+    Attributes:
+        opset: version of the default operator set.
+        shapes: as in `Shapes`.
+        types: type of each tensor that has a shape here.
+        values: as in `Shapes`.
+    """
+
+    opset: int
+    shapes: dict[str, tuple[int, ...]]
+    types: dict[str, Any]
+    values: dict[str, Array]
+
+    @classmethod
+    def of_inputs(cls, graph: Graph, input_shapes: Mapping[str, tuple[int, ...]]) -> Self:
+        """What is known before the first node: inputs of these shapes, which are not checked, and constants."""
+        known = cls(graph.opset, dict(input_shapes), {tensor.name: tensor.dtype for tensor in graph.inputs}, {})
+        for tensor in graph.tensors().values():
+            if isinstance(tensor, gs.Constant):
+                known.add_constant(tensor)
+        return known
+
+    def add_constant(self, tensor: gs.Constant) -> None:
+        """Take in a constant."""
+        _take_constant(tensor, self.shapes, self.types, self.values)
+
+    def add(self, node: gs.Node) -> None:
+        """Find out what a node gives.
+
+        Raises:
+            Contradiction: sizes at the node do not fit together.
+        """
+        _walk(node, self.opset, self.shapes, self.types, self.values)
 
 
 def default_input_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:

@@ -113,6 +113,20 @@ class Detection:
 
 
 @dataclass(frozen=True)
+class Cells:
+    """How the decoding of a detector counts the cells of its grids, in constants that a graph may hold.
+
+    A constant holds `(column + offset) * unit` or `(row + offset) * unit`, where the unit is 1 or the stride in pixels,
+    or a value that is the same in every cell of a stride, such as the stride itself and the sides of anchors.
+
+    Attributes:
+        offsets: what may be added to the number of a column or row.
+    """
+
+    offsets: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class PassContext:
     """Everything around the graph that a pass may use; `dataclasses.replace` makes another one.
 
@@ -125,6 +139,7 @@ class PassContext:
         protected: names of tensors whose channels and types must stay, beyond the graph's own inputs and outputs.
         input_shapes: a concrete shape for each graph input with symbolic dimensions, used for counting and analysis.
         detection: what the last layers' outputs mean in a detector; None in other networks.
+        cells: how a detector's decoding counts cells; None where that is not known.
         judge: measures how far the second model agrees with the first, 1 for wholly, on pictures that were kept back;
             None when there are no pictures or nothing to judge by.
         teacher: the network before pruning; None while nothing has been pruned.
@@ -147,6 +162,7 @@ class PassContext:
     protected: frozenset[str] = frozenset()
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     detection: Detection | None = None
+    cells: Cells | None = None
     judge: Callable[[onnx.ModelProto, onnx.ModelProto], float] | None = None
     teacher: Teacher | None = None
     statistics: tuple[Path, ...] = ()
@@ -170,6 +186,7 @@ class PassContext:
         input_shapes: Mapping[str, tuple[int, ...]] | None = None,
         protected: Iterable[str] = (),
         detection: Detection | None = None,
+        cells: Cells | None = None,
         seed: int = 0,
     ) -> PassContext:
         """A context for a graph, checked against it.
@@ -185,6 +202,7 @@ class PassContext:
                 640 x 640 stand for what is not given.
             protected: names of tensors whose channels and types must stay.
             detection: what the last layers' outputs mean in a detector; None in other networks.
+            cells: how a detector's decoding counts cells; None where that is not known.
             seed: seed of everything random.
 
         Raises:
@@ -213,6 +231,7 @@ class PassContext:
             input_shapes={**default_input_shapes(graph), **shapes},
             protected=kept,
             detection=detection,
+            cells=cells,
             seed=seed,
         )
 

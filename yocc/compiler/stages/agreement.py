@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import onnx
 
@@ -11,7 +12,7 @@ from yocc.compiler.stages.inputs import Inputs
 from yocc.models.families.profile import ModelProfile
 from yocc.runtime.backends.backend import Session
 from yocc.runtime.backends.onnxruntime import session_of
-from yocc.runtime.measuring.fidelity import FidelityFacts, measure_fidelity
+from yocc.runtime.measuring.fidelity import FidelityFacts, OwnSize, measure_fidelity
 
 _MACS_FOR_FIDELITY = 320_000_000_000
 """Work spent on comparing outputs, so that a model of 100 GMACs is judged on 4 pictures and a small one on all."""
@@ -24,8 +25,11 @@ def fidelity_of(
     inputs: Inputs,
     macs: int,
     progress: Progress,
+    own: ModelProfile | None = None,
 ) -> FidelityFacts:
     """Compare a model with the original, on as many inputs as its work allows.
+
+    The original is fed at its own size where the inputs have one for it.
 
     Args:
         original: gives what is right.
@@ -34,8 +38,10 @@ def fidelity_of(
         inputs: of which those kept back from calibration are used.
         macs: work of one run of the original.
         progress: shows the loop.
+        own: how to decode the original's detections, where its input has another size.
     """
-    feeds = inputs.measuring.spread(min(32, max(4, _MACS_FOR_FIDELITY // max(macs, 1))))
+    count = min(32, max(4, _MACS_FOR_FIDELITY // max(macs, 1)))
+    feeds = inputs.measuring.spread(count)
     return measure_fidelity(
         original,
         compiled,
@@ -46,6 +52,7 @@ def fidelity_of(
         progress=progress,
         total=len(feeds),
         pictures=feeds.pictures(),
+        own=None if inputs.original is None else OwnSize(inputs.original.spread(count), own),
     )
 
 
@@ -62,10 +69,11 @@ def agreement_judge(
     """
     if profile is None:
         return None
+    alike = replace(inputs, original=None)
 
     def agree(reference: onnx.ModelProto, candidate: onnx.ModelProto) -> float:
         with session_of(reference, threads=threads) as one, session_of(candidate, threads=threads) as other:
-            facts = fidelity_of(one, other, profile, inputs, macs, silent)
+            facts = fidelity_of(one, other, profile, alike, macs, silent)
         # Where the reference finds nothing there is nothing to lose.
         return 1.0 if facts.detection is None else facts.detection.map50_95
 

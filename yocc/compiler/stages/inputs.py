@@ -12,7 +12,7 @@ from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.pipeline.passes import Arrays, Progress, silent
 from yocc.errors import CalibrationError, OptionError
 from yocc.models.families.profile import ModelProfile
-from yocc.runtime.data.feeds import Feeds, InputSpec, open_feeds
+from yocc.runtime.data.feeds import Feeds, InputSpec, fed_to, open_feeds
 from yocc.runtime.data.preprocess import Preprocess
 
 HELD_OUT_EVERY = 5
@@ -56,11 +56,20 @@ class Inputs:
         calibration: for the passes.
         measuring: for comparing with the original.
         held_out: whether the two have nothing in common.
+        original: what to run the original on for comparing, where its input has another size; else None.
+        comparable: whether the original can be run on the same inputs; not on arrays where its size is another.
     """
 
     calibration: WatchedFeeds
     measuring: Feeds
     held_out: bool
+    original: Feeds | None = None
+    comparable: bool = True
+
+    @property
+    def for_original(self) -> Feeds:
+        """What to run the original on for comparing."""
+        return self.measuring if self.original is None else self.original
 
 
 def open_inputs(
@@ -99,6 +108,21 @@ def open_inputs(
     kept = replace(kept, description=f"{len(kept)} of {feeds.description}")
     measuring = replace(feeds, picks=back, description=f"{feeds.description}, not calibrated with")
     return Inputs(WatchedFeeds(kept), measuring, held_out=True)
+
+
+def resized_inputs(inputs: Inputs, spec: InputSpec) -> Inputs:
+    """The same pictures for an input of another size; the original is run on them at its own.
+
+    Args:
+        inputs: of pictures, for the original.
+        spec: the input of the compiled model.
+    """
+    return replace(
+        inputs,
+        calibration=WatchedFeeds(fed_to(inputs.calibration.feeds, spec)),
+        measuring=fed_to(inputs.measuring, spec),
+        original=inputs.measuring,
+    )
 
 
 def require_readable(inputs: Inputs | None, progress: Progress = silent) -> None:

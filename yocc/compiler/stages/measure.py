@@ -32,6 +32,7 @@ _MACS_FOR_TIMING = 200_000_000_000
 _MACS_FOR_KERNELS = 20_000_000_000
 _FEEDS_FOR_BLAME = 2
 """Inputs on which the original is run in the target's runtime to see whether that is at fault."""
+_OTHER_SIZE = "Nothing was compared: the arrays that were given fit the new input size, not the original's."
 _NO_KERNELS: tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]] = ((), ())
 
 
@@ -41,12 +42,13 @@ class Judging:
 
     Attributes:
         inputs: what to run the models on, None when there is nothing but noise.
-        shapes: a concrete shape for each input.
+        shapes: a concrete shape for each input of the compiled model.
         pictures: labeled pictures to score both models on, or None.
         labels: their labels; beside the pictures when None.
         fidelity: whether to compare outputs.
         bench: whether to time.
         threads: threads of the runtime, None for all cores.
+        own_shapes: a concrete shape for each input of the original, where these are others; else None.
     """
 
     inputs: Inputs | None
@@ -56,6 +58,12 @@ class Judging:
     fidelity: bool = True
     bench: bool = True
     threads: int | None = None
+    own_shapes: Mapping[str, tuple[int, ...]] | None = None
+
+    @property
+    def for_original(self) -> Mapping[str, tuple[int, ...]]:
+        """A concrete shape for each input of the original."""
+        return self.shapes if self.own_shapes is None else self.own_shapes
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,7 @@ class Judged:
         profile: how to decode detections, None when it is no detector.
         judging: what to measure.
         macs: work of one run of the original, by which the number of samples is chosen.
+        own: how to decode the original's detections, where its input has another size; else None.
     """
 
     source: str | Path | bytes | onnx.ModelProto
@@ -102,6 +111,7 @@ class Judged:
     profile: ModelProfile | None
     judging: Judging
     macs: int
+    own: ModelProfile | None = None
 
 
 def measure(prepared: Prepared, built: Built, progress: Progress = silent) -> Verdict:
@@ -111,16 +121,19 @@ def measure(prepared: Prepared, built: Built, progress: Progress = silent) -> Ve
         BackendError: the original can be loaded and the compiled model cannot.
     """
     wanted, subject, plan = prepared.options.measure, prepared.subject, prepared.plan
+    resized = prepared.resized
     judging = Judging(
         inputs=prepared.inputs,
-        shapes=subject.shapes,
+        shapes=resized.shapes,
         pictures=wanted.evaluate,
         labels=wanted.labels,
         fidelity=wanted.fidelity,
         bench=wanted.bench,
         threads=wanted.threads,
+        own_shapes=None if resized is subject else subject.shapes,
     )
-    judged = Judged(prepared.source, plan.backend, plan.target, subject.profile, judging, subject.facts.macs)
+    own = None if resized is subject else subject.profile
+    judged = Judged(prepared.source, plan.backend, plan.target, resized.profile, judging, subject.facts.macs, own)
     return judge(judged, built.artifact, progress)
 
 
@@ -192,8 +205,8 @@ def _obstacle(judged: Judged) -> str:
     judging = judged.judging
     try:
         with reference_session(judged.source, judging.threads) as session:
-            if judging.inputs is not None:
-                session.run(next(iter(judging.inputs.measuring)))
+            if judging.inputs is not None and judging.inputs.comparable:
+                session.run(next(iter(judging.inputs.for_original)))
     except BackendError as error:
         # Kernels of its own are loaded where such a model is deployed, not here.
         return str(error)
@@ -205,13 +218,16 @@ def _compare(judged: Judged, compiled: Session, unmeasured: list[str], progress:
     judging, profile = judged.judging, judged.profile
     inputs = judging.inputs if judging.fidelity else None
     pictures = None if profile is None else judging.pictures
+    uncompared = ""
+    if inputs is not None and not inputs.comparable:
+        inputs, uncompared = None, _OTHER_SIZE
     if inputs is None and pictures is None:
-        return _Compared()
+        return _Compared(obstacle=uncompared)
     with contextlib.ExitStack() as stack:
         try:
             original = stack.enter_context(reference_session(judged.source, judging.threads))
-            if judging.inputs is not None:
-                original.run(next(iter(judging.inputs.measuring)))
+            if judging.inputs is not None and judging.inputs.comparable:
+                original.run(next(iter(judging.inputs.for_original)))
         except (BackendError, OSError) as error:
             obstacle = _why_not_compared(error)
             if pictures is not None or isinstance(error, OSError):
@@ -220,17 +236,17 @@ def _compare(judged: Judged, compiled: Session, unmeasured: list[str], progress:
         facts = snr = accuracy = None
         if inputs is not None:
             with _told(unmeasured, "The fidelity"):
-                facts = fidelity_of(original, compiled, profile, inputs, judged.macs, progress)
+                facts = fidelity_of(original, compiled, profile, inputs, judged.macs, progress, judged.own)
                 if is_poor(facts):
                     snr = _target_snr(original, judged, inputs)
         if pictures is not None and profile is not None:
             with _told(unmeasured, "The accuracy"):
                 accuracy = {
                     "data": str(pictures),
-                    "original": evaluate(original, profile, pictures, judging.labels, progress),
+                    "original": evaluate(original, judged.own or profile, pictures, judging.labels, progress),
                     "compiled": evaluate(compiled, profile, pictures, judging.labels, progress),
                 }
-    return _Compared(facts, accuracy, target_snr=snr)
+    return _Compared(facts, accuracy, uncompared, target_snr=snr)
 
 
 def _why_not_compared(error: BackendError | OSError) -> str:
@@ -245,8 +261,10 @@ def _target_snr(original: Session, judged: Judged, inputs: Inputs) -> float | No
         return None
     judging = judged.judging
     try:
-        with original_session(judged.source, judged.backend, judged.target, judging.threads, judging.shapes) as alike:
-            feeds = islice(inputs.measuring, _FEEDS_FOR_BLAME)
+        with original_session(
+            judged.source, judged.backend, judged.target, judging.threads, judging.for_original
+        ) as alike:
+            feeds = islice(inputs.for_original, _FEEDS_FOR_BLAME)
             differences = compare((original.run(feed), alike.run(feed)) for feed in feeds)
     except (BackendError, OSError):
         return None
@@ -265,7 +283,7 @@ def _time(
     with contextlib.ExitStack() as stack:
         try:
             original = stack.enter_context(
-                original_session(judged.source, judged.backend, judged.target, judging.threads, judging.shapes)
+                original_session(judged.source, judged.backend, judged.target, judging.threads, judging.for_original)
             )
         except BackendError as error:
             return None, ((), ()), f"Nothing was timed: {judged.backend.name} does not run the original. {error}"
@@ -290,7 +308,7 @@ def _timing(original: Session, compiled: Session, judging: Judging, macs: int, p
     return compare_speed(
         original,
         compiled,
-        _timed_feeds(original, judging, 4),
+        *_timed_feeds(original, compiled, judging, 4),
         rounds=rounds,
         warm_up=min(3, rounds // 4),
         threads=judging.threads,
@@ -302,10 +320,19 @@ def _kernels(
     original: Session, compiled: Session, judging: Judging, macs: int
 ) -> tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]]:
     rounds = min(8, max(2, _MACS_FOR_KERNELS // max(macs, 1)))
-    (feed,) = _timed_feeds(original, judging, 1)
-    return original.kernels(feed, rounds), compiled.kernels(feed, rounds)
+    (own, *_), (feed, *_) = _timed_feeds(original, compiled, judging, 1)
+    return original.kernels(own, rounds), compiled.kernels(feed, rounds)
 
 
-def _timed_feeds(original: Session, judging: Judging, count: int) -> list[Arrays]:
-    feeds = list(islice(judging.inputs.measuring, count)) if judging.inputs is not None else []
-    return feeds or random_feeds(original.inputs, judging.shapes)
+def _timed_feeds(
+    original: Session, compiled: Session, judging: Judging, count: int
+) -> tuple[list[Arrays], list[Arrays]]:
+    """Inputs for the original and, as many, for the compiled model; the same where their shapes are."""
+    inputs = judging.inputs
+    feeds = list(islice(inputs.measuring, count)) if inputs is not None else []
+    if judging.own_shapes is None:
+        feeds = feeds or random_feeds(original.inputs, judging.shapes)
+        return feeds, feeds
+    feeds = feeds or random_feeds(compiled.inputs, judging.shapes)
+    own = list(islice(inputs.for_original, count)) if inputs is not None and inputs.comparable else []
+    return own or random_feeds(original.inputs, judging.own_shapes, count=len(feeds)), feeds

@@ -17,12 +17,13 @@ from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.agreement import agreement_judge
 from yocc.compiler.stages.inputs import Inputs, require_readable
 from yocc.compiler.stages.recipe import recipe_pipeline
-from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine
+from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine, resize, resized_calibration
 from yocc.compiler.stages.timing import Clock, clock_for
 from yocc.errors import BackendUnavailable, OptionError
 from yocc.options import CompileOptions, CompressionRecipe, MeasureOptions, Shapes
 from yocc.passes.fix_shapes import FixShapes
 from yocc.passes.quantize.saved import load_together
+from yocc.passes.resize_input import ResizeInput
 from yocc.report.gates.gate import Gate, parse_gates, require_detector, require_measured, require_own_runtime
 from yocc.report.gates.metrics import Need
 from yocc.runtime.backends.backend import Backend
@@ -68,6 +69,7 @@ class Prepared:
         source: the model.
         plan: what is to be done.
         subject: the model as it came in.
+        resized: the same with the input shapes of the compiled model.
         inputs: what to calibrate and measure on; None where nothing was given and nothing can be synthesized.
         pipeline: the passes, adapted to the model.
         context: what the passes are given.
@@ -77,6 +79,7 @@ class Prepared:
     source: Source
     plan: Plan
     subject: Subject
+    resized: Subject
     inputs: Inputs | None
     pipeline: Pipeline
     context: PassContext
@@ -131,9 +134,15 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
     _require_scorable(subject, plan)
     if data.statistics:
         load_together(data.statistics)
-    inputs = calibration_inputs(subject, data.calibration, data.count, data.seed)
+    resizing = _resizing(plan)
+    if resizing is None:
+        resized = subject
+        inputs = calibration_inputs(subject, data.calibration, data.count, data.seed)
+    else:
+        resized = resize(subject, resizing.input_shapes(graph, subject.shapes))
+        inputs = resized_calibration(subject, resized, data.calibration, data.count, data.seed)
     require_readable(inputs, progress)
-    profile, threads = subject.profile, options.measure.threads
+    profile, threads = resized.profile, options.measure.threads
     context = PassContext(
         target=plan.target,
         feeds=None if inputs is None else inputs.calibration,
@@ -141,8 +150,9 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
         profiler=plan.clock.profiler,
         latency=plan.clock.table,
         protected=frozenset() if profile is None else profile.protected,
-        input_shapes=subject.shapes,
+        input_shapes=resized.shapes,
         detection=None if profile is None else profile.detection,
+        cells=None if profile is None else profile.cells,
         judge=None if inputs is None else agreement_judge(profile, inputs, subject.facts.macs, threads),
         statistics=data.statistics,
         seed=data.seed,
@@ -156,7 +166,7 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
             "and quantization weigh all of them alike.",
             level="warning",
         )
-    return graph, Prepared(source, plan, subject, inputs, pipeline, context, started)
+    return graph, Prepared(source, plan, subject, resized, inputs, pipeline, context, started)
 
 
 def asked_of(measure: MeasureOptions) -> dict[Need, bool]:
@@ -195,8 +205,36 @@ def _adapted(plan: Plan, graph: Graph, inputs: Inputs | None) -> Pipeline:
 
 
 def with_fixed_shapes(pipeline: Pipeline, graph: Graph, target: Target, input_shapes: Shapes | None) -> Pipeline:
-    """The passes with open inputs fixed first, for targets that compile for one size, where sizes are given."""
+    """The passes with open inputs fixed first, for targets that compile for one size, where sizes are given.
+
+    Raises:
+        OptionError: the batch is to stay open for such a target.
+    """
+    resizing = pipeline.passes[0] if pipeline.passes and isinstance(pipeline.passes[0], ResizeInput) else None
+    if not target.fixed_shapes:
+        return pipeline
+    if resizing is not None and resizing.opens_batch:
+        raise OptionError(
+            f"The target {target.name!r} compiles for one batch, which cannot stay open.", "Give --batch a number."
+        )
     opened = any(is_open(tensor) for tensor in graph.inputs)
-    if target.fixed_shapes and input_shapes and opened:
+    if not opened or not (input_shapes or resizing is not None):
+        return pipeline
+    if resizing is None:
         return Pipeline((FixShapes(), *pipeline.passes))
-    return pipeline
+    return Pipeline((resizing, FixShapes(), *pipeline.passes[1:]))
+
+
+def _resizing(plan: Plan) -> ResizeInput | None:
+    """The pass that changes the input size.
+
+    Raises:
+        OptionError: it is not the first one, so that those before would run the model on inputs of another size.
+    """
+    found = [place for place, step in enumerate(plan.pipeline.passes) if isinstance(step, ResizeInput)]
+    if not found:
+        return None
+    if found != [0]:
+        raise OptionError("resize_input stands behind other passes.", "Let the pipeline begin with it, once.")
+    first = plan.pipeline.passes[0]
+    return first if isinstance(first, ResizeInput) else None

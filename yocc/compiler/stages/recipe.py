@@ -18,6 +18,7 @@ from yocc.passes.fuse import Fuse
 from yocc.passes.prune import Prune
 from yocc.passes.quantize import Quantize
 from yocc.passes.recover import Recover
+from yocc.passes.resize_input import ResizeInput
 from yocc.passes.simplify import Simplify
 from yocc.passes.sparsify import Sparsify
 
@@ -74,6 +75,9 @@ def read_target(text: str) -> tuple[Budget, float]:
 
 
 def _steps(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
+    size = recipe.input_size or ("" if recipe.side is None else str(recipe.side))
+    if size or recipe.batch is not None:
+        yield ResizeInput(size=size, batch="" if recipe.batch is None else str(recipe.batch))
     yield Fp32()
     yield Simplify()
     yield from _pruning(recipe, pictures)

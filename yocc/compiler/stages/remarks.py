@@ -144,6 +144,8 @@ def likely_reason(around: Circumstances, *, detector: bool) -> str:
     described = around.description
     unsure = described is not None and described.origin == "assumed"
     elsewhere = " Or pictures are fed otherwise than in training." if unsure else ""
+    if around.ran("resize_input"):
+        elsewhere = f" Or the input has too few pixels; try a larger --side.{elsewhere}"
     if around.ran("encode"):
         return f"Likely reason: too few bits for the weights; give more, such as --weights log2:6.{elsewhere}"
     if around.ran("prune"):
@@ -154,6 +156,8 @@ def likely_reason(around: Circumstances, *, detector: bool) -> str:
         return f"Likely reason: 8 bits are too coarse for some layers; {helps}.{elsewhere}"
     if around.ran("fp16"):
         return "Likely reason: values beyond half precision; leave out --fp16, or lower fp16{limit=...} in --pipeline."
+    if around.ran("resize_input"):
+        return "Likely reason: the input has another size than the original's; try a side that is nearer to it."
     if unsure:
         return f"Likely reason: pictures are fed otherwise than in training; state it with {OPTIONS}."
     return "Likely reason: a step changed what is computed; compile with fewer passes in --pipeline to find out which."

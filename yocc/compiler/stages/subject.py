@@ -14,13 +14,15 @@ from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.oversized import require_runnable_size
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes, default_input_shapes
 from yocc.compiler.graph.types import numpy_type
-from yocc.compiler.stages.inputs import Inputs, feed_specs, input_specs, open_inputs
+from yocc.compiler.stages.inputs import Inputs, feed_specs, input_specs, open_inputs, resized_inputs
 from yocc.errors import CalibrationError, ModelError
 from yocc.models.families.family import find_family
 from yocc.models.families.profile import ModelProfile
 from yocc.report.account import LayerStates, layer_names, layer_states
-from yocc.report.report import FileFacts, ModelFacts, TensorFacts, bytes_facts, file_facts
+from yocc.report.report import FileFacts, ModelFacts, Resizing, TensorFacts, bytes_facts, file_facts
 from yocc.runtime.data.description import InputDescription, InputOptions, describe_input
+from yocc.runtime.data.feeds import is_array_file
+from yocc.runtime.data.preprocess import InputSpec
 
 Source = str | Path | bytes | onnx.ModelProto
 
@@ -50,6 +52,11 @@ class Subject:
     dtypes: Mapping[str, Any]
     description: InputDescription | None = None
     problems: tuple[str, ...] = ()
+
+    @property
+    def specs(self) -> list[InputSpec]:
+        """All inputs."""
+        return input_specs(self.shapes, self.dtypes, self.profile)
 
 
 def examine(
@@ -97,6 +104,14 @@ def examine(
     )
 
 
+def resize(subject: Subject, shapes: Mapping[str, tuple[int, ...]]) -> Subject:
+    """The same model fed with inputs of other shapes; its facts stay those of the model that came in."""
+    profile = subject.profile
+    if profile is not None:
+        profile = replace(profile, input=replace(profile.input, shape=shapes[profile.input_name]))
+    return replace(subject, shapes=shapes, profile=profile)
+
+
 def describe(
     profile: ModelProfile | None,
     shapes: Mapping[str, tuple[int, ...]],
@@ -139,6 +154,38 @@ def calibration_inputs(subject: Subject, calibration: str | Path | None, count: 
         if calibration is not None:
             raise
         return None
+
+
+def resized_calibration(
+    subject: Subject, resized: Subject, calibration: str | Path | None, count: int | None, seed: int
+) -> Inputs | None:
+    """Calibration inputs for a model whose input has another size than that of the model that came in.
+
+    Pictures are fed to both, each at its own size. Arrays fit the new size only.
+
+    Args:
+        subject: the model that came in.
+        resized: the same with the new shapes.
+        calibration: pictures or arrays, None for synthetic pictures.
+        count: as in `calibration_inputs`.
+        seed: as in `calibration_inputs`.
+
+    Raises:
+        CalibrationError: the source is missing, empty, unreadable or does not fit.
+    """
+    if calibration is not None and is_array_file(Path(calibration)):
+        inputs = calibration_inputs(resized, calibration, count, seed)
+        return None if inputs is None else replace(inputs, comparable=False)
+    inputs = calibration_inputs(subject, calibration, count, seed)
+    return None if inputs is None else resized_inputs(inputs, resized.specs[0])
+
+
+def resizing_facts(subject: Subject, resized: Subject) -> Resizing | None:
+    """What became of the picture input; None where its shape is the same."""
+    if resized is subject:
+        return None
+    before, after = subject.specs[0], resized.specs[0]
+    return Resizing(before.name, before.shape, after.shape, before.size, after.size)
 
 
 def _source_facts(source: Source) -> FileFacts:

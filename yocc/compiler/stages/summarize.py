@@ -14,6 +14,7 @@ from yocc.compiler.stages.measure import Verdict
 from yocc.compiler.stages.optimize import Optimized
 from yocc.compiler.stages.prepare import Prepared
 from yocc.compiler.stages.remarks import Circumstances, Remark, fidelity_remarks, input_remarks, size_remarks
+from yocc.compiler.stages.subject import resizing_facts
 from yocc.report.account import layer_reports
 from yocc.report.gates.gate import check_gates
 from yocc.report.page.render import render_page
@@ -47,6 +48,7 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
         passes=pass_reports(optimized.runs),
         inputs=built.inputs,
         outputs=built.outputs,
+        resized=resizing_facts(subject, prepared.resized),
         layers=layer_reports(subject.layers, built.layers, optimized.details),
         types=built.types,
         input=None if fed is None else fed.facts,

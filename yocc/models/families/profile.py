@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from yocc.compiler.pipeline.passes import Detection
+from yocc.compiler.pipeline.passes import Cells, Detection
 from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
 __all__ = ["Anchors", "ModelProfile", "OutputLayout", "Preprocess"]
@@ -43,6 +43,7 @@ class ModelProfile:
         anchors: per head, only for raw heads.
         squashed: whether raw heads have gone through their Sigmoid already.
         detection: what passes need to know of the last layers' channels; None where only the outputs are known.
+        cells: how constants of the decoding count cells; None where that is not known.
     """
 
     family: str
@@ -56,6 +57,7 @@ class ModelProfile:
     anchors: Anchors = field(default=())
     squashed: bool = False
     detection: Detection | None = None
+    cells: Cells | None = None
 
     @property
     def input_name(self) -> str:

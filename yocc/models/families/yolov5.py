@@ -10,7 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.analysis.heads import find_head
-from yocc.compiler.pipeline.passes import Detection
+from yocc.compiler.pipeline.passes import Cells, Detection
 from yocc.models.families.family import Decoding, Family, NoRawHeadsError, RawHead, RawHeads
 from yocc.models.families.layouts import Channels, Decoded, Floats, sigmoid, split_channels
 from yocc.models.families.profile import Anchors, ModelProfile, OutputLayout
@@ -28,6 +28,8 @@ from yocc.models.families.reading import (
 from yocc.runtime.data.preprocess import InputSpec
 
 _BOX_AND_OBJECTNESS = 5
+_CELLS = Cells((0.0, -0.5))
+"""`(2 s - 0.5 + cell) * stride` with the half in the grid or apart from it."""
 Array = np.ndarray[Any, Any]
 
 # Published with YOLOv5: models/yolov5s.yaml and models/hub/yolov5s6.yaml.
@@ -130,6 +132,7 @@ def _rows(graph: gs.Graph, spec: InputSpec, metadata: Mapping[str, str]) -> Mode
         preprocess=yolo_preprocess(spec),
         protected=written(head),
         detection=Detection(len(classes), objectness=True),
+        cells=_CELLS,
     )
 
 
@@ -170,6 +173,7 @@ def _raw_heads(graph: gs.Graph, spec: InputSpec, metadata: Mapping[str, str]) ->
         anchors=anchors,
         squashed=heads[0].squashes,
         detection=Detection(len(classes), objectness=True),
+        cells=_CELLS,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.analysis.heads import find_head
-from yocc.compiler.pipeline.passes import Detection
+from yocc.compiler.pipeline.passes import Cells, Detection
 from yocc.models.families.family import Decoding, Family, NoRawHeadsError, RawHead, RawHeads
 from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.models.families.reading import (
@@ -28,6 +28,8 @@ from yocc.runtime.data.preprocess import InputSpec
 
 _BOX = 4
 _SIDES = 4
+_CELLS = Cells((0.5,))
+"""Distances are counted from the middle of a cell."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class YoloV8(Family):
             preprocess=yolo_preprocess(picture),
             protected=written(head),
             detection=Detection(len(classes), objectness=False),
+            cells=_CELLS,
         )
 
     def raw_heads(

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.analysis.heads import find_head, output_channels
-from yocc.compiler.pipeline.passes import Detection
+from yocc.compiler.pipeline.passes import Cells, Detection
 from yocc.models.families.family import Family
 from yocc.models.families.layouts import Channels, Decoded, Floats, split_channels
 from yocc.models.families.profile import ModelProfile, OutputLayout
@@ -19,6 +19,8 @@ from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
 _BOX = 4
 _BOX_AND_OBJECTNESS = 5
+_CELLS = Cells((0.0,))
+"""Offsets are counted from the upper left corner of a cell."""
 _UNARY = {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear"}
 """What may stand between a last convolution and its Sigmoid or Concat."""
 _MOVING = {"Concat", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", *_UNARY}
@@ -62,6 +64,7 @@ class YoloX(Family):
             preprocess=Preprocess(colours="bgr", scale=1.0, letterbox=True, alignment="top_left"),
             protected=written(head),
             detection=_detection(len(classes)),
+            cells=_CELLS,
         )
 
     def decode(self, outputs: Sequence[Floats], profile: ModelProfile, confidence: float) -> Decoded:

@@ -42,7 +42,7 @@ def cards(content: Mapping[str, Any]) -> list[Card]:
     found = [
         _less_is_better("Size on disk", before["bytes"], after["bytes"], numbers.size),
         _less_is_better("Parameters", before["parameters"], after["parameters"], numbers.amount),
-        _less_is_better("Multiply-accumulates", before["macs"], after["macs"], numbers.amount),
+        _less_is_better("Multiply-accumulates", before["macs"], after["macs"], numbers.amount, _resizing(content)),
     ]
     return [*found, *_latency(content), *_accuracy(content), *_fidelity(content)]
 
@@ -59,6 +59,16 @@ def _less_is_better(title: str, before: float, after: float, form: Callable[[Any
     mood: Mood = "same" if abs(relative) < _NOTICEABLE else "good" if relative < 0 else "bad"
     left = min(1.0, after / before) if before else None
     return Card(title, form(after), f"from {form(before)}", numbers.change(before, after), mood, remark, left)
+
+
+def _resizing(content: Mapping[str, Any]) -> str:
+    """What the input size was and is; empty where it is the same."""
+    resized = content.get("resized")
+    if resized is None:
+        return ""
+    before, after = ("x".join(map(str, resized[key])) for key in ("size_before", "size_after"))
+    batch = resized["after"][0]
+    return f"for an input of {after}, from {before}" + ("" if batch == resized["before"][0] else f", batch {batch}")
 
 
 def _latency(content: Mapping[str, Any]) -> Iterator[Card]:

@@ -120,6 +120,8 @@ class DrawnPictures:
     seed: int
     spec: InputSpec
     preprocess: Preprocess
+    made_for: tuple[int, int] | None = None
+    """Height and width of the input that the shapes of the pictures are chosen for; None for those of `spec`."""
 
     def __len__(self) -> int:
         return self.count
@@ -132,7 +134,8 @@ class DrawnPictures:
 
     def picture(self, pick: int) -> PictureRef:
         """How to draw it again."""
-        size = photograph_size(pick, self.spec.size) if self.preprocess.letterbox else self.spec.size
+        shown = self.made_for or self.spec.size
+        size = photograph_size(pick, shown) if self.preprocess.letterbox else shown
         return PictureRef(seed=self.seed, index=pick, size=size)
 
 
@@ -166,7 +169,7 @@ def open_feeds(
     if not exists(path):
         raise CalibrationError(f"There is no {path} to calibrate with.", "Check the path.")
     require_regular(path, CalibrationError)
-    if path.suffix.lower() in _ARRAY_SUFFIXES and path.is_file():
+    if is_array_file(path):
         return _arrays(path, inputs, count)
     spec = _picture_input(inputs, f"The pictures in {path} fit")
     files = find_pictures(path)
@@ -177,6 +180,32 @@ def open_feeds(
         synthetic=False,
         source=PictureFiles(files, spec, preprocess or default_preprocess(spec)),
         picks=tuple(range(len(files))),
+    )
+
+
+def is_array_file(path: Path) -> bool:
+    """Whether a path is a file of arrays, by its suffix."""
+    return path.suffix.lower() in _ARRAY_SUFFIXES and path.is_file()
+
+
+def fed_to(feeds: Feeds, spec: InputSpec) -> Feeds:
+    """The same pictures for an input of another size.
+
+    Args:
+        feeds: of pictures; arrays fit one size.
+        spec: the input.
+
+    Raises:
+        CalibrationError: they are arrays, or the input is too large.
+    """
+    _picture_input([spec], "Pictures fit")
+    source = feeds.source
+    if isinstance(source, PictureFiles):
+        return replace(feeds, source=replace(source, spec=spec))
+    if isinstance(source, DrawnPictures):
+        return replace(feeds, source=replace(source, spec=spec, made_for=source.made_for or source.spec.size))
+    raise CalibrationError(
+        f"Arrays cannot be fed to an input of another size, {list(spec.shape)}.", "Give a folder of pictures."
     )
 
 

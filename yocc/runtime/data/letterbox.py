@@ -106,23 +106,37 @@ def letterbox(
         The picture of `size`, and where the original lies in it.
     """
     height, width = size
-    ratio = min(height / picture.height, width / picture.width)
-    inner_height = max(1, round(picture.height * ratio))
-    inner_width = max(1, round(picture.width * ratio))
-    top, left = 0, 0
-    if alignment == "centered":
-        top, left = round((height - inner_height) / 2 - 0.1), round((width - inner_width) / 2 - 0.1)
-    inner = _resized(picture, (inner_height, inner_width))
+    inner, (top, left) = _fitted((picture.height, picture.width), size, alignment)
     ground = Image.new(picture.mode, (width, height), (pad_value,) * len(picture.getbands()))
-    ground.paste(inner, (left, top))
-    scale = (inner_height / picture.height, inner_width / picture.width)
-    return ground, Placement((picture.height, picture.width), scale, (top, left))
+    ground.paste(_resized(picture, inner), (left, top))
+    return ground, place_letterbox((picture.height, picture.width), size, alignment)
 
 
 def stretch(picture: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, Placement]:
     """Scale a picture to `size` (height, width), each axis by its own factor."""
-    scale = (size[0] / picture.height, size[1] / picture.width)
-    return _resized(picture, size), Placement((picture.height, picture.width), scale, (0, 0))
+    return _resized(picture, size), place_stretched((picture.height, picture.width), size)
+
+
+def place_letterbox(picture: tuple[int, int], size: tuple[int, int], alignment: Alignment = "centered") -> Placement:
+    """Where `letterbox` puts a picture of a height and width in an input of `size`."""
+    inner, offset = _fitted(picture, size, alignment)
+    return Placement(picture, (inner[0] / picture[0], inner[1] / picture[1]), offset)
+
+
+def place_stretched(picture: tuple[int, int], size: tuple[int, int]) -> Placement:
+    """Where `stretch` puts a picture of a height and width in an input of `size`."""
+    return Placement(picture, (size[0] / picture[0], size[1] / picture[1]), (0, 0))
+
+
+def _fitted(
+    picture: tuple[int, int], size: tuple[int, int], alignment: Alignment
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Height and width of a picture that fits, and the pixels above and left of it."""
+    ratio = min(size[0] / picture[0], size[1] / picture[1])
+    inner = (max(1, round(picture[0] * ratio)), max(1, round(picture[1] * ratio)))
+    if alignment != "centered":
+        return inner, (0, 0)
+    return inner, (round((size[0] - inner[0]) / 2 - 0.1), round((size[1] - inner[1]) / 2 - 0.1))
 
 
 def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

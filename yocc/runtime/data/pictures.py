@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from yocc.runtime.data.drawn import draw
-from yocc.runtime.data.letterbox import read_picture
+from yocc.runtime.data.letterbox import picture_size, read_picture
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,14 @@ class PictureRef:
     seed: int = 0
     index: int = 0
     size: tuple[int, int] = (0, 0)
+
+    def measure(self) -> tuple[int, int]:
+        """Its height and width.
+
+        Raises:
+            CalibrationError: the file is not there any more, or no picture.
+        """
+        return picture_size(Path(self.file)) if self.file else self.size
 
     def open(self) -> Image.Image:
         """Read or draw it, RGB.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from yocc.errors import CalibrationError, OptionError
-from yocc.runtime.data.letterbox import Alignment, Placement, letterbox, stretch
+from yocc.runtime.data.letterbox import Alignment, Placement, letterbox, place_letterbox, place_stretched, stretch
 
 _COLOURS = ("rgb", "bgr", "gray")
 _CHANNELS = (1, 3)
@@ -128,6 +128,13 @@ def prepare(picture: Image.Image, preprocess: Preprocess, spec: InputSpec) -> tu
         else stretch(picture, spec.size)
     )
     return normalise(np.asarray(fitted), preprocess, spec), placement
+
+
+def place(picture: tuple[int, int], preprocess: Preprocess, spec: InputSpec) -> Placement:
+    """Where `prepare` puts a picture of a height and width."""
+    if preprocess.letterbox:
+        return place_letterbox(picture, spec.size, preprocess.alignment)
+    return place_stretched(picture, spec.size)
 
 
 def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec) -> NDArray[np.generic]:

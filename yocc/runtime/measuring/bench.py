@@ -67,6 +67,7 @@ def compare_speed(
     baseline: Session,
     candidate: Session,
     feeds: Sequence[Arrays],
+    candidate_feeds: Sequence[Arrays] | None = None,
     *,
     rounds: int = 30,
     warm_up: int = 3,
@@ -79,6 +80,7 @@ def compare_speed(
         baseline: what to compare with.
         candidate: what to judge.
         feeds: inputs, taken in turn; both sessions get the same in a round.
+        candidate_feeds: inputs of the candidate, as many, where its input has another size.
         rounds: how often each session is timed.
         warm_up: rounds before the clock counts.
         threads: what the sessions were loaded with, None for all cores.
@@ -94,11 +96,12 @@ def compare_speed(
         raise OptionError("Timing needs at least one set of inputs.", "Give some, or use random ones.")
     seconds = np.empty((rounds, 2))
     for number in progress(range(-warm_up, rounds), "timing", rounds + warm_up):
-        feed = feeds[number % len(feeds)]
+        place = number % len(feeds)
+        given = (feeds[place], (candidate_feeds or feeds)[place])
         order = (0, 1) if number % 2 == 0 else (1, 0)
         for which in order:
             started = time.perf_counter()
-            (baseline, candidate)[which].run(feed)
+            (baseline, candidate)[which].run(given[which])
             if number >= 0:
                 seconds[number, which] = time.perf_counter() - started
     return Timing(

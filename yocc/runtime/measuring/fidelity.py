@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from yocc.compiler.pipeline.passes import Arrays, Progress, silent
@@ -13,6 +13,7 @@ from yocc.runtime.backends.backend import Session
 from yocc.runtime.backends.compare import Comparison, Difference, parts_of
 from yocc.runtime.data.letterbox import Placement
 from yocc.runtime.data.pictures import PictureRef
+from yocc.runtime.data.preprocess import place
 from yocc.runtime.detection.boxes import SCORING, Detections, detect
 from yocc.runtime.detection.examples import Example, choose_examples
 from yocc.runtime.detection.metrics import CONFIDENT, DetectionScores, DetectionSet, fidelity
@@ -54,6 +55,19 @@ class FidelityFacts:
     examples: tuple[Example, ...] = ()
 
 
+@dataclass(frozen=True)
+class OwnSize:
+    """How the original is fed where its input has another size or batch than the compiled model's.
+
+    Attributes:
+        feeds: the same pictures, in the same order.
+        profile: how to decode its detections, None when there are none.
+    """
+
+    feeds: Iterable[Arrays]
+    profile: ModelProfile | None
+
+
 def measure_fidelity(
     original: Session,
     compiled: Session,
@@ -65,8 +79,12 @@ def measure_fidelity(
     progress: Progress = silent,
     total: int | None = None,
     pictures: Sequence[PictureRef | None] = (),
+    own: OwnSize | None = None,
 ) -> FidelityFacts:
     """Run both models on the same inputs, one at a time.
+
+    Where the original has an input size of its own, its detections are compared in the pixels of each picture, and
+    outputs only where their shapes are the same but for the batch.
 
     Args:
         original: the model to agree with.
@@ -78,6 +96,7 @@ def measure_fidelity(
         progress: shows the loop.
         total: how many inputs there are.
         pictures: the pictures behind the inputs, from which examples are chosen.
+        own: how the original is fed where its input is another; needs pictures.
 
     Raises:
         BackendError: one of them does not run, or their outputs do not correspond.
@@ -85,22 +104,52 @@ def measure_fidelity(
     comparison: Comparison | None = None
     found: tuple[list[Detections], list[Detections]] = ([], [])
     samples = 0
-    for feed in progress(feeds, "comparing with the original", total):
-        reference, candidate = original.run(feed), compiled.run(feed)
-        comparison = comparison or Comparison(parts_of(reference, profile))
-        comparison.add(reference, candidate)
+    pairs = ((feed, feed) for feed in feeds) if own is None else zip(own.feeds, feeds, strict=True)
+    for first, second in progress(pairs, "comparing with the original", total):
+        reference, candidate = original.run(first), compiled.run(second)
+        alike = (reference, candidate) if own is None else _of_one_shape(reference, candidate)
+        comparison = comparison or Comparison(parts_of(alike[0], profile))
+        comparison.add(*alike)
         samples += 1
         if profile is None:
             continue
         # Detections stay in pixels of the network input: overlaps are the same there.
-        whole = Placement(profile.size, (1.0, 1.0), (0, 0))
-        for side, arrays in zip(found, (reference, candidate), strict=True):
-            side.append(detect(arrays, profile, whole, SCORING))
+        for side, arrays, known in zip(
+            found, (reference, candidate), (own.profile if own and own.profile else profile, profile), strict=True
+        ):
+            side.append(detect(arrays, known, Placement(known.size, (1.0, 1.0), (0, 0)), SCORING))
     outputs = tuple(comparison.differences()) if comparison is not None else ()
     facts = FidelityFacts(data, samples, held_out, outputs)
     if profile is None or not samples:
         return facts
-    return _with_detections(facts, profile, choose_examples(pictures, profile, *found, CONFIDENT), *found)
+    if own is None or own.profile is None:
+        return _with_detections(facts, profile, choose_examples(pictures, profile, *found, CONFIDENT), *found)
+    sizes = [picture.measure() for picture in pictures if picture is not None]
+    first = _in_pictures(found[0], [place(size, own.profile.preprocess, own.profile.input) for size in sizes])
+    places = [place(size, profile.preprocess, profile.input) for size in sizes]
+    second = _in_pictures(found[1], places)
+    shown = [replace(each, boxes=where.to_input(each.boxes)) for each, where in zip(first, places, strict=True)]
+    examples = choose_examples(pictures, profile, shown, found[1], CONFIDENT)
+    return _with_detections(facts, profile, examples, first, second)
+
+
+def _of_one_shape(reference: Arrays, candidate: Arrays) -> tuple[Arrays, Arrays]:
+    """The outputs that can be compared value by value, of the first picture where batches differ."""
+    first, second = dict(reference), dict(candidate)
+    for name, array in reference.items():
+        other = candidate.get(name)
+        if other is None or array.shape == other.shape:
+            continue
+        if array.ndim and array.shape[1:] == other.shape[1:]:
+            first[name], second[name] = array[:1], other[:1]
+        else:
+            del first[name]
+    return first, second
+
+
+def _in_pictures(found: Sequence[Detections], placements: Sequence[Placement]) -> list[Detections]:
+    """Detections in pixels of each picture."""
+    return [replace(each, boxes=where.to_picture(each.boxes)) for each, where in zip(found, placements, strict=True)]
 
 
 def worst_snr(differences: Iterable[Difference]) -> float:
