@@ -54,6 +54,8 @@ COMMANDS = {
     "int8 drawn": Command("small", "--int8 --count 8"),
     "int8": Command("small", "--int8 --calib PICTURES"),
     "int8 with a promise": Command("street", "--int8 --max-accuracy-drop 0.02 --calib PICTURES"),
+    "input size": Command("small", "--input-size 64x96 --int8 --count 8"),
+    "batch": Command("small", "--batch 2"),
     "fp16": Command("small", "--fp16"),
     "int8 fp16": Command("small", "--int8 --fp16 --calib PICTURES"),
     "prune by weights": Command("small", "--prune 0.4 --recover none"),

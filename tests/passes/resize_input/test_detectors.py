@@ -119,3 +119,29 @@ def test_half_precision_export_follows_within_its_precision(shared_data: Path) -
     (ours,) = outputs_of(graph, (1, 3, 320, 320))
     (theirs,) = outputs_of(onnx.load(models / "yolov5n_dynamic.onnx"), (1, 3, 320, 320))
     np.testing.assert_allclose(ours, theirs, rtol=4e-3, atol=0.3)
+
+
+@pytest.mark.parametrize("size", [(320, 320), (384, 640)])
+def test_yolox_nano_computes_what_its_graph_computes_at_that_size(shared_data: Path, size: tuple[int, int]) -> None:
+    source = shared_data / "models" / "yolox_nano.onnx"
+    graph, _ = resize(source, f"size={size[0]}x{size[1]}")
+    # Nothing in this export depends on the size, so that it runs at any once its input says so.
+    opened = onnx.load(source)
+    for value in (*opened.graph.input, *opened.graph.output):
+        for dim in list(value.type.tensor_type.shape.dim)[1:]:
+            if dim.dim_value not in (3, 85):
+                dim.dim_param = "open"
+    del opened.graph.value_info[:]
+    opened.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "wide"
+    (ours,) = outputs_of(graph, (1, 3, *size), 255.0)
+    (theirs,) = outputs_of(opened, (1, 3, *size), 255.0)
+    np.testing.assert_array_equal(ours, theirs)
+    assert list(graph.outputs[0].shape) == list(ours.shape)
+
+
+def test_channel_shuffles_and_pyramids_of_nanodet_follow(shared_data: Path) -> None:
+    graph, done = resize(shared_data / "models" / "nanodet_m.onnx", "size=320x448,batch=n")
+    found = outputs_of(graph, (2, 3, 320, 448))
+    cells = [40 * 56, 20 * 28, 10 * 14]
+    assert [each.shape for each in found] == [(2, count, width) for width in (80, 32) for count in cells]
+    assert done.details["stride"] == 32
