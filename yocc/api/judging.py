@@ -10,7 +10,7 @@ from pathlib import Path
 
 from yocc.api.opening import ONNX_TARGET, Anatomy, ModelOnDisk, examine_model, find_model, original_of, with_shapes
 from yocc.compiler.pipeline.passes import Progress, silent
-from yocc.compiler.stages.inputs import feed_specs
+from yocc.compiler.stages.inputs import feed_specs, input_specs
 from yocc.compiler.stages.reference import original_session
 from yocc.compiler.stages.remarks import Circumstances, Remark, fidelity_remarks, input_remarks
 from yocc.errors import OptionError, YoccError
@@ -199,7 +199,7 @@ def _sizes(
 
 
 def _picture(anatomy: Anatomy) -> InputSpec:
-    return input_specs(anatomy.shapes, anatomy.dtypes, anatomy.profile)[0]
+    return feed_specs(anatomy.shapes, anatomy.dtypes, anatomy.profile)[0]
 
 
 def _fixed(session: Session) -> dict[str, tuple[int, ...]]:

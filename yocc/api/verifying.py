@@ -165,6 +165,8 @@ def _compared(found: ModelOnDisk, run: _Run, profile: ModelProfile | None) -> Ch
     original, reason = _original(found)
     if original is None:
         return Check(_ORIGINAL, None, reason)
+    if found.report.get("resized") is not None:
+        return Check(_ORIGINAL, None, "its input has another size; compare detections with `yocc compare`")
     try:
         with original.session() as session:
             wanted = [session.run(feed) for feed in run.feeds]

@@ -17,6 +17,7 @@ from tests.runtime.backends.tvm.needs import needs_tvm
 from tests.samples import tiny_model
 from yocc.api.judging import against_original, time_against
 from yocc.api.opening import examine_model, find_model
+from yocc.api.verifying import verify_model
 from yocc.compiler.stages.compiling import compile_model
 from yocc.errors import OptionError, PassError
 from yocc.models.yolov5 import Scale, build_yolov5
@@ -154,6 +155,9 @@ def test_folders_are_compared_and_timed_against_the_original_at_its_own_size(
     agreement = against_original(tmp_path / "out", None, pictures, count=2, threads=1)
     assert agreement.facts.samples == 2
     assert agreement.facts.outputs == ()
+    checks = {check.name: check for check in verify_model(tmp_path / "out")}
+    assert not any(check.passed is False for check in checks.values())
+    assert any("another size" in check.message for check in checks.values())
     speed = time_against(tmp_path / "out", None, data=pictures, rounds=2, threads=1)
     assert speed.same_runtime is not None
     assert time_against(tmp_path / "out", None, rounds=2, threads=1).same_runtime is not None
