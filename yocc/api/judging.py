@@ -80,7 +80,6 @@ def against_original(
             data=feeds.description,
             held_out=False,
             progress=progress,
-            total=len(feeds),
         )
     fed = anatomy.description if feeds.are_pictures else None
     calibration = CalibrationFacts(feeds.description, len(feeds), feeds.synthetic, used=False)

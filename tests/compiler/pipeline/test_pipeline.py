@@ -247,7 +247,6 @@ def test_a_changing_pass_is_followed_by_fresh_shapes() -> None:
     graph, runs = Pipeline((Cut(keep=16),)).run(load(conv_model()), _context())
     assert graph.tensors()["c"].shape == [1, 16, 6, 6]
     assert [(run.spec, run.rewrites) for run in runs] == [("cut", 1)]
-    assert runs[0].seconds >= 0
     assert run(to_proto(graph), x=np.zeros((1, 3, 8, 8), np.float32))[0].shape == (1, 16, 6, 6)
 
 

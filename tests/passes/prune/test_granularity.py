@@ -57,7 +57,6 @@ def check(model: onnx.ModelProto, granularity: str, ratio: float, pictures: int 
     original = clone(graph)
     with contextlib.suppress(PassError):  # a random graph may have nothing to thin out
         rewrites = run_pass(step, graph, ctx)
-        assert rewrites >= 0
     if "prune" not in ctx.details:
         return 0
     refresh(graph)

@@ -44,7 +44,6 @@ def fidelity_of(
         data=feeds.description,
         held_out=inputs.held_out,
         progress=progress,
-        total=len(feeds),
         pictures=feeds.pictures(),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from yocc.compiler.pipeline.passes import Arrays, Progress, silent
+from yocc.compiler.pipeline.passes import Arrays, Feeds, Progress, silent
 from yocc.models.families.profile import ModelProfile
 from yocc.runtime.backends.backend import Session
 from yocc.runtime.backends.compare import Comparison, Difference, parts_of
@@ -57,13 +57,12 @@ class FidelityFacts:
 def measure_fidelity(
     original: Session,
     compiled: Session,
-    feeds: Iterable[Arrays],
+    feeds: Feeds | Sequence[Arrays],
     profile: ModelProfile | None,
     *,
     data: str,
     held_out: bool,
     progress: Progress = silent,
-    total: int | None = None,
     pictures: Sequence[PictureRef | None] = (),
 ) -> FidelityFacts:
     """Run both models on the same inputs, one at a time.
@@ -76,7 +75,6 @@ def measure_fidelity(
         data: what the inputs are.
         held_out: whether calibration saw none of them.
         progress: shows the loop.
-        total: how many inputs there are.
         pictures: the pictures behind the inputs, from which examples are chosen.
 
     Raises:
@@ -85,7 +83,7 @@ def measure_fidelity(
     comparison: Comparison | None = None
     found: tuple[list[Detections], list[Detections]] = ([], [])
     samples = 0
-    for feed in progress(feeds, "comparing with the original", total):
+    for feed in progress(feeds, "comparing with the original", len(feeds)):
         reference, candidate = original.run(feed), compiled.run(feed)
         comparison = comparison or Comparison(parts_of(reference, profile))
         comparison.add(reference, candidate)
