@@ -24,6 +24,8 @@ from yocc.passes.distill import Distill
 from yocc.passes.fuse import Fuse
 from yocc.passes.prune import Prune
 
+pytestmark = pytest.mark.slow
+
 QUICK = Distill(steps=30, batch=4, side=32, rate=1e-2)
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="the extra yocc[torch] is not installed"

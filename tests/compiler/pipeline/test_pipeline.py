@@ -139,6 +139,7 @@ _PASSES = st.one_of(
 # Text form
 
 
+@pytest.mark.slow
 @given(st.lists(_PASSES, max_size=4))
 def test_what_a_pipeline_prints_it_parses(passes: list[Pass]) -> None:
     plugins = {plugin.name: Plugin(plugin.name, "tests", plugin) for plugin in (Options, Needy, Cut)}

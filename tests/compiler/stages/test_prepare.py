@@ -53,4 +53,4 @@ def test_gates_on_latencies_are_refused_before_anything_runs_where_the_target_do
         yocc.compile(tiny_model(), target="tensorrt", gates=["latency_ratio <= 1"], out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
     report = yocc.compile(tiny_model(), target="tensorrt", gates=["size_mb <= 1"], out=tmp_path / "out", html=False)
-    assert [gate["holds"] for gate in report.gates] == [True]
+    assert [gate["passed"] for gate in report.gates] == [True]

@@ -39,6 +39,7 @@ def test_kernels_belong_to_the_node_with_the_longest_name_before_theirs() -> Non
     assert rest == 4.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bottleneck", "c2f"])
 def test_a_measured_table_predicts_networks_it_has_not_seen(name: str) -> None:
     graph, shapes, channels = mapped(TOPOLOGIES[name](0))

@@ -20,6 +20,7 @@ from yocc.runtime.backends.registry import find_backend
 SIZE = 64
 
 
+@pytest.mark.slow
 def test_pruning_by_scale_takes_the_doomed_and_changes_nothing() -> None:
     """Both budgets are met by channels that are dead, so the pruned network computes what the sparse one does."""
     torch.manual_seed(0)

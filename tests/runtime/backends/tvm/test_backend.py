@@ -33,6 +33,7 @@ class TestTvmBackend(BackendContract):
         return TvmBackend()
 
 
+@pytest.mark.slow
 @needs_tvm
 def test_detector_computes_what_onnxruntime_computes(tmp_path: Path) -> None:
     backend = TvmBackend()
