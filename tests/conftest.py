@@ -5,6 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure: hypothesis would fail an example that takes longer than 0.2 s.
+settings.register_profile("yocc", deadline=None)
+settings.load_profile("yocc")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

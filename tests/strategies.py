@@ -130,12 +130,12 @@ def _shared_conv(growth: _Growth, x: Value, choice: _Choice) -> list[Value]:
     filters = draw_filters(writer.rng, (channels, channels, kernel, kernel), power=x.power)
     weight = writer.constant(filters)
     bias = writer.constant(writer.draw_bias(channels)) if choice.yes() else True
-    first = writer.conv(x, channels, Window(kernel), weight=weight, bias=bias)
+    first = writer.conv(x, channels, Window(kernel), filters=weight, bias=bias)
     others = [v for v in reversed(growth.values) if v.name != x.name and v.channels == channels]
     if others and choice.yes():
         other = growth.use(choice.of(others))
-        return [first, writer.conv(other, channels, Window(kernel), weight=weight, bias=bias)]
-    return [writer.conv(writer.activation("Relu", first), channels, Window(kernel), weight=weight, bias=bias)]
+        return [first, writer.conv(other, channels, Window(kernel), filters=weight, bias=bias)]
+    return [writer.conv(writer.activation("Relu", first), channels, Window(kernel), filters=weight, bias=bias)]
 
 
 def _grouped_conv(growth: _Growth, x: Value, choice: _Choice) -> list[Value]:

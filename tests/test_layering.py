@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,22 +28,19 @@ OPTIONAL = {
     "jinja2",
 }
 """Slow to import or not always there: only within functions, so that `yocc --help` needs none of them."""
-every_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+HEAVY = {"numpy", "onnx", "onnx_graphsurgeon", "PIL", *OPTIONAL}
 
 
-@every_source
-def test_imports_point_one_way(path: Path) -> None:
-    room = room_of(_module(path))
-    others = {room_of(name) for name, _ in imports(path.read_text())} - {room, ""}
-    assert not room or others <= ALLOWED[room]
+def test_imports_point_one_way() -> None:
+    assert (
+        wrong(lambda own, other: room_of(own) and room_of(other) not in {"", room_of(own), *ALLOWED[room_of(own)]})
+        == {}
+    )
 
 
-@every_source
-def test_no_pass_imports_another(path: Path) -> None:
+def test_no_pass_imports_another() -> None:
     """What two passes need is in a room below them."""
-    own = _pass_of(_module(path))
-    others = {_pass_of(name) for name, _ in imports(path.read_text())} - {own, ""}
-    assert not own or not others
+    assert wrong(lambda own, other: _pass_of(own) and _pass_of(other) not in {"", _pass_of(own)}) == {}
 
 
 def test_rooms_stand_above_what_they_import() -> None:
@@ -58,30 +57,35 @@ def test_the_picture_in_the_docs_shows_the_imports_there_are() -> None:
     assert drawn == draw(), "run python -m tools.rooms"
 
 
-@every_source
-def test_optional_packages_are_imported_within_functions(path: Path) -> None:
+def test_optional_packages_are_imported_within_functions() -> None:
     # What is written in torch is imported by nothing outside, or within functions.
-    allowed = {"torch"} if room_of(_module(path)) == "learning" else set()
-    wrong = {name for name, top in imports(path.read_text()) if top and name.partition(".")[0] in OPTIONAL - allowed}
-    assert not wrong
+    def needed(own: str, other: str) -> bool:
+        package = other.partition(".")[0]
+        return package in OPTIONAL and not (package == "torch" and room_of(own) == "learning")
+
+    assert wrong(needed, within_functions=False) == {}
 
 
-@every_source
-def test_what_learns_in_torch_is_imported_within_functions(path: Path) -> None:
-    wrong = {name for name, top in imports(path.read_text()) if top and room_of(name) == "learning"}
-    assert room_of(_module(path)) == "learning" or not wrong
+def test_what_learns_in_torch_is_imported_within_functions() -> None:
+    assert wrong(lambda own, other: room_of(other) == "learning" != room_of(own), within_functions=False) == {}
 
 
-@every_source
-def test_tools_and_tests_are_not_imported(path: Path) -> None:
-    assert not {name for name, _ in imports(path.read_text()) if name.partition(".")[0] in ("tools", "tests")}
+def test_tools_and_tests_are_not_imported() -> None:
+    assert wrong(lambda _, other: other.partition(".")[0] in ("tools", "tests")) == {}
 
 
-def test_command_line_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("command", ["--help", "--version", "compile --help", "eval --help"])
+def test_command_line_imports_nothing_heavy(command: str) -> None:
     """So that `yocc --help` answers at once."""
-    code = "import sys, yocc.cli; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    assert not {"numpy", "onnx", "onnx_graphsurgeon", "PIL", *OPTIONAL} & set(loaded.split())
+    loaded = modules_after("import yocc.cli", f"yocc.cli.cli({command.split()}, standalone_mode=False)")
+    assert "yocc.cli.compile" in loaded
+    assert not HEAVY & loaded
+
+
+def test_the_library_imports_what_is_used_when_it_is_used() -> None:
+    loaded = modules_after("import yocc")
+    assert not {"click", *HEAVY} & loaded
+    assert {name for name in loaded if name.startswith("yocc.")} == {"yocc.errors"}
 
 
 @pytest.mark.parametrize(
@@ -111,6 +115,26 @@ def test_imports_are_seen(source: str, expected: list[tuple[str, bool]]) -> None
 )
 def test_rooms_are_known_by_name(module: str, room: str) -> None:
     assert room_of(module) == room
+
+
+def wrong(forbidden: Callable[[str, str], object], *, within_functions: bool = True) -> dict[str, set[str]]:
+    """By module, the imports that a rule forbids; those within functions are looked at where the rule is for them."""
+    found = {
+        module: {name for name, top in seen if (top or within_functions) and forbidden(module, name)}
+        for module, seen in every_import().items()
+    }
+    return {module: names for module, names in found.items() if names}
+
+
+@cache
+def every_import() -> dict[str, tuple[tuple[str, bool], ...]]:
+    return {_module(path): tuple(imports(path.read_text(encoding="utf-8"))) for path in SOURCES}
+
+
+def modules_after(*statements: str) -> set[str]:
+    code = "; ".join(("import sys", *statements, "print(); print(*sys.modules)"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.splitlines()[-1].split())
 
 
 def _module(path: Path) -> str:

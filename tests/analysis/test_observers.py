@@ -119,6 +119,7 @@ def test_mse_clips_the_negative_tail_that_silu_flattens() -> None:
     assert quantized_error(values, low, high, UNSIGNED, silu) < 0.5 * quantized_error(values, -20, 5, UNSIGNED, silu)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBSERVERS)
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 @given(values=hnp.arrays(np.float32, st.integers(1, 60), elements=st.floats(-1e4, 1e4, width=32)))

@@ -35,6 +35,7 @@ def assert_same(a: TensorStatistics, b: TensorStatistics) -> None:
     np.testing.assert_array_equal(a.counts, b.counts)
 
 
+@pytest.mark.slow
 @given(first=shards, second=shards)
 def test_statistics_of_shards_merge_to_those_of_the_union(first: list[np.ndarray], second: list[np.ndarray]) -> None:
     whole = collected(first + second)
@@ -42,12 +43,14 @@ def test_statistics_of_shards_merge_to_those_of_the_union(first: list[np.ndarray
     assert_same(collected(second).merge(collected(first)), whole)
 
 
+@pytest.mark.slow
 @given(parts=shards, seed=st.integers(0, 99))
 def test_the_order_does_not_matter(parts: list[np.ndarray], seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(parts))
     assert_same(collected([parts[index] for index in order]), collected(parts))
 
 
+@pytest.mark.slow
 @given(a=shards, b=shards, c=shards)
 def test_merging_is_associative(a: list[np.ndarray], b: list[np.ndarray], c: list[np.ndarray]) -> None:
     one, two, three = collected(a), collected(b), collected(c)
@@ -61,6 +64,7 @@ def test_nothing_seen_is_the_neutral_element(parts: list[np.ndarray]) -> None:
     assert_same(TensorStatistics().merge(statistics), statistics)
 
 
+@pytest.mark.slow
 @given(first=shards, second=shards)
 def test_merging_changes_neither_side(first: list[np.ndarray], second: list[np.ndarray]) -> None:
     a, b = collected(first), collected(second)
@@ -82,6 +86,7 @@ def test_no_value_is_lost_and_each_lies_in_its_bin(parts: list[np.ndarray]) -> N
         assert inside.sum() == statistics.counts[int(start / width) + BINS]
 
 
+@pytest.mark.slow
 @given(parts=shards)
 def test_bins_are_as_fine_as_the_largest_value_allows(parts: list[np.ndarray]) -> None:
     statistics = collected(parts)

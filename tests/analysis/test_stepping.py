@@ -20,6 +20,7 @@ def convolutions_read(graph: Graph) -> list[str]:
     return list(dict.fromkeys(node.inputs[0].name for node in graph.nodes if node.op == "Conv"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [0, 4096, 2**30], ids=["no room", "some room", "room"])
 @pytest.mark.parametrize("name", sorted(TOPOLOGIES))
 def test_steps_give_what_a_whole_run_gives(name: str, room: int) -> None:

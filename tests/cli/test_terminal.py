@@ -51,7 +51,7 @@ def _on_terminal(**environment: str) -> str:
     except OSError:  # the other end is closed
         pass
     os.close(master)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=600) == 0
     return seen.decode()
 
 

@@ -48,6 +48,18 @@ def test_no_choice_that_gains_as_much_costs_less(among: dict[str, Item], share: 
     assert cost(chosen, among) <= least + slack + 1e-9
 
 
+@pytest.mark.parametrize("unit", [5e-324, 1e-310, 1e300, 5e307])
+def test_the_unit_of_costs_does_not_matter(unit: float) -> None:
+    chosen = Knapsack({"a": Item(2 * unit, 3), "b": Item(unit, 2), "c": Item(unit, 1)})
+    assert chosen.within(3 * unit) == {"a", "b"}
+    assert chosen.within(unit) == {"b"}
+    assert chosen.gaining(2) == {"b"}
+
+
+def test_a_budget_far_above_tiny_costs_takes_everything() -> None:
+    assert Knapsack({"a": Item(5e-324, 1), "b": Item(0, 1)}).within(1e308) == {"a", "b"}
+
+
 def test_greed_is_beaten() -> None:
     # The item with most gain for its cost leaves no room for the two that gain most together.
     among = {"a": Item(6, 13), "b": Item(5, 10), "c": Item(5, 10)}

@@ -66,6 +66,7 @@ def test_parameters_and_macs_are_the_published_ones(variant: str) -> None:
     assert convolution_macs(model) == pytest.approx(gflops * 1e9 / 2, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "batch_norm"), [("yolov5n_bn.onnx", "kept"), ("yolov5n.onnx", "fused")])
 def test_trained_weights_in_the_built_graph_give_the_trained_model(
     shared_data: Path, file: str, batch_norm: BatchNorm
@@ -79,6 +80,7 @@ def test_trained_weights_in_the_built_graph_give_the_trained_model(
     assert_same_function(real, with_weights_of(built, real), tolerance=1e-6)
 
 
+@pytest.mark.slow
 def test_the_fused_graph_is_the_export_node_for_node(shared_data: Path) -> None:
     real = onnx.load(shared_data / "models" / "yolov5n.onnx")
     assert wiring(build_yolov5("n", batch_norm="fused")) == wiring(real)

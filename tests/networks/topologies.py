@@ -262,8 +262,8 @@ def shared_head(seed: int) -> onnx.ModelProto:
     inner_bias = writer.constant(writer.draw_bias(16), "inner.bias")
     outer = writer.constant(draw_filters(writer.rng, (6, 16, 3, 3), power=0.5), "outer.weight")
     for level in (fine, coarse):
-        x = writer.activation("Relu", writer.conv(level, 16, Window(3), weight=inner, bias=inner_bias))
-        writer.output(writer.conv(x, 6, Window(3), weight=outer, bias=False))
+        x = writer.activation("Relu", writer.conv(level, 16, Window(3), filters=inner, bias=inner_bias))
+        writer.output(writer.conv(x, 6, Window(3), filters=outer, bias=False))
     return writer.model()
 
 

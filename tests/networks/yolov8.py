@@ -60,7 +60,7 @@ def _expected_distance(writer: LayerWriter, box: Value) -> Value:
     bins = writer.transpose(writer.reshape(box, (1, 4, _BINS, cells)), (0, 2, 1, 3))
     bins = writer.node("Softmax", [bins], bins.shape, attributes={"axis": 1})
     weight = writer.constant(np.arange(_BINS, dtype=np.float32).reshape(1, _BINS, 1, 1), "dfl.conv.weight")
-    return writer.reshape(writer.conv(bins, 1, bias=False, weight=weight), (1, 4, cells))
+    return writer.reshape(writer.conv(bins, 1, bias=False, filters=weight), (1, 4, cells))
 
 
 def _decode(writer: LayerWriter, distance: Value, levels: Sequence[Value], size: int) -> Value:

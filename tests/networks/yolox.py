@@ -10,7 +10,7 @@ import onnx
 
 from tests.networks.blocks import conv_norm_act
 from yocc.models.graph_writer import Value
-from yocc.models.layers import LayerWriter, Window
+from yocc.models.layers import Filters, LayerWriter, Window
 
 _DOWN = Window(3, 2, pads=1)
 
@@ -63,7 +63,7 @@ def _head(writer: LayerWriter, x: Value, classes: int) -> Value:
     for_boxes = conv_norm_act(writer, stem, 16, Window(3), act="Silu")
     rare = np.full(1, math.log(0.2), np.float32)
     scores = writer.conv(for_classes, classes)
-    box = writer.conv(for_boxes, 4, variance=0.25)
+    box = writer.conv(for_boxes, 4, filters=Filters(variance=0.25))
     there = writer.conv(for_boxes, 1, bias=rare)
     return writer.concat([box, writer.activation("Sigmoid", there), writer.activation("Sigmoid", scores)])
 

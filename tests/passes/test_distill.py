@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from yocc.models.yolov5 import build_yolov5
 from yocc.passes.distill import Distill
 from yocc.passes.fuse import Fuse
 from yocc.passes.prune import Prune
+
+pytestmark = pytest.mark.slow
 
 QUICK = Distill(steps=30, batch=4, side=32, rate=1e-2)
 needs_torch = pytest.mark.skipif(
@@ -147,10 +150,23 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         run_pass(Distill(steps=2, batch=1, side=32, checkpoint=str(path)), graph, ctx)
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
+    """A clock on which 50 ms pass from one reading to the next, however busy the machine is."""
+    from yocc.compiler.pipeline import deadline
+    from yocc.learning import loop
+
+    readings = itertools.count()
+    fake = SimpleNamespace(monotonic=lambda: next(readings) * 0.05)
+    for module in (deadline, loop):
+        monkeypatch.setattr(module, "time", fake)
+    return fake.monotonic
+
+
 @needs_torch
-def test_a_deadline_ends_it_and_what_was_learnt_is_kept() -> None:
+def test_a_deadline_ends_it_and_what_was_learnt_is_kept(clock: Callable[[], float]) -> None:
     graph, ctx = pruned()
-    ctx.deadline = Deadline(3.0)
+    ctx.deadline = Deadline(3.0, clock())
     totals: list[int | None] = []
 
     def shown(items: Iterable[Any], label: str, total: int | None = None) -> Iterable[Any]:
@@ -162,21 +178,21 @@ def test_a_deadline_ends_it_and_what_was_learnt_is_kept() -> None:
     run_pass(Distill(batch=1, side=32), graph, ctx)
     assert ctx.deadline.left() == 0
     steps = ctx.details["distill"]["steps"]
-    assert steps > 0
+    assert 20 < steps < 60
     (total,) = totals
     assert total is not None
-    assert total < 20 * steps, "what is shown is what there is time for"
+    assert total < 2 * steps, "what is shown is what there is time for"
 
 
 @needs_torch
-def test_a_round_before_another_takes_a_third_of_the_time_and_half_of_the_steps() -> None:
+def test_a_round_before_another_takes_a_third_of_the_time_and_half_of_the_steps(clock: Callable[[], float]) -> None:
     from yocc.learning.training import STEPS
 
     graph, ctx = pruned()
     ctx.remaining_passes = ("prune", "recover", "distill")
-    ctx.deadline = Deadline(9.0)
+    ctx.deadline = Deadline(9.0, clock())
     run_pass(Distill(batch=1, side=32), graph, ctx)
-    assert 3.0 < ctx.deadline.left() < 7.0
+    assert ctx.deadline.left() == pytest.approx(6.0, abs=0.5)
     ctx.deadline, ctx.progress = Deadline(), after(2)
     run_pass(Distill(batch=1, side=32), graph, ctx)
     assert any(f"2 of {STEPS // 2} steps" in note.message for note in ctx.notes)

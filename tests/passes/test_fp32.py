@@ -75,6 +75,7 @@ def test_a_single_precision_model_is_left_alone(shared_data: Path) -> None:
     assert widened(shared_data / "models" / "yolov5n.onnx")[1] == 0
 
 
+@pytest.mark.slow
 def test_the_published_half_precision_detector_can_be_read_in_single(shared_data: Path) -> None:
     path = shared_data / "models" / "yolov5n_fp16cast_op12.onnx"
     graph = load(path)

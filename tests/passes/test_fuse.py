@@ -206,6 +206,7 @@ def test_arithmetic_is_done_in_double_precision(ctx: PassContext) -> None:
     assert graph.nodes[0].inputs[2].values[0] == pytest.approx(exact, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "count"), [("yolov5n_bn.onnx", 57), ("ultraface_rfb320_op9.onnx", 35)])
 def test_real_detectors_lose_all_their_batch_norms(shared_data: Path, ctx: PassContext, file: str, count: int) -> None:
     graph = load(shared_data / "models" / file)

@@ -22,7 +22,7 @@ from yocc.runtime.data.feeds import Feeds, fed_to, open_feeds
 from yocc.runtime.data.preprocess import InputSpec
 from yocc.runtime.detection.metrics import DetectionScores, evaluate
 from yocc.runtime.measuring.bench import Timing, compare_speed, random_feeds
-from yocc.runtime.measuring.fidelity import FidelityFacts, OwnSize, measure_fidelity
+from yocc.runtime.measuring.fidelity import FidelityFacts, OwnSize, Samples, measure_fidelity
 
 _TIMED_SAMPLES = 4
 
@@ -78,13 +78,14 @@ def against_original(
         facts = measure_fidelity(
             first,
             second,
-            feeds if other is None else fed_to(feeds, _picture(other)),
+            Samples(
+                feeds if other is None else fed_to(feeds, _picture(other)),
+                feeds.description,
+                held_out=False,
+                pictures=() if other is None else feeds.pictures(),
+            ),
             other.profile if other is not None else own.profile,
-            data=feeds.description,
-            held_out=False,
             progress=progress,
-            total=len(feeds),
-            pictures=() if other is None else feeds.pictures(),
             own=None if other is None else OwnSize(feeds, own.profile),
         )
     fed = own.description if feeds.are_pictures else None

@@ -7,6 +7,7 @@ is smaller by one grid step for each item.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,10 +41,13 @@ class Knapsack:
 
     def __init__(self, items: Mapping[str, Item]) -> None:
         self._names = list(items)
-        self._total = sum(item.cost for item in items.values())
+        # A power of two, so that dividing by it rounds nothing and the step neither vanishes nor overflows.
+        self._unit = 2.0 ** (math.frexp(max((item.cost for item in items.values()), default=0.0))[1] - 1)
+        costs = [item.cost / self._unit for item in items.values()]
+        self._total = sum(costs)
         self._step = self._total / STEPS if self._total > 0 else 1.0
         # A cost that is a whole number of steps up to float rounding is that number.
-        self._costs = [max(0, int(np.ceil(item.cost / self._step - 1e-9))) for item in items.values()]
+        self._costs = [max(0, math.ceil(cost / self._step - 1e-9)) for cost in costs]
         size = sum(self._costs) + 1
         best = np.zeros(size)
         self._taken: list[Array] = []
@@ -57,6 +61,7 @@ class Knapsack:
 
     def within(self, budget: float) -> frozenset[str]:
         """The items with the largest gain whose cost is at most a budget."""
+        budget /= self._unit
         if budget >= self._total * (1 - 1e-9):  # the sum of rounded costs exceeds the total
             return self._chosen(len(self._best) - 1)
         return self._chosen(int(np.floor(max(budget, 0.0) / self._step + 1e-9)))

@@ -60,6 +60,24 @@ class Window:
         }
 
 
+@dataclass(frozen=True)
+class Filters:
+    """How the filters of a convolution are drawn.
+
+    Attributes:
+        variance: wanted output variance, one number or one per channel.
+        factor: what each filter is multiplied by after drawing, shape [channels] (a folded BatchNorm's).
+        power: mean square of the output that follows from `variance`, `factor` and the bias.
+    """
+
+    variance: float | NDArray[np.float32] = 1.0
+    factor: NDArray[np.float32] | None = None
+    power: float = 1.0
+
+
+DEFAULT_FILTERS = Filters()
+
+
 class LayerWriter(GraphWriter):
     """A graph writer that knows the layers of convolutional networks."""
 
@@ -71,13 +89,9 @@ class LayerWriter(GraphWriter):
         *,
         groups: int = 1,
         bias: bool | str | NDArray[np.float32] = True,
-        variance: float | NDArray[np.float32] = 1.0,
-        factor: NDArray[np.float32] | None = None,
-        power: float = 1.0,
-        weight: str = "",
+        filters: Filters | str = DEFAULT_FILTERS,
         name: str = "",
         parameters: str = "",
-        output: str = "",
     ) -> Value:
         """Adds a two-dimensional Conv.
 
@@ -87,24 +101,22 @@ class LayerWriter(GraphWriter):
             window: kernel, stride, padding, dilation; 1x1 when None.
             groups: of the convolution.
             bias: whether there is one (then drawn), its values of shape [channels], or an initializer to reuse.
-            variance: wanted output variance, one number or one per channel.
-            factor: what each filter is multiplied by after drawing, shape [channels] (a folded BatchNorm's).
-            power: mean square of the output that follows from `variance`, `factor` and `bias`.
-            weight: an initializer to reuse in place of a new one.
+            filters: how they are drawn, or an initializer to reuse.
             name: of the node.
             parameters: prefix of the initializers' names, the node's name when empty.
-            output: name of the output.
         """
         window = window or Window()
         name = name or self.fresh("Conv")
         parameters = parameters or name
-        if not weight:
+        power = 1.0
+        if isinstance(filters, Filters):
             shape = (channels, x.channels // groups, window.kernel, window.kernel)
-            filters = draw_filters(self.rng, shape, power=x.power, variance=variance)
-            if factor is not None:
-                filters *= factor.reshape(-1, 1, 1, 1)
-            weight = self.constant(filters, f"{parameters}.weight")
-        inputs: list[Value | str] = [x, weight]
+            weight = draw_filters(self.rng, shape, power=x.power, variance=filters.variance)
+            if filters.factor is not None:
+                weight *= filters.factor.reshape(-1, 1, 1, 1)
+            power = filters.power
+            filters = self.constant(weight, f"{parameters}.weight")
+        inputs: list[Value | str] = [x, filters]
         if bias is True:
             bias = self.draw_bias(channels)
         if isinstance(bias, np.ndarray):
@@ -113,7 +125,7 @@ class LayerWriter(GraphWriter):
             inputs.append(bias)
         attributes = {**window.attributes(), "group": groups}
         shape_out = (x.shape[0], channels, *window.output(x.spatial))
-        return self.node("Conv", inputs, shape_out, attributes=attributes, power=power, name=name, output=output)
+        return self.node("Conv", inputs, shape_out, attributes=attributes, power=power, name=name)
 
     def conv_transpose(self, x: Value, channels: int, window: Window, *, groups: int = 1) -> Value:
         """Adds a ConvTranspose with a bias; its weight is [x.channels, channels / groups, kernel, kernel]."""

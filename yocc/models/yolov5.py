@@ -12,7 +12,7 @@ import onnx
 
 from yocc.errors import OptionError
 from yocc.models.graph_writer import Value
-from yocc.models.layers import LayerWriter, Window
+from yocc.models.layers import Filters, LayerWriter, Window
 from yocc.models.seeded import draw_batch_norm
 from yocc.models.yolov5_head import STRIDES, DetectHead
 
@@ -173,16 +173,17 @@ class _Network:
         writer, parameters = self.writer, _parameters(scope)
         statistics = draw_batch_norm(writer.rng, channels)
         factor, bias = statistics.fold(_EPSILON)
+        filters = Filters(statistics.variance)
+        if self.fused:
+            filters = Filters(statistics.variance, factor, statistics.power())
         x = writer.conv(
             x,
             channels,
             window,
             bias=bias if self.fused else False,
-            variance=statistics.variance,
-            factor=factor if self.fused else None,
+            filters=filters,
             name=f"{scope}/conv/Conv",
             parameters=f"{parameters}.conv",
-            power=statistics.power() if self.fused else 1.0,
         )
         if not self.fused:
             name = f"{scope}/bn/BatchNormalization"

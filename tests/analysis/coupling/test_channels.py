@@ -22,6 +22,7 @@ def described(channels: ChannelMap) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.slow
 def test_groups_and_reasons_of_every_topology(golden: Callable[[str, str], None]) -> None:
     parts = [f"{name}\n{described(mapped(build(0))[2])}\n" for name, build in TOPOLOGIES.items()]
     parts.append(f"yolov5n\n{described(mapped(build_yolov5('n', size=64, batch_norm='fused'))[2])}\n")

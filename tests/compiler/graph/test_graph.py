@@ -254,6 +254,7 @@ def test_saving_twice_and_after_reloading_gives_the_same_bytes(make: object, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "b.onnx", "c.onnx"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL_MODELS)
 def test_real_models_load_verify_clone_convert_and_repeat(shared_data: Path, name: str, tmp_path: Path) -> None:
     path = shared_data / "models" / name
@@ -270,6 +271,7 @@ def test_real_models_load_verify_clone_convert_and_repeat(shared_data: Path, nam
     onnx.checker.check_model(onnx.load_from_string(first), full_check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ultraface_rfb320_op9.onnx", "yolov5n_fp16cast_op12.onnx", "yolov5n_raw_op12.onnx"])
 def test_real_models_compute_the_same_after_load_and_conversion(shared_data: Path, name: str) -> None:
     path = shared_data / "models" / name

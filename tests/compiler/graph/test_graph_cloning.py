@@ -140,6 +140,7 @@ def test_refresh_finds_a_cycle_a_pass_made() -> None:
         refresh(graph)
 
 
+@pytest.mark.slow
 def test_outputs_keep_their_names_order_and_declared_shapes(shared_data: Path) -> None:
     for name in REAL_MODELS:
         path = shared_data / "models" / name

@@ -253,6 +253,7 @@ for last in range(1000):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 @pytest.mark.parametrize("earlier", [True, False])
 @pytest.mark.parametrize("swaps", [True, False])
@@ -290,6 +291,7 @@ for number in range(60):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swaps", [True, False])
 def test_two_processes_may_write_to_one_folder(swaps: bool, tmp_path: Path) -> None:
     runs = [

@@ -139,6 +139,7 @@ _PASSES = st.one_of(
 # Text form
 
 
+@pytest.mark.slow
 @given(st.lists(_PASSES, max_size=4))
 def test_what_a_pipeline_prints_it_parses(passes: list[Pass]) -> None:
     plugins = {plugin.name: Plugin(plugin.name, "tests", plugin) for plugin in (Options, Needy, Cut)}
@@ -247,7 +248,6 @@ def test_a_changing_pass_is_followed_by_fresh_shapes() -> None:
     graph, runs = Pipeline((Cut(keep=16),)).run(load(conv_model()), _context())
     assert graph.tensors()["c"].shape == [1, 16, 6, 6]
     assert [(run.spec, run.rewrites) for run in runs] == [("cut", 1)]
-    assert runs[0].seconds >= 0
     assert run(to_proto(graph), x=np.zeros((1, 3, 8, 8), np.float32))[0].shape == (1, 16, 6, 6)
 
 

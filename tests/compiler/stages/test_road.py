@@ -76,4 +76,4 @@ def test_real_detector(name: str, shared_data: Path, tmp_path: Path) -> None:
     )
     if name != "yolov5n_fp16cast_op12":  # half the size to begin with
         _check(report)
-    assert report.measured["latency_ms"].speedup > 0
+    assert report.measured["latency_ms"].rounds == 30

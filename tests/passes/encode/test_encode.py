@@ -56,6 +56,7 @@ def test_a_topology_stays_close_and_rounding_on_pictures_brings_it_closer(name: 
     assert signal_to_noise(encoded(graph, code=code, bits=4), graph) > nearest + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", range(2, 9))
 @pytest.mark.parametrize("code", ["log2", "apot", "uniform"])
 def test_packed_and_rounded_weights_compute_the_same(code: str, bits: int) -> None:
@@ -110,6 +111,7 @@ def test_a_size_nothing_fits_into_is_warned_of() -> None:
     assert [note.level for note in ctx.notes] == ["warning"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [("uniform", 4), ("log2", 4), ("apot", 4), ("uniform", 6), ("uniform", 8)])
 def test_int8_layers_keep_integers_and_biases_follow_their_scales(spec: tuple[str, int]) -> None:
     graph = convert_opset(load(TOPOLOGIES["residual"](seed=0)), 13)

@@ -32,6 +32,7 @@ def decoded_graph(name: str, bits: int, shape: tuple[int, ...]) -> tuple[Graph, 
     return graph, weight
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(name=st.sampled_from(sorted(CODECS)), bits=st.integers(2, 8), shape=st.sampled_from(SHAPES))
 def test_the_runtime_decodes_what_was_coded(name: str, bits: int, shape: tuple[int, ...]) -> None:

@@ -306,6 +306,7 @@ def test_options_without_meaning_are_refused(options: dict[str, float]) -> None:
         Fp16(**options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "file", ["yolov5n.onnx", "yolov5n_bn.onnx", "yolov5n_dynamic.onnx", "yolov5n_fp16cast_op12.onnx"]
 )

@@ -37,6 +37,7 @@ def allocated(name: str, ratio: float, multiple: int = 8) -> tuple[Allocation, C
     return by_score(costs, scores, repeats, parameters=left, macs=left, multiple=multiple), channels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
 @pytest.mark.parametrize("name", ["n", "s"])
 def test_both_budgets_are_met_on_the_detector_in_multiples_of_eight(name: str, ratio: float) -> None:

@@ -30,6 +30,7 @@ def check(model: onnx.ModelProto, share: float, seed: int) -> None:
     assert costs.totals(counts) == pytest.approx((after.parameters, after.macs), rel=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spec=random_graphs(), share=st.sampled_from([0.2, 0.5, 0.9]), seed=st.integers(0, 99))
 def test_the_equations_count_what_is_left_of_random_graphs(spec: RandomGraph, share: float, seed: int) -> None:

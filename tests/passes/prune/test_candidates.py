@@ -40,6 +40,7 @@ def test_the_candidate_with_the_least_error_is_taken_and_meets_the_budget() -> N
     assert same == (min(errors) == errors[0])
 
 
+@pytest.mark.slow
 def test_two_runs_take_the_same() -> None:
     first, second = (to_proto(pruned(3)[0]).SerializeToString(deterministic=True) for _ in range(2))
     assert first == second

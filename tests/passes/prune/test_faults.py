@@ -131,6 +131,7 @@ def _rules_as_written(monkeypatch: Patch) -> None:
     monkeypatch.setattr(flows, "RULES_AS_WRITTEN", flows.RULES, raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({name for _, names in FAULTS.values() for name in names}))
 def test_without_a_fault_nothing_is_caught(name: str) -> None:
     for seed in range(3):

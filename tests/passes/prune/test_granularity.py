@@ -57,7 +57,6 @@ def check(model: onnx.ModelProto, granularity: str, ratio: float, pictures: int 
     original = clone(graph)
     with contextlib.suppress(PassError):  # a random graph may have nothing to thin out
         rewrites = run_pass(step, graph, ctx)
-        assert rewrites >= 0
     if "prune" not in ctx.details:
         return 0
     refresh(graph)
@@ -68,12 +67,14 @@ def check(model: onnx.ModelProto, granularity: str, ratio: float, pictures: int 
     return rewrites
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", FINER)
 @pytest.mark.parametrize("name", ["residual", "c2f", "unet", "shuffle_split"])
 def test_pruned_equals_masked(name: str, granularity: str) -> None:
     assert check(TOPOLOGIES[name](0), granularity, 0.3) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", FINER)
 def test_pruned_equals_masked_on_the_real_detector(shared_data: Path, granularity: str) -> None:
     assert check(onnx.load(shared_data / "models" / "yolov5n.onnx"), granularity, 0.3, pictures=1) > 0
@@ -86,6 +87,7 @@ def test_pruned_equals_masked_on_random_graphs(granularity: str, graph: RandomGr
     check(graph.build(), granularity, ratio)
 
 
+@pytest.mark.slow
 def test_filters_meet_parameters_and_macs_and_leave_outputs_alone() -> None:
     graph, ctx = prepared(build_yolov5("n", size=64, batch_norm="fused"))
     before, widths = counted(graph), {n.name: n.inputs[1].shape[0] for n in graph.nodes if n.op == "Conv"}

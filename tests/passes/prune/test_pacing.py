@@ -33,6 +33,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> PassContext:
     return ctx
 
 
+@pytest.mark.slow
 def test_a_prediction_that_is_off_is_corrected_until_the_measured_time_is_met(timed: PassContext) -> None:
     graph = detector()
     before = detector()
@@ -45,6 +46,7 @@ def test_a_prediction_that_is_off_is_corrected_until_the_measured_time_is_met(ti
     assert timed.memo.once("latency table", lambda: None) is not None
 
 
+@pytest.mark.slow
 def test_rounds_aim_at_what_they_leave_together(timed: PassContext) -> None:
     spec = "prune{ratio=0.2,budget=latency,criterion=l1},prune{ratio=0.2,budget=latency,criterion=l1}"
     graph, runs = Pipeline.parse(spec).run(detector(), timed)
@@ -52,6 +54,7 @@ def test_rounds_aim_at_what_they_leave_together(timed: PassContext) -> None:
     assert runs[-1].details["latency"]["goal"] == pytest.approx(0.64)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_reached_names_the_nearest_that_can(timed: PassContext) -> None:
     graph = detector()
     run_pass(Prune(ratio=0.7, budget="latency", criterion="l1"), graph, timed)
@@ -59,6 +62,7 @@ def test_what_cannot_be_reached_names_the_nearest_that_can(timed: PassContext) -
     assert "Asked to leave 30% of the time; the nearest reachable is 5" in warning
 
 
+@pytest.mark.slow
 def test_without_anything_that_times_the_square_root_law_predicts_and_says_so() -> None:
     ctx, graph, before = context(), detector(), detector()
     run_pass(Prune(ratio=0.3, budget="latency", criterion="l1"), graph, ctx)

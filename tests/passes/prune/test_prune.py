@@ -38,6 +38,7 @@ def warnings(ctx: PassContext) -> list[str]:
     return [note.message for note in ctx.notes if note.level == "warning"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [0.1, 0.4, 0.7])
 @pytest.mark.parametrize("batch_norm", ["kept", "fused"])
 def test_parameters_and_macs_of_the_detector_meet_their_targets(batch_norm: str, ratio: float) -> None:
@@ -50,6 +51,7 @@ def test_parameters_and_macs_of_the_detector_meet_their_targets(batch_norm: str,
     assert warnings(ctx) == []
 
 
+@pytest.mark.slow
 def test_details_are_what_is_left() -> None:
     model = build_yolov5("n", size=64)
     before = counted(prepared(model)[0])
@@ -68,6 +70,7 @@ def test_details_are_what_is_left() -> None:
     assert set(details["skipped"]) == {f"/model.24/m.{level}/Conv" for level in range(3)}
 
 
+@pytest.mark.slow
 def test_details_of_layers_are_since_the_first_round() -> None:
     graph, ctx = prepared(build_yolov5("n", size=64))
     once = {}
@@ -133,6 +136,7 @@ def test_channels_that_cannot_all_go_are_a_budget_that_cannot_be_met() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["parameters", "macs", "channels"])
 def test_a_budget_of_one_kind_is_met_and_the_others_are_free(budget: str) -> None:
     model = build_yolov5("n", size=64, batch_norm="fused")
@@ -223,6 +227,7 @@ def test_the_same_model_gives_the_same_bytes(name: str) -> None:
     assert len(written) == 1
 
 
+@pytest.mark.slow
 def test_the_multiple_is_the_targets_unless_stated() -> None:
     _, ctx = pruned(build_yolov5("n", size=64), Prune(ratio=0.4))
     assert ctx.details["prune"]["multiple"] == 8

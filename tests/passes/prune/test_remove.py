@@ -18,12 +18,14 @@ from yocc.compiler.pipeline.target import Target
 from yocc.passes.prune.plan import plan_pruning
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(graph=random_graphs(), share=st.sampled_from([0.2, 0.5, 0.9]), seed=st.integers(0, 99))
 def test_pruned_equals_masked_on_random_graphs(graph: RandomGraph, share: float, seed: int) -> None:
     pruned_equals_masked(graph.build(), share=share, seed=seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOPOLOGIES)
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_pruned_equals_masked_on_every_topology(name: str, share: float) -> None:
@@ -31,6 +33,7 @@ def test_pruned_equals_masked_on_every_topology(name: str, share: float) -> None
     assert (removed > 0) == (name != "group_norm"), "channels normalised together must stay, all others can go"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [0.1, 0.4, 0.7])
 @pytest.mark.parametrize("name", ["yolov5n", "yolov5n_bn"])
 def test_pruned_equals_masked_on_the_real_detector(shared_data: Path, name: str, ratio: float) -> None:

@@ -23,6 +23,8 @@ from yocc.passes.prune import Prune
 from yocc.passes.quantize import Quantize
 from yocc.runtime.backends.tensorrt.backend import TensorRtBackend
 
+pytestmark = pytest.mark.slow
+
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="the extra yocc[torch] is not installed"
 )
@@ -107,6 +109,7 @@ def test_scales_that_are_the_same_stay_the_same() -> None:
         assert [scale == scales[0] for scale in scales] == [scale == learnt[0] for scale in learnt]
 
 
+@pytest.mark.slow
 @needs_torch
 def test_biases_have_the_scale_of_their_products() -> None:
     graph, ctx = prepared(whole_graph())

@@ -135,6 +135,7 @@ def test_a_promise_that_full_coding_keeps_leaves_nothing_float() -> None:
     assert ctx.details["quantize"]["mixed"]["float_layers"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sensitivity", ["measured", "hawq"])
 @pytest.mark.parametrize("target", [COARSE, whole_graph()], ids=["inputs", "whole_graph"])
 def test_layers_left_float_bring_the_outputs_nearer(target: Target, sensitivity: str) -> None:
@@ -160,6 +161,7 @@ def test_errors_are_measured_where_gradients_are_not_known() -> None:
     assert ctx.details["quantize"]["mixed"]["float_layers"]
 
 
+@pytest.mark.slow
 def test_a_measured_promise_is_kept_on_a_real_graph() -> None:
     ctx = context(COARSE)
     quantized(ctx, max_latency=0.5)

@@ -193,6 +193,7 @@ def test_a_weight_computed_at_run_time_stays_float() -> None:
     assert place(graph, WHOLE).skipped["c"] == "its weight is computed at run time"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spec=random_graphs())

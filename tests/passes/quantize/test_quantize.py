@@ -65,6 +65,7 @@ def detector() -> onnx.ModelProto:
     return build_yolov5(Scale(depth=0.33, width=0.125), classes=3, size=64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spec=random_graphs(max_steps=8))
@@ -75,6 +76,7 @@ def test_a_quantized_random_graph_stays_close_to_what_it_was(target: Target, spe
     assert signal_to_noise(exact, to_proto(graph), ctx.feeds) > 12  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("observer", OBSERVERS)
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 @pytest.mark.parametrize("name", ["residual", "c2f", "unet", "yolov8", "inverted_residual", "squeeze_excite_gemm"])
@@ -102,6 +104,7 @@ def test_sixteen_bits_are_much_closer_than_eight() -> None:
     assert found[16] > found[8] + 30
 
 
+@pytest.mark.slow
 def test_the_detector_keeps_its_head_float() -> None:
     graph, ctx = prepared(detector())
     exact = to_proto(graph)
@@ -113,6 +116,7 @@ def test_the_detector_keeps_its_head_float() -> None:
     assert signal_to_noise(exact, to_proto(graph), ctx.feeds) > 20  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_notes_name_everything_that_stays_float() -> None:
     graph, ctx = prepared(detector())
     quantized(graph, ctx)
@@ -134,6 +138,7 @@ def test_details_state_ranges_and_pictures() -> None:
     assert image["scale"] == pytest.approx(image["high"] / 255, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_the_same_pictures_give_the_same_bytes(target: Target) -> None:
     written = []
@@ -219,6 +224,7 @@ def test_a_constant_tensor_is_warned_of() -> None:
     assert ("images", True) in {(note.node, "constant at 0" in note.message) for note in warned}
 
 
+@pytest.mark.slow
 def test_bias_correction_can_be_left_out_and_brings_the_mean_nearer() -> None:
     errors = {}
     for correct in ("none", "analytic", "empirical"):

@@ -37,6 +37,7 @@ def error(graph: Graph, target: Target, rounding: str) -> float:
     return float(sum(np.square(b[name] - a[name], dtype=np.float64).sum() for a, b in pairs for name in a))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["residual", "c2f"])
 def test_fitting_to_the_float_network_lowers_the_error(name: str) -> None:
     """With coarse weights, so that their errors are not hidden behind those of the activations."""
@@ -89,6 +90,7 @@ def test_constant_outputs_are_sampled_alike(value: float) -> None:
     assert 5 <= len(chosen) <= 10
 
 
+@pytest.mark.slow
 def test_weights_are_fitted_on_pictures_but_not_on_drawn_ones() -> None:
     graph = fused("residual")
 

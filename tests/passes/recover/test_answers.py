@@ -116,6 +116,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_pruned_detector_answers_more_like_the_original(scenes: Path) -> None:
     model = load(shipped_detector("plain"))
     profile = find_profile(model)

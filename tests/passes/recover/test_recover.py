@@ -45,6 +45,7 @@ def error(model: onnx.ModelProto, graph: Graph) -> float:
     return float(np.square(np.array(found) - np.array(wanted)).mean() / np.var(wanted))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bottleneck", "c2f", "dense", "residual"])
 def test_refitting_brings_the_outputs_nearer_to_the_originals(name: str) -> None:
     model = TOPOLOGIES[name](seed=0)
@@ -66,6 +67,7 @@ def test_nothing_pruned_changes_nothing() -> None:
     assert to_proto(graph).SerializeToString(deterministic=True) == before
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_bytes() -> None:
     model = TOPOLOGIES["c2f"](seed=1)
     results = []
@@ -151,6 +153,7 @@ def test_time_that_is_up_leaves_a_whole_network_and_says_what_it_did_not_reach()
     assert "Time was enough for 4 pictures of 32" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", ["kernel", "unstructured"])
 def test_what_was_set_to_zero_stays_zero(granularity: str) -> None:
     model = TOPOLOGIES["residual"](seed=0)

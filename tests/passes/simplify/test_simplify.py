@@ -40,6 +40,7 @@ def simplified(graph: Graph, ctx: PassContext, step: Simplify | None = None) -> 
     return rewrites
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", REAL)
 def test_real_models_compute_the_same(shared_data: Path, ctx: PassContext, file: str) -> None:
     graph = load(shared_data / "models" / file)
@@ -57,6 +58,7 @@ def test_real_models_compute_the_same(shared_data: Path, ctx: PassContext, file:
     assert ctx.notes == []
 
 
+@pytest.mark.slow
 def test_dynamic_detector_loses_its_computed_sizes(shared_data: Path, ctx: PassContext) -> None:
     graph = load(shared_data / "models" / "yolov5n_dynamic.onnx")
     before = to_proto(graph)
@@ -77,6 +79,7 @@ def test_batch_normalisation_stays_for_pruning(ctx: PassContext) -> None:
     assert sum(node.op == "BatchNormalization" for node in graph.nodes) == count
 
 
+@pytest.mark.slow
 def test_same_model_gives_the_same_bytes(shared_data: Path, tmp_path: Path, ctx: PassContext) -> None:
     for name in ("a.onnx", "b.onnx"):
         graph = load(shared_data / "models" / "yolov5n_dynamic.onnx")

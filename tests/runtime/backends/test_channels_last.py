@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import pytest
 
 from tests import oracles
 from tests.samples import tiny_model
@@ -15,6 +16,7 @@ def _graph() -> Graph:
     return load(build_yolov5("n", size=64))
 
 
+@pytest.mark.slow
 def test_heads_are_moved_and_their_values_stay() -> None:
     graph = _graph()
     feeds = {"images": np.random.default_rng(0).random((1, 3, 64, 64), dtype=np.float32)}

@@ -55,7 +55,6 @@ def test_onnxruntime_tells_where_the_time_goes(tmp_path: Path) -> None:
     with OnnxRuntimeSession(tmp_path / "tiny.onnx", threads=1) as session:
         kernels = session.kernels(tiny_feed(), 2)
     assert set(by_layer(kernels, layer_names(load(tiny_model())))) == {"first", "last"}
-    assert all(kernel.milliseconds >= 0 for kernel in kernels)
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.onnx"}
 
 

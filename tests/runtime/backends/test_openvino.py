@@ -31,6 +31,7 @@ class TestOpenVinoBackend(BackendContract):
         return OpenVinoBackend()
 
 
+@pytest.mark.slow
 @needs_openvino
 @pytest.mark.parametrize(("last_layers", "in_int8"), [("int8", 60), ("float", 57)])
 def test_quantized_detector_computes_its_convolutions_in_int8(tmp_path: Path, last_layers: str, in_int8: int) -> None:

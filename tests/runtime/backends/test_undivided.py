@@ -73,6 +73,7 @@ def test_a_head_is_no_longer_divided() -> None:
     assert undivide(graph) == 0
 
 
+@pytest.mark.slow
 def test_the_real_network(shared_data: object) -> None:
     graph = load(f"{shared_data}/models/yolov5n.onnx")
     wanted, before = _run(graph), sum(t.values.nbytes for t in graph.tensors().values() if isinstance(t, gs.Constant))

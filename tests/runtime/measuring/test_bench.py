@@ -65,8 +65,10 @@ def test_real_sessions_are_timed() -> None:
     with session_of(tiny_model()) as first, session_of(tiny_model()) as second:
         timing = compare_speed(first, second, [tiny_feed()], rounds=3, warm_up=1, threads=1)
     assert timing.threads == 1
-    assert timing.baseline.median > 0
-    assert timing.speedup > 0
+    assert timing.rounds == 3
+    assert timing.speedup == pytest.approx(timing.baseline.median / timing.candidate.median, rel=0.1)
+    for side in (timing.baseline, timing.candidate):
+        assert side.quartiles[0] <= side.median <= side.quartiles[1]
 
 
 @pytest.mark.parametrize(("rounds", "feeds"), [(0, [{}]), (3, [])])

@@ -11,7 +11,7 @@ from yocc.models.families.profile import ModelProfile, OutputLayout, Preprocess
 from yocc.runtime.backends.backend import Session
 from yocc.runtime.data.feeds import InputSpec
 from yocc.runtime.data.pictures import PictureRef
-from yocc.runtime.measuring.fidelity import OwnSize, measure_fidelity
+from yocc.runtime.measuring.fidelity import OwnSize, Samples, measure_fidelity
 
 SIDE, CLASSES = 64, 2
 FEEDS = [{"images": np.full((1, 3, SIDE, SIDE), number, np.float32)} for number in range(3)]
@@ -47,7 +47,7 @@ class Detector(Session):
 
 
 def _measure(change: Callable[[Any], None], original: Session | None = None):
-    return measure_fidelity(original or Detector(), Detector(change), FEEDS, PROFILE, data="three", held_out=True)
+    return measure_fidelity(original or Detector(), Detector(change), Samples(FEEDS, "three", held_out=True), PROFILE)
 
 
 def test_equal_models_agree() -> None:
@@ -97,20 +97,20 @@ def test_original_that_finds_nothing_gives_a_reason() -> None:
 
 
 def test_without_a_profile_outputs_are_compared_alone() -> None:
-    facts = measure_fidelity(Detector(), Detector(), FEEDS, None, data="three", held_out=False)
+    facts = measure_fidelity(Detector(), Detector(), Samples(FEEDS, "three", held_out=False), None)
     assert facts.detection is None
     assert [each.label for each in facts.outputs] == [""]
 
 
 def test_nothing_measured_is_nothing_said() -> None:
-    facts = measure_fidelity(Detector(), Detector(), [], PROFILE, data="none", held_out=False)
+    facts = measure_fidelity(Detector(), Detector(), Samples([], "none", held_out=False), PROFILE)
     assert (facts.samples, facts.outputs, facts.detection) == (0, (), None)
 
 
 def test_examples_are_of_the_pictures_named() -> None:
     pictures = [PictureRef(f"{number}.jpg") for number in range(len(FEEDS))]
     facts = measure_fidelity(
-        Detector(), Detector(), FEEDS, PROFILE, data="three", held_out=True, pictures=[None, *pictures[1:]]
+        Detector(), Detector(), Samples(FEEDS, "three", held_out=True, pictures=[None, *pictures[1:]]), PROFILE
     )
     assert [example.picture.file for example in facts.examples] == ["1.jpg", "2.jpg"]
     assert facts.examples[0].original == facts.examples[0].compiled
@@ -137,11 +137,8 @@ def test_detections_at_two_sizes_are_compared_in_the_pictures() -> None:
         return measure_fidelity(
             Detector(),
             compiled,
-            feeds,
+            Samples(feeds, "three", held_out=True, pictures=pictures),
             replace(half, preprocess=preprocess),
-            data="three",
-            held_out=True,
-            pictures=pictures,
             own=own,
         )
 

@@ -9,8 +9,7 @@ def test_kernels_of_a_model_in_memory_have_times_and_the_model_is_left_alone() -
     before = model.SerializeToString(deterministic=True)
     profiler = OnnxRuntimeProfiler(threads=1, rounds=2)
     times = profiler(model, tiny_feed())
-    assert times
-    assert all(ms >= 0 for ms in times.values())
+    assert {name.partition("_")[0] for name in times} >= {"r1", "y"}
     assert model.SerializeToString(deterministic=True) == before
     assert profiler.threads == 1
     assert profiler.device.endswith("onnxruntime")

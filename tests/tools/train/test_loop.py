@@ -11,6 +11,8 @@ torch = pytest.importorskip("torch", reason="the extra yocc[torch] is not instal
 from tools.train.loop import CHECKPOINT, CURVE, DOOMED, Recipe, load_averaged, train
 from yocc.errors import OptionError
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(steps=6, batch=2, scenes=4, size=64, warm_up=2, half=False)
 
 

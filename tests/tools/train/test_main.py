@@ -10,6 +10,8 @@ pytest.importorskip("torch", reason="the extra yocc[torch] is not installed")
 
 from tools.train.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 
 def test_one_command_trains_and_exports(tmp_path: Path) -> None:
     arguments = ["--out", str(tmp_path), "--steps", "1", "--scenes", "16"]

@@ -70,16 +70,17 @@ def environment() -> Mapping[str, Any] | None:
 def _plugins() -> dict[str, str] | None:
     found = {}
     for group in _GROUPS:
-        for point in entry_points(group=group):
-            if point.dist is None:
+        for distribution in dict.fromkeys(point.dist for point in entry_points(group=group)):
+            if distribution is None:
                 return None
-            if point.dist.name == "yocc" or point.dist.name in found:
+            name = distribution.name
+            if name == "yocc" or name in found:
                 continue
-            record = point.dist.read_text("RECORD")
-            if record is None or _is_editable(point.dist):
+            record = distribution.read_text("RECORD")
+            if record is None or _is_editable(distribution):
                 return None
-            requirements = sorted(f"{name} {installed_version(name)}" for name in _required(point.dist))
-            found[point.dist.name] = content_digest([point.dist.version, record, requirements])
+            requirements = sorted(f"{other} {installed_version(other)}" for other in _required(distribution))
+            found[name] = content_digest([distribution.version, record, requirements])
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 
 from yocc.errors import OptionError
@@ -71,8 +71,10 @@ def discover(group: str, base: type) -> Mapping[str, Plugin]:
         OptionError: two distributions register the same name.
     """
     found: dict[str, Plugin] = {}
+    # Asking a distribution for its name parses its metadata.
+    name_of = cache(lambda distribution: distribution.name)
     for point in sorted(entry_points(group=group), key=lambda point: (point.name, point.value)):
-        distribution = point.dist.name if point.dist is not None else "an unnamed distribution"
+        distribution = name_of(point.dist) if point.dist is not None else "an unnamed distribution"
         plugin = Plugin(point.name, distribution, point, base)
         other = found.get(plugin.name)
         if other is not None and other.distribution != plugin.distribution:

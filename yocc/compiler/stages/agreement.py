@@ -12,7 +12,7 @@ from yocc.compiler.stages.inputs import Inputs
 from yocc.models.families.profile import ModelProfile
 from yocc.runtime.backends.backend import Session
 from yocc.runtime.backends.onnxruntime import session_of
-from yocc.runtime.measuring.fidelity import FidelityFacts, OwnSize, measure_fidelity
+from yocc.runtime.measuring.fidelity import FidelityFacts, OwnSize, Samples, measure_fidelity
 
 _MACS_FOR_FIDELITY = 320_000_000_000
 """Work spent on comparing outputs, so that a model of 100 GMACs is judged on 4 pictures and a small one on all."""
@@ -45,13 +45,9 @@ def fidelity_of(
     return measure_fidelity(
         original,
         compiled,
-        feeds,
+        Samples(feeds, feeds.description, inputs.held_out, feeds.pictures()),
         profile,
-        data=feeds.description,
-        held_out=inputs.held_out,
         progress=progress,
-        total=len(feeds),
-        pictures=feeds.pictures(),
         own=None if inputs.original is None else OwnSize(inputs.original.spread(count), own),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import PurePath
 from typing import Any
 
@@ -31,6 +32,17 @@ def render_page(content: Mapping[str, Any]) -> str:
     """
     import jinja2
 
+    try:
+        return str(_template().render(**_view(content)))
+    except jinja2.UndefinedError as error:
+        raise KeyError(str(error)) from error
+
+
+@cache
+def _template() -> Any:
+    """Compiled once: that takes longer than filling it in."""
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("yocc.report.page"),
         autoescape=True,
@@ -39,11 +51,7 @@ def render_page(content: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(size=size, share=share, seconds=seconds, figure=plain_number)
-    template = environment.get_template("report.html")
-    try:
-        return template.render(**_view(content))
-    except jinja2.UndefinedError as error:
-        raise KeyError(str(error)) from error
+    return environment.get_template("report.html")
 
 
 def _view(content: Mapping[str, Any]) -> dict[str, Any]:

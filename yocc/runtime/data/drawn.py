@@ -7,6 +7,8 @@ natural images are used instead: dead leaves, occluding shapes with power-law si
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
@@ -17,6 +19,8 @@ _COARSEST = 6
 """Pixels along the longer side of the first level of a texture."""
 _ASPECTS = ((3, 4), (3, 4), (4, 3), (2, 3), (1, 1), (3, 4), (3, 2), (9, 16))
 """Height to width of photographs, by picture number."""
+_KEPT = 64
+"""Pictures kept, as every loop over a network's inputs asks for the same ones again."""
 
 
 def photograph_size(index: int, size: tuple[int, int]) -> tuple[int, int]:
@@ -26,6 +30,7 @@ def photograph_size(index: int, size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(tall * ratio)), max(1, round(wide * ratio))
 
 
+@lru_cache(maxsize=_KEPT)
 def draw(seed: int, index: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Draw one picture; the same arguments give the same bytes.
 
@@ -37,7 +42,7 @@ def draw(seed: int, index: int, size: tuple[int, int]) -> NDArray[np.uint8]:
         size: height and width in pixels.
 
     Returns:
-        `[h, w, 3]` RGB.
+        `[h, w, 3]` RGB, not to be written to.
 
     Raises:
         OptionError: a negative seed or index, or an empty size.

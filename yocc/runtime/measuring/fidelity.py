@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from yocc.compiler.pipeline.passes import Arrays, Progress, silent
+from yocc.compiler.pipeline.passes import Arrays, Feeds, Progress, silent
 from yocc.models.families.profile import ModelProfile
 from yocc.runtime.backends.backend import Session
 from yocc.runtime.backends.compare import Comparison, Difference, parts_of
@@ -56,6 +56,23 @@ class FidelityFacts:
 
 
 @dataclass(frozen=True)
+class Samples:
+    """What two models are compared on.
+
+    Attributes:
+        feeds: inputs.
+        data: what they are.
+        held_out: whether calibration saw none of them.
+        pictures: the pictures behind them, from which examples are chosen.
+    """
+
+    feeds: Feeds | Sequence[Arrays]
+    data: str
+    held_out: bool
+    pictures: Sequence[PictureRef | None] = ()
+
+
+@dataclass(frozen=True)
 class OwnSize:
     """How the original is fed where its input has another size or batch than the compiled model's.
 
@@ -71,14 +88,10 @@ class OwnSize:
 def measure_fidelity(
     original: Session,
     compiled: Session,
-    feeds: Iterable[Arrays],
+    samples: Samples,
     profile: ModelProfile | None,
     *,
-    data: str,
-    held_out: bool,
     progress: Progress = silent,
-    total: int | None = None,
-    pictures: Sequence[PictureRef | None] = (),
     own: OwnSize | None = None,
 ) -> FidelityFacts:
     """Run both models on the same inputs, one at a time.
@@ -89,13 +102,9 @@ def measure_fidelity(
     Args:
         original: the model to agree with.
         compiled: the model to judge.
-        feeds: inputs.
+        samples: inputs, and what they are.
         profile: how to decode detections, None when there are none.
-        data: what the inputs are.
-        held_out: whether calibration saw none of them.
         progress: shows the loop.
-        total: how many inputs there are.
-        pictures: the pictures behind the inputs, from which examples are chosen.
         own: how the original is fed where its input is another; needs pictures.
 
     Raises:
@@ -103,14 +112,15 @@ def measure_fidelity(
     """
     comparison: Comparison | None = None
     found: tuple[list[Detections], list[Detections]] = ([], [])
-    samples = 0
+    count = 0
+    feeds, pictures = samples.feeds, samples.pictures
     pairs = ((feed, feed) for feed in feeds) if own is None else zip(own.feeds, feeds, strict=True)
-    for first, second in progress(pairs, "comparing with the original", total):
+    for first, second in progress(pairs, "comparing with the original", len(feeds)):
         reference, candidate = original.run(first), compiled.run(second)
         alike = (reference, candidate) if own is None else _of_one_shape(reference, candidate)
         comparison = comparison or Comparison(parts_of(alike[0], profile))
         comparison.add(*alike)
-        samples += 1
+        count += 1
         if profile is None:
             continue
         # Detections stay in pixels of the network input: overlaps are the same there.
@@ -119,8 +129,8 @@ def measure_fidelity(
         ):
             side.append(detect(arrays, known, Placement(known.size, (1.0, 1.0), (0, 0)), SCORING))
     outputs = tuple(comparison.differences()) if comparison is not None else ()
-    facts = FidelityFacts(data, samples, held_out, outputs)
-    if profile is None or not samples:
+    facts = FidelityFacts(samples.data, count, samples.held_out, outputs)
+    if profile is None or not count:
         return facts
     if own is None or own.profile is None:
         return _with_detections(facts, profile, choose_examples(pictures, profile, *found, CONFIDENT), *found)

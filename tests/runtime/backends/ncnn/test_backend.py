@@ -117,6 +117,7 @@ def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, artifa
     assert "yocc[ncnn]" in caught.value.hint
 
 
+@pytest.mark.slow
 @needs_ncnn
 def test_half_precision_halves_the_weights(tmp_path: Path) -> None:
     sizes = []
@@ -129,6 +130,7 @@ def test_half_precision_halves_the_weights(tmp_path: Path) -> None:
     assert sizes[1] < 0.6 * sizes[0]
 
 
+@pytest.mark.slow
 @needs_ncnn
 def test_pruned_detector_agrees_with_onnxruntime(tmp_path: Path) -> None:
     graphs = []

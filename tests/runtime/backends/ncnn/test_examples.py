@@ -74,6 +74,7 @@ def _printed(folder: Path, *pictures: Path) -> dict[str, list[list[str]]]:
     return found
 
 
+@pytest.mark.slow
 @needs_ncnn
 @pytest.mark.parametrize("head", ["raw", "decoded"])
 def test_python_example_finds_what_yocc_finds(head: str, shared_data: Path, tmp_path: Path) -> None:
@@ -94,6 +95,7 @@ def test_python_example_finds_what_yocc_finds(head: str, shared_data: Path, tmp_
         np.testing.assert_allclose(boxes, np.clip(expected.boxes, 0, limits), rtol=0, atol=2.5)
 
 
+@pytest.mark.slow
 @needs_ncnn
 @pytest.mark.parametrize("kind", ["raw", "rows", "columns"])
 def test_python_example_runs_on_every_layout(kind: str, tmp_path: Path) -> None:
@@ -134,6 +136,7 @@ def test_header_and_json_say_the_same(tmp_path: Path) -> None:
     assert all(f'"{name}"' in header for name in facts["classes"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 def test_header_is_sound_cpp(tmp_path: Path) -> None:
     """In full the program needs ncnn's headers, which its wheel does not bring."""

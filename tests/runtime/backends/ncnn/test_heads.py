@@ -28,6 +28,7 @@ def _picture(height: int, width: int) -> dict[str, np.ndarray]:
     return {"images": np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)}
 
 
+@pytest.mark.slow
 @needs_ncnn
 def test_raw_heads_decode_to_the_outputs_of_the_graph() -> None:
     model = build_yolov5("n", size=64)
@@ -87,6 +88,7 @@ def test_size_that_does_not_halve_five_times_is_one_sentence(tmp_path: Path) -> 
         session.run(_picture(64, 72))
 
 
+@pytest.mark.slow
 @needs_ncnn
 @pytest.mark.parametrize("name", ["yolov5n", "yolov5n_bn", "yolov5n_raw_op12", "yolov5n_dynamic"])
 @pytest.mark.parametrize("head", ["raw", "decoded"])

@@ -198,6 +198,7 @@ def test_activations_with_a_scale_for_each_channel_are_refused() -> None:
     assert "scale for each channel" in rejects[0].reason
 
 
+@pytest.mark.slow
 @needs_ncnn
 def test_compiled_detector_agrees_with_its_codes_in_onnxruntime(tmp_path: Path) -> None:
     """The same graph, quantized for ncnn and written as ONNX, is what onnxruntime computes here."""

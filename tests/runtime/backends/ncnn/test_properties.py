@@ -24,6 +24,7 @@ def _feeds(graph: RandomGraph) -> dict[str, np.ndarray]:
     return {"x": random.normal(0, 1, shape).astype(np.float32)}
 
 
+@pytest.mark.slow
 @needs_ncnn
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(random_graphs(operations=ALWAYS))
@@ -31,6 +32,7 @@ def test_random_graphs_compute_what_onnxruntime_computes(graph: RandomGraph) -> 
     assert_same(graph.build(), _feeds(graph), TOLERANCE)
 
 
+@pytest.mark.slow
 @needs_ncnn
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(random_graphs(operations=("space_to_depth", "conv", "activation"), max_steps=6))

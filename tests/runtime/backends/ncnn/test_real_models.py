@@ -22,6 +22,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 TOLERANCES = {"fp32": 1e-4, "fp16": 5e-3, "int8": 3e-2}
 
 
+@pytest.mark.slow
 @needs_ncnn
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def test_other_orders_are_moves_of_at_most_four_axes(
     assert_same(model, _feeds(*before), 0.0)
 
 
+@pytest.mark.slow
 @needs_ncnn
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from([1, 2, 3]), min_size=5, max_size=6), st.randoms(use_true_random=False))

@@ -50,6 +50,7 @@ def compiled(out: Path, way: str, *, batch: str = "fixed", prune: float | None =
     )
 
 
+@pytest.mark.slow
 @needs_rtx
 @pytest.mark.parametrize(("batch", "prune"), [("fixed", None), ("open", 0.4)], ids=["whole", "pruned_open_batch"])
 @pytest.mark.parametrize("way", WAYS)
@@ -71,6 +72,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return compiled(tmp_path_factory.mktemp("mixed") / "out", "int8_fp16")
 
 
+@pytest.mark.slow
 def test_types_are_told_with_a_reason_for_each_layer_left(mixed: Report) -> None:
     report = mixed
     assert {name: (left.kind, left.reason.split(":")[0]) for name, left in report.types.not_int8.items()} == {
@@ -113,6 +115,7 @@ def test_pairs_stand_where_tensorrt_fuses_them(mixed: Report) -> None:
     assert len(set(neck)) < len(neck)
 
 
+@pytest.mark.slow
 def test_verifying_says_what_was_and_what_was_not_run(mixed: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     from yocc.runtime.backends.tensorrt import verification
 
@@ -123,6 +126,7 @@ def test_verifying_says_what_was_and_what_was_not_run(mixed: Report, monkeypatch
     assert (engine.passed, engine.message) == (None, "There is no NVIDIA driver.")
 
 
+@pytest.mark.slow
 def test_a_failed_check_ends_the_compilation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = Check("parser", False, "it refuses node 'n'")
     monkeypatch.setattr("yocc.runtime.backends.tensorrt.backend.verify", lambda *_, **__: (failed,))

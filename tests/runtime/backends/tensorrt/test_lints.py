@@ -46,6 +46,7 @@ def test_every_breach_is_told() -> None:
     assert [(reject.node, reject.hint[:8]) for reject in lint(graph)] == [("first", "Quantize"), ("last", "Use --ta")]
 
 
+@pytest.mark.slow
 @needs_rtx
 @pytest.mark.parametrize(("name", "answer"), [(name, answer) for name, (_, answer) in BROKEN.items() if answer])
 def test_what_the_parser_does_with_a_breach(name: str, answer: str, tmp_path: Path) -> None:

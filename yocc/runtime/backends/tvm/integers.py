@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from yocc.runtime.backends.tvm.mutator import Rule, mutator_of, operator_of
+
 WIDTH = 4
 """Output channels of integer kernels are multiples of this."""
 
@@ -22,9 +24,9 @@ def rewrite_codes(module: Any) -> tuple[Any, int]:
     """
     import tvm
 
-    rewriting = _rewriting(module)
-    rewritten = tvm.IRModule({"main": rewriting.visit_expr(module["main"])})
-    return rewritten, int(rewriting.integer)
+    rewriting = _Rewriting()
+    rewritten = tvm.IRModule({"main": mutator_of(module, rewriting.rules()).visit_expr(module["main"])})
+    return rewritten, rewriting.integer
 
 
 def legalize_round(builder: Any, call: Any) -> Any:
@@ -44,97 +46,85 @@ def _plain(scale: np.ndarray[Any, Any] | None, zero_point: np.ndarray[Any, Any] 
     return scale.size == 1 and scale.dtype == np.float32 and not zero_point.any()
 
 
-def _rewriting(module: Any) -> Any:
-    """A mutator; its class exists once TVM is imported."""
-    from tvm import relax
-    from tvm.ir.expr import GenericConst
-    from tvm.relax.expr_functor import PyExprMutator, mutator
+class _Rewriting:
+    """The rules, and what they remember from one operator to the next."""
 
-    @mutator
-    class Rewriting(PyExprMutator):
-        """Visits every operator."""
+    def __init__(self) -> None:
+        self._weights: list[tuple[Any, np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+        self.integer = 0
 
-        def __init__(self, module: Any) -> None:
-            super().__init__(module)
-            self._weights: list[tuple[Any, np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
-            self.integer = 0
+    def rules(self) -> dict[str, Rule]:
+        """By operator."""
+        return {
+            "relax.quantize": self._quantize,
+            "relax.dequantize": self._dequantize,
+            "relax.nn.conv2d": self._convolve,
+        }
 
-        def visit_call_(self, call: Any) -> Any:
-            """Visited for each operator, its inputs already rewritten."""
-            call = super().visit_call_(call)
-            name = str(getattr(call.op, "name", ""))
-            if name == "relax.quantize":
-                return self._quantize(call)
-            if name == "relax.dequantize":
-                return self._dequantize(call)
-            return self._convolve(call) if name == "relax.nn.conv2d" else call
+    def _quantize(self, at: Any, call: Any) -> Any:
+        from tvm import relax
 
-        def _bound(self, expression: Any) -> Any:
-            return self.lookup_binding(expression) if isinstance(expression, relax.Var) else expression
+        scale, zero_point = (at.constant(argument) for argument in call.args[1:3])
+        if not _plain(scale, zero_point) or str(call.attrs.out_dtype) != "int8":
+            return call
+        steps = at.emit(relax.op.divide(call.args[0], call.args[1]))
+        whole = at.emit(relax.op.round(steps))
+        # Not Clip, for which TVM would return to channels first.
+        high = at.emit(relax.op.minimum(whole, relax.const(127.0, "float32")))
+        both = at.emit(relax.op.maximum(high, relax.const(-128.0, "float32")))
+        return relax.op.astype(both, "int8")
 
-        def _constant(self, expression: Any) -> np.ndarray[Any, Any] | None:
-            bound = self._bound(expression)
-            return bound.value.numpy() if isinstance(bound, GenericConst) else None
+    def _dequantize(self, at: Any, call: Any) -> Any:
+        from tvm import relax
 
-        def _quantize(self, call: Any) -> Any:
-            scale, zero_point = (self._constant(argument) for argument in call.args[1:3])
-            if not _plain(scale, zero_point) or str(call.attrs.out_dtype) != "int8":
-                return call
-            steps = self.builder_.emit(relax.op.divide(call.args[0], call.args[1]))
-            whole = self.builder_.emit(relax.op.round(steps))
-            # Not Clip, for which TVM would return to channels first.
-            high = self.builder_.emit(relax.op.minimum(whole, relax.const(127.0, "float32")))
-            both = self.builder_.emit(relax.op.maximum(high, relax.const(-128.0, "float32")))
-            return relax.op.astype(both, "int8")
+        scale, zero_point = (at.constant(argument) for argument in call.args[1:3])
+        if scale is None or zero_point is None or np.any(zero_point):
+            return call
+        codes = at.constant(call.args[0])
+        if codes is not None:
+            axis = int(call.attrs.axis)
+            shape = [-1 if place == axis else 1 for place in range(codes.ndim)] if scale.ndim else []
+            decoded = relax.const(codes.astype(scale.dtype) * scale.reshape(shape))
+            if codes.dtype == np.int8 and (not scale.ndim or axis == 0):
+                self._weights.append((decoded, codes, np.broadcast_to(scale, codes.shape[:1])))
+            return decoded
+        if not _plain(scale, zero_point):
+            return call
+        return relax.op.multiply(at.emit(relax.op.astype(call.args[0], "float32")), call.args[1])
 
-        def _dequantize(self, call: Any) -> Any:
-            scale, zero_point = (self._constant(argument) for argument in call.args[1:3])
-            if scale is None or zero_point is None or np.any(zero_point):
-                return call
-            codes = self._constant(call.args[0])
-            if codes is not None:
-                axis = int(call.attrs.axis)
-                shape = [-1 if place == axis else 1 for place in range(codes.ndim)] if scale.ndim else []
-                decoded = relax.const(codes.astype(scale.dtype) * scale.reshape(shape))
-                if codes.dtype == np.int8 and (not scale.ndim or axis == 0):
-                    self._weights.append((decoded, codes, np.broadcast_to(scale, codes.shape[:1])))
-                return decoded
-            if not _plain(scale, zero_point):
-                return call
-            return relax.op.multiply(self.builder_.emit(relax.op.astype(call.args[0], "float32")), call.args[1])
+    def _convolve(self, at: Any, call: Any) -> Any:
+        """`call` reads the output of `_dequantize`; its int8 input is found again."""
+        from tvm import relax
 
-        def _convolve(self, call: Any) -> Any:
-            """`call` reads the output of `_dequantize`; its int8 input is found again."""
-            facts, data, bound = call.attrs, self._codes(call.args[0]), self._bound(call.args[1])
-            quantized = next(((codes, scales) for known, codes, scales in self._weights if known.same_as(bound)), None)
-            if data is None or quantized is None or int(facts.groups) != 1:
-                return call
-            (codes, scales), (data_codes, data_scale) = quantized, data
-            if codes.shape[0] % WIDTH:
-                return call
-            self.integer += 1
-            geometry = [
-                list(facts.strides),
-                list(facts.padding),
-                list(facts.dilation),
-                1,
-                "NCHW",
-                "OIHW",
-                "NCHW",
-                "int32",
-            ]
-            sums = self.builder_.emit(relax.op.nn.conv2d(data_codes, relax.const(codes), *geometry))
-            factors = (scales * data_scale).astype(np.float32).reshape(1, -1, 1, 1)
-            return relax.op.multiply(self.builder_.emit(relax.op.astype(sums, "float32")), relax.const(factors))
+        facts, data, bound = call.attrs, _codes(at, call.args[0]), at.bound(call.args[1])
+        quantized = next(((codes, scales) for known, codes, scales in self._weights if known.same_as(bound)), None)
+        if data is None or quantized is None or int(facts.groups) != 1:
+            return call
+        (codes, scales), (data_codes, data_scale) = quantized, data
+        if codes.shape[0] % WIDTH:
+            return call
+        self.integer += 1
+        geometry = [
+            list(facts.strides),
+            list(facts.padding),
+            list(facts.dilation),
+            1,
+            "NCHW",
+            "OIHW",
+            "NCHW",
+            "int32",
+        ]
+        sums = at.emit(relax.op.nn.conv2d(data_codes, relax.const(codes), *geometry))
+        factors = (scales * data_scale).astype(np.float32).reshape(1, -1, 1, 1)
+        return relax.op.multiply(at.emit(relax.op.astype(sums, "float32")), relax.const(factors))
 
-        def _codes(self, expression: Any) -> tuple[Any, np.ndarray[Any, Any]] | None:
-            """Int8 values and scale of an activation written as their product."""
-            product = self._bound(expression)
-            if str(getattr(getattr(product, "op", None), "name", "")) != "relax.multiply":
-                return None
-            cast, scale = self._bound(product.args[0]), self._constant(product.args[1])
-            if scale is None or scale.ndim or str(getattr(getattr(cast, "op", None), "name", "")) != "relax.astype":
-                return None
-            return (cast.args[0], scale) if str(cast.args[0].ty.dtype) == "int8" else None
 
-    return Rewriting(module)
+def _codes(at: Any, expression: Any) -> tuple[Any, np.ndarray[Any, Any]] | None:
+    """Int8 values and scale of an activation written as their product."""
+    product = at.bound(expression)
+    if operator_of(product) != "relax.multiply":
+        return None
+    cast, scale = at.bound(product.args[0]), at.constant(product.args[1])
+    if scale is None or scale.ndim or operator_of(cast) != "relax.astype":
+        return None
+    return (cast.args[0], scale) if str(cast.args[0].ty.dtype) == "int8" else None

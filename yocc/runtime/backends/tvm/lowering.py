@@ -10,6 +10,7 @@ import onnx
 
 from yocc.runtime.backends.tvm.dot import GROUP, NAME, Geometry, convolution, pack
 from yocc.runtime.backends.tvm.integers import rewrite_codes
+from yocc.runtime.backends.tvm.mutator import Rule, mutator_of, operator_of
 
 LANES = 16
 """Padded channel counts are multiples of this."""
@@ -60,121 +61,111 @@ def lower(model: onnx.ModelProto, *, dot_rows: int = 0, half: bool = False) -> L
         relax.transform.CanonicalizeBindings(),
     ):
         module = step(module)
-    arranging = _arranging(module, dot_rows, half)
-    main = arranging.visit_expr(module["main"])
+    arranging = _Arranging(dot_rows, half)
+    mutator = mutator_of(module, arranging.rules())
+    main = mutator.visit_expr(module["main"])
     # With the kernels that arranging added.
-    module = arranging.builder_.get()
+    module = mutator.builder_.get()
     module["main"] = main
     for step in (relax.transform.CanonicalizeBindings(), relax.transform.DeadCodeElimination()):
         module = step(module)
     return Lowered(module, tuple(arranging.padded), integer, arranging.half)
 
 
-def _arranging(module: Any, dot_rows: int, half: bool) -> Any:
-    """A mutator; its class exists once TVM is imported."""
-    from tvm import relax
-    from tvm.ir.expr import GenericConst
-    from tvm.relax.expr_functor import PyExprMutator, mutator
+class _Arranging:
+    """The rules: pads, and transposes constants in numpy, as TVM takes half a minute for that."""
 
-    @mutator
-    class Arranging(PyExprMutator):
-        """Pads, and transposes constants in numpy, as TVM takes half a minute for that."""
+    def __init__(self, dot_rows: int, half: bool) -> None:
+        self._dot_rows = dot_rows
+        self._half = half
+        self.padded: list[tuple[int, int]] = []
+        self.half = 0
 
-        def __init__(self, module: Any) -> None:
-            super().__init__(module)
-            self.padded: list[tuple[int, int]] = []
-            self.half = 0
+    def rules(self) -> dict[str, Rule]:
+        """By operator."""
+        return {
+            "relax.permute_dims": self._permute,
+            "relax.reshape": self._reshape,
+            "relax.nn.conv2d": self._pad,
+            "relax.add": self._pad_bias,
+        }
 
-        def visit_call_(self, call: Any) -> Any:
-            """Visited for each operator, its inputs already rewritten."""
-            call = super().visit_call_(call)
-            rewrite = {
-                "relax.permute_dims": self._permute,
-                "relax.reshape": self._reshape,
-                "relax.nn.conv2d": self._pad,
-                "relax.add": self._pad_bias,
-            }.get(_operator(call))
-            return call if rewrite is None else rewrite(call)
+    def _permute(self, at: Any, call: Any) -> Any:
+        from tvm import relax
 
-        def _bound(self, expression: Any) -> Any:
-            return self.lookup_binding(expression) if isinstance(expression, relax.Var) else expression
+        axes = [int(axis) for axis in call.attrs.axes]
+        values = at.constant(call.args[0])
+        if values is not None:
+            return relax.const(np.ascontiguousarray(values.transpose(axes)))
+        return call.args[0] if axes == sorted(axes) else call
 
-        def _constant(self, expression: Any) -> np.ndarray[Any, Any] | None:
-            bound = self._bound(expression)
-            return bound.value.numpy() if isinstance(bound, GenericConst) else None
+    def _reshape(self, at: Any, call: Any) -> Any:
+        from tvm import relax
 
-        def _permute(self, call: Any) -> Any:
-            axes = [int(axis) for axis in call.attrs.axes]
-            values = self._constant(call.args[0])
-            if values is not None:
-                return relax.const(np.ascontiguousarray(values.transpose(axes)))
-            return call.args[0] if axes == sorted(axes) else call
+        values = at.constant(call.args[0])
+        sizes = getattr(call.args[1], "values", None)
+        return call if values is None or sizes is None else relax.const(values.reshape([int(size) for size in sizes]))
 
-        def _reshape(self, call: Any) -> Any:
-            values = self._constant(call.args[0])
-            sizes = getattr(call.args[1], "values", None)
-            return (
-                call if values is None or sizes is None else relax.const(values.reshape([int(size) for size in sizes]))
-            )
+    def _pad(self, at: Any, call: Any) -> Any:
+        from tvm import relax
 
-        def _pad(self, call: Any) -> Any:
-            weight = self._constant(call.args[1])
-            facts = call.attrs
-            if weight is None or int(facts.groups) != 1 or str(facts.data_layout) != "NHWC":
-                return call
-            if weight.dtype == np.int8:
-                return self._dot(call, weight)
-            channels = weight.shape[3]
-            wide = channels if channels % MULTIPLE == 0 else -(-channels // LANES) * LANES
-            if wide == channels and not half:
-                return call
-            padded = self._stored(np.pad(weight, [(0, 0)] * 3 + [(0, wide - channels)]))
-            geometry = [list(facts.strides), list(facts.padding), list(facts.dilation), 1, "NHWC", "HWIO", "NHWC"]
-            result = relax.op.nn.conv2d(call.args[0], padded, *geometry)
-            if wide == channels:
-                return result
-            self.padded.append((channels, wide))
-            return relax.op.strided_slice(self.builder_.emit(result), [3], [0], [channels])
+        weight = at.constant(call.args[1])
+        facts = call.attrs
+        if weight is None or int(facts.groups) != 1 or str(facts.data_layout) != "NHWC":
+            return call
+        if weight.dtype == np.int8:
+            return self._dot(at, call, weight)
+        channels = weight.shape[3]
+        wide = channels if channels % MULTIPLE == 0 else -(-channels // LANES) * LANES
+        if wide == channels and not self._half:
+            return call
+        padded = self._stored(at, np.pad(weight, [(0, 0)] * 3 + [(0, wide - channels)]))
+        geometry = [list(facts.strides), list(facts.padding), list(facts.dilation), 1, "NHWC", "HWIO", "NHWC"]
+        result = relax.op.nn.conv2d(call.args[0], padded, *geometry)
+        if wide == channels:
+            return result
+        self.padded.append((channels, wide))
+        return relax.op.strided_slice(at.emit(result), [3], [0], [channels])
 
-        def _stored(self, weight: np.ndarray[Any, Any]) -> Any:
-            """A weight as the library stores it, widened to single precision when read."""
-            with np.errstate(over="ignore"):
-                narrow = weight.astype(np.float16)
-            if not half or not np.array_equal(narrow.astype(np.float32), weight):
-                return relax.const(weight)
-            self.half += 1
-            return self.builder_.emit(relax.op.astype(relax.const(narrow), "float32"))
+    def _stored(self, at: Any, weight: np.ndarray[Any, Any]) -> Any:
+        """A weight as the library stores it, widened to single precision when read."""
+        from tvm import relax
 
-        def _dot(self, call: Any, weight: np.ndarray[Any, Any]) -> Any:
-            """A separate kernel for processors with `sdot`."""
-            if not dot_rows or any(size % GROUP for size in weight.shape[2:]):
-                return call
-            facts, data = call.attrs, call.args[0]
-            top, left, bottom, right = (int(size) for size in facts.padding)
-            if top or left or bottom or right:
-                data = self.builder_.emit(relax.op.nn.pad(data, [0, 0, top, bottom, left, right, 0, 0]))
-            batch, height, width, inner = (int(size) for size in data.ty.shape)
-            kernel, strides, dilation = (
-                (int(pair[0]), int(pair[1])) for pair in (weight.shape, facts.strides, facts.dilation)
-            )
-            sizes = Geometry(batch, height, width, inner, int(weight.shape[3]), kernel, strides, dilation)
-            function = self.builder_.add_func(convolution(sizes, dot_rows), NAME)
-            result = relax.TensorType((batch, sizes.rows, sizes.columns, sizes.outer), "int32")
-            return relax.call_tir(function, [data, relax.const(pack(weight))], result)
+        with np.errstate(over="ignore"):
+            narrow = weight.astype(np.float16)
+        if not self._half or not np.array_equal(narrow.astype(np.float32), weight):
+            return relax.const(weight)
+        self.half += 1
+        return at.emit(relax.op.astype(relax.const(narrow), "float32"))
 
-        def _pad_bias(self, call: Any) -> Any:
-            """Add the bias before the padding is cut off, where it fuses with the convolution."""
-            cut, bias = self._bound(call.args[0]), self._constant(call.args[1])
-            if bias is None or _operator(cut) != "relax.strided_slice" or bias.size != bias.shape[-1]:
-                return call
-            if _operator(self._bound(cut.args[0])) != "relax.nn.conv2d":
-                return call
-            channels, wide = bias.shape[-1], int(cut.args[0].ty.shape[3])
-            more = relax.const(np.pad(bias, [(0, 0)] * (bias.ndim - 1) + [(0, wide - channels)]))
-            return relax.op.strided_slice(self.builder_.emit(relax.op.add(cut.args[0], more)), [3], [0], [channels])
+    def _dot(self, at: Any, call: Any, weight: np.ndarray[Any, Any]) -> Any:
+        """A separate kernel for processors with `sdot`."""
+        from tvm import relax
 
-    return Arranging(module)
+        if not self._dot_rows or any(size % GROUP for size in weight.shape[2:]):
+            return call
+        facts, data = call.attrs, call.args[0]
+        top, left, bottom, right = (int(size) for size in facts.padding)
+        if top or left or bottom or right:
+            data = at.emit(relax.op.nn.pad(data, [0, 0, top, bottom, left, right, 0, 0]))
+        batch, height, width, inner = (int(size) for size in data.ty.shape)
+        kernel, strides, dilation = (
+            (int(pair[0]), int(pair[1])) for pair in (weight.shape, facts.strides, facts.dilation)
+        )
+        sizes = Geometry(batch, height, width, inner, int(weight.shape[3]), kernel, strides, dilation)
+        function = at.builder_.add_func(convolution(sizes, self._dot_rows), NAME)
+        result = relax.TensorType((batch, sizes.rows, sizes.columns, sizes.outer), "int32")
+        return relax.call_tir(function, [data, relax.const(pack(weight))], result)
 
+    def _pad_bias(self, at: Any, call: Any) -> Any:
+        """Add the bias before the padding is cut off, where it fuses with the convolution."""
+        from tvm import relax
 
-def _operator(call: Any) -> str:
-    return str(getattr(getattr(call, "op", None), "name", ""))
+        cut, bias = at.bound(call.args[0]), at.constant(call.args[1])
+        if bias is None or operator_of(cut) != "relax.strided_slice" or bias.size != bias.shape[-1]:
+            return call
+        if operator_of(at.bound(cut.args[0])) != "relax.nn.conv2d":
+            return call
+        channels, wide = bias.shape[-1], int(cut.args[0].ty.shape[3])
+        more = relax.const(np.pad(bias, [(0, 0)] * (bias.ndim - 1) + [(0, wide - channels)]))
+        return relax.op.strided_slice(at.emit(relax.op.add(cut.args[0], more)), [3], [0], [channels])
