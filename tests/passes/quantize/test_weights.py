@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.oracles import run
 from tests.passes.feeding import Pictures, context, drawn, run_pass, smooth, whole_graph
 from tests.passes.graphs import build
+from tests.runtime.backends.test_openvino import needs_openvino
 from yocc.compiler.graph import Graph, refresh, to_proto, verify, weight_bytes
 from yocc.passes.quantize import Quantize
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
+from yocc.runtime.backends.openvino import OpenVinoBackend
 
 
 def shared_by(count: int) -> Graph:
@@ -81,3 +86,41 @@ def test_weights_of_layers_that_read_the_input_are_unsigned_and_bright_pictures_
     for arrays in pictures:
         wanted = plain.run(arrays)["y"]
         np.testing.assert_allclose(optimized.run(arrays)["y"], wanted, atol=0.02 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("rounding", ["gram", "nearest"])
+def test_weights_of_layers_that_read_the_input_may_leave_half_of_their_range_free(rounding: str) -> None:
+    single = np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1)
+    weights = {"w": np.full((4, 4, 3, 3), 0.5, np.float32), "v": single, "u": single}
+    graph = build(["c: a = Conv(x, w)", "d: b = Conv(a, v)", "e: y = Conv(b, u)"], weights, ["y"])  # type: ignore[arg-type]
+    refresh(graph)
+    exact = to_proto(graph)
+    target = dataclasses.replace(OpenVinoBackend().target({}), first_weights="half")
+    run_pass(Quantize(rounding=rounding), graph, context(target, smooth(exact, 4)))  # type: ignore[arg-type]
+    refresh(graph)
+    stored = {node.name: node.inputs[1].inputs[0].inputs[0].values for node in graph.nodes if node.name in "cd"}
+    assert 40 < np.abs(stored["c"]).max() <= 63 < np.abs(stored["d"]).max()
+    feeds = next(iter(smooth(exact, 1)))
+    wanted = run(exact, feeds)["y"]
+    assert np.abs(run(to_proto(graph), feeds)["y"] - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
+@needs_openvino
+def test_bright_pictures_do_not_overflow_in_openvino(tmp_path: Path) -> None:
+    """Kernels that add two products of uint8 and int8 in 16 bits lose what is beyond 32767."""
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.uniform(0.2, 0.5, (16, 16, 3, 3)).astype(np.float32), "v": np.eye(16, dtype=np.float32)}
+    weights["v"] = weights["v"].reshape(16, 16, 1, 1)
+    graph = build(["c: a = Conv(x, w)", "d: y = Conv(a, v)"], weights, ["y"], [1, 16, 8, 8])
+    refresh(graph)
+    exact = to_proto(graph)
+    pictures = Pictures([{"x": np.full((1, 16, 8, 8), level, np.float32)} for level in (0.0, 0.5, 1.0)])
+    backend = OpenVinoBackend()
+    target = backend.target({})
+    run_pass(Quantize(), graph, context(target, pictures))
+    refresh(graph)
+    largest = max(np.abs(run(exact, arrays)["y"]).max() for arrays in pictures)
+    with backend.session(backend.build(graph, target, tmp_path), threads=1) as session:
+        for arrays in pictures:
+            wanted = run(exact, arrays)["y"]
+            np.testing.assert_allclose(session.run(arrays)["y"], wanted, atol=0.03 * largest)

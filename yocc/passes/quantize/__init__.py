@@ -31,7 +31,7 @@ from yocc.passes.quantize.mixed import agreement, estimated, measured, modelled_
 from yocc.passes.quantize.placement import Placement, place
 from yocc.passes.quantize.refit import refit, refittable
 from yocc.passes.quantize.saved import load_merged
-from yocc.passes.quantize.weights import quantize_biases, quantize_weights
+from yocc.passes.quantize.weights import quantize_biases, quantize_weights, weight_schemes
 from yocc.requirements import torch_missing
 from yocc.rewrites.qdq import insert_qdq, store_quantized, store_unsigned
 
@@ -200,8 +200,8 @@ class Quantize(Pass):
         layers = [*placement.layers, *(node.name for node in final_layers(graph))]
         chosen: dict[str, TensorScheme | None] = {}
         if self.rounding == "gram" and not feeds.synthetic and ctx.target.weights.bits <= MOST_BITS:
-            schemes = dict.fromkeys(placement.layers, ctx.target.weights)
-            chosen = {name: schemes.get(name) for name in refittable(graph, layers)}
+            schemes, int8 = weight_schemes(graph, ctx.target), set(placement.layers)
+            chosen = {name: schemes[name] if name in int8 else None for name in refittable(graph, layers)}
         teacher = clone(graph) if chosen else graph
         if self.bias_correction != "none":
             if ctx.statistics and feeds.synthetic:

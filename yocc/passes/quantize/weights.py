@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.heads import first_layers
 from yocc.analysis.layouts import layout_of
 from yocc.analysis.quant_params import QuantParams, weight_params
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.target import Target, TensorScheme
 from yocc.passes.quantize.placement import Placement
 from yocc.rewrites.qdq import has_vector_bias, quantize_bias
 
 _BIAS_CODES = 2.0**30
 """Largest quantized bias allowed, half of what int32 holds."""
+
+
+def weight_schemes(graph: Graph, target: Target) -> dict[str, TensorScheme]:
+    """How the weight of each layer is stored, by node name."""
+    scheme = target.weights
+    first = {node.name for node in first_layers(graph)} if target.first_weights == "half" else set()
+    narrow = replace(scheme, bits=scheme.bits - 1)
+    return {node.name: narrow if node.name in first else scheme for node in graph.nodes if node.op in WEIGHTED}
 
 
 def quantize_weights(
@@ -35,13 +46,15 @@ def quantize_weights(
         if node.op in WEIGHTED and isinstance(node.inputs[1], gs.Constant):
             axis = _channel_axis(node) if scheme.per_channel else None
             readers.setdefault((node.inputs[1].name, axis), []).append(node)
+    schemes = weight_schemes(graph, ctx.target)
     quant_params = {}
     for (_, axis), nodes in readers.items():
         if layers.isdisjoint(node.name for node in nodes):
             continue
         floors = [floor for node in nodes if (floor := _floor(node, axis, activations)) is not None]
         floor = np.maximum.reduce(floors) if floors else None
-        params = weight_params(nodes[0].inputs[1].values, axis, scheme, floor)
+        narrowest = min((schemes[node.name] for node in nodes), key=lambda each: each.bits)
+        params = weight_params(nodes[0].inputs[1].values, axis, narrowest, floor)
         quant_params.update({(node.name, 1): params for node in nodes})
     return {(node.name, 1): quant_params[node.name, 1] for node in graph.nodes if (node.name, 1) in quant_params}
 

@@ -82,6 +82,7 @@ class OpenVinoBackend(Backend):
             int8_ops=frozenset({"Conv", "Gemm", "MatMul"}),
             shared_scale_ops=frozenset({"Concat", "MaxPool", "Resize"}),
             last_layers=_last_layers(options.get("last_layers", "int8")),
+            first_weights="half",
         )
 
     def validate(self, graph: Graph, target: Target) -> list[Reject]:  # noqa: ARG002 # nothing depends on the options
