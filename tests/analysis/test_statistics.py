@@ -57,6 +57,7 @@ def test_merging_is_associative(a: list[np.ndarray], b: list[np.ndarray], c: lis
     assert_same(one.merge(two).merge(three), one.merge(two.merge(three)))
 
 
+@pytest.mark.slow
 @given(parts=shards)
 def test_nothing_seen_is_the_neutral_element(parts: list[np.ndarray]) -> None:
     statistics = collected(parts)
@@ -73,6 +74,7 @@ def test_merging_changes_neither_side(first: list[np.ndarray], second: list[np.n
     assert_same(b, collected(second))
 
 
+@pytest.mark.slow
 @given(parts=shards)
 def test_no_value_is_lost_and_each_lies_in_its_bin(parts: list[np.ndarray]) -> None:
     statistics = collected(parts)

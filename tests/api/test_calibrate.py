@@ -46,6 +46,7 @@ def calibrated(folder: Path, part: str) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_parts_compile_to_what_all_pictures_compile_to(folder: Path) -> None:
     parts = [calibrated(folder, part) for part in ("one", "rest")]
 

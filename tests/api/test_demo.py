@@ -14,6 +14,8 @@ from yocc.cli.demo_table import demo_table
 from yocc.errors import OptionError
 from yocc.models.shipped import shipped_detector
 
+pytestmark = pytest.mark.slow
+
 SMALL = DemoPlan(calibration=4, test=9, threads=1)
 
 

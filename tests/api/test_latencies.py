@@ -12,6 +12,7 @@ from yocc.compiler.pipeline.passes import silent
 from yocc.errors import ModelError
 
 
+@pytest.mark.slow
 def test_layers_are_timed_at_several_widths(tmp_path: Path) -> None:
     model = TOPOLOGIES["c2f"](0)
     onnx.save(model, tmp_path / "model.onnx")

@@ -47,6 +47,7 @@ def _rewrite(folder: Path, **changes: Any) -> None:
     (folder / "report.json").write_text(json.dumps({**content, "files": files, **changes}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["onnxruntime", "openvino", "ncnn"])
 def test_what_was_compiled_passes(target: str, tmp_path: Path) -> None:
     _available(target)
@@ -151,6 +152,7 @@ def test_on_samples_of_another_kind_a_lower_fidelity_is_told_and_no_failure(tmp_
     assert "on other samples" in _said(out, "comparison with the original")
 
 
+@pytest.mark.slow
 def test_int8_passes_by_what_its_report_states(tmp_path: Path) -> None:
     assert all(_passed(_compiled(tmp_path, pipeline="simplify,quantize")).values())
 

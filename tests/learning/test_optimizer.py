@@ -17,6 +17,7 @@ def parameters() -> dict[str, torch.nn.Parameter]:
     return made
 
 
+@pytest.mark.slow
 def test_every_parameter_moves_by_a_fifth_of_the_rate() -> None:
     made = parameters()
     Optimizer(list(made.values())).step(0.5)

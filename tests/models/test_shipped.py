@@ -31,6 +31,7 @@ def test_together_they_are_small() -> None:
     assert sum(shipped_detector(name).stat().st_size for name in SHIPPED) < 12e6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_detector_finds_what_is_there(name: str, tmp_path: Path) -> None:
     from yocc.api.opening import examine_model, find_model
@@ -44,6 +45,7 @@ def test_a_shipped_detector_finds_what_is_there(name: str, tmp_path: Path) -> No
     assert 0.45 < scores.map50_95 < 0.9
 
 
+@pytest.mark.slow
 def test_most_of_the_sparse_one_can_go(tmp_path: Path) -> None:
     """It was trained for a cut of 70 %: what such a cut takes was dead."""
     for split, count in (("calibration", 32), ("test", 48)):

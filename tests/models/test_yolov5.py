@@ -57,6 +57,7 @@ def with_weights_of(built: onnx.ModelProto, real: onnx.ModelProto) -> onnx.Model
     return built
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", sorted(PUBLISHED))
 def test_parameters_and_macs_are_the_published_ones(variant: str) -> None:
     kept, fused, gflops = PUBLISHED[variant]
@@ -118,6 +119,7 @@ def test_raw_heads_decode_to_the_decoded_output() -> None:
     np.testing.assert_allclose(output[0], rows, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["n", "l"])
 def test_activations_neither_explode_nor_vanish(variant: str) -> None:
     model = build_yolov5(variant, size=128)
@@ -142,6 +144,7 @@ def test_every_opset_is_valid_and_runs(opset: int, ir_version: int) -> None:
     assert_same_function(build_yolov5(Scale(0.33, 0.125), classes=2, size=64), model, tolerance=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", ["kept", "fused"])
 def test_the_largest_variant_is_valid(batch_norm: BatchNorm) -> None:
     model = build_yolov5("x", batch_norm=batch_norm)

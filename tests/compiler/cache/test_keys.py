@@ -38,6 +38,7 @@ def test_same_compilation_has_the_same_key(model: Path) -> None:
     assert key == compilation_key(model, _arguments())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

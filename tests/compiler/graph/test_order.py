@@ -22,6 +22,7 @@ def _shuffled_dags(draw: st.DrawFn) -> tuple[list[set[str]], list[list[str]]]:
     return [needed for needed, _ in nodes], [made for _, made in nodes]
 
 
+@pytest.mark.slow
 @given(_shuffled_dags())
 def test_every_node_comes_after_what_it_reads(dag: tuple[list[set[str]], list[list[str]]]) -> None:
     needs, makes = dag
@@ -33,6 +34,7 @@ def test_every_node_comes_after_what_it_reads(dag: tuple[list[set[str]], list[li
         ready |= set(makes[index])
 
 
+@pytest.mark.slow
 @given(_shuffled_dags())
 def test_a_sorted_graph_keeps_its_order(dag: tuple[list[set[str]], list[list[str]]]) -> None:
     needs, makes = dag

@@ -88,6 +88,7 @@ def test_a_family_that_does_not_load_is_listed_and_breaks_nothing(site: Path) ->
         family_named("abroken")
 
 
+@pytest.mark.slow
 def test_the_failure_of_a_family_is_a_warning_of_the_report(site: Path) -> None:
     _install(site, "raise RuntimeError('no idea')")
     onnx.save(tiny_model(), site / "model.onnx")

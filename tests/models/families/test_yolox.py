@@ -152,6 +152,7 @@ def _pictures(folder: Path, count: int = 4) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize("options", [{"int8": True}, {"prune": 0.2, "int8": True}], ids=["int8", "prune int8"])
 def test_compiled_detectors_stay_detectors(decoded: bool, options: dict[str, Any], tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def test_seeds_and_sizes_give_different_scenes() -> None:
     assert draw_scene(1, 96).picture.shape == (96, 96, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [64, 256, 320])
 def test_boxes_lie_in_the_picture_and_are_not_empty(size: int) -> None:
     for seed in SCENES:
@@ -42,6 +43,7 @@ def test_boxes_lie_in_the_picture_and_are_not_empty(size: int) -> None:
         assert (scene.boxes[:, 2:] - scene.boxes[:, :2] >= 5 * size / 320 - 0.5).all()
 
 
+@pytest.mark.slow
 def test_every_class_occurs_small_and_large() -> None:
     scenes = [draw_scene(seed, 128) for seed in range(120)]
     classes = np.concatenate([scene.classes for scene in scenes])

@@ -45,6 +45,7 @@ def encoded(graph: Graph, **options: Any) -> Graph:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["log2", "apot", "uniform"])
 @pytest.mark.parametrize("name", ["residual", "c2f", "dense", "bottleneck"])
 def test_a_topology_stays_close_and_rounding_on_pictures_brings_it_closer(name: str, code: str) -> None:

@@ -60,6 +60,7 @@ def test_small_networks_are_met_with_a_finer_multiple(name: str, ratio: float) -
         assert count == len(group.classes) or count * group.repeats % found.multiple == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [0.2, 0.3, 0.4, 0.5, 0.6])
 def test_what_is_dead_goes_before_anything_that_works(ratio: float) -> None:
     """A network with the dead channels of a cut of 70 % bears smaller cuts for nothing."""

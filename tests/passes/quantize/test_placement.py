@@ -321,6 +321,7 @@ def test_what_only_a_relu_reads_is_quantized_behind_it(outputs: list[str], more:
         assert found == {"x", "b", "c", "e"}
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spec=random_graphs(max_steps=10))
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)

@@ -47,6 +47,7 @@ def test_detector_computes_what_onnxruntime_computes(tmp_path: Path) -> None:
     assert facts.unscheduled == ()
 
 
+@pytest.mark.slow
 @needs_arm
 @pytest.mark.parametrize(("mcpu", "detector"), [("cortex-a72", True), ("cortex-a76", False)])
 def test_library_for_arm_computes_what_onnxruntime_computes(tmp_path: Path, mcpu: str, detector: bool) -> None:
