@@ -118,6 +118,7 @@ def test_no_input_is_read_as_shell_code(name: str) -> None:
     assert used == set(SHELL_STEPS[name]["env"]) - {"YOCC_CACHE"} | (used & _GIVEN_BY_GITHUB)
 
 
+@pytest.mark.slow
 def test_compiling_writes_folder_page_and_junit(runner: Runner) -> None:
     done = runner.run(
         "Compile",
@@ -133,6 +134,7 @@ def test_compiling_writes_folder_page_and_junit(runner: Runner) -> None:
     assert ElementTree.parse(outputs["junit"]).getroot().get("tests") == "2"
 
 
+@pytest.mark.slow
 def test_gate_that_does_not_hold_fails_the_step_with_an_annotation(runner: Runner) -> None:
     done = runner.run("Compile", model="model.onnx", options="--prune 0.25 --no-bench", gates="size_mb <= 0")
     assert done.returncode == 8
@@ -141,6 +143,7 @@ def test_gate_that_does_not_hold_fails_the_step_with_an_annotation(runner: Runne
     assert (runner.folder / "yocc-out" / "model.onnx").is_file()
 
 
+@pytest.mark.slow
 def test_options_are_split_as_on_a_command_line_and_not_executed(runner: Runner) -> None:
     done = runner.run("Compile", model="model.onnx", options="--no-bench --pipeline 'simplify, fuse' --seed $(touch x)")
     assert done.returncode == 2
@@ -150,6 +153,7 @@ def test_options_are_split_as_on_a_command_line_and_not_executed(runner: Runner)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_second_run_takes_the_result_from_the_cache(runner: Runner) -> None:
     first, second = (
         runner.run("Compile", model="model.onnx", options="--prune 0.25 --no-bench", out=name) for name in ("a", "b")
@@ -159,6 +163,7 @@ def test_second_run_takes_the_result_from_the_cache(runner: Runner) -> None:
     assert (runner.folder / "a" / "report.json").read_bytes() == (runner.folder / "b" / "report.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_baseline_is_compared_with(runner: Runner) -> None:
     assert runner.run("Compile", model="model.onnx", options="--prune 0.25 --no-bench", out="small").returncode == 0
     assert runner.run("Compile", model="model.onnx", options="--no-bench", out="large").returncode == 0
@@ -170,6 +175,7 @@ def test_baseline_is_compared_with(runner: Runner) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extras", ["", "openvino,ncnn"])
 def test_installing_puts_the_command_in_place(extras: str, runner: Runner, tmp_path: Path) -> None:
     """Into a folder, and without what yocc depends on, which is here already."""

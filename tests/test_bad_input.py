@@ -223,6 +223,7 @@ def test_output_on_a_read_only_file_system(environment: dict[str, str], tmp_path
     assert (done.returncode, done.stderr.count("\n")) == (OUTPUT, 1)
 
 
+@pytest.mark.slow
 def test_disk_full_while_writing(environment: dict[str, str], tmp_path: Path) -> None:
     """A limit on the size of files makes the same system call fail in the same place as a full disk."""
 
@@ -236,6 +237,7 @@ def test_disk_full_while_writing(environment: dict[str, str], tmp_path: Path) ->
     assert {path.name for path in tmp_path.iterdir()} == {"model.onnx"}
 
 
+@pytest.mark.slow
 def test_disk_really_full(environment: dict[str, str], tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -256,6 +258,7 @@ def test_disk_really_full(environment: dict[str, str], tmp_path: Path) -> None:
     assert left == {"filler"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, 143)])
 def test_interrupted_in_the_middle(
     number: signal.Signals, status: int, environment: dict[str, str], tmp_path: Path
@@ -286,6 +289,7 @@ def test_interrupted_in_the_middle(
     assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "sleeping"}
 
 
+@pytest.mark.slow
 def test_unknown_operator_is_left_alone_with_a_note(environment: dict[str, str], tmp_path: Path) -> None:
     source = _save(tmp_path, strange_model())
     arguments = _command("compile", source, "--pipeline", "prune{ratio=0.3}", "-v", "-o", str(tmp_path / "out"))

@@ -72,6 +72,7 @@ def test_wrong_usage_is_one_line(arguments: list[str]) -> None:
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_compile_tells_what_it_did(model: Path, tmp_path: Path) -> None:
     result = _run("compile", str(model), "--pipeline", "look,negate", "-o", str(tmp_path / "out"))
     assert result.exit_code == 0
@@ -165,6 +166,7 @@ def test_bench_shows_a_table(compiled: Path) -> None:
     assert "paired speedup" in _run("bench", str(compiled), "--rounds", "3").stdout
 
 
+@pytest.mark.slow
 def test_verify_shows_what_was_checked(model: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     assert _run("compile", str(model), "--target", "tensorrt", "--no-bench", "-o", out).exit_code == 0
@@ -263,6 +265,7 @@ def test_fault_of_ours_asks_to_report_it(model: Path, monkeypatch: pytest.Monkey
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_no_colour_codes_where_output_is_no_terminal(compiled: Path) -> None:
     root = Path(__file__).parents[1]
     done = subprocess.run(

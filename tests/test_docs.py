@@ -76,6 +76,7 @@ GUIDES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [f"docs/{guide}.md" for guide in GUIDES])
 def test_the_code_of_a_guide_runs(name: str, tmp_path: Path, environment: dict[str, str]) -> None:
     if name == "docs/writing_a_backend.md" and importlib.util.find_spec("yocc.runtime.backends.backend") is None:
@@ -88,6 +89,7 @@ def test_the_code_of_a_guide_runs(name: str, tmp_path: Path, environment: dict[s
         _execute(block, work, environment)
 
 
+@pytest.mark.slow
 @needs_cli
 def test_the_examples_of_the_readme_run(tmp_path: Path, environment: dict[str, str]) -> None:
     blocks = _blocks(ROOT / "README.md")

@@ -78,6 +78,7 @@ def test_it_is_a_key_of_the_configuration_file(each: OptionField, tmp_path: Path
     assert "takes" not in done.output
 
 
+@pytest.mark.slow
 @every_field
 def test_it_counts_in_the_cache_key(each: OptionField, tmp_path: Path) -> None:
     model = tmp_path / "m.onnx"

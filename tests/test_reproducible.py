@@ -52,6 +52,7 @@ def _result(folder: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
     return {entry["path"]: (folder / entry["path"]).read_bytes() for entry in report["files"]}, report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "options"), CASES.values(), ids=CASES)
 def test_bytes_depend_on_nothing_around(model: str, options: list[str], material: Path, tmp_path: Path) -> None:
     results = []

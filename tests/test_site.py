@@ -49,6 +49,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_every_document_has_a_page(site: Path) -> None:
     for document in [*ROOT.glob("docs/**/*.md"), ROOT / "CHANGELOG.md"]:
         assert (site / document.relative_to(ROOT)).with_suffix(".html").is_file()
@@ -68,6 +69,7 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
         assert (site / "api" / "yocc" / f"{module}.html").is_file()
 
 
+@pytest.mark.slow
 def test_every_link_leads_somewhere(site: Path) -> None:
     pages = {path: _Page(path) for path in site.rglob("*.html")}
     assert len(pages) > 50

@@ -32,6 +32,7 @@ def sample(count: int) -> list[RandomGraph]:
     return drawn
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(random_graphs())
 def test_graphs_are_valid_and_run(graph: RandomGraph) -> None:
@@ -63,6 +64,7 @@ def test_the_printed_spec_is_the_graph(graph: RandomGraph) -> None:
     assert again.build().SerializeToString() == graph.build().SerializeToString()
 
 
+@pytest.mark.slow
 def test_outputs_are_of_the_order_of_one() -> None:
     spreads = []
     for graph in sample(80):
@@ -74,10 +76,12 @@ def test_outputs_are_of_the_order_of_one() -> None:
     assert max(spreads) < 100
 
 
+@pytest.mark.slow
 def test_the_strategy_covers_its_operators() -> None:
     assert {op for graph in sample(400) for op in op_types(graph.build())} == OPS_WANTED
 
 
+@pytest.mark.slow
 def test_the_strategy_covers_what_makes_graphs_hard() -> None:
     seen: Counter[str] = Counter()
     for graph in sample(300):
@@ -99,6 +103,7 @@ def test_the_strategy_covers_what_makes_graphs_hard() -> None:
     assert min(seen.values()) >= 5, seen
 
 
+@pytest.mark.slow
 def test_the_smallest_graph_is_five_plain_convolutions() -> None:
     graph = find(random_graphs(), lambda _: True, settings=settings(database=None))
     assert graph.steps == (Step("conv"),) * 5
@@ -125,6 +130,7 @@ def test_every_ending_is_valid(ending: str) -> None:
     onnx.checker.check_model(RandomGraph(3, 8, 8, 0, (Step("conv"),), (ending,)).build(), full_check=True)
 
 
+@pytest.mark.slow
 def test_operations_can_be_chosen() -> None:
     graph = find(random_graphs(operations=("add",)), lambda _: True, settings=settings(database=None))
     assert graph.steps == (Step("conv"), *(Step("add"),) * 4)

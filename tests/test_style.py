@@ -49,6 +49,7 @@ def lines(function: Function) -> int:
     return (function.end_lineno or function.lineno) - function.lineno + 1
 
 
+@pytest.mark.slow
 def test_functions_are_short() -> None:
     assert {name: lines(each) for name, each in every_function() if lines(each) > LINES_OF_A_FUNCTION} == {}
 

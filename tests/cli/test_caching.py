@@ -76,6 +76,7 @@ def test_without_the_cache_everything_is_computed(
     assert not Path("off").exists()
 
 
+@pytest.mark.slow
 def test_damaged_entry_is_compiled_anew_with_a_warning(model: Path, tmp_path: Path) -> None:
     _compile(model, tmp_path / "first")
     (stored,) = (tmp_path / "cache").glob("*/files/model.onnx")
@@ -91,6 +92,7 @@ def test_damaged_entry_is_compiled_anew_with_a_warning(model: Path, tmp_path: Pa
     assert "Restored" in _compile(model, tmp_path / "third").stderr
 
 
+@pytest.mark.slow
 def test_what_a_gate_refuses_is_not_kept(model: Path, tmp_path: Path) -> None:
     for _ in range(2):
         result = _compile(model, tmp_path / "out", "--gate", "size_mb <= 0")

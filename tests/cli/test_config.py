@@ -35,12 +35,14 @@ def _compiled(config: str, *arguments: str) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.slow
 def test_file_gives_what_the_command_line_leaves_out() -> None:
     content = _compiled('pipeline = "look"\nseed = 7\nfidelity = false\ngate = ["size_mb <= 1"]\n')
     assert (content["pipeline"], content["seed"], content["fidelity"]) == ("look", 7, None)
     assert [gate["gate"] for gate in content["gates"]] == ["size_mb <= 1"]
 
 
+@pytest.mark.slow
 def test_command_line_wins_lists_included() -> None:
     content = _compiled(
         'pipeline = "look"\nseed = 7\ngate = ["size_mb <= 0"]\n', "--seed", "8", "--gate", "size_mb <= 2"
@@ -49,6 +51,7 @@ def test_command_line_wins_lists_included() -> None:
     assert [gate["gate"] for gate in content["gates"]] == ["size_mb <= 2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "arguments", "expected"),
     [

@@ -26,6 +26,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, list(arguments), prog_name="yocc")
 
 
+@pytest.mark.slow
 def test_the_table_is_written_shown_and_refused_over_another_file() -> None:
     shown = run("latency", "model.onnx", "--threads", "1", "-o", "table.json")
     assert shown.exit_code == 0, shown.stderr
@@ -56,6 +57,7 @@ def board(slow: str) -> None:
     write_table(LatencyTable("a board", 4, 0.0, layers), Path("board.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow", ["Conv_20", "Conv_68"])
 def test_a_share_of_the_time_is_cut_where_the_board_spends_it(slow: str) -> None:
     board(slow)

@@ -97,6 +97,7 @@ def test_options_change_what_is_calibrated() -> None:
     assert dark < -100
 
 
+@pytest.mark.slow
 def test_a_recognized_detector_needs_no_statement_and_takes_one() -> None:
     onnx.save(build_yolov5("n", size=64), "tiny.onnx")
     content, said = _compile()
@@ -108,6 +109,7 @@ def test_a_recognized_detector_needs_no_statement_and_takes_one() -> None:
     assert content["input"]["letterbox"]
 
 
+@pytest.mark.slow
 def test_the_original_that_finds_nothing_is_told() -> None:
     onnx.save(build_yolov5("n", size=64), "tiny.onnx")
     _, said = _compile("--calib", "pictures", "--input-scale", "1e-9")

@@ -118,6 +118,7 @@ def test_statistics_are_restored(opset: int, batch: int) -> None:
     assert error(model, graph) < before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("opset", "options"), [*((o, {}) for o in CODED_OPSETS), *((18, value) for value in FIXED.values())]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import onnx
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.oracles import assert_same_function
@@ -32,6 +33,7 @@ def rewritten(model: onnx.ModelProto, *steps: Pass) -> onnx.ModelProto:
     return to_proto(graph)
 
 
+@pytest.mark.slow
 @FEW
 @given(random_graphs())
 def test_simplify_keeps_the_function(spec: RandomGraph) -> None:
@@ -39,6 +41,7 @@ def test_simplify_keeps_the_function(spec: RandomGraph) -> None:
     assert_same_function(model, rewritten(model, Simplify()), tolerance=1e-5)
 
 
+@pytest.mark.slow
 @FEW
 @given(random_graphs())
 def test_fuse_keeps_the_function(spec: RandomGraph) -> None:
@@ -46,6 +49,7 @@ def test_fuse_keeps_the_function(spec: RandomGraph) -> None:
     assert_same_function(model, rewritten(model, Fuse()), tolerance=1e-5)
 
 
+@pytest.mark.slow
 @FEW
 @given(random_graphs())
 def test_fp16_stays_within_its_precision(spec: RandomGraph) -> None:

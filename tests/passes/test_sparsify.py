@@ -99,6 +99,7 @@ def test_the_option_stands_for_the_pass() -> None:
         CompileOptions.of(pipeline="simplify", sparsity="2:4")
 
 
+@pytest.mark.slow
 def test_zeros_survive_quantization(tmp_path: Any) -> None:
     report = yocc.compile(
         build_yolov5("n", size=32), int8=True, sparsity="2:4", target="tensorrt", count=2, out=tmp_path / "out",

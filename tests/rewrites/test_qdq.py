@@ -146,6 +146,7 @@ def everything_quantized(graph: Graph) -> int:
     return insert_qdq(graph, {name: range_params(-4.0, 4.0, TensorScheme()) for name in names}, weights)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spec=random_graphs())
 def test_stripping_gives_back_what_pairs_were_put_into(spec: RandomGraph) -> None:

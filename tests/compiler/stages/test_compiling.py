@@ -31,6 +31,7 @@ def _content(folder: Path) -> dict:
     return json.loads((folder / "report.json").read_text())
 
 
+@pytest.mark.slow
 def test_result_is_a_checked_model_and_a_report(model: Path, tmp_path: Path) -> None:
     report = compile_model(model, pipeline="look", out=tmp_path / "out")
     assert report.model == (tmp_path / "out" / "model.onnx").resolve()
@@ -87,6 +88,7 @@ def test_public_name_is_the_driver() -> None:
         _ = yocc.no_such_name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bytes", "proto"])
 def test_models_in_memory_are_taken(kind: str, tmp_path: Path) -> None:
     source = tiny_model() if kind == "proto" else tiny_model().SerializeToString()

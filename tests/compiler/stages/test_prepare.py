@@ -27,6 +27,7 @@ def test_a_share_of_one_kind_is_kept(what: str, tmp_path: Path) -> None:
         assert getattr(report.after, what) / getattr(report.before, what) == pytest.approx(0.6, abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["0.001s", None])
 def test_a_time_that_is_up_shortens_ranking_and_recovery(budget: str | None, tmp_path: Path) -> None:
     write(tmp_path / "data", "calibration", 8, size=64)

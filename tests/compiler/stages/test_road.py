@@ -39,6 +39,7 @@ def _check_layers(content: dict) -> None:
     assert [set(layer["skipped"]) for layer in left] == 3 * [{"prune", "quantize"}]
 
 
+@pytest.mark.slow
 def test_built_detector(tmp_path: Path) -> None:
     report = yocc.compile(
         build_yolov5("n", size=160), prune=0.4, int8=True, count=10, out=tmp_path / "out", bench=False
@@ -51,6 +52,7 @@ def test_built_detector(tmp_path: Path) -> None:
     assert (report.model.parent / "report.json").stat().st_size < 400_000
 
 
+@pytest.mark.slow
 def test_same_bytes_twice(tmp_path: Path) -> None:
     first, second = (
         yocc.compile(

@@ -108,6 +108,7 @@ def test_unusable_statistics_are_told_before_any_pass(text: str | None, tmp_path
     _refused(tiny_model(), tmp_path, statistics=[tmp_path / "s.npz"])
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_scored_on_leaves_the_result_with_a_status_of_its_own(
     detector: Path, pictures: Path, tmp_path: Path
 ) -> None:

@@ -140,6 +140,7 @@ def test_bars_are_reached_by_keyboard_say_what_they_are_and_open_the_table(brows
     visit.context.close()
 
 
+@pytest.mark.slow
 def test_printing_opens_what_is_folded(browser: Any, page_file: Path) -> None:
     visit = _Visit(browser, page_file, 1280, "dark")
     visit.page.emulate_media(media="print", color_scheme="light")

@@ -36,6 +36,7 @@ def crowds(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([corners, corners + sides], axis=1).astype(np.float64), classes
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(crowd=crowds(), overlap=st.sampled_from([0.0, 0.3, 0.45, 0.6, 1.0]), most=st.sampled_from([1, 7, 300]))
 def test_equals_the_obvious_way(crowd: tuple[np.ndarray, np.ndarray], overlap: float, most: int) -> None:

@@ -38,6 +38,7 @@ def test_raw_heads_decode_to_the_outputs_of_the_graph() -> None:
     np.testing.assert_allclose(found[..., 4:], wanted[..., 4:], rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @needs_ncnn
 @pytest.mark.parametrize("classes", [3, 64], ids=["few", "as_many_as_bins"])
 def test_raw_heads_of_distances_decode_to_the_outputs_of_the_graph(classes: int) -> None:
@@ -69,6 +70,7 @@ def test_other_distances_are_noticed() -> None:
     assert [reject.reason for reject in rejects] == ["its decoding is not YOLOv8's"]
 
 
+@pytest.mark.slow
 @needs_ncnn
 def test_cut_network_takes_pictures_of_other_sizes(tmp_path: Path) -> None:
     wanted = oracles.run(build_yolov5("n", size=(96, 128)), _picture(96, 128))["output0"]

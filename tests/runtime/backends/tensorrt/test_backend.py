@@ -82,6 +82,7 @@ def test_types_are_told_with_a_reason_for_each_layer_left(mixed: Report) -> None
     assert sum(report.types.macs_shares.values()) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_decoding_is_in_fp32_behind_one_cast_a_head(mixed: Report) -> None:
     graph = load(mixed.model)
     casts = [node for node in graph.nodes if node.op == "Cast"]

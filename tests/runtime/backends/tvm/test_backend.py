@@ -62,6 +62,7 @@ def test_library_for_arm_computes_what_onnxruntime_computes(tmp_path: Path, mcpu
         assert session.execution()["mcpu"] == mcpu
 
 
+@pytest.mark.slow
 @needs_arm
 def test_library_for_arm_that_computes_something_else_fails(tmp_path: Path) -> None:
     backend = TvmBackend()
@@ -76,6 +77,7 @@ def test_library_for_arm_that_computes_something_else_fails(tmp_path: Path) -> N
     assert "dB" in check.message
 
 
+@pytest.mark.slow
 @needs_tvm
 @pytest.mark.parametrize("channels", [1, 3, 4, 6, 12, 24])
 @pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 1, 1, 1]])
@@ -123,6 +125,7 @@ def test_kernels_without_a_schedule_are_told(tmp_path: Path) -> None:
         assert any("softmax" in name for name in session.execution()["kernels_without_schedule"])
 
 
+@pytest.mark.slow
 @needs_tvm
 def test_pruned_detector_runs(tmp_path: Path) -> None:
     pruned = yocc.compile(
@@ -166,6 +169,7 @@ def test_open_shapes_are_rejected() -> None:
     assert "--input-shape" in rejects[0].hint
 
 
+@pytest.mark.slow
 @needs_tvm
 def test_open_shapes_become_those_given(tmp_path: Path) -> None:
     shapes = {"x": (1, *tiny_feed()["x"].shape[1:])}
@@ -219,6 +223,7 @@ def test_a_library_cut_off_is_seen(tmp_path: Path) -> None:
         assert is_whole(path) is wanted
 
 
+@pytest.mark.slow
 @needs_tvm
 def test_the_python_runner_runs(tmp_path: Path) -> None:
     backend = TvmBackend()

@@ -44,6 +44,7 @@ def test_weights_in_half_precision_take_half_the_room(tmp_path: Path) -> None:
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.slow
 @needs_tvm
 @pytest.mark.parametrize(
     ("mcpu", "int8"), [("host", False), ("host", True), pytest.param("cortex-a72", False, marks=needs_arm, id="arm")]

@@ -71,6 +71,7 @@ def test_sums_are_exact(tmp_path: Path, outer: int, stride: int, kernel: int) ->
     np.testing.assert_array_equal(result, exact(inputs(), arrays, stride))
 
 
+@pytest.mark.slow
 @needs_arm
 @pytest.mark.parametrize("mcpu", ["cortex-a72", "cortex-a76"])
 @pytest.mark.parametrize(("outer", "stride", "kernel"), [(16, 1, 3), (4, 2, 1)])
@@ -96,6 +97,7 @@ def test_library_holds_integer_instructions(tmp_path: Path, mcpu: str, wanted: s
     assert wanted <= {word.strip() for word in found}
 
 
+@pytest.mark.slow
 @needs_tvm
 def test_quantized_detector_computes_in_integers(tmp_path: Path) -> None:
     report = yocc.compile(
@@ -109,6 +111,7 @@ def test_quantized_detector_computes_in_integers(tmp_path: Path) -> None:
     assert check.passed, check.message
 
 
+@pytest.mark.slow
 @needs_arm
 def test_quantized_detector_on_arm_computes_what_onnxruntime_computes(tmp_path: Path) -> None:
     """All of YOLOv5n, with `sdot`, at the smallest size at which each of its layers still has several positions."""
