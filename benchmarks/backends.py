@@ -1,6 +1,6 @@
 """Accuracy, speed, size and agreement of what the ncnn and OpenVINO backends write, each through its own runtime.
 
-    python benchmarks/backends.py MODEL --calib PICTURES --eval LABELLED [--show PICTURE ...] [--only NAME ...]
+    python benchmarks/backends.py MODEL --calib PICTURES --eval LABELED [--show PICTURE ...] [--only NAME ...]
 
 MODEL is a detector with YOLOv5's decoded output. Speeds are medians of interleaved runs against the original built by
 the same backend. Prints a table in Markdown.
@@ -70,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--calib", type=Path, required=True)
-    parser.add_argument("--eval", dest="labelled", type=Path, required=True)
+    parser.add_argument("--eval", dest="labeled", type=Path, required=True)
     parser.add_argument("--show", type=Path, nargs="*", default=[])
     parser.add_argument("--only", nargs="*", default=list(RUNS))
     arguments = parser.parse_args()
@@ -98,8 +98,8 @@ def _measure(run: Run, arguments: argparse.Namespace) -> list[str]:
         files = [Path(folder) / "out" / file.path for file in report.files]
         artifact = Artifact(run.target, files[0].parent, files[0], tuple(files[1:]), run.options)
         with find_backend(run.target).session(artifact) as session, session_of(graphs[-1]) as same:
-            score = evaluate(session, profile, arguments.labelled).map50_95
-            beside = evaluate(same, profile, arguments.labelled).map50_95 if run.compress else score
+            score = evaluate(session, profile, arguments.labeled).map50_95
+            beside = evaluate(same, profile, arguments.labeled).map50_95 if run.compress else score
             agreement = _agreement(session, same, profile, arguments.show)
     timing = report.measured["latency_ms"]
     execution = report.measured.get("execution", {})

@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--rounds", required=True, help="share of what is left that each round removes")
     parser.add_argument("--fit", type=Path, nargs="+", required=True)
     parser.add_argument("--learn", type=Path, nargs="+", required=True)
-    parser.add_argument("--score", type=Path, required=True, help="labelled pictures")
+    parser.add_argument("--score", type=Path, required=True, help="labeled pictures")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, help="of the last training [default: 4000, or what the time allows]")
     parser.add_argument("--minutes", default="inf", help="for all trainings together, or a list with those of each")

@@ -30,8 +30,8 @@ CRITERIA = (
 HEADS = "model|pruned|criterion|last layers|pictures|rounds|parameters|MACs|mAP50-95|mAP50|seconds|peak MB".split("|")
 HELD_BACK = 32
 """Pictures that yocc compares outputs on, and fits nothing to."""
-ON_NORMALISED = ("auto", "bn_gamma")
-"""Criteria that read batch normalisations, so that these are folded after pruning, all of it in one round."""
+ON_NORMALIZED = ("auto", "bn_gamma")
+"""Criteria that read batch normalizations, so that these are folded after pruning, all of it in one round."""
 _ROW = re.compile(r"^\| (\S+) \| (\d+) % \| (\S+) \| (\S+) \| (\d+) \|", re.MULTILINE)
 
 
@@ -88,12 +88,12 @@ def intro() -> str:
 
 def measured(row: Row, data: Path, threads: int) -> str:
     """Run the command; one line of the table."""
-    normalised = row.criterion in ON_NORMALISED
+    normalized = row.criterion in ON_NORMALIZED
     left = 1 - row.percent / 100
-    rounds = 1 if normalised else math.ceil(math.log(left) / math.log(1 - ROUND))
+    rounds = 1 if normalized else math.ceil(math.log(left) / math.log(1 - ROUND))
     prune = f"prune{{ratio={round(1 - left ** (1 / rounds), 4):g},criterion={row.criterion}}}"
     recover = f"recover{{pictures={row.pictures},answers={str(row.last == 'answers').lower()}}}"
-    steps = (prune, "fuse", recover) if normalised else ("fuse", *(prune, recover) * rounds)
+    steps = (prune, "fuse", recover) if normalized else ("fuse", *(prune, recover) * rounds)
     pipeline = ",".join(("fp32", "simplify", *steps))
     images = data / "images"
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What a model computes, and whether two models compute the same: onnxruntime with its optimisations off."""
+"""What a model computes, and whether two models compute the same: onnxruntime with its optimizations off."""
 
 from __future__ import annotations
 

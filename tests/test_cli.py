@@ -266,7 +266,7 @@ def test_fault_of_ours_asks_to_report_it(model: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
-def test_no_colour_codes_where_output_is_no_terminal(compiled: Path) -> None:
+def test_no_color_codes_where_output_is_no_terminal(compiled: Path) -> None:
     root = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", "from yocc.cli import main; main()", "compare", str(compiled), "--count", "2"],

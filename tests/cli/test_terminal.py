@@ -91,15 +91,15 @@ def test_loop_that_ends_early_leaves_the_next_one_visible(capsys: pytest.Capture
     assert "second: 1 of 1" in capsys.readouterr().err
 
 
-def test_terminal_gets_a_bar_with_rate_and_colours() -> None:
+def test_terminal_gets_a_bar_with_rate_and_colors() -> None:
     seen = _on_terminal()
     assert "calibrate" in seen
     assert "3/3" in seen
     assert re.search(r"\d/s", seen)
-    assert re.search(r"\x1b\[[\d;]*3\d", seen), "a colour"
+    assert re.search(r"\x1b\[[\d;]*3\d", seen), "a color"
 
 
-def test_no_colour_is_respected() -> None:
+def test_no_color_is_respected() -> None:
     seen = _on_terminal(NO_COLOR="1")
     assert "Warning: Look out." in seen
     assert "3/3" in seen

@@ -13,7 +13,7 @@ from yocc.fitting.rounding import choose_scales, output_error, refit_scales, rou
 
 
 def layer(seed: int, outputs: int = 6, inputs: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """A weight, and a covariance of inputs that depend on each other as neighbouring pixels do."""
+    """A weight, and a covariance of inputs that depend on each other as neighboring pixels do."""
     random = np.random.default_rng(seed)
     mixed = random.normal(size=(400, 5)) @ random.normal(size=(5, inputs)) + 0.3 * random.normal(size=(400, inputs))
     return random.normal(size=(outputs, inputs)), mixed.T @ mixed / len(mixed)

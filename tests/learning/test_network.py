@@ -32,14 +32,14 @@ def test_networks_give_what_onnxruntime_gives(name: str) -> None:
         np.testing.assert_allclose(found[key].numpy(), wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
 
 
-def test_nothing_learnt_leaves_every_bit() -> None:
+def test_nothing_learned_leaves_every_bit() -> None:
     graph = load(TOPOLOGIES["residual"](seed=0))
     before = to_proto(graph).SerializeToString(deterministic=True)
     assert network_of(graph).store(graph) == 0
     assert to_proto(graph).SerializeToString(deterministic=True) == before
 
 
-def test_what_is_learnt_is_stored_under_its_name_in_units_of_its_row() -> None:
+def test_what_is_learned_is_stored_under_its_name_in_units_of_its_row() -> None:
     graph = load(TOPOLOGIES["residual"](seed=0))
     network = network_of(graph)
     before = {name: np.array(tensor.values) for name, tensor in constants(graph).items()}

@@ -32,7 +32,7 @@ def test_the_margin_is_found() -> None:
     assert collect(letterboxed(), "images").content == ((12, 52, 0, 64),) * 3
 
 
-def test_a_picture_of_one_colour_is_content() -> None:
+def test_a_picture_of_one_color_is_content() -> None:
     assert collect([{"images": np.zeros((1, 3, 8, 8), np.float32)}], "images").content == ((0, 8, 0, 8),)
 
 
@@ -43,7 +43,7 @@ def test_a_picture_of_one_colour_is_content() -> None:
         np.full((1, 3, 8, 8), 3.0, np.float32),
         np.zeros((1, 5), np.float32),
     ],
-    ids=["normalised", "beyond one", "no picture"],
+    ids=["normalized", "beyond one", "no picture"],
 )
 def test_what_is_no_plain_picture_is_left_as_it_is(sample: np.ndarray) -> None:
     pictures = collect([{"x": sample}] * 2, "x")

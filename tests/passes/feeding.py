@@ -36,7 +36,7 @@ def drawn(model: onnx.ModelProto, count: int = 4) -> Pictures:
 
 
 def smooth(model: onnx.ModelProto, count: int) -> Pictures:
-    """Seeded pictures in which neighbouring pixels are alike, as in real ones."""
+    """Seeded pictures in which neighboring pixels are alike, as in real ones."""
     return Pictures(
         [{name: _blurred(values) for name, values in random_feeds(model, seed).items()} for seed in range(count)]
     )

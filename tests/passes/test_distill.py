@@ -164,7 +164,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
 
 
 @needs_torch
-def test_a_deadline_ends_it_and_what_was_learnt_is_kept(clock: Callable[[], float]) -> None:
+def test_a_deadline_ends_it_and_what_was_learned_is_kept(clock: Callable[[], float]) -> None:
     graph, ctx = pruned()
     ctx.deadline = Deadline(3.0, clock())
     totals: list[int | None] = []

@@ -31,7 +31,7 @@ from yocc.report.report import (
 )
 
 
-class Colour(Enum):
+class Color(Enum):
     RED = "red"
 
 
@@ -72,7 +72,7 @@ def test_text_is_the_same_each_time() -> None:
     [
         (np.float32(0.5), 0.5),
         (np.arange(3), [0, 1, 2]),
-        (Colour.RED, "red"),
+        (Color.RED, "red"),
         ({1: (True, None)}, {"1": [True, None]}),
         (frozenset({"b", "a"}), ["a", "b"]),
         (math.inf, "inf"),
@@ -154,7 +154,7 @@ def test_versions_are_told() -> None:
     assert versions["yocc"][0].isdigit()
 
 
-def test_output_of_yocc_is_recognised(tmp_path: Path) -> None:
+def test_output_of_yocc_is_recognized(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text(_report().to_json())
     assert written_files(tmp_path) == {"model.onnx", "model.onnx.data", "report.json", "report.html"}
 

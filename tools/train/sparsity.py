@@ -37,7 +37,7 @@ def doomed_channels(network: YoloV5, share: float, size: int) -> dict[str, Tenso
         size: input pixels per side.
 
     Returns:
-        For each normalised convolution, by the BatchNorm's name, whether each channel is to go, shape [channels].
+        For each normalized convolution, by the BatchNorm's name, whether each channel is to go, shape [channels].
 
     Raises:
         PassError: nothing can be removed.

@@ -163,7 +163,7 @@ def _list(out: Path, files: Iterable[Path]) -> None:
 def _size(model: ModelOnDisk) -> int:
     profile = examine_model(model).profile
     if profile is None:
-        raise InternalError(f"{model.artifact.model} is not recognised as a detector")
+        raise InternalError(f"{model.artifact.model} is not recognized as a detector")
     return profile.size[0]
 
 
@@ -178,7 +178,7 @@ def _show(model: Path, out: Path, plan: DemoPlan, progress: Progress) -> tuple[P
     original, compiled = find_model(model), find_model(out / "compiled")
     profile = examine_model(original).profile
     if profile is None:
-        raise InternalError(f"{model} is not recognised as a detector")
+        raise InternalError(f"{model} is not recognized as a detector")
     scenes = find_pictures(out / "test" / "images")[:_SHOWN]
     found = []
     for one in (original, compiled):

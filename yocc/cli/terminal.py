@@ -170,7 +170,7 @@ def announce_config(settings: Settings) -> None:
 
 def warn(text: str, *, grave: bool = False) -> None:
     """A line nobody should miss, on standard error; in red where the result is of little use."""
-    # https://no-color.org: set and not empty means no colour, also on a terminal.
+    # https://no-color.org: set and not empty means no color, also on a terminal.
     color = False if os.environ.get("NO_COLOR") else None
     click.secho(f"Warning: {printable(text)}", err=True, fg="red" if grave else "yellow", bold=True, color=color)
 

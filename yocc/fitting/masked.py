@@ -1,7 +1,7 @@
 """The same regression if some weights must stay zero: each output has its own support.
 
 With the mask as a projection P, the correction D of the weights solves P (C + ridge) P D = P residual for all outputs
-at once by conjugate gradients (Hestenes and Stiefel 1952), which needs no factorisation for each support.
+at once by conjugate gradients (Hestenes and Stiefel 1952), which needs no factorization for each support.
 """
 
 from __future__ import annotations

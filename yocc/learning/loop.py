@@ -25,7 +25,7 @@ _PACED = 5
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what is learnt.
+    """Everything that decides what is learned.
 
     Attributes:
         steps: how many batches.
@@ -66,7 +66,7 @@ class Look:
     """The averaged weights on the pictures held out.
 
     Attributes:
-        step: how many steps they have learnt.
+        step: how many steps they have learned.
         seconds: since the start.
         loss: as of `output_loss`.
     """
@@ -102,7 +102,7 @@ def learn(
         progress: shows the steps.
 
     Returns:
-        The looks, the first before anything is learnt.
+        The looks, the first before anything is learned.
 
     Raises:
         OptionError: the checkpoint belongs to another run.

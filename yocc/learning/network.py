@@ -1,4 +1,4 @@
-"""A graph as a torch module: what its weights are is learnt, how it computes is not touched."""
+"""A graph as a torch module: what its weights are is learned, how it computes is not touched."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from yocc.learning.operators import SIZE_FREE, Rule, rule_for, silu
 Array = np.ndarray[Any, Any]
 _SMALLEST = 1e-8
 LEARNING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Operators whose weights are learnt, where they are constants."""
+"""Operators whose weights are learned, where they are constants."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class _Step:
 class Network(nn.Module):
     """The part of a graph that computes some tensors.
 
-    A weight is what it was plus a learnt change, measured in units of its row's root mean square: one rate of learning
+    A weight is what it was plus a learned change, measured in units of its row's root mean square: one rate of learning
     means the same relative change in every layer, and a change of zero leaves every bit. The change of a weight that
     mixes channels is a matrix, with a row for each channel of its first axis.
 
@@ -44,7 +44,7 @@ class Network(nn.Module):
         graph: sorted; shares its arrays with the module until `store`.
         outputs: names of the tensors to compute.
         shapes: the graph's concrete shapes.
-        learning: whether weights are to be learnt.
+        learning: whether weights are to be learned.
 
     Raises:
         PassError: an operator on the way has no rule.
@@ -58,7 +58,7 @@ class Network(nn.Module):
         self.size_free = all(_is_size_free(step.node) for step in self._steps)
         self.is_quantized = any(step.node.op == "QuantizeLinear" for step in self._steps)
         self._constants: dict[str, str] = {}
-        self._learnt: dict[str, str] = {}
+        self._learned: dict[str, str] = {}
         units = _units(step.node for step in self._steps) if learning else {}
         shared: dict[tuple[bytes, ...], str] = {}
         for step in self._steps:
@@ -82,12 +82,12 @@ class Network(nn.Module):
         return found
 
     def store(self, graph: Graph) -> int:
-        """Put the learnt weights into the graph, under their names; how many changed."""
+        """Put the learned weights into the graph, under their names; how many changed."""
         changed = 0
         for tensor in graph.tensors().values():
-            if not isinstance(tensor, gs.Constant) or tensor.name not in self._learnt:
+            if not isinstance(tensor, gs.Constant) or tensor.name not in self._learned:
                 continue
-            if not self.get_parameter(self._learnt[tensor.name]).any():
+            if not self.get_parameter(self._learned[tensor.name]).any():
                 continue
             value = self._value(tensor.name).detach().cpu().numpy()
             tensor.values = value.astype(tensor.values.dtype)
@@ -110,7 +110,7 @@ class Network(nn.Module):
         if unit is None or not floating:
             return
         change = f"change_{name}" if group is None else shared.setdefault(group, f"change_{name}")
-        self._learnt[tensor.name] = change
+        self._learned[tensor.name] = change
         if change == f"change_{name}":
             self.register_parameter(change, nn.Parameter(_as_matrix(torch.zeros_like(value))))
         self.register_buffer(f"unit_{name}", torch.from_numpy(np.asarray(unit, dtype=np.float32)), persistent=False)
@@ -118,9 +118,9 @@ class Network(nn.Module):
     def _value(self, name: str) -> Tensor:
         own = self._constants[name]
         value = self.get_buffer(own)
-        if name not in self._learnt:
+        if name not in self._learned:
             return value
-        return value + self.get_buffer(f"unit_{own}") * self.get_parameter(self._learnt[name]).view_as(value)
+        return value + self.get_buffer(f"unit_{own}") * self.get_parameter(self._learned[name]).view_as(value)
 
 
 def _as_matrix(change: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def _as_matrix(change: Tensor) -> Tensor:
 
 
 def _units(nodes: Iterable[gs.Node]) -> dict[str, Array]:
-    """What is learnt, by name of the constant, and the unit of its change.
+    """What is learned, by name of the constant, and the unit of its change.
 
     For a weight the root mean square of each output channel, for a bias the norm of that channel's weights, for the
     scale of codes the scale.

@@ -116,7 +116,7 @@ def _is_bytes(sample: Array) -> bool:
 
 
 def _content(sample: Array) -> tuple[int, int, int, int]:
-    """Where a picture is not a margin of one colour."""
+    """Where a picture is not a margin of one color."""
     spans = []
     for axis in (2, 3):
         others = tuple(other for other in range(4) if other != axis)

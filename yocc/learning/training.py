@@ -28,12 +28,12 @@ from yocc.learning.pictures import Pictures, collect
 from yocc.rewrites.folding import fold_into_layers
 
 ENOUGH_PICTURES = 16
-"""Fewer pictures than this are learnt by heart."""
+"""Fewer pictures than this are learned by heart."""
 HELD_OUT = 24
-"""Pictures that choose the weights instead of being learnt from, at most; a quarter where there are few."""
+"""Pictures that choose the weights instead of being learned from, at most; a quarter where there are few."""
 STEPS = 4000
 LATER = 2
-"""How many times as long each later round of pruning is learnt from as the one before it."""
+"""How many times as long each later round of pruning is learned from as the one before it."""
 _ENDLESS = 10**7
 
 
@@ -90,7 +90,7 @@ def train(graph: Graph, teacher: Teacher, feeds: Feeds, ctx: PassContext, traini
     """
     if len(feeds) < ENOUGH_PICTURES:
         ctx.note(
-            f"Distilled on {len(feeds)} pictures; fewer than {ENOUGH_PICTURES} are learnt by heart.", level="warning"
+            f"Distilled on {len(feeds)} pictures; fewer than {ENOUGH_PICTURES} are learned by heart.", level="warning"
         )
     pictures = collect(ctx.progress(feeds, "pictures", len(feeds)), graph.inputs[0].name)
     if len(pictures.samples) < len(feeds):
@@ -132,7 +132,7 @@ def make_learner(graph: Graph, teacher: Teacher, ctx: PassContext) -> Learner:
 def _recipe(training: Training, learner: Learner, fitted: Pictures, ctx: PassContext) -> Recipe:
     side = min(training.side, *fitted.samples[0].shape[2:]) if fitted.are_pictures else 0
     if side and not learner.student.size_free:
-        ctx.note("The network takes pictures of one size only: learnt from whole ones.")
+        ctx.note("The network takes pictures of one size only: learned from whole ones.")
         side = 0
     steps = training.steps
     if steps is None:

@@ -27,7 +27,7 @@ class BatchNormStatistics:
     variance: Array
 
     def power(self) -> float:
-        """Mean square of the normalised output over all channels."""
+        """Mean square of the normalized output over all channels."""
         return float(np.mean(np.square(self.gamma, dtype=np.float64) + np.square(self.beta, dtype=np.float64)))
 
     def fold(self, epsilon: float) -> tuple[Array, Array]:

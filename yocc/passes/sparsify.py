@@ -44,7 +44,7 @@ class Sparsify(Pass):
     last layers in front of the decoding, grouped convolutions, and input channel counts that are no multiple of 4 stay.
 
     Attributes:
-        pattern: how many weights of how many neighbours stay.
+        pattern: how many weights of how many neighbors stay.
     """
 
     name: ClassVar[str] = "sparsify"

@@ -1,8 +1,8 @@
 """Statistics re-estimated: each channel gets back the mean and deviation it had, and nothing else changes.
 
-Adaptive batch normalisation of EagleEye (Li et al., "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network
+Adaptive batch normalization of EagleEye (Li et al., "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network
 Pruning", ECCV 2020, section 3.3) measures the mean and variance in front of each BatchNormalization anew. Here they are
-set so that what comes out has the original's moments, and where the normalisation has been folded into the convolution,
+set so that what comes out has the original's moments, and where the normalization has been folded into the convolution,
 the same is a scale and a shift of each output channel, folded into weight and bias.
 """
 
@@ -64,7 +64,7 @@ def restore_statistics(
 
     Args:
         graph: the pruned graph; weights and biases, or running statistics where there are any, are replaced.
-        teacher: the original with batch normalisations folded, and which of its channels each layer kept.
+        teacher: the original with batch normalizations folded, and which of its channels each layer kept.
         feeds: pictures; at most `pictures` of them, evenly spaced, are used.
         ctx: runs models, shows progress.
         pictures: how many pictures to use.
@@ -132,7 +132,7 @@ def _original_sums(
 
 
 def _set_right(node: gs.Node, found: _Sums, wanted: _Sums) -> float:
-    """Rescale and shift a layer's output channels, in what normalises them or in its own weight and bias."""
+    """Rescale and shift a layer's output channels, in what normalizes them or in its own weight and bias."""
     mean, variance = found.moments()
     wanted_mean, wanted_variance = wanted.moments()
     alive = (variance > _LEAST) & (wanted_variance > _LEAST)

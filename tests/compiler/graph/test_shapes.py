@@ -36,7 +36,7 @@ def test_small_weights_behind_codes_have_a_shape() -> None:
 
 
 @pytest.mark.parametrize(("opset", "parameters"), [(18, 2), (21, 4)])
-def test_group_normalisation_keeps_the_shape(opset: int, parameters: int) -> None:
+def test_group_normalization_keeps_the_shape(opset: int, parameters: int) -> None:
     constants = {name: np.ones(parameters, np.float32) for name in ("scale", "bias")}
     constants["w"] = np.ones((5, 4, 1, 1), np.float32)
     graph = helper.make_graph(

@@ -74,11 +74,11 @@ class TestRows:
         assert find_profile(graph) is None
 
     @pytest.mark.parametrize("shape", [[1, 251, 7], [1, 84, 7], [1, 252, 5], [1, 252], [1, 252, 8], None])
-    def test_other_shapes_are_not_recognised(self, shape: list[int | str] | None) -> None:
+    def test_other_shapes_are_not_recognized(self, shape: list[int | str] | None) -> None:
         assert find_profile(rows(shape)) is None
 
     @pytest.mark.parametrize("channels", [(21, 21, 24), (21, 21), (22, 22, 22)])
-    def test_other_heads_with_open_shapes_are_not_recognised(self, channels: tuple[int, ...]) -> None:
+    def test_other_heads_with_open_shapes_are_not_recognized(self, channels: tuple[int, ...]) -> None:
         assert find_profile(rows(["b", "n", "c"], size=OPEN, channels=channels)) is None
 
 
@@ -132,11 +132,11 @@ class TestColumns:
         assert profile.layout is OutputLayout.COLUMNS
         assert profile.strides == (8, 16, 32)
 
-    def test_keypoints_and_other_tasks_are_not_recognised(self) -> None:
+    def test_keypoints_and_other_tasks_are_not_recognized(self) -> None:
         assert find_profile(columns([1, 57, 84])) is None
         assert find_profile(columns([1, 6, 84], {"names": "['cat', 'dog']", "task": "segment"})) is None
 
-    def test_finished_detections_are_not_recognised(self) -> None:
+    def test_finished_detections_are_not_recognized(self) -> None:
         assert find_profile(columns([1, 300, 6])) is None
 
 
@@ -154,11 +154,11 @@ class TestNames:
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 64), (1, 4, 64, 64)])
-def test_other_inputs_are_not_recognised(shape: tuple[int, ...]) -> None:
+def test_other_inputs_are_not_recognized(shape: tuple[int, ...]) -> None:
     assert find_profile(rows([1, 252, 7], size=shape)) is None
 
 
-def test_two_inputs_are_not_recognised() -> None:
+def test_two_inputs_are_not_recognized() -> None:
     graph = rows([1, 252, 7])
     graph.inputs.append(gs.Variable("scale", np.float32, [1]))
     assert find_profile(graph) is None
@@ -176,7 +176,7 @@ def test_integer_input_takes_raw_pixels() -> None:
     assert found(graph).preprocess.scale == 1.0
 
 
-def test_a_classifier_is_not_recognised() -> None:
+def test_a_classifier_is_not_recognized() -> None:
     write = Writer()
     scores = write.add("Flatten", [write.conv(write.input, 10)])[0]
     assert find_profile(write.graph([shaped(scores, [1, 10])])) is None

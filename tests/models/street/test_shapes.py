@@ -28,6 +28,6 @@ def test_a_bar_of_no_length_has_finite_corners() -> None:
     assert np.isfinite(bar((1, 1), (1, 1), 0.5, (0, 0, 0)).points).all()
 
 
-def test_shades_stay_colours() -> None:
+def test_shades_stay_colors() -> None:
     assert shade((100, 200, 10), 2.0) == (200, 255, 20)
     assert shade((100, 200, 10), 0.0) == (0, 0, 0)

@@ -59,7 +59,7 @@ def leave_outputs_unfrozen(patch: Patch) -> None:
     patch.setattr(atoms.AtomTable, "freeze", careless)
 
 
-def let_normalisation_mix_channels(patch: Patch) -> None:
+def let_normalization_mix_channels(patch: Patch) -> None:
     _replace_rule(patch, Flow.ALONG_AXIS, lambda walk, node: [walk.of(node.inputs[0]) for _ in node.outputs])
 
 
@@ -112,7 +112,7 @@ FAULTS: dict[str, tuple[Callable[[Patch], None], tuple[str, ...]]] = {
     "forget the union at Add": (forget_the_union_at_add, ("residual", "bottleneck")),
     "swap Concat order": (swap_concat_order, ("dense", "c2f")),
     "leave outputs unfrozen": (leave_outputs_unfrozen, ("residual", "c2f")),
-    "let normalisation mix channels": (let_normalisation_mix_channels, ("convnext",)),
+    "let normalization mix channels": (let_normalization_mix_channels, ("convnext",)),
     "cut the wrong axis": (cut_the_wrong_axis, ("residual",)),
     "bias not sliced": (forget_biases, ("unet", "residual")),
     "running variance not sliced": (forget_running_variance, ("residual",)),

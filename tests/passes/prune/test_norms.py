@@ -32,13 +32,13 @@ def test_norms_take_in_all_weights_that_go_with_a_channel_but_no_bias() -> None:
     np.testing.assert_allclose(l2(graph, channels)[group.classes], expected, rtol=1e-5)
 
 
-def test_gamma_is_nan_where_there_is_no_batch_normalisation() -> None:
+def test_gamma_is_nan_where_there_is_no_batch_normalization() -> None:
     graph, channels, *_ = chain()
     assert np.isnan(bn_gamma(graph, channels)[channels.groups[0].classes]).all()
 
 
-def test_gamma_is_the_mean_over_the_normalisations_of_a_class() -> None:
-    """In a residual stage several normalisations scale the same channels."""
+def test_gamma_is_the_mean_over_the_normalizations_of_a_class() -> None:
+    """In a residual stage several normalizations scale the same channels."""
     graph, _, channels = mapped(TOPOLOGIES["residual"](0))
     nodes = {node.name: node for node in graph.nodes}
     found = bn_gamma(graph, channels)

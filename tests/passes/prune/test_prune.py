@@ -162,7 +162,7 @@ def test_the_share_of_channels_counts_those_that_may_go() -> None:
     assert ctx.details["prune"]["channels"] == 0.75
 
 
-def test_gamma_decides_where_batch_normalisation_was_kept() -> None:
+def test_gamma_decides_where_batch_normalization_was_kept() -> None:
     """Channels with small gamma but large weights: gone by `auto`, kept by `l2`."""
     lines = ["c: a = Conv(x, w)", "n: b = BatchNormalization(a, g, s, m, v)", "r: d = Relu(b)", "e: y = Conv(d, u)"]
     gamma = np.ones(16, np.float32)
@@ -183,7 +183,7 @@ def test_gamma_decides_where_batch_normalisation_was_kept() -> None:
 
 def test_gamma_is_refused_where_there_is_none() -> None:
     graph, ctx = prepared(build_yolov5("n", size=64, batch_norm="fused"))
-    with pytest.raises(PassError, match="needs batch normalisation"):
+    with pytest.raises(PassError, match="needs batch normalization"):
         run_pass(Prune(criterion="bn_gamma"), graph, ctx)
 
 

@@ -30,7 +30,7 @@ def test_pruned_equals_masked_on_random_graphs(graph: RandomGraph, share: float,
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_pruned_equals_masked_on_every_topology(name: str, share: float) -> None:
     removed = pruned_equals_masked(TOPOLOGIES[name](seed=3), share=share, seed=5)
-    assert (removed > 0) == (name != "group_norm"), "channels normalised together must stay, all others can go"
+    assert (removed > 0) == (name != "group_norm"), "channels normalized together must stay, all others can go"
 
 
 @pytest.mark.slow

@@ -104,9 +104,9 @@ def test_scales_that_are_the_same_stay_the_same() -> None:
     network.store(graph)
     after = concatenated(graph)
     assert len(before) > 5
-    for scales, learnt in zip(before, after, strict=True):
-        assert scales != learnt
-        assert [scale == scales[0] for scale in scales] == [scale == learnt[0] for scale in learnt]
+    for scales, learned in zip(before, after, strict=True):
+        assert scales != learned
+        assert [scale == scales[0] for scale in scales] == [scale == learned[0] for scale in learned]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from yocc.compiler.pipeline.target import Target, TensorScheme
 from yocc.errors import OptionError
 from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.passes.quantize import Quantize
-from yocc.passes.quantize.mixed import CODED_TIME, Unit, measured, modelled_time, units, until_kept, within_time
+from yocc.passes.quantize.mixed import CODED_TIME, Unit, measured, modeled_time, units, until_kept, within_time
 from yocc.passes.quantize.placement import place
 from yocc.passes.quantize.weights import quantize_weights
 from yocc.runtime.backends.onnxruntime import reference_executor
@@ -99,10 +99,10 @@ def test_every_layer_is_in_one_unit_and_times_are_shares() -> None:
         assert unit.tensors[0] == read
 
 
-def test_time_is_modelled_from_what_stays_float() -> None:
-    assert modelled_time(UNITS, frozenset("abcd")) == 1
-    assert modelled_time(UNITS, frozenset()) == pytest.approx(CODED_TIME)
-    assert modelled_time(UNITS, frozenset("ad")) == pytest.approx(0.75)
+def test_time_is_modeled_from_what_stays_float() -> None:
+    assert modeled_time(UNITS, frozenset("abcd")) == 1
+    assert modeled_time(UNITS, frozenset()) == pytest.approx(CODED_TIME)
+    assert modeled_time(UNITS, frozenset("ad")) == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize(("most", "kept"), [(0.5, ""), (0.55, "a"), (0.65, "ab"), (1.0, "abcd"), (0.2, "")])
@@ -145,7 +145,7 @@ def test_layers_left_float_bring_the_outputs_nearer(target: Target, sensitivity:
         graph = quantized(ctx, max_latency=most, sensitivity=sensitivity)
         facts = ctx.details["quantize"]["mixed"]
         assert not quantized_layers(graph) & set(facts["float_layers"])
-        assert facts["modelled_time"] <= max(most, facts["modelled_time_all_quantized"])
+        assert facts["modeled_time"] <= max(most, facts["modeled_time_all_quantized"])
         drops[most] = facts["drop"]
     assert drops[1.0] == pytest.approx(0, abs=1e-4)
     assert drops[0.7] < drops[0.5]
@@ -170,7 +170,7 @@ def test_a_measured_promise_is_kept_on_a_real_graph() -> None:
     quantized(ctx, max_drop=whole / 2)
     facts = ctx.details["quantize"]["mixed"]
     assert facts["drop"] <= whole / 2
-    assert facts["modelled_time"] < 1
+    assert facts["modeled_time"] < 1
     listed = [row["layer"] for row in ctx.details["quantize"]["sensitivity"]]
     assert sorted(listed) == sorted(place(load(model()), COARSE).layers)
     assert all(np.isfinite(row["score_error"]) for row in ctx.details["quantize"]["sensitivity"])

@@ -56,7 +56,7 @@ def test_a_layer_that_answers_rightly_is_kept() -> None:
 
 
 def test_what_does_not_hold_for_other_pictures_is_left_alone() -> None:
-    """The pictures held out contradict the others: nothing learnt from these helps on them."""
+    """The pictures held out contradict the others: nothing learned from these helps on them."""
     answers, weight, bias = drawn(2, noise=0.0)
     outputs = np.where(answers.held_out[:, None], answers.inputs @ weight + bias, 20.0)
     contradicted = Answers(answers.inputs, outputs, answers.counts, answers.there, answers.held_out)

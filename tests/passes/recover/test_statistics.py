@@ -24,7 +24,7 @@ def pruned(name: str, ctx: PassContext, *, fuse: bool, ratio: float = 0.3) -> Gr
     return graph
 
 
-@pytest.mark.parametrize("fuse", [True, False], ids=["folded", "normalised"])
+@pytest.mark.parametrize("fuse", [True, False], ids=["folded", "normalized"])
 @pytest.mark.parametrize("name", ["dense", "residual"])
 def test_statistics_bring_the_outputs_nearer_to_the_originals(name: str, fuse: bool) -> None:
     model = TOPOLOGIES[name](0)

@@ -72,7 +72,7 @@ def test_dynamic_detector_loses_its_computed_sizes(shared_data: Path, ctx: PassC
 
 
 @pytest.mark.slow
-def test_batch_normalisation_stays_for_pruning(ctx: PassContext) -> None:
+def test_batch_normalization_stays_for_pruning(ctx: PassContext) -> None:
     graph = load(build_yolov5("n", size=64))
     count = sum(node.op == "BatchNormalization" for node in graph.nodes)
     assert count > 0

@@ -47,7 +47,7 @@ class ReferenceBackend(Backend):
         return Artifact(self.name, folder, path)
 
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
-        """Load the model; there is nothing to optimise and one thread."""
+        """Load the model; there is nothing to optimize and one thread."""
         return ReferenceSession(artifact.model)
 
 

@@ -114,8 +114,8 @@ def test_embedded_pictures_are_shown(browser: Any, page_file: Path) -> None:
     visit = _Visit(browser, page_file, 1280, "light")
     pictures = visit.page.locator("svg.picture")
     assert pictures.count() == 4
-    colours = {pictures.nth(number).screenshot()[1000:3000] for number in range(4)}
-    assert len(colours) > 1
+    colors = {pictures.nth(number).screenshot()[1000:3000] for number in range(4)}
+    assert len(colors) > 1
     size = visit.evaluate(
         "new Promise(done => { const one = new Image(); one.onload = () => done([one.width, one.height]);"
         "one.src = document.querySelector('svg.picture image').getAttribute('href') })"

@@ -10,7 +10,7 @@ import pytest
 
 from yocc.errors import OptionError
 from yocc.runtime.data.description import InputOptions, describe_input, read_input_options, recorded_options
-from yocc.runtime.data.preprocess import InputSpec, Preprocess, normalise
+from yocc.runtime.data.preprocess import InputSpec, Preprocess, normalize
 
 COLOR = InputSpec("x", (1, 3, 2, 2), np.dtype(np.float32))
 GRAY = InputSpec("x", (1, 1, 2, 2), np.dtype(np.float32))
@@ -86,7 +86,7 @@ def test_origin_says_who_knows() -> None:
     assert [bool(one.warning) for one in (assumed, known, stated)] == [True, False, False]
     assert "RGB, pixels 0..255 times 1/255" in assumed.warning
     assert "--input-color" in assumed.warning
-    assert stated.preprocess == Preprocess(colours="bgr", letterbox=True)
+    assert stated.preprocess == Preprocess(colors="bgr", letterbox=True)
 
 
 def test_one_channel_is_gray_and_integers_are_pixels() -> None:
@@ -94,8 +94,8 @@ def test_one_channel_is_gray_and_integers_are_pixels() -> None:
     pixels = describe_input([InputSpec("x", (1, 2, 2, 3), np.dtype(np.uint8))], None, InputOptions())
     assert gray is not None
     assert pixels is not None
-    assert (gray.preprocess.colours, gray.preprocess.scale) == ("gray", 1 / 255)
-    assert (pixels.preprocess.colours, pixels.preprocess.scale) == ("rgb", 1.0)
+    assert (gray.preprocess.colors, gray.preprocess.scale) == ("gray", 1 / 255)
+    assert (pixels.preprocess.colors, pixels.preprocess.scale) == ("rgb", 1.0)
 
 
 def test_networks_without_a_picture_have_no_description() -> None:
@@ -107,7 +107,7 @@ def test_input_is_pixel_times_scale_less_mean_by_std_in_the_order_fed() -> None:
     found = describe_input([COLOR], None, read_input_options("bgr", "1/2", "1,2,3", "2,4,8"))
     assert found is not None
     pixels = np.full((2, 2, 3), (10, 20, 30), np.uint8)
-    blue, green, red = normalise(pixels, found.preprocess, COLOR)[0, :, 0, 0]
+    blue, green, red = normalize(pixels, found.preprocess, COLOR)[0, :, 0, 0]
     assert (blue, green, red) == ((30 / 2 - 1) / 2, (20 / 2 - 2) / 4, (10 / 2 - 3) / 8)
     assert found.text.startswith("BGR, (pixel * 1/2 - 1,2,3) / 2,4,8")
 

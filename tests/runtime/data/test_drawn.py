@@ -34,7 +34,7 @@ def test_pictures_look_like_photographs_and_not_like_noise() -> None:
     assert 40 < contrast < 80
     for picture in pictures:
         grey = picture.mean(axis=2)
-        # White noise has neighbours that differ by 1.13 standard deviations; photographs by a small part of one.
+        # White noise has neighbors that differ by 1.13 standard deviations; photographs by a small part of one.
         assert np.abs(np.diff(grey, axis=1)).mean() < 0.5 * grey.std()
 
 

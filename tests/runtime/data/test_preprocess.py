@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from yocc.errors import CalibrationError, OptionError
-from yocc.runtime.data.preprocess import InputSpec, Preprocess, default_preprocess, normalise, prepare
+from yocc.runtime.data.preprocess import InputSpec, Preprocess, default_preprocess, normalize, prepare
 
 RED = Image.new("RGB", (4, 4), (255, 0, 51))
 
@@ -21,7 +21,7 @@ def test_default_is_rgb_from_0_to_1() -> None:
 
 
 def test_bgr_mean_and_std_in_the_networks_order() -> None:
-    preprocess = Preprocess(colours="bgr", scale=1.0, mean=(51.0, 0.0, 55.0), std=(1.0, 1.0, 2.0))
+    preprocess = Preprocess(colors="bgr", scale=1.0, mean=(51.0, 0.0, 55.0), std=(1.0, 1.0, 2.0))
     array, _ = prepare(RED, preprocess, spec((1, 3, 4, 4)))
     assert array[0, :, 0, 0].tolist() == [0.0, 0.0, 100.0]
 
@@ -65,7 +65,7 @@ def test_integers_saturate_rather_than_wrap() -> None:
 
 
 def test_gray_for_three_channels_is_luma_in_each() -> None:
-    array, _ = prepare(RED, Preprocess(colours="gray", scale=1.0, mean=(0.0, 1.0, 2.0)), spec((1, 3, 4, 4)))
+    array, _ = prepare(RED, Preprocess(colors="gray", scale=1.0, mean=(0.0, 1.0, 2.0)), spec((1, 3, 4, 4)))
     luma = round(0.299 * 255 + 0.114 * 51)
     assert array[0, :, 0, 0].tolist() == [luma, luma - 1, luma - 2]
 
@@ -80,7 +80,7 @@ def test_letterbox_pads_and_stretch_does_not() -> None:
 
 def test_the_result_is_writable_and_contiguous() -> None:
     pixels = np.zeros((4, 4, 3), np.uint8)
-    array = normalise(pixels, Preprocess(), spec((1, 3, 4, 4)))
+    array = normalize(pixels, Preprocess(), spec((1, 3, 4, 4)))
     assert array.flags.c_contiguous
     array[...] = 1
 
@@ -94,7 +94,7 @@ def test_inputs_that_take_no_pictures(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"colours": "cmy"},
+        {"colors": "cmy"},
         {"mean": (float("nan"),)},
         {"scale": 0.0},
         {"scale": float("nan")},

@@ -152,7 +152,7 @@ class TestFidelity:
 class TestEvaluate:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        """Two dark pictures with one bright box each, labelled."""
+        """Two dark pictures with one bright box each, labeled."""
         for name in ("images", "labels"):
             (tmp_path / name).mkdir()
         for stem, (width, height), (left, top, right, bottom) in (

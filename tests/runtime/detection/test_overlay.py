@@ -21,12 +21,12 @@ def test_a_box_is_drawn_on_its_edges_and_nowhere_inside() -> None:
     assert (drawn[35:45, 25:55] == 100).all()
 
 
-def test_classes_have_their_own_colours() -> None:
-    colours = {
+def test_classes_have_their_own_colors() -> None:
+    colors = {
         tuple(np.asarray(draw_boxes(GREY, _found((20, 30, 60, 50, 0.9, number)), ("a", "b", "c")))[45, 20].tolist())
         for number in range(3)
     }
-    assert len(colours) == 3
+    assert len(colors) == 3
 
 
 def test_unsure_and_empty_detections_are_not_drawn_and_the_picture_is_kept() -> None:

@@ -77,13 +77,13 @@ class AtomTable:
 
     def classes(self) -> tuple[Array, dict[int, Reason]]:
         """Class of each atom (0 where frozen, otherwise numbered from 1), and the reason of each frozen atom."""
-        neighbours: list[list[int]] = [[] for _ in range(self._count)]
+        neighbors: list[list[int]] = [[] for _ in range(self._count)]
         for pairs in self._joined:
             for a, b in pairs.tolist():
-                neighbours[a].append(b)
-                neighbours[b].append(a)
+                neighbors[a].append(b)
+                neighbors[b].append(a)
         classes = np.full(self._count, -1, dtype=np.int32)
-        reasons = self._spread_reasons(neighbours)
+        reasons = self._spread_reasons(neighbors)
         classes[FROZEN] = FROZEN
         for atom in reasons:
             classes[atom] = FROZEN
@@ -95,23 +95,23 @@ class AtomTable:
             classes[start] = number
             pending = [start]
             while pending:
-                for atom in neighbours[pending.pop()]:
+                for atom in neighbors[pending.pop()]:
                     if classes[atom] < 0:
                         classes[atom] = number
                         pending.append(atom)
         return classes, reasons
 
-    def _spread_reasons(self, neighbours: list[list[int]]) -> dict[int, Reason]:
+    def _spread_reasons(self, neighbors: list[list[int]]) -> dict[int, Reason]:
         """Breadth first from what was frozen directly, so that each atom gets the nearest reason."""
         reasons = {int(atom): reason for atoms, reason in self._frozen for atom in atoms}
         pending = deque(reasons)
-        for atom in neighbours[FROZEN]:
+        for atom in neighbors[FROZEN]:
             if atom not in reasons:
                 reasons[atom] = Reason("", "tied to channels that must stay")
                 pending.append(atom)
         while pending:
             atom = pending.popleft()
-            for other in neighbours[atom]:
+            for other in neighbors[atom]:
                 if other not in reasons and other != FROZEN:
                     reasons[other] = reasons[atom]
                     pending.append(other)

@@ -290,7 +290,7 @@ def _export(graph: gs.Graph, origin: Graph) -> onnx.ModelProto:
 
 
 def _pack_rare_types(graph: gs.Graph) -> None:
-    """Hold values of types numpy lacks in serialised form; graphsurgeon writes some of their arrays wrongly."""
+    """Hold values of types numpy lacks in serialized form; graphsurgeon writes some of their arrays wrongly."""
     for constant in external.constants(graph):
         if isinstance(constant._values, np.ndarray) and constant.dtype.isbuiltin == 2:  # 2: registered by a package
             constant.values = LazyValues(onnx.numpy_helper.from_array(constant._values, constant.name))

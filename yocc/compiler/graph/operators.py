@@ -37,7 +37,7 @@ class Flow(Enum):
     EXPAND = auto()
     REDUCE = auto()
     ALONG_AXIS = auto()
-    """Mixes all elements along one axis (softmax, layer normalisation)."""
+    """Mixes all elements along one axis (softmax, layer normalization)."""
     DEPTH_TO_SPACE = auto()
     SPACE_TO_DEPTH = auto()
     SHAPE = auto()

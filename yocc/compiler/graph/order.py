@@ -1,4 +1,4 @@
-"""Topological order that leaves sorted graphs as they are, for serialised nodes and for graphsurgeon's."""
+"""Topological order that leaves sorted graphs as they are, for serialized nodes and for graphsurgeon's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yocc.errors import InternalError, ModelError
 
 
 def sort_protos(graph: onnx.GraphProto) -> None:
-    """Sort the nodes of a serialised graph in place.
+    """Sort the nodes of a serialized graph in place.
 
     Raises:
         ModelError: the graph has a cycle, and so no order.

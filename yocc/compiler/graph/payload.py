@@ -1,4 +1,4 @@
-"""How many bytes a serialised tensor must hold, so that a damaged one is refused before anything reads it."""
+"""How many bytes a serialized tensor must hold, so that a damaged one is refused before anything reads it."""
 
 from __future__ import annotations
 

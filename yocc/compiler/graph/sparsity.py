@@ -1,4 +1,4 @@
-"""2:4 structured sparsity: of each four neighbouring input channels at least two weights are zero."""
+"""2:4 structured sparsity: of each four neighboring input channels at least two weights are zero."""
 
 from __future__ import annotations
 

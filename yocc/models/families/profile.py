@@ -29,7 +29,7 @@ class OutputLayout(Enum):
 
 @dataclass(frozen=True)
 class ModelProfile:
-    """A recognised detector.
+    """A recognized detector.
 
     Attributes:
         family: the registered name of its family, such as "yolov5", whatever the exact version.

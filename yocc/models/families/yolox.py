@@ -61,7 +61,7 @@ class YoloX(Family):
             classes=classes,
             strides=strides,
             input=picture,
-            preprocess=Preprocess(colours="bgr", scale=1.0, letterbox=True, alignment="top_left"),
+            preprocess=Preprocess(colors="bgr", scale=1.0, letterbox=True, alignment="top_left"),
             protected=written(head),
             detection=_detection(len(classes)),
             cells=_CELLS,

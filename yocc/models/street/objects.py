@@ -7,15 +7,15 @@ from types import MappingProxyType
 
 import numpy as np
 
-from yocc.models.street.shapes import Colour, Part, bar, box, ellipse, polygon, shade
+from yocc.models.street.shapes import Color, Part, bar, box, ellipse, polygon, shade
 
-_GLASS: Colour = (60, 75, 92)
-_RUBBER: Colour = (28, 28, 30)
-_SKINS: tuple[Colour, ...] = ((232, 190, 160), (198, 146, 110), (140, 94, 66), (88, 58, 42))
+_GLASS: Color = (60, 75, 92)
+_RUBBER: Color = (28, 28, 30)
+_SKINS: tuple[Color, ...] = ((232, 190, 160), (198, 146, 110), (140, 94, 66), (88, 58, 42))
 
 
-def any_colour(random: np.random.Generator) -> Colour:
-    """Grey of any brightness in one of three cases, otherwise any colour."""
+def any_color(random: np.random.Generator) -> Color:
+    """Grey of any brightness in one of three cases, otherwise any color."""
     if random.random() < 1 / 3:
         grey = int(random.integers(30, 235))
         return grey, grey, min(255, grey + 6)
@@ -25,7 +25,7 @@ def any_colour(random: np.random.Generator) -> Colour:
 
 def car(random: np.random.Generator) -> list[Part]:
     """A car from the side, or in one of three cases from the front or the back."""
-    paint = any_colour(random)
+    paint = any_color(random)
     if random.random() < 1 / 3:
         return _car_end(random, paint)
     length = random.uniform(2.4, 3.2)
@@ -57,9 +57,9 @@ def car(random: np.random.Generator) -> list[Part]:
     return parts
 
 
-def _car_end(random: np.random.Generator, paint: Colour) -> list[Part]:
+def _car_end(random: np.random.Generator, paint: Color) -> list[Part]:
     half = random.uniform(0.58, 0.7)
-    lamp: Colour = (245, 240, 205) if random.random() < 0.5 else (200, 25, 25)
+    lamp: Color = (245, 240, 205) if random.random() < 0.5 else (200, 25, 25)
     parts = [
         box(-half * 0.92, 0.0, -half * 0.62, 0.25, _RUBBER),
         box(half * 0.62, 0.0, half * 0.92, 0.25, _RUBBER),
@@ -74,8 +74,8 @@ def _car_end(random: np.random.Generator, paint: Colour) -> list[Part]:
 
 def bus(random: np.random.Generator) -> list[Part]:
     """A bus from the side, or in one of four cases from the front."""
-    paint = any_colour(random)
-    stripe = any_colour(random)
+    paint = any_color(random)
+    stripe = any_color(random)
     if random.random() < 0.25:
         half = random.uniform(0.38, 0.46)
         return [
@@ -103,7 +103,7 @@ def bus(random: np.random.Generator) -> list[Part]:
 
 def truck(random: np.random.Generator) -> list[Part]:
     """A lorry from the side: a cab and a box that has no windows."""
-    paint, load = any_colour(random), any_colour(random)
+    paint, load = any_color(random), any_color(random)
     half = random.uniform(0.95, 1.5)
     cab = half - random.uniform(0.5, 0.6)
     roof = random.uniform(0.7, 0.85)
@@ -116,7 +116,7 @@ def truck(random: np.random.Generator) -> list[Part]:
     ]
     if random.random() < 0.6:
         left = random.uniform(-half + 0.1, -0.3)
-        sign = any_colour(random)
+        sign = any_color(random)
         parts.append(box(left, 0.45, left + random.uniform(0.3, 0.8) * (cab - left), 0.8, sign))
     for x in (-0.75 * half, -0.75 * half + 0.32, cab + 0.27):
         parts += [ellipse(x, 0.14, 0.28, 0.28, _RUBBER), ellipse(x, 0.14, 0.13, 0.13, (140, 140, 145), corners=10)]
@@ -125,7 +125,7 @@ def truck(random: np.random.Generator) -> list[Part]:
 
 def _person(random: np.random.Generator, hip: float, x: float = 0.0) -> list[Part]:
     """Trunk, head and arms of someone whose hip is at height `hip`; the trunk is 0.34 high."""
-    shirt, skin, hair = any_colour(random), _SKINS[int(random.integers(4))], any_colour(random)
+    shirt, skin, hair = any_color(random), _SKINS[int(random.integers(4))], any_color(random)
     lean = random.uniform(-0.03, 0.03)
     neck = (x + lean, hip + 0.36)
     reach = random.uniform(-0.16, 0.16)
@@ -144,7 +144,7 @@ def _person(random: np.random.Generator, hip: float, x: float = 0.0) -> list[Par
 
 def pedestrian(random: np.random.Generator) -> list[Part]:
     """Someone walking or standing, in trousers or a skirt, with or without a bag."""
-    trousers = any_colour(random)
+    trousers = any_color(random)
     stride = random.uniform(0.0, 0.16)
     parts = [
         bar((-0.03, 0.5), (-0.03 - stride, 0.02), 0.09, shade(trousers, 0.85)),
@@ -157,14 +157,14 @@ def pedestrian(random: np.random.Generator) -> list[Part]:
     parts += _person(random, hip=0.48)
     if random.random() < 0.3:
         side = random.choice([-0.16, 0.16])
-        parts.append(box(side - 0.06, 0.33, side + 0.06, 0.5, any_colour(random)))
+        parts.append(box(side - 0.06, 0.33, side + 0.06, 0.5, any_color(random)))
     return parts
 
 
 def cyclist(random: np.random.Generator) -> list[Part]:
     """Someone on a bicycle, from the side."""
-    frame, trousers = any_colour(random), any_colour(random)
-    wheel: Colour = (35, 35, 38)
+    frame, trousers = any_color(random), any_color(random)
+    wheel: Color = (35, 35, 38)
     back, front, radius = -0.3, 0.32, 0.19
     parts: list[Part] = []
     for hub in (back, front):
@@ -199,18 +199,18 @@ def traffic_light(random: np.random.Generator) -> list[Part]:
     """A housing with three lamps, one or two of them lit; its pole is scenery and not part of the object."""
     housing = shade((40, 42, 40), random.uniform(0.6, 1.8))
     rim = (200, 190, 60) if random.random() < 0.3 else shade(housing, 1.6)
-    lamps: tuple[Colour, ...] = ((60, 200, 90), (245, 180, 30), (235, 40, 30))
+    lamps: tuple[Color, ...] = ((60, 200, 90), (245, 180, 30), (235, 40, 30))
     lit = int(random.integers(3))
     parts = [box(-0.21, 0.0, 0.21, 1.0, rim), box(-0.18, 0.03, 0.18, 0.97, housing)]
     for number, lamp in enumerate(lamps):
-        colour = lamp if number == lit else shade(lamp, 0.25)
-        parts.append(ellipse(0.0, 0.2 + 0.3 * number, 0.24, 0.24, colour, corners=12))
+        color = lamp if number == lit else shade(lamp, 0.25)
+        parts.append(ellipse(0.0, 0.2 + 0.3 * number, 0.24, 0.24, color, corners=12))
     return parts
 
 
 def stop_sign(random: np.random.Generator) -> list[Part]:
     """A red octagon with a white rim and a word too small to read; its pole is scenery."""
-    red: Colour = (int(random.integers(165, 215)), int(random.integers(15, 45)), int(random.integers(20, 50)))
+    red: Color = (int(random.integers(165, 215)), int(random.integers(15, 45)), int(random.integers(20, 50)))
     parts = [
         ellipse(0.0, 0.5, 1.08, 1.08, (235, 235, 232), corners=8, turn=np.pi / 8),
         ellipse(0.0, 0.5, 0.96, 0.96, red, corners=8, turn=np.pi / 8),
@@ -223,14 +223,14 @@ def stop_sign(random: np.random.Generator) -> list[Part]:
 
 def cone(random: np.random.Generator) -> list[Part]:
     """A traffic cone with one or two white bands."""
-    orange: Colour = (int(random.integers(215, 250)), int(random.integers(85, 125)), int(random.integers(20, 50)))
+    orange: Color = (int(random.integers(215, 250)), int(random.integers(85, 125)), int(random.integers(20, 50)))
     parts = [
         box(-0.36, 0.0, 0.36, 0.1, shade(orange, 0.8)),
         polygon([(-0.26, 0.1), (0.26, 0.1), (0.05, 1.0), (-0.05, 1.0)], orange),
     ]
     for bottom in (0.3, 0.6)[: int(random.integers(1, 3))]:
         low, high = _cone_half(bottom), _cone_half(bottom + 0.15)
-        white: Colour = (236, 236, 232)
+        white: Color = (236, 236, 232)
         parts.append(polygon([(-low, bottom), (low, bottom), (high, bottom + 0.15), (-high, bottom + 0.15)], white))
     return parts
 

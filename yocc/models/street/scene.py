@@ -87,12 +87,12 @@ def draw_scene(seed: int, size: int = 320) -> Scene:
 
 
 class _Canvas:
-    """Colours, and in a second layer which object is seen at each pixel."""
+    """Colors, and in a second layer which object is seen at each pixel."""
 
     def __init__(self, side: int) -> None:
-        self._colours = Image.new("RGB", (side, side))
+        self._colors = Image.new("RGB", (side, side))
         self._ids = Image.new("L", (side, side), 0)
-        self.pen = ImageDraw.Draw(self._colours)
+        self.pen = ImageDraw.Draw(self._colors)
         self._id_pen = ImageDraw.Draw(self._ids)
         self._classes: list[int] = []
         self._areas: list[int] = []
@@ -106,7 +106,7 @@ class _Canvas:
             identity = len(self._classes)
         outlines = [pose.place(part.points) for part in parts]
         for part, outline in zip(parts, outlines, strict=True):
-            self.pen.polygon(outline, fill=part.colour)
+            self.pen.polygon(outline, fill=part.color)
             self._id_pen.polygon(outline, fill=identity)
         if identity:
             self._areas.append(self._area(identity, outlines))
@@ -124,8 +124,8 @@ class _Canvas:
         return int(seen * max(1.0, whole / inside))
 
     def picture(self) -> NDArray[np.uint8]:
-        """The colours, averaged down to the picture's size."""
-        return np.asarray(self._colours.reduce(_OVERSAMPLING))
+        """The colors, averaged down to the picture's size."""
+        return np.asarray(self._colors.reduce(_OVERSAMPLING))
 
     def labels(self, smallest: float) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.uint8]]:
         """Boxes in picture pixels and classes of what can be seen, and the layer of objects at the picture's size."""
@@ -155,13 +155,13 @@ def _draw_things(random: np.random.Generator, canvas: _Canvas, view: scenery.Vie
     clutter = int(random.integers(2, 8))
     near = random.random(count + clutter) ** 1.7
     feet = view.horizon + (height * 1.08 - view.horizon) * (0.08 + 0.92 * near)
-    labelled = np.zeros(count + clutter, bool)
-    labelled[:count] = True
+    labeled = np.zeros(count + clutter, bool)
+    labeled[:count] = True
     for place in np.argsort(feet, kind="stable"):
         y = float(feet[place])
         x = random.uniform(-0.02, 1.02) * width
         person = view.scale(y)
-        if labelled[place]:
+        if labeled[place]:
             _draw_object(random, canvas, (x, y), person)
             continue
         kind = int(random.integers(len(_SCENERY)))

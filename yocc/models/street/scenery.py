@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from yocc.models.street.objects import any_colour
-from yocc.models.street.shapes import Colour, Part, Pose, bar, box, ellipse, polygon, shade
+from yocc.models.street.objects import any_color
+from yocc.models.street.shapes import Color, Part, Pose, bar, box, ellipse, polygon, shade
 
 _COARSEST = 8
 """Pixels along the longer side of the coarsest octave of a texture."""
@@ -52,7 +52,7 @@ def draw_ground(random: np.random.Generator, pen: ImageDraw.ImageDraw, view: Vie
     day = random.random()
     sky = (int(90 + 140 * day), int(110 + 130 * day), int(140 + 110 * day))
     pen.rectangle((0, 0, width, view.horizon), fill=sky)
-    paint = any_colour(random)
+    paint = any_color(random)
     # Earth, grass and paving are dull.
     ground = (paint[0] // 4 + 75, paint[1] // 4 + 78, paint[2] // 4 + 60)
     pen.rectangle((0, view.horizon, width, height), fill=ground)
@@ -64,7 +64,7 @@ def draw_ground(random: np.random.Generator, pen: ImageDraw.ImageDraw, view: Vie
     top = view.horizon + 0.01 * height
     pen.polygon([vanish - 4, top, vanish + 4, top, right + 0.3 * width, height, left - 0.3 * width, height], fill=road)
     middle = (left + right) / 2
-    line: Colour = (225, 225, 215)
+    line: Color = (225, 225, 215)
     for number in range(int(random.integers(0, 6))):
         first, second = 0.12 * 1.5**number, 0.17 * 1.5**number
         if second > 1:
@@ -83,7 +83,7 @@ def _draw_houses(random: np.random.Generator, pen: ImageDraw.ImageDraw, view: Vi
         roof = view.horizon - random.uniform(0.05, 0.5) * height
         base = view.horizon + random.uniform(0.0, 0.05) * height
         kind = random.random()
-        wall = any_colour(random)
+        wall = any_color(random)
         if kind < 0.25:
             green = (int(random.integers(20, 70)), int(random.integers(60, 120)), int(random.integers(20, 60)))
             pen.ellipse((x, min(roof, base - 2), x + wide, base + wide * 0.2), fill=green)
@@ -101,8 +101,8 @@ def _draw_houses(random: np.random.Generator, pen: ImageDraw.ImageDraw, view: Vi
 
 def tree(random: np.random.Generator) -> list[Part]:
     """A trunk with a crown of some ellipses, or a conifer."""
-    green: Colour = (int(random.integers(20, 110)), int(random.integers(55, 140)), int(random.integers(15, 60)))
-    trunk: Colour = (int(random.integers(50, 110)), int(random.integers(40, 80)), int(random.integers(25, 60)))
+    green: Color = (int(random.integers(20, 110)), int(random.integers(55, 140)), int(random.integers(15, 60)))
+    trunk: Color = (int(random.integers(50, 110)), int(random.integers(40, 80)), int(random.integers(25, 60)))
     parts = [bar((0, 0), (random.uniform(-0.05, 0.05), 0.5), 0.07, trunk)]
     if random.random() < 0.3:
         return [*parts, polygon([(-0.28, 0.18), (0.28, 0.18), (0.0, 1.0)], green)]
@@ -124,10 +124,10 @@ def pole(random: np.random.Generator) -> list[Part]:
 
 def sign(random: np.random.Generator) -> list[Part]:
     """A road sign that is no stop sign: round, triangular, square or a diamond, sometimes red."""
-    face = (200, 30, 35) if random.random() < 0.4 else any_colour(random)
+    face = (200, 30, 35) if random.random() < 0.4 else any_color(random)
     corners = int(random.choice([3, 4, 4, 14]))
     turn = float(random.choice([np.pi / 2, np.pi / 4, 0.0]))
-    rim: Colour = (235, 235, 230) if random.random() < 0.6 else (30, 30, 30)
+    rim: Color = (235, 235, 230) if random.random() < 0.6 else (30, 30, 30)
     parts = [
         ellipse(0, 0.5, 1.0, 1.0, rim, corners=corners, turn=turn),
         ellipse(0, 0.5, 0.85, 0.85, face, corners=corners, turn=turn),
@@ -139,7 +139,7 @@ def sign(random: np.random.Generator) -> list[Part]:
 
 def bollard(random: np.random.Generator) -> list[Part]:
     """A post or a bin of about a cone's size, sometimes orange and banded like one."""
-    body = (225, 105, 40) if random.random() < 0.4 else any_colour(random)
+    body = (225, 105, 40) if random.random() < 0.4 else any_color(random)
     half = random.uniform(0.12, 0.4)
     parts = [box(-half, 0, half, 1.0, body)]
     if random.random() < 0.5:
@@ -148,8 +148,8 @@ def bollard(random: np.random.Generator) -> list[Part]:
 
 
 def kiosk(random: np.random.Generator) -> list[Part]:
-    """A box with panes on legs, of a vehicle's size and colours: a stall, a shelter, a container."""
-    paint = any_colour(random)
+    """A box with panes on legs, of a vehicle's size and colors: a stall, a shelter, a container."""
+    paint = any_color(random)
     half = random.uniform(0.4, 1.3)
     parts = [box(-half, 0.0, half, 1.0, paint)]
     count = int(random.integers(0, 4))
@@ -168,5 +168,5 @@ def draw_litter(random: np.random.Generator, pen: ImageDraw.ImageDraw, view: Vie
         radius = height * 0.008 / np.sqrt(1 - random.random() * 0.99)
         flat = 0.3 if y > view.horizon else 1.0
         corners = int(random.integers(3, 9))
-        part = ellipse(0, 0, 2.0, 2.0 * flat, any_colour(random), corners=corners, turn=random.uniform(0, 6.28))
-        pen.polygon(Pose((x, y), radius).place(part.points), fill=part.colour)
+        part = ellipse(0, 0, 2.0, 2.0 * flat, any_color(random), corners=corners, turn=random.uniform(0, 6.28))
+        pen.polygon(Pose((x, y), radius).place(part.points), fill=part.color)

@@ -1,4 +1,4 @@
-"""Flat coloured parts in an object's own coordinates, and how they are placed into a picture.
+"""Flat colored parts in an object's own coordinates, and how they are placed into a picture.
 
 An object stands on the origin: x to the right, y upwards, one unit is its nominal height.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Part:
 
     Attributes:
         points: `[n, 2]` x and y.
-        colour: RGB, 0..255.
+        color: RGB, 0..255.
     """
 
     points: Points
-    colour: Colour
+    color: Color
 
 
 @dataclass(frozen=True)
@@ -58,33 +58,33 @@ class Pose:
         return flat
 
 
-def box(left: float, bottom: float, right: float, top: float, colour: Colour) -> Part:
+def box(left: float, bottom: float, right: float, top: float, color: Color) -> Part:
     """An upright rectangle."""
-    return Part(np.array([[left, bottom], [right, bottom], [right, top], [left, top]], np.float64), colour)
+    return Part(np.array([[left, bottom], [right, bottom], [right, top], [left, top]], np.float64), color)
 
 
-def polygon(points: Sequence[tuple[float, float]], colour: Colour) -> Part:
+def polygon(points: Sequence[tuple[float, float]], color: Color) -> Part:
     """Any polygon."""
-    return Part(np.array(points, np.float64), colour)
+    return Part(np.array(points, np.float64), color)
 
 
 def ellipse(
-    x: float, y: float, width: float, height: float, colour: Colour, *, corners: int = 16, turn: float = 0.0
+    x: float, y: float, width: float, height: float, color: Color, *, corners: int = 16, turn: float = 0.0
 ) -> Part:
     """An ellipse of the given full width and height, or with few `corners` a regular polygon."""
     angles = turn + 2 * np.pi * np.arange(corners) / corners
-    return Part(np.stack([x + width / 2 * np.cos(angles), y + height / 2 * np.sin(angles)], axis=1), colour)
+    return Part(np.stack([x + width / 2 * np.cos(angles), y + height / 2 * np.sin(angles)], axis=1), color)
 
 
-def bar(start: tuple[float, float], end: tuple[float, float], width: float, colour: Colour) -> Part:
+def bar(start: tuple[float, float], end: tuple[float, float], width: float, color: Color) -> Part:
     """A straight stroke."""
     first, last = np.array(start), np.array(end)
     along = (last - first) / max(float(np.hypot(*(last - first))), 1e-9)
     across = np.array([-along[1], along[0]]) * width / 2
-    return Part(np.stack([first + across, last + across, last - across, first - across]), colour)
+    return Part(np.stack([first + across, last + across, last - across, first - across]), color)
 
 
-def shade(colour: Colour, factor: float) -> Colour:
-    """The colour times a factor, within 0..255."""
-    red, green, blue = (min(255, max(0, round(value * factor))) for value in colour)
+def shade(color: Color, factor: float) -> Color:
+    """The color times a factor, within 0..255."""
+    red, green, blue = (min(255, max(0, round(value * factor))) for value in color)
     return red, green, blue

@@ -1,6 +1,6 @@
 """How many channels each group keeps, so that parameters, MACs or channels meet their targets.
 
-Target-capacity filter pruning (see `budget`) reaches both budgets by adding the two normalised excesses to a training
+Target-capacity filter pruning (see `budget`) reaches both budgets by adding the two normalized excesses to a training
 loss (equation 9). Without training the same two excesses weigh each removal's price: the step taken next loses the
 least saliency for what it brings towards the budgets that are still exceeded.
 """

@@ -31,7 +31,7 @@ class Capacity:
         into_fixed: shape [layers].
         parameters: parameters for each pair of output and input channel, shape [layers].
         macs: MACs for each pair, shape [layers].
-        linear: parameters for each kept class of a group (biases, normalisation), shape [groups].
+        linear: parameters for each kept class of a group (biases, normalization), shape [groups].
         fixed: parameters that no group changes.
     """
 

@@ -28,7 +28,7 @@ def by_class(parts: Iterable[tuple[Any, Any]], classes: int) -> Scores:
 
 
 def bn_gamma(graph: Graph, channels: ChannelMap) -> Scores:
-    """Mean |gamma| of the batch normalisations of a class, shape [classes]; NaN where it has none."""
+    """Mean |gamma| of the batch normalizations of a class, shape [classes]; NaN where it has none."""
     nodes = {node.name: node for node in graph.nodes}
     return by_class(
         (

@@ -39,7 +39,7 @@ def rank_by_reconstruction(
     """Rankings from pictures.
 
     Args:
-        graph: the graph, batch normalisations folded.
+        graph: the graph, batch normalizations folded.
         shapes: its concrete shapes.
         channels: its channel map.
         feeds: pictures.

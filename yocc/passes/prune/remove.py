@@ -46,7 +46,7 @@ def _ends(node: gs.Node) -> list[gs.Tensor]:
 
 
 def split_shared(graph: Graph) -> None:
-    """Give each operator its own biases and normalisation parameters, which exporters store once when they are equal.
+    """Give each operator its own biases and normalization parameters, which exporters store once when they are equal.
 
     Weight matrices that several layers share stay shared: the channel map keeps such layers alike.
     """

@@ -27,7 +27,7 @@ from yocc.passes.quantize.coarse import TOO_COARSE, choose_float, coarse_inputs
 from yocc.passes.quantize.figures import layer_figures, tensor_figures
 from yocc.passes.quantize.influence import Influence, influences
 from yocc.passes.quantize.learned import learn_quantization
-from yocc.passes.quantize.mixed import agreement, estimated, measured, modelled_time, units, until_kept, within_time
+from yocc.passes.quantize.mixed import agreement, estimated, measured, modeled_time, units, until_kept, within_time
 from yocc.passes.quantize.placement import Placement, place
 from yocc.passes.quantize.refit import refit, refittable
 from yocc.passes.quantize.saved import load_merged
@@ -281,7 +281,7 @@ class Quantize(Pass):
             most = self.max_latency or 0.0
             kept = within_time(found, most)
             lost = drop(kept)
-            least = modelled_time(found, frozenset())
+            least = modeled_time(found, frozenset())
             if least > most:
                 ctx.note(
                     f"A time of {most:g} cannot be kept: with every layer quantized it is modeled at {least:.3f}.",
@@ -295,8 +295,8 @@ class Quantize(Pass):
             ],
             "mixed": {
                 "drop": round(lost, 5),
-                "modelled_time": round(modelled_time(found, kept), 4),
-                "modelled_time_all_quantized": round(modelled_time(found, frozenset()), 4),
+                "modeled_time": round(modeled_time(found, kept), 4),
+                "modeled_time_all_quantized": round(modeled_time(found, frozenset()), 4),
                 "float_layers": sorted(kept),
             },
         }

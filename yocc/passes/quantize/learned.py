@@ -1,4 +1,4 @@
-"""Weights, biases and scales learnt through the rounding: training that knows about quantization, without labels."""
+"""Weights, biases and scales learned through the rounding: training that knows about quantization, without labels."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def learn_quantization(
     A rounding passes gradients on as if it did nothing. Zero points stay; scales that are the same stay the same.
 
     Args:
-        graph: the float graph; gets the learnt weights and biases.
+        graph: the float graph; gets the learned weights and biases.
         activations: scales and zero points by tensor.
         weights: scales and zero points by layer and input.
         feeds: pictures.
@@ -61,10 +61,10 @@ def learn_quantization(
 
 def _take_over(graph: Graph, quantized: Graph) -> None:
     """Weights and biases, which have the same names in both."""
-    learnt = quantized.tensors()
+    learned = quantized.tensors()
     for name, tensor in graph.tensors().items():
-        if isinstance(tensor, gs.Constant) and isinstance(learnt.get(name), gs.Constant):
-            tensor.values = learnt[name].values
+        if isinstance(tensor, gs.Constant) and isinstance(learned.get(name), gs.Constant):
+            tensor.values = learned[name].values
 
 
 def _activations(quantized: Graph, before: Mapping[str, QuantParams]) -> dict[str, QuantParams]:

@@ -31,7 +31,7 @@ from yocc.rewrites.qdq import insert_qdq
 
 Array = np.ndarray[Any, Any]
 CODED_TIME = 0.5
-"""Modelled time of a quantized multiply-accumulate, a float one taking 1."""
+"""Modeled time of a quantized multiply-accumulate, a float one taking 1."""
 PICTURES = 4
 _LEVELS = 24
 """Choices tried at most lie this finely between all layers quantized and none."""
@@ -158,7 +158,7 @@ def estimated(
     return found
 
 
-def modelled_time(candidates: list[Unit], kept: frozenset[str]) -> float:
+def modeled_time(candidates: list[Unit], kept: frozenset[str]) -> float:
     """Time of the layers' arithmetic as a share of that in float; layers never quantized take what they took."""
     quantized = sum(unit.time for unit in candidates if not kept & set(unit.layers))
     return 1 - (1 - CODED_TIME) * quantized
@@ -166,7 +166,7 @@ def modelled_time(candidates: list[Unit], kept: frozenset[str]) -> float:
 
 def within_time(candidates: list[Unit], most: float) -> frozenset[str]:
     """Layers to leave float so that the error is least and the modeled time at most a share of that in float."""
-    spare = (most - modelled_time(candidates, frozenset())) / (1 - CODED_TIME)
+    spare = (most - modeled_time(candidates, frozenset())) / (1 - CODED_TIME)
     return _layers(candidates, _knapsack(candidates).within(spare))
 
 

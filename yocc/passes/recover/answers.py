@@ -113,7 +113,7 @@ def refit_answers(answers: Answers, weight: Array, bias: Array, detection: Detec
     """Weights and bias of the least divergence; what does not get better on the pictures held out stays.
 
     Args:
-        answers: what to learn from; pictures held out choose the ridge and are learnt from once it is chosen.
+        answers: what to learn from; pictures held out choose the ridge and are learned from once it is chosen.
         weight: the weights to begin with and to stay near, shape [n, m].
         bias: shape [m].
         detection: what the outputs mean.

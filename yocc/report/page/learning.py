@@ -20,7 +20,7 @@ class Learning:
 
     Attributes:
         title: the pass.
-        text: what it learnt from and how much it gained.
+        text: what it learned from and how much it gained.
         chart: losses from look to look.
     """
 
@@ -69,4 +69,4 @@ def _learning(title: str, place: str, figures: Mapping[str, Any], looks: list[Ma
         f"{figures['steps']} batches from {figures['pictures']} pictures in {seconds(looks[-1]['seconds'])}; "
         f"loss on pictures held out {plain_number(first)} before, {plain_number(best)} after."
     )
-    return Learning(title, text, bar_chart(place, f"Losses while {title} learnt", places))
+    return Learning(title, text, bar_chart(place, f"Losses while {title} learned", places))

@@ -143,7 +143,7 @@ class OnnxRuntimeSession(Session):
     """A model loaded by onnxruntime.
 
     Args:
-        model: a file, or a serialised model.
+        model: a file, or a serialized model.
         threads: threads within an operator; the processor's cores when None.
         optimize: False runs operator by operator as the file says, which is the reference.
 
@@ -224,7 +224,7 @@ def reference_executor(*, threads: int | None = None, optimize: bool = False) ->
 
 
 def session_of(model: onnx.ModelProto, *, threads: int | None = None, optimize: bool = True) -> Session:
-    """A session of a model in memory; near 2 GiB, which protobuf cannot serialise, it goes through a temporary file."""
+    """A session of a model in memory; near 2 GiB, which protobuf cannot serialize, it goes through a temporary file."""
     if _weight_bytes(model) < PROTOBUF_LIMIT:
         return OnnxRuntimeSession(model.SerializeToString(), threads=threads, optimize=optimize)
     with tempfile.TemporaryDirectory(prefix="yocc-") as folder:

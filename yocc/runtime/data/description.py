@@ -110,7 +110,7 @@ class InputDescription:
     def text(self) -> str:
         """Color and arithmetic in words."""
         how = self.preprocess
-        return f"{_NAMES[how.colours]}, (pixel * {_scale(how.scale)} - {_listed(how.mean)}) / {_listed(how.std)}, " + (
+        return f"{_NAMES[how.colors]}, (pixel * {_scale(how.scale)} - {_listed(how.mean)}) / {_listed(how.std)}, " + (
             _PLACED[how.alignment] if how.letterbox else "stretched to the input size"
         )
 
@@ -121,7 +121,7 @@ class InputDescription:
             return ""
         how = self.preprocess
         return (
-            f"How the model takes pictures was assumed, as it is no recognized detector: {_NAMES[how.colours]}, pixels "
+            f"How the model takes pictures was assumed, as it is no recognized detector: {_NAMES[how.colors]}, pixels "
             f"0..255 times {_scale(how.scale)}, nothing subtracted. If it was trained otherwise, calibration and "
             f"measurements are wrong; state it with {OPTIONS}."
         )
@@ -132,7 +132,7 @@ class InputDescription:
         how = self.preprocess
         return {
             "name": self.name,
-            "color": how.colours,
+            "color": how.colors,
             "scale": how.scale,
             "mean": list(how.mean),
             "std": list(how.std),
@@ -175,7 +175,7 @@ def describe_input(
                 "Give one number, or one per channel.",
             )
     made = Preprocess(
-        usual.colours if options.color is None else options.color,
+        usual.colors if options.color is None else options.color,
         usual.scale if options.scale is None else options.scale,
         usual.mean if options.mean is None else options.mean,
         usual.std if options.std is None else options.std,

@@ -54,12 +54,12 @@ def draw(seed: int, index: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     sparse = index % 4 == 3
     leaves = _leaves(random, size, count=int(random.integers(4, 20)) if sparse else int(random.integers(400, 1000)))
     count = int(leaves.max()) + 1
-    colours = _colours(random, count)
+    colors = _colors(random, count)
     # A leaf is smooth or rough; the ground shows the full texture.
     roughness = random.exponential(0.17, count).astype(np.float32)
     roughness[0] = random.uniform(0.15, 0.35) if sparse else 0.2
     light = _gradient(random, size) + roughness[leaves] * texture
-    pixels = colours[leaves]
+    pixels = colors[leaves]
     pixels *= 255.0 * np.exp2(2.0 * light)[..., None]
     picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     # Lenses have no hard edges.
@@ -110,8 +110,8 @@ def _gradient(random: np.random.Generator, size: tuple[int, int]) -> NDArray[np.
     return np.add.outer(rows, columns)
 
 
-def _colours(random: np.random.Generator, count: int) -> NDArray[np.float32]:
-    """Colours as in photographs: widely spread brightness, weak and mostly blue-yellow colour (Ruderman 1998)."""
+def _colors(random: np.random.Generator, count: int) -> NDArray[np.float32]:
+    """Colors as in photographs: widely spread brightness, weak and mostly blue-yellow color (Ruderman 1998)."""
     brightness = 0.4 * np.exp2(random.normal(0.0, 1.0, count))
     blue_yellow = random.normal(0.02, 0.11, count)
     red_green = random.normal(0.01, 0.05, count)

@@ -18,7 +18,7 @@ from yocc.runtime.data.letterbox import picture_size
 
 _FIELDS = "class cx cy w h"
 _ROUNDING = 1e-3
-"""How far normalised numbers may leave 0..1: tools that write labels round."""
+"""How far normalized numbers may leave 0..1: tools that write labels round."""
 
 
 @dataclass(frozen=True)

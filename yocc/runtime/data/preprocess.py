@@ -11,7 +11,7 @@ from PIL import Image
 from yocc.errors import CalibrationError, OptionError
 from yocc.runtime.data.letterbox import Alignment, Placement, letterbox, place_letterbox, place_stretched, stretch
 
-_COLOURS = ("rgb", "bgr", "gray")
+_COLORS = ("rgb", "bgr", "gray")
 _CHANNELS = (1, 3)
 
 
@@ -47,7 +47,7 @@ class InputSpec:
 
     @property
     def channels(self) -> int:
-        """Number of colour channels, 1 or 3."""
+        """Number of color channels, 1 or 3."""
         return self.shape[1] if self.channels_first else self.shape[3]
 
     @property
@@ -62,16 +62,16 @@ class Preprocess:
     """From pixels 0..255 to network values: `(pixel * scale - mean) / std`, channel by channel.
 
     Args:
-        colours: the order of the channels, "rgb" or "bgr"; "gray" is luma (ITU-R BT.601) in every channel.
+        colors: the order of the channels, "rgb" or "bgr"; "gray" is luma (ITU-R BT.601) in every channel.
         scale: factor on the pixel values.
-        mean: subtracted after scaling; one number, or one per channel in the order of `colours`.
-        std: divided by at last, none 0; one number, or one per channel in the order of `colours`.
+        mean: subtracted after scaling; one number, or one per channel in the order of `colors`.
+        std: divided by at last, none 0; one number, or one per channel in the order of `colors`.
         letterbox: keep the aspect ratio and pad; otherwise stretch to the input size.
         pad_value: gray level of the padding, 0..255.
         alignment: where a padded picture lies.
     """
 
-    colours: str = "rgb"
+    colors: str = "rgb"
     scale: float = 1.0 / 255.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -80,8 +80,8 @@ class Preprocess:
     alignment: Alignment = "centered"
 
     def __post_init__(self) -> None:
-        if self.colours not in _COLOURS:
-            raise OptionError(f"Unknown channel order {self.colours!r}.", f"Use one of {', '.join(_COLOURS)}.")
+        if self.colors not in _COLORS:
+            raise OptionError(f"Unknown channel order {self.colors!r}.", f"Use one of {', '.join(_COLORS)}.")
         if not (np.isfinite(self.scale) and self.scale > 0):
             raise OptionError(f"The pixel scale is {self.scale}.", "Use a positive number such as 1/255.")
         if not {len(self.mean), len(self.std)} <= {*_CHANNELS}:
@@ -120,14 +120,14 @@ def prepare(picture: Image.Image, preprocess: Preprocess, spec: InputSpec) -> tu
             f"Input {spec.name!r} of shape {list(spec.shape)} does not take pictures.",
             "Give an .npz file with one array per input.",
         )
-    if spec.channels == 1 or preprocess.colours == "gray":
+    if spec.channels == 1 or preprocess.colors == "gray":
         picture = picture.convert("L")
     fitted, placement = (
         letterbox(picture, spec.size, preprocess.pad_value, preprocess.alignment)
         if preprocess.letterbox
         else stretch(picture, spec.size)
     )
-    return normalise(np.asarray(fitted), preprocess, spec), placement
+    return normalize(np.asarray(fitted), preprocess, spec), placement
 
 
 def place(picture: tuple[int, int], preprocess: Preprocess, spec: InputSpec) -> Placement:
@@ -137,7 +137,7 @@ def place(picture: tuple[int, int], preprocess: Preprocess, spec: InputSpec) -> 
     return place_stretched(picture, spec.size)
 
 
-def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec) -> NDArray[np.generic]:
+def normalize(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec) -> NDArray[np.generic]:
     """Scale, order and type the pixels of a picture that already has the input's size.
 
     Args:
@@ -150,7 +150,7 @@ def normalise(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec
     """
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], spec.channels, axis=2)
-    elif preprocess.colours == "bgr":
+    elif preprocess.colors == "bgr":
         pixels = pixels[..., ::-1]
     if spec.channels_first:
         pixels = pixels.transpose(2, 0, 1)

@@ -36,13 +36,13 @@ def draw_boxes(
         if right - left < 1 or lower - upper < 1:
             continue
         number = int(shown.classes[place])
-        colour = _colour(number, len(classes))
-        pen.rectangle((left, upper, right - 1, lower - 1), outline=colour, width=2)
+        color = _color(number, len(classes))
+        pen.rectangle((left, upper, right - 1, lower - 1), outline=color, width=2)
         text = f"{classes[number]} {shown.scores[place]:.2f}"
         width = pen.textlength(text)
         top = max(0.0, upper - 11)
         start = min(left, max(0.0, canvas.width - width - 3))
-        pen.rectangle((start, top, start + width + 2, top + 11), fill=colour)
+        pen.rectangle((start, top, start + width + 2, top + 11), fill=color)
         pen.text((start + 1, top), text, fill=_INK)
     return canvas
 
@@ -60,6 +60,6 @@ def side_by_side(pictures: Sequence[Image.Image], captions: Sequence[str]) -> Im
     return sheet
 
 
-def _colour(number: int, count: int) -> tuple[int, int, int]:
+def _color(number: int, count: int) -> tuple[int, int, int]:
     red, green, blue = colorsys.hsv_to_rgb(number / max(1, count), 0.75, 1.0)
     return round(red * 255), round(green * 255), round(blue * 255)

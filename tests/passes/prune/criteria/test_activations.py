@@ -51,13 +51,13 @@ def test_a_silent_channel_is_all_zeros() -> None:
     assert scores(Zeros, first, feeds)[0] > 0.9
 
 
-def test_gamma_comes_back_from_a_folded_normalisation() -> None:
-    """Pictures of unit variance stand for what batch normalisation made."""
+def test_gamma_comes_back_from_a_folded_normalization() -> None:
+    """Pictures of unit variance stand for what batch normalization made."""
     found = scores(Gamma, np.diag([0.5, -2.0, 1.0, 0.1]), pictures(count=16))
     np.testing.assert_allclose(found, [0.5, 2.0, 1.0, 0.1], rtol=0.05)
 
 
-def test_gamma_is_looked_for_behind_a_normalisation_that_was_kept() -> None:
+def test_gamma_is_looked_for_behind_a_normalization_that_was_kept() -> None:
     lines = ("c: a = Conv(x, w)", "n: b = BatchNormalization(a, g, s, m, z)", "r: d = Relu(b)", "e: y = Conv(d, v)")
     gamma = np.array([0.5, -2.0, 1.0, 0.1])
     more = {"g": gamma, "s": np.ones(4), "m": np.zeros(4), "z": np.full(4, 9.0)}

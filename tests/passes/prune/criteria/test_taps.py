@@ -11,7 +11,7 @@ NORM = "n: n = BatchNormalization(a, g, s, m, z)"
 
 
 @pytest.mark.parametrize(
-    ("between", "normalised", "active"),
+    ("between", "normalized", "active"),
     [
         (["r: d = Relu(a)"], "a", "d"),
         (["n: d = BatchNormalization(a, g, s, m, z)"], "d", "d"),
@@ -23,10 +23,10 @@ NORM = "n: n = BatchNormalization(a, g, s, m, z)"
         (["i: d = MaxPool<kernel_shape = [1, 1]>(a)"], "a", "a"),
     ],
 )
-def test_where_channels_are_seen(between: list[str], normalised: str, active: str) -> None:
+def test_where_channels_are_seen(between: list[str], normalized: str, active: str) -> None:
     lines = ["c: a = Conv(x, w)", *between, "e: y = Conv(d, v)"]
     judged = subject(np.eye(4), np.ones((2, 4)), lines=lines, more=MORE)
-    assert taps(judged) == [Tap("c", normalised, active)]
+    assert taps(judged) == [Tap("c", normalized, active)]
 
 
 def test_layers_whose_channels_stay_are_not_looked_at() -> None:

@@ -50,6 +50,6 @@ def test_random_depends_on_the_seed_alone() -> None:
 
 def test_gamma_is_refused_where_a_group_has_none() -> None:
     graph, shapes, channels = mapped(TOPOLOGIES["unet"](0))
-    with pytest.raises(PassError, match="needs batch normalisation") as caught:
+    with pytest.raises(PassError, match="needs batch normalization") as caught:
         BnGamma().scores(Subject(graph, shapes, channels, context()))
     assert "criterion=gamma" in caught.value.hint

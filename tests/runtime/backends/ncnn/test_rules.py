@@ -281,9 +281,9 @@ REJECTS = {
     ),
     "reduce_everything": (Case("ReduceMean"), "batch axis"),
     "resize_cubic": (Case("Resize", [f32(0), np.array([1, 1, 2, 2], np.float32)], {"mode": "cubic"}), "cubic"),
-    "resize_other_neighbours": (
+    "resize_other_neighbors": (
         Case("Resize", [f32(0), np.array([1, 1, 3, 3], np.float32)], {"nearest_mode": "ceil"}),
-        "neighbours",
+        "neighbors",
     ),
     "resize_channels": (Case("Resize", [f32(0), np.array([1, 2, 2, 2], np.float32)]), "rows and columns"),
     "resize_smoothing": (

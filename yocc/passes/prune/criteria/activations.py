@@ -23,12 +23,12 @@ _RANK_TOLERANCE = 0.01
 class _Statistic(Score):
     """One figure of `ChannelStatistics`, averaged over the layers that make a class."""
 
-    normalised: ClassVar[bool] = False
+    normalized: ClassVar[bool] = False
     """Whether to look in front of the activation instead of behind it."""
 
     def scores(self, subject: Subject) -> Scores:
         """Means over pictures, positions and layers."""
-        names = [tap.normalised if self.normalised else tap.active for tap in taps(subject)]
+        names = [tap.normalized if self.normalized else tap.active for tap in taps(subject)]
         found = channel_statistics(subject, names, self.name)
         return by_class(
             ((self.pick(found[name]), class_axes(subject, name)[0]) for name in names), subject.channels.classes
@@ -77,15 +77,15 @@ class Zeros(_Statistic):
 
 
 class Gamma(_Statistic):
-    """|gamma| of a batch normalisation that was folded away: the deviation of what the convolution gives now.
+    """|gamma| of a batch normalization that was folded away: the deviation of what the convolution gives now.
 
-    Batch normalisation makes unit variance and multiplies by gamma, so that over pictures like those it was trained on
+    Batch normalization makes unit variance and multiplies by gamma, so that over pictures like those it was trained on
     the deviation of a channel in front of its activation is |gamma|.
     """
 
     name: ClassVar[str] = "gamma"
-    summary: ClassVar[str] = "scale of a folded batch normalisation, recovered from pictures"
-    normalised: ClassVar[bool] = True
+    summary: ClassVar[str] = "scale of a folded batch normalization, recovered from pictures"
+    normalized: ClassVar[bool] = True
 
     def pick(self, statistics: ChannelStatistics) -> Any:
         """Standard deviation in front of the activation."""

@@ -20,12 +20,12 @@ class Tap:
 
     Attributes:
         layer: its name.
-        normalised: name of its output behind batch normalisation, if any.
+        normalized: name of its output behind batch normalization, if any.
         active: name of its output behind its activation.
     """
 
     layer: str
-    normalised: str
+    normalized: str
     active: str
 
 
@@ -42,11 +42,11 @@ def class_axes(subject: Subject, tensor: str) -> tuple[Any, tuple[int, ...]]:
 
 
 def _tap(node: gs.Node) -> Tap:
-    *_, normalised = _behind(node.outputs[0], ("BatchNormalization",))
-    active = normalised
+    *_, normalized = _behind(node.outputs[0], ("BatchNormalization",))
+    active = normalized
     while (following := _activated(active)) is not None:
         active = following
-    return Tap(node.name, normalised.name, active.name)
+    return Tap(node.name, normalized.name, active.name)
 
 
 def _behind(tensor: gs.Tensor, operators: tuple[str, ...]) -> Iterator[gs.Tensor]:

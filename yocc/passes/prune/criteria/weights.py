@@ -12,21 +12,21 @@ from yocc.passes.prune.norms import Scores, bn_gamma, l1, l2
 
 
 class BnGamma(Score):
-    """Mean |gamma| of the batch normalisations of a class.
+    """Mean |gamma| of the batch normalizations of a class.
 
     Network slimming (Liu et al., "Learning Efficient Convolutional Networks through Network Slimming", ICCV 2017), the
     saliency of target-capacity filter pruning.
     """
 
     name: ClassVar[str] = "bn_gamma"
-    summary: ClassVar[str] = "scale of the batch normalisation"
+    summary: ClassVar[str] = "scale of the batch normalization"
 
     def scores(self, subject: Subject) -> Scores:
-        """Refuses a graph in which a group has no batch normalisation, as its scores would mean nothing."""
+        """Refuses a graph in which a group has no batch normalization, as its scores would mean nothing."""
         found = bn_gamma(subject.graph, subject.channels)
         if any(np.isnan(found[group.classes]).any() for group in subject.channels.groups):
             raise PassError(
-                "The criterion 'bn_gamma' needs batch normalisation, which this model has fused away.",
+                "The criterion 'bn_gamma' needs batch normalization, which this model has fused away.",
                 "Use criterion=auto or l2, or criterion=gamma with pictures.",
             )
         return found
@@ -55,10 +55,10 @@ class L2(Score):
 
 
 class Auto(Score):
-    """BN-gamma where a group kept its batch normalisation, L2 elsewhere; only scores of one group are ever compared."""
+    """BN-gamma where a group kept its batch normalization, L2 elsewhere; only scores of one group are ever compared."""
 
     name: ClassVar[str] = "auto"
-    summary: ClassVar[str] = "bn_gamma where there is batch normalisation, l2 elsewhere"
+    summary: ClassVar[str] = "bn_gamma where there is batch normalization, l2 elsewhere"
 
     def scores(self, subject: Subject) -> Scores:
         """Of one kind in each group."""

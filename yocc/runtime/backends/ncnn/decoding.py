@@ -79,7 +79,7 @@ def _cut(graph: Graph, names: Sequence[str], decode: Mapping[str, Any]) -> Cut:
 def takes_examples(preprocess: Preprocess) -> bool:
     """Whether the example programs feed pictures as the network takes them: RGB, scaled only, centered."""
     plain = not any(preprocess.mean) and set(preprocess.std) == {1.0}
-    return plain and preprocess.letterbox and preprocess.colours == "rgb" and preprocess.alignment == "centered"
+    return plain and preprocess.letterbox and preprocess.colors == "rgb" and preprocess.alignment == "centered"
 
 
 def decode_heads(outputs: Sequence[Array], decode: Mapping[str, Any]) -> Array:

@@ -118,7 +118,7 @@ def _merged(sizes: Order, order: Order) -> tuple[Order, Order]:
 
 
 def _steps(order: Order) -> list[tuple[Order, Order]] | None:
-    """The fewest moves of at most four groups of neighbouring axes that bring axes into an order.
+    """The fewest moves of at most four groups of neighboring axes that bring axes into an order.
 
     Returns:
         For each move where the groups end, and which group goes to each place; None for more axes than are searched.

@@ -29,7 +29,7 @@ def _resize(lowering: Lowering, node: gs.Node) -> None:
     if mode == "nearest":
         rounding = "floor" if node.op == "Upsample" else node.attrs.get("nearest_mode", "round_prefer_floor")
         if any(_taken(*pair, coordinates, rounding) != _ncnn_takes(*pair) for pair in sizes):
-            raise Refusal(f"ncnn takes other neighbours than {coordinates}, {rounding}", "Export asymmetric, floor.")
+            raise Refusal(f"ncnn takes other neighbors than {coordinates}, {rounding}", "Export asymmetric, floor.")
         parameters[0] = _NEAREST
     elif mode == "linear" and coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners"):
         if coordinates == "pytorch_half_pixel" and 1 in output[1:]:

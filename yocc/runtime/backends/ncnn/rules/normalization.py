@@ -1,4 +1,4 @@
-"""Normalisations with statistics of training, or of each channel of the picture."""
+"""Normalizations with statistics of training, or of each channel of the picture."""
 
 from __future__ import annotations
 
