@@ -36,7 +36,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "runtime.data": _CORE,
     "models.families": {*_CORE, "analysis", "runtime.data"},
     "runtime.detection": _RUNTIME,
-    "runtime.backends": {*_RUNTIME, "runtime.detection"},
+    "runtime.backends": {*_RUNTIME, "analysis", "runtime.detection"},
     "runtime.measuring": _RUNNING - {"runtime.measuring"},
     "report": {*_CORE, "runtime.data"},
     "compiler.output": {*_CORE, "report"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -79,31 +79,6 @@ def store_quantized(graph: Graph, scheme: TensorScheme) -> int:
         output = node.outputs[0]
         _drop(graph, node)
         output.to_constant(params.quantize(constant.values, scheme))
-        stored += 1
-    return stored
-
-
-def store_unsigned(graph: Graph, layers: Collection[str]) -> int:
-    """Store the int8 weights of some layers as uint8 with a zero point raised by 128; the values stay the same.
-
-    Args:
-        graph: after `store_quantized`; changed in place.
-        layers: names of nodes.
-
-    Returns:
-        The number of weights.
-    """
-    stored = 0
-    for node in graph.nodes:
-        makers = node.inputs[1].inputs if node.name in layers and len(node.inputs) > 1 else []
-        if not makers or makers[0].op != "DequantizeLinear":
-            continue
-        codes, _, zero_point = makers[0].inputs
-        if not all(isinstance(tensor, gs.Constant) and tensor.dtype == np.int8 for tensor in (codes, zero_point)):
-            continue
-        for slot, constant in ((0, codes), (2, zero_point)):
-            raised = (constant.values.astype(np.int16) + 128).astype(np.uint8)
-            makers[0].inputs[slot] = gs.Constant(f"{constant.name}_unsigned", raised)
         stored += 1
     return stored
 

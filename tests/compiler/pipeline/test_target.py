@@ -65,5 +65,5 @@ def test_an_impossible_least_count_of_channels_is_refused(count: int) -> None:
 
 
 def test_in_the_whole_graph_nothing_reads_floats_past_the_codes() -> None:
-    with pytest.raises(OptionError, match="all read codes"):
+    with pytest.raises(OptionError, match="every reader gets quantized"):
         Target("t", placement="whole_graph", other_readers="float")

@@ -90,10 +90,9 @@ class Target:
         last_layers_fp16: whether `fp16` converts layers whose results are protected, with a Cast behind each that gives
             the protected tensor its own type back.
         fixed_shapes: whether it compiles for one size, so that open shapes become those that inputs are given.
-        first_weights: `unsigned` stores int8 weights of layers that an input of the graph reaches as uint8 with a zero
-            point of 128, the same values: for runtimes that add pairs of uint8 times int8 products in 16 bits on some
-            processors, which overflow where pictures are bright. `half` quantizes them with one bit less for the same
-            reason, for runtimes that take int8 weights only. `as_others` does neither.
+        first_weights: `half` quantizes weights of layers that an input of the graph reaches with one bit less, for
+            runtimes that add pairs of uint8 times int8 products in 16 bits on some processors, which overflow where
+            pictures are bright. `as_others` does not.
         skips_zeros: whether it computes faster with two zeros in each four weights along the input channels.
     """
 
@@ -115,7 +114,7 @@ class Target:
     rest_is_fp16: bool = False
     last_layers_fp16: bool = False
     fixed_shapes: bool = False
-    first_weights: Literal["as_others", "unsigned", "half"] = "as_others"
+    first_weights: Literal["as_others", "half"] = "as_others"
     skips_zeros: bool = False
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
 from yocc.analysis.calibrate import collect
-from yocc.analysis.heads import final_layers, first_layers
+from yocc.analysis.heads import final_layers
 from yocc.analysis.observers import OBSERVERS
 from yocc.analysis.quant_params import QuantParams
 from yocc.analysis.statistics import TensorStatistics
@@ -33,7 +33,7 @@ from yocc.passes.quantize.refit import refit, refittable
 from yocc.passes.quantize.saved import load_merged
 from yocc.passes.quantize.weights import quantize_biases, quantize_weights, weight_schemes
 from yocc.requirements import torch_missing
-from yocc.rewrites.qdq import insert_qdq, store_quantized, store_unsigned
+from yocc.rewrites.qdq import insert_qdq, store_quantized
 
 OUTPUTS = "outputs"
 """The observer that weighs quantization errors by their effect on the outputs."""
@@ -314,13 +314,10 @@ def _insert(
     ctx: PassContext,
 ) -> int:
     """Insert pairs and store quantized constants; the number of pairs."""
-    first = {node.name for node in first_layers(graph)}
     pairs = insert_qdq(graph, activations, weights)
     if ctx.target.bias == "int32":
         quantize_biases(graph, weights)
     store_quantized(graph, ctx.target.weights)
-    if ctx.target.first_weights == "unsigned":
-        store_unsigned(graph, first)
     return pairs
 
 

@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx
 
-from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, save
+from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, clone, save
 from yocc.compiler.pipeline.passes import Arrays, Executor
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, read_count
 from yocc.runtime.backends.kernels import KernelTime, read_profile
+from yocc.runtime.backends.unsigned import store_unsigned
 
 MODEL_FILE = "model.onnx"
 
@@ -110,7 +111,6 @@ class OnnxRuntimeBackend(Backend):
             bias="int32",
             int8_ops=COMPUTES_ON_CODES | MOVES_CODES,
             shared_scale_ops=MOVES_CODES | {"Concat"},
-            first_weights="unsigned",
         )
 
     def validate(self, graph: Graph, target: Target) -> list[Reject]:  # noqa: ARG002 # nothing depends on the options
@@ -130,6 +130,8 @@ class OnnxRuntimeBackend(Backend):
     def build(self, graph: Graph, target: Target, folder: Path) -> Artifact:  # noqa: ARG002 # nothing depends on the options
         """Write `model.onnx`, with `model.onnx.data` beside it when it would pass 2 GiB."""
         path = folder / MODEL_FILE
+        graph = clone(graph)
+        store_unsigned(graph)
         save(graph, path)
         data = path.with_name(path.name + ".data")
         return Artifact(self.name, folder, path, (data,) if data.exists() else ())

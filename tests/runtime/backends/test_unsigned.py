@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tests.passes.feeding import Pictures, context, run_pass
+from tests.passes.graphs import build
+from yocc.compiler.graph import load, refresh, to_proto
+from yocc.passes.quantize import Quantize
+from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
+
+SHAPE = (1, 4, 8, 8)
+
+
+def test_first_layers_are_unsigned_in_the_file_and_bright_pictures_do_not_overflow(tmp_path: Path) -> None:
+    """Kernels that add two products of uint8 and int8 in 16 bits lose what is beyond 32767."""
+    single = np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1)
+    weights = {"w": np.full((4, 4, 3, 3), 0.5, np.float32), "v": single, "u": single}
+    graph = build(["c: a = Conv(x, w)", "d: b = Conv(a, v)", "e: y = Conv(b, u)"], weights, ["y"], SHAPE)  # type: ignore[arg-type]
+    refresh(graph)
+    pictures = Pictures([{"x": np.full(SHAPE, level, np.float32)} for level in (0.0, 0.5, 1.0)])
+    backend = OnnxRuntimeBackend()
+    target = backend.target({})
+    run_pass(Quantize(), graph, context(target, pictures))
+    refresh(graph)
+    before = to_proto(graph).SerializeToString(deterministic=True)
+    artifact = backend.build(graph, target, tmp_path)
+    assert to_proto(graph).SerializeToString(deterministic=True) == before
+    made = {node.name: node.inputs[1].inputs[0] for node in load(artifact.model).graph.nodes if node.name in "cd"}
+    assert made["c"].inputs[0].dtype == made["c"].inputs[2].dtype == np.uint8
+    assert (made["c"].inputs[2].values == 128).all()
+    assert made["d"].inputs[0].dtype == np.int8
+    signed = OnnxRuntimeSession(before, threads=1, optimize=False)
+    stored = OnnxRuntimeSession(artifact.model, threads=1, optimize=True)
+    for arrays in pictures:
+        wanted = signed.run(arrays)["y"]
+        np.testing.assert_allclose(stored.run(arrays)["y"], wanted, atol=0.02 * np.abs(wanted).max())
+
+
+def test_other_models_are_written_as_they_are(tmp_path: Path) -> None:
+    graph = build(["c: a = Conv(x, w)", "r: y = Relu(a)"], {"w": (4, 4, 1, 1)}, ["y"], SHAPE)  # type: ignore[arg-type]
+    backend = OnnxRuntimeBackend()
+    artifact = backend.build(graph, backend.target({}), tmp_path)
+    assert to_proto(load(artifact.model)).SerializeToString(deterministic=True) == to_proto(graph).SerializeToString(
+        deterministic=True
+    )
