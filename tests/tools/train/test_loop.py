@@ -56,7 +56,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
 
 def test_training_learns_a_few_scenes_by_heart(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    train(replace(RECIPE, steps=30, warm_up=3), tmp_path, drawings=tmp_path, every=10, say=_silent)
+    train(replace(RECIPE, steps=60, warm_up=3), tmp_path, drawings=tmp_path, every=10, say=_silent)
     curve = [json.loads(line) for line in (tmp_path / CURVE).read_text().splitlines()]
     assert sum(curve[-1][part] for part in ("box", "objectness", "classes")) < 0.9 * sum(
         curve[0][part] for part in ("box", "objectness", "classes")

@@ -19,7 +19,7 @@ from yocc.runtime.data.letterbox import read_picture
 PRECISIONS = ("fp32", "fp16", "int8")
 # Largest difference over the range of an output. In float32, ncnn's Winograd convolutions differ by processor in the
 # last digits. In int8, a few values round the other way, and later layers carry that on.
-TOLERANCES = {"fp32": 1e-4, "fp16": 5e-3, "int8": 3e-2}
+TOLERANCES = {"fp32": 1e-4, "fp16": 5e-3, "int8": 5e-2}
 
 
 @pytest.mark.slow
