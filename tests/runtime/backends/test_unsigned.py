@@ -27,7 +27,7 @@ def test_first_layers_are_unsigned_in_the_file_and_bright_pictures_do_not_overfl
     before = to_proto(graph).SerializeToString(deterministic=True)
     artifact = backend.build(graph, target, tmp_path)
     assert to_proto(graph).SerializeToString(deterministic=True) == before
-    made = {node.name: node.inputs[1].inputs[0] for node in load(artifact.model).graph.nodes if node.name in "cd"}
+    made = {node.name: node.inputs[1].inputs[0] for node in load(artifact.model).nodes if node.name in "cd"}
     assert made["c"].inputs[0].dtype == made["c"].inputs[2].dtype == np.uint8
     assert (made["c"].inputs[2].values == 128).all()
     assert made["d"].inputs[0].dtype == np.int8
