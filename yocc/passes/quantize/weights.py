@@ -36,7 +36,7 @@ def quantize_weights(
 ) -> dict[tuple[str, int], QuantParams]:
     """How the weight of each layer that is quantized is quantized, by layer and input slot.
 
-    Layers that share a weight and have its output channels on the same axis also shares its scales; a layer among them
+    Layers that share a weight and have its output channels on the same axis share its scales; a layer among them
     that stays float reads the dequantized values, so that the weight is stored once.
     """
     layers = set(placement.layers)
