@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from yocc.api.opening import ONNX_TARGET, Anatomy, ModelOnDisk, examine_model, find_model, original_of, with_shapes
+from yocc.api.opening import (
+    ONNX_TARGET,
+    Anatomy,
+    ModelOnDisk,
+    alike,
+    examine_model,
+    find_model,
+    original_of,
+    recorded_anatomy,
+    with_shapes,
+)
 from yocc.compiler.pipeline.passes import Progress, silent
 from yocc.compiler.stages.inputs import feed_specs, input_specs
 from yocc.compiler.stages.reference import original_session
@@ -19,7 +29,7 @@ from yocc.runtime.backends.backend import Session
 from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.data.description import InputOptions
 from yocc.runtime.data.feeds import Feeds, fed_to, open_feeds
-from yocc.runtime.data.preprocess import InputSpec
+from yocc.runtime.data.preprocess import default_preprocess
 from yocc.runtime.detection.metrics import DetectionScores, evaluate
 from yocc.runtime.measuring.bench import Timing, compare_speed, random_feeds
 from yocc.runtime.measuring.fidelity import FidelityFacts, OwnSize, Samples, measure_fidelity
@@ -73,13 +83,13 @@ def against_original(
     with ExitStack() as stack:
         first = stack.enter_context(original.session(threads, optimize=False))
         second = stack.enter_context(compiled.session(threads))
-        own, other = _sizes(anatomy, compiled, _fixed(first), _fixed(second))
+        own, other = _feeding(anatomy, compiled, first, second, stated or InputOptions())
         feeds = _feeds(own, data, count)
         facts = measure_fidelity(
             first,
             second,
             Samples(
-                feeds if other is None else fed_to(feeds, _picture(other)),
+                feeds if other is None else _fed(feeds, other),
                 feeds.description,
                 held_out=False,
                 pictures=() if other is None else feeds.pictures(),
@@ -146,7 +156,7 @@ def time_against(
     target = compiled.artifact.backend
     with ExitStack() as stack:
         first, second = (stack.enter_context(each.session(threads)) for each in (original, compiled))
-        own, other = _sizes(anatomy, compiled, _fixed(first), _fixed(second))
+        own, other = _feeding(anatomy, compiled, first, second, stated or InputOptions())
         shapes = {**own.shapes, **({} if other else _fixed(second)), **(input_shapes or {})}
         given = None if data is None else _feeds(own, data, _TIMED_SAMPLES)
         feeds = random_feeds(first.inputs, shapes) if given is None else list(islice(given, _TIMED_SAMPLES))
@@ -154,7 +164,7 @@ def time_against(
         if other is not None:
             theirs = random_feeds(second.inputs, other.shapes)
             if given is not None:
-                theirs = list(fed_to(given, _picture(other)))
+                theirs = list(_fed(given, other))
 
         def timed(baseline: Session) -> Timing:
             return compare_speed(baseline, second, feeds, theirs, rounds=rounds, threads=threads, progress=progress)
@@ -171,36 +181,41 @@ def time_against(
             return Speed(target, None, beside, f"The original was not timed in {target}'s runtime. {error}")
 
 
-def _sizes(
-    anatomy: Anatomy,
-    compiled: ModelOnDisk,
-    first: Mapping[str, tuple[int, ...]],
-    second: Mapping[str, tuple[int, ...]],
+def _feeding(
+    anatomy: Anatomy, compiled: ModelOnDisk, first: Session, second: Session, stated: InputOptions
 ) -> tuple[Anatomy, Anatomy | None]:
-    """How the original is fed, and how the compiled model is where its picture input has another shape.
+    """How the original is fed, and how the compiled model is where it is fed or read in another way.
 
     Args:
         anatomy: of the original.
         compiled: the model to judge.
-        first: shapes of the inputs that the original takes in one size only.
-        second: those of the compiled model.
+        first: the original.
+        second: the compiled model.
+        stated: what the user says of its input.
     """
-    recorded = compiled.report.get("resized")
-    if recorded is None:
-        before = {name: shape for name, shape in second.items() if name in anatomy.shapes and name not in first}
-        after = dict(second)
-    else:
-        before, after = ({recorded["name"]: tuple(recorded[key])} for key in ("before", "after"))
-    own = with_shapes(anatomy, before)
+    fixed, others = _fixed(first), _fixed(second)
+    recorded = recorded_anatomy(compiled, stated)
+    if recorded is not None:
+        before = compiled.report.get("resized")
+        open_ones = {name: shape for name, shape in recorded.shapes.items() if name not in fixed}
+        own = with_shapes(anatomy, {before["name"]: tuple(before["before"])} if before else open_ones)
+        return own, None if alike(own, recorded) else recorded
+    # Without a report, another shape of the picture input is all that can be seen.
+    own = with_shapes(
+        anatomy, {name: size for name, size in others.items() if name in anatomy.shapes and name not in fixed}
+    )
     specs = input_specs(own.shapes, own.dtypes, own.profile)
-    shape = after.get(specs[0].name) if len(specs) == 1 else None
+    shape = others.get(specs[0].name) if len(specs) == 1 else None
     if shape is None or shape == specs[0].shape or len(shape) != len(specs[0].shape) or not specs[0].takes_pictures:
         return own, None
     return own, with_shapes(own, {specs[0].name: shape})
 
 
-def _picture(anatomy: Anatomy) -> InputSpec:
-    return feed_specs(anatomy.shapes, anatomy.dtypes, anatomy.profile)[0]
+def _fed(feeds: Feeds, anatomy: Anatomy) -> Feeds:
+    """The same pictures for the model that is fed in another way."""
+    (spec,) = feed_specs(anatomy.shapes, anatomy.dtypes, anatomy.profile)
+    how = default_preprocess(spec) if anatomy.description is None else anatomy.description.preprocess
+    return fed_to(feeds, spec, how)
 
 
 def _fixed(session: Session) -> dict[str, tuple[int, ...]]:

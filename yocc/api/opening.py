@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from yocc.api.checking import read_report
 from yocc.compiler.graph import Graph, load
 from yocc.compiler.graph.oversized import require_runnable_size
@@ -16,11 +18,12 @@ from yocc.compiler.stages.subject import describe
 from yocc.errors import ModelError, OptionError
 from yocc.files.reading import exists, require_regular
 from yocc.models.families.family import find_profile
+from yocc.models.families.interface import decode_facts, read_preprocess, read_profile
 from yocc.models.families.profile import ModelProfile
 from yocc.report.report import REPORT_FILE
 from yocc.runtime.backends.backend import Artifact, Session
 from yocc.runtime.backends.registry import find_backend
-from yocc.runtime.data.description import InputDescription, InputOptions, recorded_options
+from yocc.runtime.data.description import InputDescription, InputOptions, describe_input, recorded_options
 
 ONNX_TARGET = "onnxruntime"
 """What runs plain ONNX files."""
@@ -117,12 +120,15 @@ def examine(graph: Graph, stated: InputOptions | None = None) -> Anatomy:
 
 
 def examine_model(model: ModelOnDisk, stated: InputOptions | None = None) -> Anatomy:
-    """Anatomy of an ONNX model on disk, or of the original where the target's own format hides it.
+    """Anatomy of a model on disk: as its report says, or as its ONNX file or its original shows.
 
     Raises:
         ModelError: it cannot be read, or is too large to run.
         OptionError: what is stated does not fit the input.
     """
+    recorded = recorded_anatomy(model, stated)
+    if recorded is not None:
+        return recorded
     written = (path for path in (model.artifact.model, *model.artifact.files) if path.suffix == ".onnx")
     path = next(written, model.original)
     if path is None:
@@ -130,13 +136,31 @@ def examine_model(model: ModelOnDisk, stated: InputOptions | None = None) -> Ana
     graph = load(path)
     anatomy = examine(graph, (stated or InputOptions()).over(model.stated))
     require_runnable_size(graph, concrete_shapes(graph, anatomy.shapes), anatomy.shapes)
-    return anatomy if path != model.original else _resized(anatomy, model.report)
+    return anatomy
 
 
-def _resized(anatomy: Anatomy, report: Mapping[str, Any]) -> Anatomy:
-    """The anatomy of an original, with the input that the compiled model has."""
-    resized = report.get("resized")
-    return anatomy if resized is None else with_shapes(anatomy, {resized["name"]: tuple(resized["after"])})
+def recorded_anatomy(model: ModelOnDisk, stated: InputOptions | None = None) -> Anatomy | None:
+    """What the report of a compiled model says of feeding and reading it; None where it does not say.
+
+    Raises:
+        ModelError: what it says makes no sense.
+        OptionError: what is stated does not fit the input.
+    """
+    facts = model.report.get("interface") or {}
+    if facts.get("preprocess") is None:
+        return None
+    try:
+        spec, how = read_preprocess(facts["preprocess"])
+        profile = None if facts.get("decode") is None else read_profile(facts["decode"], spec, how)
+        origin = (model.report.get("input") or {}).get("origin", "given" if profile is None else "family")
+    except (KeyError, TypeError, ValueError, OptionError) as error:
+        raise ModelError("The report does not say how the model is fed.", "Compile it again.") from error
+    description = InputDescription(spec.name, how, origin)
+    shapes, dtypes = {spec.name: spec.shape}, {spec.name: spec.dtype}
+    if stated is not None and stated.given:
+        description = describe_input([spec], how, stated) or description
+        profile = None if profile is None else replace(profile, preprocess=description.preprocess)
+    return Anatomy(profile, shapes, dtypes, description)
 
 
 def with_shapes(anatomy: Anatomy, shapes: Mapping[str, tuple[int, ...]]) -> Anatomy:
@@ -145,3 +169,13 @@ def with_shapes(anatomy: Anatomy, shapes: Mapping[str, tuple[int, ...]]) -> Anat
     if profile is not None and profile.input_name in shapes:
         profile = replace(profile, input=replace(profile.input, shape=shapes[profile.input_name]))
     return replace(anatomy, profile=profile, shapes={**anatomy.shapes, **shapes})
+
+
+def alike(own: Anatomy, other: Anatomy) -> bool:
+    """Whether two models take the same input and give outputs of one layout."""
+    if dict(own.shapes) != dict(other.shapes) or own.description is None or other.description is None:
+        return False
+    if {name: np.dtype(kind) for name, kind in own.dtypes.items()} != other.dtypes:
+        return False
+    read = [None if each.profile is None else decode_facts(each.profile) for each in (own, other)]
+    return own.description.preprocess == other.description.preprocess and read[0] == read[1]

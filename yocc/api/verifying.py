@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from yocc.api.checking import require_unchanged
-from yocc.api.opening import Anatomy, ModelOnDisk, examine_model, find_model
+from yocc.api.opening import Anatomy, ModelOnDisk, alike, examine_model, find_model, recorded_anatomy
 from yocc.compiler.pipeline.passes import Arrays
 from yocc.compiler.stages.inputs import feed_specs
 from yocc.errors import BackendUnavailable, CalibrationError, ModelError, OptionError, YoccError
@@ -165,8 +165,9 @@ def _compared(found: ModelOnDisk, run: _Run, profile: ModelProfile | None) -> Ch
     original, reason = _original(found)
     if original is None:
         return Check(_ORIGINAL, None, reason)
-    if found.report.get("resized") is not None:
-        return Check(_ORIGINAL, None, "its input has another size; compare detections with `yocc compare`")
+    recorded = recorded_anatomy(found)
+    if recorded is not None and not alike(examine_model(original, found.stated), recorded):
+        return Check(_ORIGINAL, None, "its inputs or outputs are others; compare detections with `yocc compare`")
     try:
         with original.session() as session:
             wanted = [session.run(feed) for feed in run.feeds]

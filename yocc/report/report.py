@@ -163,6 +163,7 @@ class Report:
         inputs: what the compiled model takes.
         outputs: what it gives.
         resized: the picture input's shape before and after, where the compiled model has another; else None.
+        interface: how an application feeds pictures to the compiled model and reads its detections.
         passes: what each pass did, in order.
         layers: what became of each layer, in the order of the model that came in.
         types: share of the convolutions' MACs in each type, and why each that is not int8 is not.
@@ -192,6 +193,7 @@ class Report:
     inputs: tuple[TensorFacts, ...] = ()
     outputs: tuple[TensorFacts, ...] = ()
     resized: Resizing | None = None
+    interface: Mapping[str, Any] = field(default_factory=dict)
     layers: tuple[LayerReport, ...] = ()
     types: Census | None = None
     input: Mapping[str, Any] | None = None

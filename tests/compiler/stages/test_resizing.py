@@ -106,7 +106,7 @@ def test_arrays_fit_the_new_size_and_nothing_is_compared(detector: Path, tmp_pat
         detector, side=64, int8=True, calibration=tmp_path / "arrays.npz", out=tmp_path / "out", html=False, threads=1
     )
     assert report.fidelity is None
-    assert any("arrays that were given fit the new input size" in text for text in report.warnings)
+    assert any("arrays that were given fit the compiled model" in text for text in report.warnings)
     assert report.measured["latency_ms"] is not None
 
 

@@ -76,7 +76,7 @@ def emit(graph: Graph, prepared: Prepared, optimized: Optimized, output: OutputF
     require_passed(checks, backend.name)
     paths = (artifact.model, *artifact.files)
     files = tuple(file_facts(path, path.relative_to(output.path).as_posix()) for path in paths)
-    sizes = prepared.resized.shapes
+    sizes = prepared.compiled.shapes
     shapes = concrete_shapes(graph, sizes)
     return Built(
         artifact=artifact,

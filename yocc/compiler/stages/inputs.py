@@ -110,17 +110,18 @@ def open_inputs(
     return Inputs(WatchedFeeds(kept), measuring, held_out=True)
 
 
-def resized_inputs(inputs: Inputs, spec: InputSpec) -> Inputs:
-    """The same pictures for an input of another size; the original is run on them at its own.
+def changed_inputs(inputs: Inputs, spec: InputSpec, preprocess: Preprocess) -> Inputs:
+    """The same pictures for another input; the original is run on them as it takes them.
 
     Args:
         inputs: of pictures, for the original.
         spec: the input of the compiled model.
+        preprocess: how pictures become that.
     """
     return replace(
         inputs,
-        calibration=WatchedFeeds(fed_to(inputs.calibration.feeds, spec)),
-        measuring=fed_to(inputs.measuring, spec),
+        calibration=WatchedFeeds(fed_to(inputs.calibration.feeds, spec, preprocess)),
+        measuring=fed_to(inputs.measuring, spec, preprocess),
         original=inputs.measuring,
     )
 

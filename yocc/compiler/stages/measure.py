@@ -32,7 +32,7 @@ _MACS_FOR_TIMING = 200_000_000_000
 _MACS_FOR_KERNELS = 20_000_000_000
 _FEEDS_FOR_BLAME = 2
 """Inputs on which the original is run in the target's runtime to see whether that is at fault."""
-_OTHER_SIZE = "Nothing was compared: the arrays that were given fit the new input size, not the original's."
+_OTHER_INPUT = "Nothing was compared: the arrays that were given fit the compiled model's input, not the original's."
 _NO_KERNELS: tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]] = ((), ())
 
 
@@ -121,19 +121,19 @@ def measure(prepared: Prepared, built: Built, progress: Progress = silent) -> Ve
         BackendError: the original can be loaded and the compiled model cannot.
     """
     wanted, subject, plan = prepared.options.measure, prepared.subject, prepared.plan
-    resized = prepared.resized
+    compiled = prepared.compiled
     judging = Judging(
         inputs=prepared.inputs,
-        shapes=resized.shapes,
+        shapes=compiled.shapes,
         pictures=wanted.evaluate,
         labels=wanted.labels,
         fidelity=wanted.fidelity,
         bench=wanted.bench,
         threads=wanted.threads,
-        own_shapes=None if resized is subject else subject.shapes,
+        own_shapes=None if compiled is subject else subject.shapes,
     )
-    own = None if resized is subject else subject.profile
-    judged = Judged(prepared.source, plan.backend, plan.target, resized.profile, judging, subject.facts.macs, own)
+    own = None if compiled is subject else subject.profile
+    judged = Judged(prepared.source, plan.backend, plan.target, compiled.profile, judging, subject.facts.macs, own)
     return judge(judged, built.artifact, progress)
 
 
@@ -220,7 +220,7 @@ def _compare(judged: Judged, compiled: Session, unmeasured: list[str], progress:
     pictures = None if profile is None else judging.pictures
     uncompared = ""
     if inputs is not None and not inputs.comparable:
-        inputs, uncompared = None, _OTHER_SIZE
+        inputs, uncompared = None, _OTHER_INPUT
     if inputs is None and pictures is None:
         return _Compared(obstacle=uncompared)
     with contextlib.ExitStack() as stack:

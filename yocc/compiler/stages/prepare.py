@@ -16,8 +16,9 @@ from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.agreement import agreement_judge
 from yocc.compiler.stages.inputs import Inputs, require_readable
+from yocc.compiler.stages.interface import compiled_subject
 from yocc.compiler.stages.recipe import recipe_pipeline
-from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine, resize, resized_calibration
+from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine
 from yocc.compiler.stages.timing import Clock, clock_for
 from yocc.errors import BackendUnavailable, OptionError
 from yocc.options import CompileOptions, CompressionRecipe, MeasureOptions, Shapes
@@ -69,7 +70,7 @@ class Prepared:
         source: the model.
         plan: what is to be done.
         subject: the model as it came in.
-        resized: the same with the input shapes of the compiled model.
+        compiled: the same as the compiled model is fed and read; `subject` itself where that is the same.
         inputs: what to calibrate and measure on; None where nothing was given and nothing can be synthesized.
         pipeline: the passes, adapted to the model.
         context: what the passes are given.
@@ -79,7 +80,7 @@ class Prepared:
     source: Source
     plan: Plan
     subject: Subject
-    resized: Subject
+    compiled: Subject
     inputs: Inputs | None
     pipeline: Pipeline
     context: PassContext
@@ -134,15 +135,10 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
     _require_scorable(subject, plan)
     if data.statistics:
         load_together(data.statistics)
-    resizing = _resizing(plan)
-    if resizing is None:
-        resized = subject
-        inputs = calibration_inputs(subject, data.calibration, data.count, data.seed)
-    else:
-        resized = resize(subject, resizing.input_shapes(graph, subject.shapes))
-        inputs = resized_calibration(subject, resized, data.calibration, data.count, data.seed)
+    compiled = compiled_subject(subject, graph, plan.pipeline)
+    inputs = calibration_inputs(subject, compiled, data.calibration, data.count, data.seed)
     require_readable(inputs, progress)
-    profile, threads = resized.profile, options.measure.threads
+    profile, threads = compiled.profile, options.measure.threads
     context = PassContext(
         target=plan.target,
         feeds=None if inputs is None else inputs.calibration,
@@ -150,7 +146,7 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
         profiler=plan.clock.profiler,
         latency=plan.clock.table,
         protected=frozenset() if profile is None else profile.protected,
-        input_shapes=resized.shapes,
+        input_shapes=compiled.shapes,
         detection=None if profile is None else profile.detection,
         cells=None if profile is None else profile.cells,
         judge=None if inputs is None else agreement_judge(profile, inputs, subject.facts.macs, threads),
@@ -166,7 +162,7 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
             "and quantization weigh all of them alike.",
             level="warning",
         )
-    return graph, Prepared(source, plan, subject, resized, inputs, pipeline, context, started)
+    return graph, Prepared(source, plan, subject, compiled, inputs, pipeline, context, started)
 
 
 def asked_of(measure: MeasureOptions) -> dict[Need, bool]:
@@ -223,18 +219,3 @@ def with_fixed_shapes(pipeline: Pipeline, graph: Graph, target: Target, input_sh
     if resizing is None:
         return Pipeline((FixShapes(), *pipeline.passes))
     return Pipeline((resizing, FixShapes(), *pipeline.passes[1:]))
-
-
-def _resizing(plan: Plan) -> ResizeInput | None:
-    """The pass that changes the input size.
-
-    Raises:
-        OptionError: it is not the first one, so that those before would run the model on inputs of another size.
-    """
-    found = [place for place, step in enumerate(plan.pipeline.passes) if isinstance(step, ResizeInput)]
-    if not found:
-        return None
-    if found != [0]:
-        raise OptionError("resize_input stands behind other passes.", "Let the pipeline begin with it, once.")
-    first = plan.pipeline.passes[0]
-    return first if isinstance(first, ResizeInput) else None

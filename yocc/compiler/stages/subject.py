@@ -14,7 +14,7 @@ from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.oversized import require_runnable_size
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes, default_input_shapes
 from yocc.compiler.graph.types import numpy_type
-from yocc.compiler.stages.inputs import Inputs, feed_specs, input_specs, open_inputs, resized_inputs
+from yocc.compiler.stages.inputs import Inputs, changed_inputs, feed_specs, input_specs, open_inputs
 from yocc.errors import CalibrationError, ModelError
 from yocc.models.families.family import find_family
 from yocc.models.families.profile import ModelProfile
@@ -144,8 +144,35 @@ def tensor_facts(tensors: Iterable[Any], shapes: Shapes) -> tuple[TensorFacts, .
     )
 
 
-def calibration_inputs(subject: Subject, calibration: str | Path | None, count: int | None, seed: int) -> Inputs | None:
-    """Calibration inputs; None where nothing was given and nothing can be drawn."""
+def calibration_inputs(
+    subject: Subject, compiled: Subject, calibration: str | Path | None, count: int | None, seed: int
+) -> Inputs | None:
+    """Calibration inputs; None where nothing was given and nothing can be drawn.
+
+    Where the compiled model has another input, pictures are fed to both, each as it takes them. Arrays fit the new one
+    only.
+
+    Args:
+        subject: the model that came in.
+        compiled: the same as the compiled model is fed.
+        calibration: pictures or arrays, None for synthetic pictures.
+        count: samples to calibrate with, None for all.
+        seed: of synthetic pictures.
+
+    Raises:
+        CalibrationError: the source is missing, empty, unreadable or does not fit.
+    """
+    if calibration is not None and is_array_file(Path(calibration)):
+        inputs = _open_inputs(compiled, calibration, count, seed)
+        alike = compiled is subject or [vars(each) for each in compiled.specs] == [vars(each) for each in subject.specs]
+        return inputs if inputs is None or alike else replace(inputs, comparable=False)
+    inputs = _open_inputs(subject, calibration, count, seed)
+    if inputs is None or compiled is subject or compiled.description is None:
+        return inputs
+    return changed_inputs(inputs, compiled.specs[0], compiled.description.preprocess)
+
+
+def _open_inputs(subject: Subject, calibration: str | Path | None, count: int | None, seed: int) -> Inputs | None:
     try:
         specs = feed_specs(subject.shapes, subject.dtypes, subject.profile)
         how = None if subject.description is None else subject.description.preprocess
@@ -156,35 +183,13 @@ def calibration_inputs(subject: Subject, calibration: str | Path | None, count: 
         return None
 
 
-def resized_calibration(
-    subject: Subject, resized: Subject, calibration: str | Path | None, count: int | None, seed: int
-) -> Inputs | None:
-    """Calibration inputs for a model whose input has another size than that of the model that came in.
-
-    Pictures are fed to both, each at its own size. Arrays fit the new size only.
-
-    Args:
-        subject: the model that came in.
-        resized: the same with the new shapes.
-        calibration: pictures or arrays, None for synthetic pictures.
-        count: as in `calibration_inputs`.
-        seed: as in `calibration_inputs`.
-
-    Raises:
-        CalibrationError: the source is missing, empty, unreadable or does not fit.
-    """
-    if calibration is not None and is_array_file(Path(calibration)):
-        inputs = calibration_inputs(resized, calibration, count, seed)
-        return None if inputs is None else replace(inputs, comparable=False)
-    inputs = calibration_inputs(subject, calibration, count, seed)
-    return None if inputs is None else resized_inputs(inputs, resized.specs[0])
-
-
-def resizing_facts(subject: Subject, resized: Subject) -> Resizing | None:
+def resizing_facts(subject: Subject, compiled: Subject) -> Resizing | None:
     """What became of the picture input; None where its shape is the same."""
-    if resized is subject:
+    if compiled is subject:
         return None
-    before, after = subject.specs[0], resized.specs[0]
+    before, after = subject.specs[0], compiled.specs[0]
+    if before.shape == after.shape:
+        return None
     return Resizing(before.name, before.shape, after.shape, before.size, after.size)
 
 

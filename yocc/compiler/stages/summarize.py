@@ -10,6 +10,7 @@ from pathlib import Path
 from yocc.compiler.output.folder import OutputFolder
 from yocc.compiler.stages.accounting import calibration_facts, measurements, pictures_fed, warnings_of
 from yocc.compiler.stages.emit import Built
+from yocc.compiler.stages.interface import interface_facts
 from yocc.compiler.stages.measure import Verdict
 from yocc.compiler.stages.optimize import Optimized
 from yocc.compiler.stages.prepare import Prepared
@@ -48,7 +49,8 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
         passes=pass_reports(optimized.runs),
         inputs=built.inputs,
         outputs=built.outputs,
-        resized=resizing_facts(subject, prepared.resized),
+        resized=resizing_facts(subject, prepared.compiled),
+        interface=interface_facts(prepared.compiled),
         layers=layer_reports(subject.layers, built.layers, optimized.details),
         types=built.types,
         input=None if fed is None else fed.facts,

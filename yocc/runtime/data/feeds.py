@@ -188,12 +188,13 @@ def is_array_file(path: Path) -> bool:
     return path.suffix.lower() in _ARRAY_SUFFIXES and path.is_file()
 
 
-def fed_to(feeds: Feeds, spec: InputSpec) -> Feeds:
-    """The same pictures for an input of another size.
+def fed_to(feeds: Feeds, spec: InputSpec, preprocess: Preprocess) -> Feeds:
+    """The same pictures for another input.
 
     Args:
-        feeds: of pictures; arrays fit one size.
+        feeds: of pictures; arrays fit one input.
         spec: the input.
+        preprocess: how pictures become that.
 
     Raises:
         CalibrationError: they are arrays, or the input is too large.
@@ -201,11 +202,12 @@ def fed_to(feeds: Feeds, spec: InputSpec) -> Feeds:
     _picture_input([spec], "Pictures fit")
     source = feeds.source
     if isinstance(source, PictureFiles):
-        return replace(feeds, source=replace(source, spec=spec))
+        return replace(feeds, source=replace(source, spec=spec, preprocess=preprocess))
     if isinstance(source, DrawnPictures):
-        return replace(feeds, source=replace(source, spec=spec, made_for=source.made_for or source.spec.size))
+        made_for = source.made_for or source.spec.size
+        return replace(feeds, source=replace(source, spec=spec, preprocess=preprocess, made_for=made_for))
     raise CalibrationError(
-        f"Arrays cannot be fed to an input of another size, {list(spec.shape)}.", "Give a folder of pictures."
+        f"Arrays cannot be fed to another input, {list(spec.shape)} of {spec.dtype}.", "Give a folder of pictures."
     )
 
 
