@@ -79,8 +79,8 @@ def _option(default: Any, text: str, **facts: Any) -> Any:
 
 _PIPELINE_SAYS_ALL = "A pipeline states every pass."
 _SHORT_FORMS = (
-    "side", "input_size", "batch", "prune", "prune_target", "int8", "max_drop", "max_latency", "weights", "fp16",
-    "recover", "schedule", "rounds", "sparsity",
+    "side", "input_size", "batch", "input", "prune", "prune_target", "int8", "max_drop", "max_latency", "weights",
+    "fp16", "recover", "schedule", "rounds", "sparsity",
 )  # fmt: skip
 
 
@@ -107,6 +107,13 @@ class CompressionRecipe:
         None,
         "Pictures in a run: a number, or n for any number.",
         metavar="NUMBER|n",
+        otherwise="the model's own",
+    )
+    input: str | None = _option(
+        None,
+        "Let the model take bytes, with scaling and mean in the graph: uint8, and after commas the layout nchw or nhwc "
+        "and the color order rgb or bgr, such as uint8,nhwc,bgr for what OpenCV reads.",
+        metavar="uint8[,LAYOUT][,ORDER]",
         otherwise="the model's own",
     )
     prune: float | None = _option(None, "Share of parameters and of MACs to remove, such as 0.4.")
@@ -275,6 +282,7 @@ class CompileKeywords(TypedDict, total=False):
     side: int | None
     input_size: str | None
     batch: int | str | None
+    input: str | None
     prune: float | None
     prune_target: str | None
     latency_table: str | Path | None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from yocc.passes.simplify import Simplify
     from yocc.passes.sparsify import Sparsify
     from yocc.passes.split_outliers import SplitOutliers
+    from yocc.passes.uint8_input import Uint8Input
 
 __all__ = [
     "Distill",
@@ -37,6 +38,7 @@ __all__ = [
     "Simplify",
     "Sparsify",
     "SplitOutliers",
+    "Uint8Input",
 ]
 
 

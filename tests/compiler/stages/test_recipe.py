@@ -144,3 +144,21 @@ def test_promises_stand_in_the_pass_that_keeps_them() -> None:
 def test_promises_without_int8_are_refused(int8: bool, pipeline: str | None) -> None:
     with pytest.raises(OptionError):
         spec_of(CompressionRecipe(int8=int8, pipeline=pipeline, max_drop=0.05))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("uint8", "uint8_input"),
+        ("uint8,nhwc", "uint8_input{layout=nhwc}"),
+        ("UINT8, bgr, NCHW", "uint8_input{layout=nchw,color=bgr}"),
+    ],
+)
+def test_an_input_of_bytes_comes_last(text: str, expected: str) -> None:
+    assert spec_of(CompressionRecipe(input=text, fp16=True)) == f"fp32,simplify,fuse,fp16,{expected}"
+
+
+@pytest.mark.parametrize("text", ["", "int8", "uint8,", "uint8,hwc", "uint8,nhwc,nchw", "nhwc", "uint8,gray"])
+def test_other_inputs_are_refused(text: str) -> None:
+    with pytest.raises(OptionError, match="input cannot be"):
+        spec_of(CompressionRecipe(input=text))

@@ -5,7 +5,7 @@ import pytest
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.errors import OptionError
 from yocc.passes import ResizeInput
-from yocc.passes.resize_input.request import Request, picture_axes, read_request
+from yocc.passes.resize_input.request import Request, read_request
 
 
 @pytest.mark.parametrize(
@@ -42,10 +42,3 @@ def test_one_of_the_two_is_needed() -> None:
 def test_text_form_goes_both_ways() -> None:
     text = "resize_input{size=384x640,batch=n},simplify"
     assert str(Pipeline.parse(text)) == text
-
-
-def test_axes_of_pictures() -> None:
-    assert picture_axes((1, 3, 64, 64)) == (2, 3)
-    assert picture_axes((1, 64, 64, 1)) == (1, 2)
-    assert picture_axes((1, 16, 64, 64)) is None
-    assert picture_axes((1, 3)) is None

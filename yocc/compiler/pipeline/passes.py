@@ -18,6 +18,7 @@ from yocc.compiler.pipeline.deadline import Deadline
 from yocc.compiler.pipeline.latency import LatencyTable
 from yocc.compiler.pipeline.lineage import Teacher
 from yocc.compiler.pipeline.memo import Memo
+from yocc.compiler.pipeline.pixels import Pixels
 from yocc.compiler.pipeline.result import PassResult
 from yocc.compiler.pipeline.target import Target
 from yocc.errors import CalibrationError, InternalError, OptionError
@@ -140,6 +141,7 @@ class PassContext:
         input_shapes: a concrete shape for each graph input with symbolic dimensions, used for counting and analysis.
         detection: what the last layers' outputs mean in a detector; None in other networks.
         cells: how a detector's decoding counts cells; None where that is not known.
+        pixels: how the picture input follows from pixels; None where the model takes no picture.
         judge: measures how far the second model agrees with the first, 1 for wholly, on pictures that were kept back;
             None when there are no pictures or nothing to judge by.
         teacher: the network before pruning; None while nothing has been pruned.
@@ -163,6 +165,7 @@ class PassContext:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     detection: Detection | None = None
     cells: Cells | None = None
+    pixels: Pixels | None = None
     judge: Callable[[onnx.ModelProto, onnx.ModelProto], float] | None = None
     teacher: Teacher | None = None
     statistics: tuple[Path, ...] = ()
@@ -187,6 +190,7 @@ class PassContext:
         protected: Iterable[str] = (),
         detection: Detection | None = None,
         cells: Cells | None = None,
+        pixels: Pixels | None = None,
         seed: int = 0,
     ) -> PassContext:
         """A context for a graph, checked against it.
@@ -203,6 +207,7 @@ class PassContext:
             protected: names of tensors whose channels and types must stay.
             detection: what the last layers' outputs mean in a detector; None in other networks.
             cells: how a detector's decoding counts cells; None where that is not known.
+            pixels: how the picture input follows from pixels; None where the model takes no picture.
             seed: seed of everything random.
 
         Raises:
@@ -232,6 +237,7 @@ class PassContext:
             protected=kept,
             detection=detection,
             cells=cells,
+            pixels=pixels,
             seed=seed,
         )
 

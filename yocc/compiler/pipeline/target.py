@@ -93,6 +93,8 @@ class Target:
         first_weights: `half` quantizes weights of layers that an input of the graph reaches with one bit less, for
             runtimes that add pairs of uint8 times int8 products in 16 bits on some processors, which overflow where
             pictures are bright. `as_others` does not.
+        uint8_input: how pictures are taken as bytes: `moved` reorders axes and channels of bytes, `converted` converts
+            them to float first, for runtimes that can do nothing else with bytes; `none` takes floats only.
         skips_zeros: whether it computes faster with two zeros in each four weights along the input channels.
     """
 
@@ -115,6 +117,7 @@ class Target:
     last_layers_fp16: bool = False
     fixed_shapes: bool = False
     first_weights: Literal["as_others", "half"] = "as_others"
+    uint8_input: Literal["moved", "converted", "none"] = "moved"
     skips_zeros: bool = False
 
     def __post_init__(self) -> None:

@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.compiler.pipeline.pixels import Pixels
 from yocc.compiler.stages.subject import Subject, resize
 from yocc.errors import OptionError
 from yocc.models.families.interface import decode_facts, preprocess_facts
 from yocc.passes.resize_input import ResizeInput
+from yocc.passes.uint8_input import Uint8Input
+from yocc.runtime.data.description import InputDescription
+
+_Kind = TypeVar("_Kind", bound=Pass)
 
 
-def compiled_subject(subject: Subject, graph: Graph, pipeline: Pipeline) -> Subject:
-    """The model with the inputs and outputs it has after the passes; `subject` itself where they stay.
+@dataclass(frozen=True)
+class Interfaces:
+    """How a model is fed and read.
+
+    Attributes:
+        original: as it came in.
+        during: while passes work on it; `original` itself where that is the same.
+        compiled: after them; `during` itself where that is the same.
+    """
+
+    original: Subject
+    during: Subject
+    compiled: Subject
+
+
+def interfaces_of(subject: Subject, graph: Graph, pipeline: Pipeline) -> Interfaces:
+    """How the model is fed before, while and after the passes run.
 
     Args:
         subject: the model as it came in.
@@ -22,10 +46,31 @@ def compiled_subject(subject: Subject, graph: Graph, pipeline: Pipeline) -> Subj
         pipeline: the passes.
 
     Raises:
-        OptionError: a pass that changes the input stands behind others, which would run on the input as it was.
+        OptionError: a pass that changes the input stands where others would run on another input than they expect.
     """
-    resizing = _resizing(pipeline)
-    return subject if resizing is None else resize(subject, resizing.input_shapes(graph, subject.shapes))
+    resizing = _only(pipeline, ResizeInput, place=0)
+    during = subject if resizing is None else resize(subject, resizing.input_shapes(graph, subject.shapes))
+    taking = _only(pipeline, Uint8Input, place=-1)
+    return Interfaces(subject, during, during if taking is None else _fed_bytes(during, taking))
+
+
+def require_possible(graph: Graph, pipeline: Pipeline, ctx: PassContext) -> None:
+    """Refuse before the first pass what a pass at the end could not do.
+
+    Raises:
+        OptionError: the model has no input of the kind, or the target takes none.
+    """
+    for step in pipeline.passes:
+        if isinstance(step, Uint8Input):
+            step.requires(graph, ctx)
+
+
+def pixels_of(subject: Subject) -> Pixels | None:
+    """How the input follows from pixels; None where the model takes no pictures."""
+    if subject.description is None:
+        return None
+    how = subject.description.preprocess
+    return Pixels(how.colors, how.scale, how.mean, how.std)  # type: ignore[arg-type] # checked when it was made
 
 
 def interface_facts(compiled: Subject) -> dict[str, Any]:
@@ -37,11 +82,33 @@ def interface_facts(compiled: Subject) -> dict[str, Any]:
     return {"preprocess": fed, "decode": None if profile is None else decode_facts(profile)}
 
 
-def _resizing(pipeline: Pipeline) -> ResizeInput | None:
-    found = [place for place, step in enumerate(pipeline.passes) if isinstance(step, ResizeInput)]
+def _fed_bytes(subject: Subject, taking: Uint8Input) -> Subject:
+    """The same model fed with the bytes of pictures; the pass itself refuses others."""
+    description, profile = subject.description, subject.profile
+    if description is None:
+        return subject
+    how = description.preprocess
+    name, color = description.name, taking.input_color(how.colors)
+    plain = replace(how, colors=color, scale=1.0, mean=(0.0,), std=(1.0,))
+    shape = taking.input_shape(tuple(subject.shapes[name]))
+    if profile is not None:
+        spec = replace(profile.input, shape=shape, dtype=np.dtype(np.uint8))
+        profile = replace(profile, input=spec, preprocess=plain)
+    return replace(
+        subject,
+        shapes={**subject.shapes, name: shape},
+        dtypes={**subject.dtypes, name: np.dtype(np.uint8)},
+        profile=profile,
+        description=InputDescription(name, plain, description.origin),
+    )
+
+
+def _only(pipeline: Pipeline, kind: type[_Kind], place: int) -> _Kind | None:
+    """The pass of a kind, which may stand in one place only."""
+    found = [step for step in pipeline.passes if isinstance(step, kind)]
     if not found:
         return None
-    if found != [0]:
-        raise OptionError("resize_input stands behind other passes.", "Let the pipeline begin with it, once.")
-    first = pipeline.passes[0]
-    return first if isinstance(first, ResizeInput) else None
+    if len(found) > 1 or pipeline.passes[place] is not found[0]:
+        where = "begin" if place == 0 else "end"
+        raise OptionError(f"{kind.name} stands among other passes.", f"Let the pipeline {where} with it, once.")
+    return found[0]

@@ -16,9 +16,9 @@ from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.agreement import agreement_judge
 from yocc.compiler.stages.inputs import Inputs, require_readable
-from yocc.compiler.stages.interface import compiled_subject
+from yocc.compiler.stages.interface import interfaces_of, pixels_of, require_possible
 from yocc.compiler.stages.recipe import recipe_pipeline
-from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine
+from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine, measured_on
 from yocc.compiler.stages.timing import Clock, clock_for
 from yocc.errors import BackendUnavailable, OptionError
 from yocc.options import CompileOptions, CompressionRecipe, MeasureOptions, Shapes
@@ -135,10 +135,11 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
     _require_scorable(subject, plan)
     if data.statistics:
         load_together(data.statistics)
-    compiled = compiled_subject(subject, graph, plan.pipeline)
-    inputs = calibration_inputs(subject, compiled, data.calibration, data.count, data.seed)
+    interfaces = interfaces_of(subject, graph, plan.pipeline)
+    during, compiled = interfaces.during, interfaces.compiled
+    inputs = calibration_inputs(subject, during, data.calibration, data.count, data.seed)
     require_readable(inputs, progress)
-    profile, threads = compiled.profile, options.measure.threads
+    profile, threads = during.profile, options.measure.threads
     context = PassContext(
         target=plan.target,
         feeds=None if inputs is None else inputs.calibration,
@@ -146,9 +147,10 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
         profiler=plan.clock.profiler,
         latency=plan.clock.table,
         protected=frozenset() if profile is None else profile.protected,
-        input_shapes=compiled.shapes,
+        input_shapes=during.shapes,
         detection=None if profile is None else profile.detection,
         cells=None if profile is None else profile.cells,
+        pixels=pixels_of(during),
         judge=None if inputs is None else agreement_judge(profile, inputs, subject.facts.macs, threads),
         statistics=data.statistics,
         seed=data.seed,
@@ -156,13 +158,16 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
         progress=progress,
     )
     pipeline = _adapted(plan, graph, inputs)
+    require_possible(graph, pipeline, context)
     if profile is not None and profile.detection is None and _BY_OUTPUTS & {step.name for step in pipeline.passes}:
         context.note(
             "Which channels of the last layers are scores and which are boxes cannot be told apart; pruning, recovery "
             "and quantization weigh all of them alike.",
             level="warning",
         )
-    return graph, Prepared(source, plan, subject, compiled, inputs, pipeline, context, started)
+    return graph, Prepared(
+        source, plan, subject, compiled, measured_on(inputs, during, compiled), pipeline, context, started
+    )
 
 
 def asked_of(measure: MeasureOptions) -> dict[Need, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from yocc.compiler.pipeline.passes import Pass
 from yocc.compiler.pipeline.pipeline import Pipeline
@@ -21,12 +21,14 @@ from yocc.passes.recover import Recover
 from yocc.passes.resize_input import ResizeInput
 from yocc.passes.simplify import Simplify
 from yocc.passes.sparsify import Sparsify
+from yocc.passes.uint8_input import Uint8Input
 
 Budget = Literal["both", "parameters", "macs", "channels", "latency"]
 BUDGETS: tuple[Budget, ...] = ("parameters", "macs", "channels", "latency")
 MOST_PRUNED = 0.95
 LEARN = 500
 """Batches on which a distilled network learns to live with rounding."""
+_INPUT_OPTIONS = {"layout": ("nchw", "nhwc"), "color": ("rgb", "bgr")}
 ROUND = 0.25
 """Largest share removed before what is left is refitted: what matters changes as the network shrinks."""
 
@@ -74,6 +76,27 @@ def read_target(text: str) -> tuple[Budget, float]:
     return kind, round(1 - left, 6)
 
 
+def read_input(text: str) -> Uint8Input:
+    """The pass for an input such as `uint8,nhwc,bgr`.
+
+    Raises:
+        OptionError: another type, or a layout or color order that does not exist or is given twice.
+    """
+    kind, *rest = text.lower().replace(" ", "").split(",")
+    found: dict[str, Any] = {}
+    for part in rest:
+        option = next((name for name, known in _INPUT_OPTIONS.items() if part in known), "")
+        if not option or option in found:
+            kind = ""
+        found[option] = part
+    if kind != "uint8":
+        raise OptionError(
+            f"The input cannot be {text!r}.",
+            "Give uint8, and after commas nchw or nhwc, and rgb or bgr: uint8,nhwc.",
+        )
+    return Uint8Input(**found)
+
+
 def _steps(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
     size = recipe.input_size or ("" if recipe.side is None else str(recipe.side))
     if size or recipe.batch is not None:
@@ -92,6 +115,8 @@ def _steps(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
         yield Encode.parse(recipe.weights)
     if recipe.fp16:
         yield Fp16()
+    if recipe.input is not None:
+        yield read_input(recipe.input)
 
 
 def _pruning(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:

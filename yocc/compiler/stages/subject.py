@@ -20,8 +20,9 @@ from yocc.models.families.family import find_family
 from yocc.models.families.profile import ModelProfile
 from yocc.report.account import LayerStates, layer_names, layer_states
 from yocc.report.report import FileFacts, ModelFacts, Resizing, TensorFacts, bytes_facts, file_facts
+from yocc.runtime.data.bytes import as_bytes
 from yocc.runtime.data.description import InputDescription, InputOptions, describe_input
-from yocc.runtime.data.feeds import is_array_file
+from yocc.runtime.data.feeds import fed_to, is_array_file
 from yocc.runtime.data.preprocess import InputSpec
 
 Source = str | Path | bytes | onnx.ModelProto
@@ -172,6 +173,26 @@ def calibration_inputs(
     return changed_inputs(inputs, compiled.specs[0], compiled.description.preprocess)
 
 
+def measured_on(inputs: Inputs | None, during: Subject, compiled: Subject) -> Inputs | None:
+    """Inputs of passes with what the compiled model is measured on, where that is fed in another way.
+
+    Pictures are fed as it takes them. Arrays are turned into the bytes that make them.
+
+    Args:
+        inputs: for the passes.
+        during: how the model is fed while passes run.
+        compiled: how it is fed after them.
+    """
+    if inputs is None or compiled is during or compiled.description is None or during.description is None:
+        return inputs
+    spec, how = compiled.specs[0], compiled.description.preprocess
+    if inputs.measuring.are_pictures:
+        measuring = fed_to(inputs.measuring, spec, how)
+    else:
+        measuring = as_bytes(inputs.measuring, during.specs[0], during.description.preprocess, (spec, how))
+    return replace(inputs, measuring=measuring, original=inputs.for_original)
+
+
 def _open_inputs(subject: Subject, calibration: str | Path | None, count: int | None, seed: int) -> Inputs | None:
     try:
         specs = feed_specs(subject.shapes, subject.dtypes, subject.profile)
@@ -188,7 +209,7 @@ def resizing_facts(subject: Subject, compiled: Subject) -> Resizing | None:
     if compiled is subject:
         return None
     before, after = subject.specs[0], compiled.specs[0]
-    if before.shape == after.shape:
+    if (before.shape[0], before.size) == (after.shape[0], after.size):
         return None
     return Resizing(before.name, before.shape, after.shape, before.size, after.size)
 

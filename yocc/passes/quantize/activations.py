@@ -17,6 +17,10 @@ from yocc.compiler.pipeline.target import TensorScheme
 from yocc.passes.quantize.influence import Influence, narrow
 from yocc.passes.quantize.placement import Placement
 
+_ROUNDING = 1e-5
+_MOST_OF_THEM = 0.9
+"""Share of the range of pixels that pictures must fill; arrays that fill less are no pictures, or dark ones."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -74,7 +78,7 @@ def _range(
         return 0.0, 1.0
     if any(not tensor.inputs for tensor in group):
         # White is a value of its own in pictures, not a tail to cut off.
-        return statistics.low, statistics.high
+        return _of_pixels(statistics, ctx) or (statistics.low, statistics.high)
     made = [tensor for tensor in group if not _only_moved(tensor, group, ctx)]
     known = {
         tensor.name: (seen.influences[tensor.name], transfer_of(tensor))
@@ -85,6 +89,17 @@ def _range(
         return narrow(known, statistics, scheme)
     transfer = transfer_of(group[0]) if len(group) == 1 else as_is
     return OBSERVERS[observer](statistics, scheme, transfer)
+
+
+def _of_pixels(statistics: TensorStatistics, ctx: PassContext) -> tuple[float, float] | None:
+    """The range of black to white where pictures fill most of it: then each pixel value has a level of its own."""
+    whole = None if ctx.pixels is None or ctx.target.activations.symmetric else ctx.pixels.whole_range()
+    if whole is None:
+        return None
+    low, high = whole
+    span = high - low
+    inside = low - span * _ROUNDING <= statistics.low and statistics.high <= high + span * _ROUNDING
+    return whole if inside and statistics.high - statistics.low >= _MOST_OF_THEM * span else None
 
 
 def _only_moved(tensor: gs.Tensor, group: list[gs.Tensor], ctx: PassContext) -> bool:

@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.picture_input import picture_axes
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import DEFAULT_SIDE, concrete_shapes, default_input_shapes
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import InternalError, OptionError, PassError, YoccError
 from yocc.passes.resize_input.extents import Extent
-from yocc.passes.resize_input.request import OPEN, Request, picture_axes, read_request
+from yocc.passes.resize_input.request import OPEN, Request, read_request
 from yocc.passes.resize_input.walk import Sizes, walk
 
 _UNKNOWN = 7

@@ -13,7 +13,6 @@ LARGEST_SIDE = 2**14
 """Pixels."""
 _MOST = 2**12
 _SIZE = re.compile(r"(\d{1,6})(?:x(\d{1,6}))?")
-_PICTURES = (1, 3)
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,6 @@ def read_request(size: str, batch: str) -> Request:
         OptionError: one is neither.
     """
     return Request(_read_size(size) if size else None, _read_batch(batch) if batch else None)
-
-
-def picture_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
-    """Which axes of an input are height and width; None where it takes no pictures of 1 or 3 channels."""
-    if len(shape) != 4:
-        return None
-    return (2, 3) if shape[1] in _PICTURES else (1, 2) if shape[3] in _PICTURES else None
 
 
 def _read_size(text: str) -> tuple[int, int]:

@@ -132,7 +132,8 @@ def measure_fidelity(
     facts = FidelityFacts(samples.data, count, samples.held_out, outputs)
     if profile is None or not count:
         return facts
-    if own is None or own.profile is None:
+    if own is None or own.profile is None or None in pictures:
+        # Arrays have no pictures, and are fed to both models at one size.
         return _with_detections(facts, profile, choose_examples(pictures, profile, *found, CONFIDENT), *found)
     sizes = [picture.measure() for picture in pictures if picture is not None]
     first = _in_pictures(found[0], [place(size, own.profile.preprocess, own.profile.input) for size in sizes])

@@ -81,6 +81,8 @@ class NcnnBackend(Backend):
             # Values are moved in float, so each layer's input has a scale of its own.
             shared_scale_ops=frozenset(),
             grouped="float",
+            # Mat::from_pixels converts bytes before the network sees them.
+            uint8_input="none",
             head=_head(options.get("head", "decoded")),
             input_size=_input_size(options.get("input_size")),
         )

@@ -54,6 +54,8 @@ class TensorRtBackend(Backend):
             int8_ops=frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}),
             shared_scale_ops=frozenset({"Concat", "MaxPool", "Resize"}),
             scale_sharing="connected",
+            # Bytes may enter and leave a network, and nothing but a Cast may read them.
+            uint8_input="converted",
             added_inputs="quantize",
             least_channels=LEAST_CHANNELS,
             rest_is_fp16=True,

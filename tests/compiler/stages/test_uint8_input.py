@@ -1,0 +1,145 @@
+"""Compilations to an input of bytes, from end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from PIL import Image
+
+from tests.runtime.backends.ncnn.running import needs_ncnn
+from tests.runtime.backends.test_openvino import needs_openvino
+from tests.runtime.backends.tvm.needs import needs_tvm
+from yocc.api.judging import against_original, time_against
+from yocc.api.opening import examine_model, find_model
+from yocc.api.verifying import verify_model
+from yocc.compiler.stages.compiling import compile_model
+from yocc.errors import OptionError
+from yocc.models.yolov5 import Scale, build_yolov5
+from yocc.report.report import Report, schema_text
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "detector.onnx"
+    onnx.save(build_yolov5(Scale(0.1, 0.05), size=96, classes=3), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((160, 100 + number)).save(folder / f"{number:02}.png")
+    return folder
+
+
+def _content(report: Report) -> dict:
+    assert report.folder is not None
+    content: dict = json.loads((report.folder / "report.json").read_text())
+    return content
+
+
+def _compile(model: Path, data: Path, out: Path, target: str = "onnxruntime", how: str = "uint8,nhwc,bgr") -> Report:
+    return compile_model(
+        model, input=how, int8=True, calibration=data, target=target, out=out, html=False, threads=1, bench=False
+    )
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "onnxruntime",
+        pytest.param("openvino", marks=[needs_openvino, pytest.mark.slow]),
+        pytest.param("tvm", marks=[needs_tvm, pytest.mark.slow]),
+        pytest.param("tensorrt", marks=pytest.mark.slow),
+    ],
+)
+def test_bytes_give_what_floats_gave_on_every_target(
+    detector: Path, pictures: Path, tmp_path: Path, target: str
+) -> None:
+    pytest.importorskip("tensorrt_rtx" if target == "tensorrt" else "numpy")
+    report = _compile(detector, pictures, tmp_path / "out", target)
+    content = _content(report)
+    assert content["inputs"] == [{"name": "images", "shape": [1, 96, 96, 3], "type": "uint8"}]
+    assert content["resized"] is None
+    fed = content["interface"]["preprocess"]
+    assert [fed[key] for key in ("dtype", "layout", "color", "scale")] == ["uint8", "NHWC", "bgr", 1.0]
+    assert content["input"]["color"] == "rgb"
+    (whole,) = (each for each in content["fidelity"]["outputs"] if not each["label"])
+    assert whole["snr_db"] > 25
+    assert content["unmeasured"] == []
+
+
+def test_the_folder_is_run_by_what_its_report_says(detector: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _compile(detector, pictures, out)
+    anatomy = examine_model(find_model(out))
+    assert anatomy.shapes == {"images": (1, 96, 96, 3)}
+    assert anatomy.profile is not None
+    assert anatomy.profile.preprocess.colors == "bgr"
+    assert all(check.passed is not False for check in verify_model(out))
+    agreement = against_original(out, None, pictures, count=4, threads=1)
+    (whole,) = (each for each in agreement.facts.outputs if not each.label)
+    assert whole.snr_db is not None
+    assert whole.snr_db > 25
+    speed = time_against(out, None, data=pictures, rounds=2, threads=1)
+    assert speed.same_runtime is not None
+
+
+def test_arrays_are_measured_as_the_bytes_that_make_them(detector: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 3, 96, 96)).astype(np.float32) * np.float32(1 / 255)
+    np.savez(tmp_path / "arrays.npz", images=pixels)
+    content = _content(_compile(detector, tmp_path / "arrays.npz", tmp_path / "out"))
+    (whole,) = (each for each in content["fidelity"]["outputs"] if not each["label"])
+    assert whole["snr_db"] > 25
+
+
+def test_with_another_size_and_batch(detector: Path, pictures: Path, tmp_path: Path) -> None:
+    report = compile_model(
+        detector,
+        input="uint8,nhwc",
+        input_size="64x96",
+        batch=2,
+        calibration=pictures,
+        out=tmp_path / "out",
+        html=False,
+        threads=1,
+    )
+    content = _content(report)
+    assert ort.InferenceSession(report.model).get_inputs()[0].shape == [2, 64, 96, 3]
+    assert content["resized"]["after"] == [2, 64, 96, 3]
+    assert content["unmeasured"] == []
+    assert all(check.passed is not False for check in verify_model(tmp_path / "out"))
+
+
+def test_without_pictures_noise_is_of_bytes(tmp_path: Path) -> None:
+    onnx.save(build_yolov5(Scale(0.1, 0.05), size=64, classes=3), tmp_path / "m.onnx")
+    report = compile_model(
+        tmp_path / "m.onnx", input="uint8", out=tmp_path / "out", html=False, fidelity=False, threads=1
+    )
+    assert _content(report)["measured"]["latency_ms"] is not None
+
+
+def test_report_fits_its_schema(detector: Path, pictures: Path, tmp_path: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    report = compile_model(
+        detector, input="uint8", calibration=pictures, out=tmp_path / "out", fidelity=False, bench=False, html=False
+    )
+    jsonschema.validate(json.loads(report.to_json()), json.loads(schema_text()))
+
+
+@needs_ncnn
+def test_a_target_of_floats_is_refused_before_the_work(detector: Path, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="'ncnn' takes pictures as float32 only"):
+        compile_model(detector, input="uint8", pipeline=None, calibration=pictures, target="ncnn", out=tmp_path / "out")
+
+
+def test_it_ends_a_pipeline(detector: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="stands among other passes"):
+        compile_model(detector, pipeline="uint8_input,simplify", out=tmp_path / "out")
