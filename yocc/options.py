@@ -112,8 +112,9 @@ class CompressionRecipe:
     input: str | None = _option(
         None,
         "Let the model take bytes, with scaling and mean in the graph: uint8, and after commas the layout nchw or nhwc "
-        "and the color order rgb or bgr, such as uint8,nhwc,bgr for what OpenCV reads.",
-        metavar="uint8[,LAYOUT][,ORDER]",
+        "and the color order rgb or bgr, such as uint8,nhwc,bgr for what OpenCV reads; with letterbox also pictures of "
+        "any size.",
+        metavar="uint8[,LAYOUT][,ORDER][,letterbox]",
         otherwise="the model's own",
     )
     prune: float | None = _option(None, "Share of parameters and of MACs to remove, such as 0.4.")

@@ -92,6 +92,24 @@ def test_the_folder_is_run_by_what_its_report_says(detector: Path, pictures: Pat
     assert speed.same_runtime is not None
 
 
+@pytest.mark.slow
+def test_pictures_of_any_size(detector: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = _compile(detector, pictures, out, how="uint8,nhwc,bgr,letterbox")
+    content = _content(report)
+    assert ort.InferenceSession(report.model).get_inputs()[0].shape == [1, "height", "width", 3]
+    assert content["interface"]["preprocess"]["in_graph"]
+    (whole,) = (each for each in content["fidelity"]["outputs"] if not each["label"])
+    assert whole["snr_db"] > 25
+    assert all(check.passed is not False for check in verify_model(out))
+    agreement = against_original(out, None, pictures, count=4, threads=1)
+    (whole,) = (each for each in agreement.facts.outputs if not each.label)
+    assert whole.snr_db is not None
+    assert whole.snr_db > 25
+    speed = time_against(out, None, rounds=2, threads=1)
+    assert speed.same_runtime is not None
+
+
 def test_arrays_are_measured_as_the_bytes_that_make_them(detector: Path, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (12, 3, 96, 96)).astype(np.float32) * np.float32(1 / 255)
     np.savez(tmp_path / "arrays.npz", images=pixels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,12 +20,18 @@ class Pixels:
         scale: factor on the pixels.
         mean: subtracted after scaling; one number, or one for each channel in the order of `color`.
         std: divided by at last; the same.
+        fit: whether a picture keeps its aspect ratio and is padded, or is stretched to the input's size.
+        alignment: where a picture that is padded lies.
+        pad_value: gray level of the padding.
     """
 
     color: Color
     scale: float
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    fit: Literal["letterbox", "stretch"] = "stretch"
+    alignment: Literal["centered", "top_left"] = "centered"
+    pad_value: int = 114
 
     @property
     def zero(self) -> Array:
@@ -40,7 +46,7 @@ class Pixels:
     def reversed(self) -> Pixels:
         """The same of channels in the opposite order."""
         color: Color = "rgb" if self.color == "bgr" else "bgr"
-        return Pixels(color, self.scale, self.mean[::-1], self.std[::-1])
+        return replace(self, color=color, mean=self.mean[::-1], std=self.std[::-1])
 
     def whole_range(self) -> tuple[float, float] | None:
         """What black and white become, where bytes fit an integer scale of 256 levels; None where they do not.

@@ -95,6 +95,7 @@ class Target:
             pictures are bright. `as_others` does not.
         uint8_input: how pictures are taken as bytes: `moved` reorders axes and channels of bytes, `converted` converts
             them to float first, for runtimes that can do nothing else with bytes; `none` takes floats only.
+        fits_pictures: whether it scales bytes of any size as Pillow does, averaging where it scales down.
         skips_zeros: whether it computes faster with two zeros in each four weights along the input channels.
     """
 
@@ -118,6 +119,7 @@ class Target:
     fixed_shapes: bool = False
     first_weights: Literal["as_others", "half"] = "as_others"
     uint8_input: Literal["moved", "converted", "none"] = "moved"
+    fits_pictures: bool = False
     skips_zeros: bool = False
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -70,7 +70,9 @@ def pixels_of(subject: Subject) -> Pixels | None:
     if subject.description is None:
         return None
     how = subject.description.preprocess
-    return Pixels(how.colors, how.scale, how.mean, how.std)  # type: ignore[arg-type] # checked when it was made
+    fit: Literal["letterbox", "stretch"] = "letterbox" if how.letterbox else "stretch"
+    color: Any = how.colors  # checked when it was made
+    return Pixels(color, how.scale, how.mean, how.std, fit, how.alignment, how.pad_value)
 
 
 def interface_facts(compiled: Subject) -> dict[str, Any]:
@@ -89,7 +91,7 @@ def _fed_bytes(subject: Subject, taking: Uint8Input) -> Subject:
         return subject
     how = description.preprocess
     name, color = description.name, taking.input_color(how.colors)
-    plain = replace(how, colors=color, scale=1.0, mean=(0.0,), std=(1.0,))
+    plain = replace(how, colors=color, scale=1.0, mean=(0.0,), std=(1.0,), in_graph=taking.fit)
     shape = taking.input_shape(tuple(subject.shapes[name]))
     if profile is not None:
         spec = replace(profile.input, shape=shape, dtype=np.dtype(np.uint8))

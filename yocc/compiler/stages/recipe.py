@@ -28,7 +28,7 @@ BUDGETS: tuple[Budget, ...] = ("parameters", "macs", "channels", "latency")
 MOST_PRUNED = 0.95
 LEARN = 500
 """Batches on which a distilled network learns to live with rounding."""
-_INPUT_OPTIONS = {"layout": ("nchw", "nhwc"), "color": ("rgb", "bgr")}
+_INPUT_OPTIONS = {"layout": ("nchw", "nhwc"), "color": ("rgb", "bgr"), "fit": ("letterbox",)}
 ROUND = 0.25
 """Largest share removed before what is left is refitted: what matters changes as the network shrinks."""
 
@@ -77,7 +77,7 @@ def read_target(text: str) -> tuple[Budget, float]:
 
 
 def read_input(text: str) -> Uint8Input:
-    """The pass for an input such as `uint8,nhwc,bgr`.
+    """The pass for an input such as `uint8,nhwc,bgr,letterbox`.
 
     Raises:
         OptionError: another type, or a layout or color order that does not exist or is given twice.
@@ -92,9 +92,9 @@ def read_input(text: str) -> Uint8Input:
     if kind != "uint8":
         raise OptionError(
             f"The input cannot be {text!r}.",
-            "Give uint8, and after commas nchw or nhwc, and rgb or bgr: uint8,nhwc.",
+            "Give uint8, and after commas nchw or nhwc, rgb or bgr, and letterbox.",
         )
-    return Uint8Input(**found)
+    return Uint8Input(**{**found, "fit": "fit" in found})
 
 
 def _steps(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:

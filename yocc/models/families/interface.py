@@ -36,6 +36,7 @@ def preprocess_facts(spec: InputSpec, how: Preprocess) -> dict[str, Any]:
         "resize": "letterbox" if how.letterbox else "stretch",
         "alignment": how.alignment,
         "pad_value": how.pad_value,
+        "in_graph": how.in_graph,
     }
 
 
@@ -67,6 +68,7 @@ def read_preprocess(facts: Mapping[str, Any]) -> tuple[InputSpec, Preprocess]:
         facts["resize"] == "letterbox",
         int(facts["pad_value"]),
         facts["alignment"],
+        bool(facts.get("in_graph", False)),
     )
     return spec, how
 

@@ -16,6 +16,7 @@ from yocc.compiler.pipeline.pixels import Pixels
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import OptionError
 from yocc.passes.uint8_input.chain import Chain
+from yocc.passes.uint8_input.fitting import fit
 from yocc.passes.uint8_input.identity import feed_quantized
 from yocc.passes.uint8_input.weights import fold_unit, reverse_channels
 
@@ -38,6 +39,7 @@ class Uint8Input(Pass):
     Attributes:
         layout: nchw, nhwc or the model's own.
         color: rgb, bgr or the model's own order.
+        fit: whether the graph takes pictures of any size and fits them into its input itself.
     """
 
     name: ClassVar[str] = "uint8_input"
@@ -45,11 +47,16 @@ class Uint8Input(Pass):
 
     layout: Layout = "own"
     color: Order = "own"
+    fit: bool = False
 
     def __post_init__(self) -> None:
         for option, value, known in (("layout", self.layout, Layout), ("color", self.color, Order)):
             if value not in get_args(known):
                 raise OptionError(f"There is no {option} {value!r}.", f"Use one of {', '.join(get_args(known))}.")
+
+    def min_opset(self, ctx: PassContext) -> int:  # noqa: ARG002 # the same for all targets
+        """Resize averages where it scales down from opset 18 on."""
+        return 18 if self.fit else 0
 
     def input_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """What a shape of the model's own layout is in the layout that is asked for."""
@@ -84,12 +91,34 @@ class Uint8Input(Pass):
             raise OptionError("A gray input has no color order.", "Leave the color order out of --input.")
         if any(each is tensor for each in graph.outputs):
             raise OptionError(f"The input {tensor.name!r} is an output as well.", "Leave --input out.")
+        if self.fit:
+            self._require_fitting(tensor, ctx)
         computes = bool(ctx.pixels.zero.any() or (ctx.pixels.unit != 1).any())
         if tensor.dtype is None or (computes and numpy_type(tensor.dtype).kind != "f"):
             raise OptionError(
                 f"The input {tensor.name!r} is no float, so scaled pixels cannot be computed for it.",
                 "Leave --input out, or --input-scale, --input-mean and --input-std.",
             )
+
+    def _require_fitting(self, tensor: gs.Variable, ctx: PassContext) -> None:
+        """Pictures are fitted into one size, one at a time, by runtimes that scale as Pillow does.
+
+        Raises:
+            OptionError: one of these is not so.
+        """
+        if not ctx.target.fits_pictures:
+            raise OptionError(
+                f"The target {ctx.target.name!r} does not scale pictures as they were scaled for calibration.",
+                "Leave letterbox out of --input, or use --target onnxruntime.",
+            )
+        batch, *rest = tensor.shape
+        if not all(isinstance(size, int) for size in rest):
+            raise OptionError(
+                f"The size that pictures are fitted into is open in the input {tensor.name!r}.",
+                "Give --side or --input-size as well.",
+            )
+        if batch != 1:
+            raise OptionError(f"Pictures of any size are taken one at a time, not {batch}.", "Give --batch 1 as well.")
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Put the conversion in front of the graph; the figures say what of it is left to compute."""
@@ -103,7 +132,7 @@ class Uint8Input(Pass):
         flips = color != pixels.color
         if flips and reverse_channels(graph, inner, channel):
             flips, pixels = False, pixels.reversed()
-        outer = gs.Variable(inner.name, np.uint8, list(self.input_shape(shape)))
+        outer = gs.Variable(inner.name, np.uint8, self._outer_shape(shape))
         graph.inputs = [outer]
         inner.name = f"{inner.name}_float"
         chain = Chain(graph, outer)
@@ -112,6 +141,9 @@ class Uint8Input(Pass):
             chain.cast(inner.dtype)
         if self.input_shape(shape) != shape:
             chain.transpose(_TO_FIRST if channel == 1 else _TO_LAST)
+        if self.fit:
+            axes = picture_axes(shape) or (2, 3)
+            fit(chain, pixels, (shape[axes[0]], shape[axes[1]]), axes)
         if flips:
             chain.reverse(channel)
         quantized = feed_quantized(graph, inner, chain.tensor, pixels, channel) if moves_bytes else 0
@@ -127,6 +159,12 @@ class Uint8Input(Pass):
             "identities": quantized,
         }
         return PassResult(1, figures)
+
+    def _outer_shape(self, shape: tuple[Any, ...]) -> list[Any]:
+        """The shape of the input, with height and width open where any size is taken."""
+        axes = picture_axes(shape) or (2, 3)
+        names = dict(zip(axes, ("height", "width"), strict=True)) if self.fit else {}
+        return list(self.input_shape(tuple(names.get(axis, size) for axis, size in enumerate(shape))))
 
     def _scale(self, graph: Graph, inner: gs.Variable, chain: Chain, pixels: Pixels, channel: int) -> None:
         """Do what is done to pixels; the factor goes into weights where it can."""

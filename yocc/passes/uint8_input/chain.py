@@ -33,17 +33,17 @@ class Chain:
         """Convert to a type, where it is another."""
         kind = numpy_type(dtype)
         if numpy_type(self.tensor.dtype) != kind:
-            self._append("Cast", [], {"to": kind.type}, kind)
+            self.append("Cast", [], {"to": kind.type}, kind)
 
     def transpose(self, order: Sequence[int]) -> None:
         """Reorder the axes."""
         shape = [self.tensor.shape[axis] for axis in order]
-        self._append("Transpose", [], {"perm": list(order)}, self.tensor.dtype, shape)
+        self.append("Transpose", [], {"perm": list(order)}, self.tensor.dtype, shape)
 
     def reverse(self, channel: int) -> None:
         """Reverse the channels."""
         places = np.arange(self.tensor.shape[channel] - 1, -1, -1, dtype=np.int64)
-        self._append("Gather", [self._constant("order", places)], {"axis": channel}, self.tensor.dtype)
+        self.append("Gather", [self.constant("order", places)], {"axis": channel}, self.tensor.dtype)
 
     def arithmetic(self, op: str, numbers: Array, channel: int, *, neutral: float) -> None:
         """Compute with one number, or one for each channel; nothing where all are neutral."""
@@ -52,7 +52,7 @@ class Chain:
         kind = numpy_type(self.tensor.dtype)
         if numbers.size > 1:
             numbers = numbers.reshape([-1 if axis == channel else 1 for axis in range(4)])
-        self._append(op, [self._constant(op.lower(), numbers.astype(kind))], {}, kind)
+        self.append(op, [self.constant(op.lower(), numbers.astype(kind))], {}, kind)
 
     def feed(self, tensor: gs.Variable) -> None:
         """Let what reads a tensor read the end of the chain instead."""
@@ -61,18 +61,32 @@ class Chain:
                 if each is tensor:
                     node.inputs[slot] = self.tensor
 
-    def _append(
+    def append(
         self, op: str, inputs: Sequence[gs.Tensor], attributes: dict[str, Any], dtype: Any, shape: Any = None
     ) -> None:
-        name = self._unused(op.lower())
-        output = gs.Variable(f"{name}_output", dtype, self.tensor.shape if shape is None else shape)
-        node = gs.Node(op, name, attributes, [self.tensor, *inputs], [output])
-        self._graph.nodes.insert(len(self.made), node)
-        self.made.append(node)
-        self.tensor = output
+        """Compute with the end of the chain, whose shape the result has where none is given."""
+        shape = self.tensor.shape if shape is None else shape
+        self.tensor = self.node(op, [self.tensor, *inputs], dtype, attributes, shape)
 
-    def _constant(self, kind: str, values: Array) -> gs.Constant:
-        return gs.Constant(self._unused(kind), np.ascontiguousarray(values))
+    def node(
+        self,
+        op: str,
+        inputs: Sequence[gs.Tensor],
+        dtype: Any,
+        attributes: dict[str, Any] | None = None,
+        shape: Any = None,
+    ) -> gs.Variable:
+        """An operator beside the chain, and what it gives."""
+        name = self._unused(op.lower())
+        output = gs.Variable(f"{name}_output", dtype, shape)
+        made = gs.Node(op, name, attributes or {}, list(inputs), [output])
+        self._graph.nodes.insert(len(self.made), made)
+        self.made.append(made)
+        return output
+
+    def constant(self, kind: str, values: Array) -> gs.Constant:
+        """Numbers under a name of their own."""
+        return gs.Constant(self._unused(kind), np.ascontiguousarray(values).reshape(values.shape))
 
     def _unused(self, kind: str) -> str:
         name = f"{self._name}_{kind}"

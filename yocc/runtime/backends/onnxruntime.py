@@ -111,6 +111,7 @@ class OnnxRuntimeBackend(Backend):
             bias="int32",
             int8_ops=COMPUTES_ON_CODES | MOVES_CODES,
             shared_scale_ops=MOVES_CODES | {"Concat"},
+            fits_pictures=True,
         )
 
     def validate(self, graph: Graph, target: Target) -> list[Reject]:  # noqa: ARG002 # nothing depends on the options

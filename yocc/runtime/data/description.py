@@ -182,6 +182,7 @@ def describe_input(
         usual.letterbox,
         usual.pad_value,
         usual.alignment,
+        usual.in_graph,
     )
     origin: Origin = "given" if options.given else "assumed" if family is None else "family"
     return InputDescription(spec.name, made, origin)

@@ -69,6 +69,7 @@ class Preprocess:
         letterbox: keep the aspect ratio and pad; otherwise stretch to the input size.
         pad_value: gray level of the padding, 0..255.
         alignment: where a padded picture lies.
+        in_graph: whether the network itself places pictures in its input, and takes them at any size.
     """
 
     colors: str = "rgb"
@@ -78,6 +79,7 @@ class Preprocess:
     letterbox: bool = False
     pad_value: int = 114
     alignment: Alignment = "centered"
+    in_graph: bool = False
 
     def __post_init__(self) -> None:
         if self.colors not in _COLORS:
@@ -122,6 +124,9 @@ def prepare(picture: Image.Image, preprocess: Preprocess, spec: InputSpec) -> tu
         )
     if spec.channels == 1 or preprocess.colors == "gray":
         picture = picture.convert("L")
+    if preprocess.in_graph:
+        where = place((picture.height, picture.width), preprocess, spec)
+        return normalize(np.asarray(picture), preprocess, spec), where
     fitted, placement = (
         letterbox(picture, spec.size, preprocess.pad_value, preprocess.alignment)
         if preprocess.letterbox
@@ -146,7 +151,7 @@ def normalize(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec
         spec: the input to fill.
 
     Returns:
-        An array of `spec.shape` and `spec.dtype`.
+        An array of `spec.dtype` and, but for another size of the pixels, `spec.shape`.
     """
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], spec.channels, axis=2)
