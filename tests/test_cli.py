@@ -39,7 +39,9 @@ def _run(*arguments: str) -> Result:
 
 
 def test_commands_are_those_promised() -> None:
-    promised = "bench build cache calibrate check compare compile demo eval families inspect latency passes report"
+    promised = (
+        "advise bench build cache calibrate check compare compile demo eval families inspect latency passes report"
+    )
     assert [*promised.split(), "targets", "verify"] == COMMANDS
 
 

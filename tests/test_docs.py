@@ -72,6 +72,7 @@ GUIDES = [
     "ci",
     "quick_start",
     "accuracy",
+    "advise",
     "passes_on_your_graph",
 ]
 

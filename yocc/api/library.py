@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from yocc.api.advising import advise_model
 from yocc.api.calibrate import calibrate_model
 from yocc.api.checking import check_output, read_report, require_unchanged
 from yocc.api.inspection import Inspection, inspect_model
@@ -18,8 +19,9 @@ from yocc.runtime.backends.backend import Check
 from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.detection.metrics import DetectionScores
 
-__all__ = ["bench", "calibrate", "check", "compare", "evaluate", "inspect", "verify"]
+__all__ = ["advise", "bench", "calibrate", "check", "compare", "evaluate", "inspect", "verify"]
 
+advise = advise_model
 calibrate = calibrate_model
 
 

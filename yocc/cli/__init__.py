@@ -8,6 +8,7 @@ from types import FrameType
 import click
 
 from yocc import __version__
+from yocc.cli.advising import advise
 from yocc.cli.building import build
 from yocc.cli.caching import cache
 from yocc.cli.calibrating import calibrate
@@ -44,6 +45,7 @@ def cli() -> None:
     \b
     Examples:
       yocc inspect model.onnx
+      yocc advise model.onnx --calib pictures/
       yocc compile model.onnx --prune 0.4 --int8 --calib pictures/ -o out/
       yocc eval out/ --data pictures/ --against model.onnx
     """
@@ -51,6 +53,7 @@ def cli() -> None:
 
 COMMANDS = (
     compile_command,
+    advise,
     calibrate,
     check,
     inspect,

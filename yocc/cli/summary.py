@@ -14,6 +14,11 @@ _TYPED = str.maketrans({MINUS: "-", SPACE: " ", "±": "+"})
 """Typeset characters as they are typed."""
 
 
+def typed(text: str) -> str:
+    """Text in characters every terminal and log shows."""
+    return text.translate(_TYPED)
+
+
 @dataclass(frozen=True)
 class Row:
     """One figure before and after, as people read it."""
@@ -26,7 +31,7 @@ class Row:
     @property
     def cells(self) -> list[str]:
         """The row of a table, in characters every terminal and log shows."""
-        return [cell.translate(_TYPED) for cell in (self.name, self.before, self.after, self.change)]
+        return [typed(cell) for cell in (self.name, self.before, self.after, self.change)]
 
 
 def figures(content: Mapping[str, Any]) -> Iterator[Row]:
@@ -88,7 +93,7 @@ def layer_tables(content: Mapping[str, Any]) -> Iterator[tuple[str, list[str], l
         "Layers",
         columns,
         [
-            [layer["name"], layer["op"], *(cell(layer, column).translate(_TYPED) for column in declared)]
+            [layer["name"], layer["op"], *(typed(cell(layer, column)) for column in declared)]
             for layer in content["layers"]
             if layer["after"] is not None
         ],

@@ -25,3 +25,20 @@ class Memo:
             self._found[name] = find()
         found: Found = self._found[name]
         return found
+
+    def across(self, name: str, find: Callable[[], Found]) -> Found:  # noqa: ARG002 # for memos that are shared
+        """What serves one pass of a pipeline, and passes at the same place of others that share the memo.
+
+        Args:
+            name: of what is found, with the place in the pipeline.
+            find: what to do where nothing is known yet.
+        """
+        return find()
+
+
+class SharedMemo(Memo):
+    """For several pipelines that do the same to one graph on the same samples up to what is found."""
+
+    def across(self, name: str, find: Callable[[], Found]) -> Found:
+        """What the first of the pipelines found."""
+        return self.once(name, find)

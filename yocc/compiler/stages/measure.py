@@ -308,7 +308,7 @@ def _timing(original: Session, compiled: Session, judging: Judging, macs: int, p
     return compare_speed(
         original,
         compiled,
-        *_timed_feeds(original, compiled, judging, 4),
+        *timed_feeds(original, compiled, judging, 4),
         rounds=rounds,
         warm_up=min(3, rounds // 4),
         threads=judging.threads,
@@ -320,11 +320,11 @@ def _kernels(
     original: Session, compiled: Session, judging: Judging, macs: int
 ) -> tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]]:
     rounds = min(8, max(2, _MACS_FOR_KERNELS // max(macs, 1)))
-    (own, *_), (feed, *_) = _timed_feeds(original, compiled, judging, 1)
+    (own, *_), (feed, *_) = timed_feeds(original, compiled, judging, 1)
     return original.kernels(own, rounds), compiled.kernels(feed, rounds)
 
 
-def _timed_feeds(
+def timed_feeds(
     original: Session, compiled: Session, judging: Judging, count: int
 ) -> tuple[list[Arrays], list[Arrays]]:
     """Inputs for the original and, as many, for the compiled model; the same where their shapes are."""

@@ -16,7 +16,7 @@ from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.agreement import agreement_judge
 from yocc.compiler.stages.inputs import Inputs, require_readable
-from yocc.compiler.stages.interface import interfaces_of, pixels_of, require_possible
+from yocc.compiler.stages.interface import Interfaces, interfaces_of, pixels_of, require_possible
 from yocc.compiler.stages.recipe import recipe_pipeline
 from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine, measured_on
 from yocc.compiler.stages.timing import Clock, clock_for
@@ -92,6 +92,23 @@ class Prepared:
         return self.plan.options
 
 
+@dataclass(frozen=True)
+class Opened:
+    """The files of a compilation.
+
+    Attributes:
+        source: the model.
+        interfaces: how it is fed as it came in, while the passes run, and after them.
+        inputs: what to calibrate and measure on, as it is fed while the passes run; None where there is nothing.
+        started: reading of the clock when the work began.
+    """
+
+    source: Source
+    interfaces: Interfaces
+    inputs: Inputs | None
+    started: float
+
+
 def make_plan(options: CompileOptions) -> Plan:
     """Check what can be checked without the model.
 
@@ -126,8 +143,7 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
         CalibrationError: pictures, labels or statistics are missing or unusable.
         OptionError: options that do not fit the model.
     """
-    options = plan.options
-    data = options.data
+    data = plan.options.data
     started = time.perf_counter()
     graph = load(source)
     check_finite(graph)
@@ -136,10 +152,27 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
     if data.statistics:
         load_together(data.statistics)
     interfaces = interfaces_of(subject, graph, plan.pipeline)
-    during, compiled = interfaces.during, interfaces.compiled
-    inputs = calibration_inputs(subject, during, data.calibration, data.count, data.seed)
+    inputs = calibration_inputs(subject, interfaces.during, data.calibration, data.count, data.seed)
     require_readable(inputs, progress)
-    profile, threads = during.profile, options.measure.threads
+    return graph, assemble(graph, plan, Opened(source, interfaces, inputs, started), progress)
+
+
+def assemble(graph: Graph, plan: Plan, opened: Opened, progress: Progress = silent) -> Prepared:
+    """Everything the passes need, from files that are open; several plans can share them.
+
+    Args:
+        graph: the model's, before the passes.
+        plan: what is to be done.
+        opened: the model and its inputs.
+        progress: shows long loops.
+
+    Raises:
+        OptionError: options that do not fit the model.
+    """
+    data, threads = plan.options.data, plan.options.measure.threads
+    inputs, interfaces = opened.inputs, opened.interfaces
+    subject, during, compiled = interfaces.original, interfaces.during, interfaces.compiled
+    profile = during.profile
     context = PassContext(
         target=plan.target,
         feeds=None if inputs is None else inputs.calibration,
@@ -165,9 +198,8 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
             "and quantization weigh all of them alike.",
             level="warning",
         )
-    return graph, Prepared(
-        source, plan, subject, compiled, measured_on(inputs, during, compiled), pipeline, context, started
-    )
+    measured = measured_on(inputs, during, compiled)
+    return Prepared(opened.source, plan, subject, compiled, measured, pipeline, context, opened.started)
 
 
 def asked_of(measure: MeasureOptions) -> dict[Need, bool]:

@@ -140,7 +140,8 @@ def rank_channels(graph: Graph, ctx: PassContext, criterion: str) -> Ranked:
         raise PassError("No channel of this model can be removed.", "See `yocc inspect` for the reason at each layer.")
     subject = Subject(graph, shapes, channels, ctx)
     try:
-        rankings = criterion_named(criterion).rank(subject)
+        place = f"channels ranked by {criterion}, {len(ctx.remaining_passes)} passes to come"
+        rankings = ctx.memo.across(place, lambda: criterion_named(criterion).rank(subject))
     except BackendError as error:
         if does_run(graph, ctx):
             raise

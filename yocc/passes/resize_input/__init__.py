@@ -145,6 +145,22 @@ class ResizeInput(Pass):
         return made
 
 
+def largest_strides(graph: Graph, own: Shapes) -> tuple[int, int]:
+    """Largest strides of a network along height and width: what sides must be multiples of.
+
+    Args:
+        graph: as it is before any pass.
+        own: a concrete shape for each of its inputs.
+
+    Raises:
+        OptionError: the model does not take one picture.
+        PassError: shapes cannot be followed through the graph; names the node.
+    """
+    picture, spatial = _picture(graph, own)
+    shape = own[picture.name]
+    return _strides(graph, Sizes(picture.name, shape, shape, spatial), own)
+
+
 def _strides(graph: Graph, same: Sizes, own: Shapes) -> tuple[int, int]:
     """Largest strides along height and width, by a walk that changes nothing."""
     usual = list(same.old)
