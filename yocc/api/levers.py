@@ -158,7 +158,10 @@ def _prunings() -> Iterator[Lever]:
 
 
 def _codes() -> Iterator[Lever]:
-    remark = "Weights are decoded to float when the model is loaded: this buys file size, not time."
+    remark = (
+        "Weights are decoded to float when the model is loaded: this buys file size, not time. More pictures keep more "
+        "fidelity."
+    )
     options = f"{flag_of('weights')} {CODE}"
     yield Lever("weights", options, {"weights": CODE}, 5, FEW_PICTURES, runs=5.0, seconds=5.0, remark=remark)
 
