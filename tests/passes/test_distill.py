@@ -20,7 +20,7 @@ from yocc.compiler.pipeline.passes import Detection, PassContext, Progress
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.pipeline.target import Target
 from yocc.errors import CalibrationError, OptionError, PassError
-from yocc.models.yolov5 import build_yolov5
+from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.passes.distill import Distill
 from yocc.passes.fuse import Fuse
 from yocc.passes.prune import Prune
@@ -44,7 +44,7 @@ def photographs(count: int = 16) -> Pictures:
 
 @cache
 def detector() -> onnx.ModelProto:
-    return build_yolov5("n", classes=2, size=64)
+    return build_yolov5(Scale(depth=0.1, width=0.05), classes=2, size=64)
 
 
 def pruned() -> tuple[Graph, PassContext]:

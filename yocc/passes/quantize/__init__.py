@@ -15,6 +15,7 @@ from yocc.analysis.transfer import as_is, silu, transfer_of
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.columns import Column
+from yocc.compiler.pipeline.lineage import whole_teacher
 from yocc.compiler.pipeline.partial import does_run
 from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
@@ -170,10 +171,12 @@ class Quantize(Pass):
         weights = quantize_weights(graph, placement, activations, ctx)
         for name in sorted({name for name, _ in weights} - set(placement.layers)):
             ctx.note("Its weight is stored quantized all the same, as quantized layers share it.", node=name)
+        # Fitting changes the weights in the graph, so what learning takes for right is put aside before.
+        teacher = ctx.teacher or whole_teacher(graph, None) if self.learn else None
         weights = self._fit(graph, placement, activations, weights, ctx.feeds, ctx)
-        if self.learn:
+        if teacher is not None:
             activations, weights, extra["learned"] = learn_quantization(
-                graph, activations, weights, ctx.feeds, ctx, steps=self.learn
+                graph, teacher, activations, weights, ctx.feeds, ctx, steps=self.learn
             )
         by_tensor = _tensor_figures(graph, placement, statistics, activations, ctx)
         by_layer = layer_figures(graph, weights, by_tensor, ctx.target.weights)
