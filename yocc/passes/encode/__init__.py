@@ -20,8 +20,9 @@ from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import CalibrationError, OptionError
 from yocc.fitting.choices import Choice, choose
 from yocc.fitting.codec import FEWEST_BITS, MOST_BITS, Codec, make_codec, parse_codec
-from yocc.fitting.moments import LayerMoments
+from yocc.fitting.moments import Moments
 from yocc.fitting.rounding import choose_scales, output_error, refit_scales, round_jointly, round_nearest
+from yocc.fitting.rows import best_bias, best_weight, damped_covariance
 from yocc.passes.encode.lowering import Decoders
 from yocc.passes.encode.repeats import store_once
 
@@ -244,11 +245,9 @@ def _without_pictures(layer: StoredLayer, codec: Codec) -> tuple[Array, Array]:
     return levels, scales
 
 
-def _on_pictures(
-    layer: StoredLayer, codec: Codec, moments: LayerMoments
-) -> tuple[tuple[Array, Array], dict[str, float]]:
-    covariance = moments.covariance(RIDGE)
-    wanted = moments.best_weight(layer.rows(), covariance)
+def _on_pictures(layer: StoredLayer, codec: Codec, moments: Moments) -> tuple[tuple[Array, Array], dict[str, float]]:
+    covariance = damped_covariance(moments.inputs, RIDGE)
+    wanted = best_weight(moments, layer.rows(), covariance)
     floor = layer.least_scales(layer.bias_values())
     scales = choose_scales(wanted, codec, np.diag(covariance), floor)
     plain = round_nearest(wanted, scales, codec) * scales[:, None]
@@ -257,7 +256,7 @@ def _on_pictures(
     found = levels * scales[:, None]
     power = max(output_error(wanted, covariance), 1e-30)
     layer.set_weight(levels, scales)
-    layer.set_bias(moments.best_bias(found), scales)
+    layer.set_bias(best_bias(moments, found), scales)
     errors = {
         "error_nearest": output_error(plain - wanted, covariance) / power,
         "error": output_error(found - wanted, covariance) / power,
