@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from yocc.compiler.pipeline.kernels import owner_of
+
 _CAST = "InsertedPrecisionFreeCast_"
 """What onnxruntime puts before the names of kernels that compute fp16 in fp32."""
 _MULTIPLYING = ("Conv", "Gemm", "MatMul")
@@ -67,9 +69,8 @@ def by_layer(kernels: Iterable[KernelTime], names: Mapping[str, str]) -> dict[st
     for kernel in kernels:
         if not any(word in kernel.operator for word in _MULTIPLYING):
             continue
-        own = kernel.name.removeprefix(_CAST)
-        found = [name for name in names if name and (own == name or own.startswith(f"{name}_"))]
-        if found:
-            layer = names[max(found, key=len)]
+        name = owner_of(kernel.name.removeprefix(_CAST), names)
+        if name is not None:
+            layer = names[name]
             sums[layer] = round(sums.get(layer, 0.0) + kernel.milliseconds, 3)
     return sums
