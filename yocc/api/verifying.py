@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from yocc.api.checking import require_unchanged
-from yocc.api.opening import Anatomy, ModelOnDisk, alike, examine_model, find_model, recorded_anatomy
+from yocc.api.opening import ModelOnDisk, alike, examine_model, find_model, recorded_anatomy
 from yocc.compiler.pipeline.passes import Arrays
+from yocc.compiler.stages.anatomy import Anatomy
 from yocc.compiler.stages.inputs import feed_specs
 from yocc.errors import BackendUnavailable, CalibrationError, ModelError, OptionError, YoccError
 from yocc.models.families.profile import ModelProfile
