@@ -85,7 +85,7 @@ def test_damaged_entry_is_compiled_anew_with_a_warning(model: Path, tmp_path: Pa
     stored.write_bytes(data)
     again = _compile(model, tmp_path / "second")
     assert again.exit_code == 0
-    assert "damaged; it is compiled anew" in again.stderr
+    assert "damaged; the model is compiled again" in again.stderr
     assert "quantize: " in again.stderr
     model_bytes = [_content(tmp_path / name)["model.onnx"] for name in ("first", "second")]
     assert model_bytes[0] == model_bytes[1]

@@ -146,7 +146,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="belongs to another run"):
         run_pass(Distill(steps=2, batch=1, side=32, checkpoint=str(path)), graph, ctx)
     path.write_bytes(b"something else")
-    with pytest.raises(OptionError, match="no checkpoint of a training"):
+    with pytest.raises(OptionError, match="not a training checkpoint"):
         run_pass(Distill(steps=2, batch=1, side=32, checkpoint=str(path)), graph, ctx)
 
 
@@ -285,7 +285,7 @@ def test_without_torch_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_nothing_pruned_is_nothing_to_learn() -> None:
     ctx = context(Target("test"), photographs())
-    with pytest.raises(PassError, match="nothing was pruned"):
+    with pytest.raises(PassError, match="no pass before it pruned"):
         Distill().requires(load(detector()), ctx)
 
 

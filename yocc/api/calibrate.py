@@ -59,7 +59,7 @@ def calibrate_model(
         count: samples to use, None for all.
         input_shapes: a shape for each input the model leaves open.
         stated: what the user says of how pictures are fed.
-        warn: told what was assumed instead.
+        warn: receives what was assumed.
         threads: threads to run with.
         force: replace a file that holds no statistics of yocc's.
         progress: shows the loop.

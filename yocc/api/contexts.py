@@ -1,4 +1,4 @@
-"""What passes need around a graph, made of names and paths, for those who run passes themselves."""
+"""A context for passes, from names and paths, for those who run passes themselves."""
 
 from __future__ import annotations
 

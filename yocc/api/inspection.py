@@ -1,4 +1,4 @@
-"""What is in a model and what can be done to it, layer by layer."""
+"""What a model contains, and what can be done to each layer."""
 
 from __future__ import annotations
 

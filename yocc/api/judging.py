@@ -71,7 +71,7 @@ def against_original(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Agreement:
-    """Compare a model with the one it was made from, on pictures or on what yocc draws.
+    """Compare a model with the one it was made from, on pictures; on synthetic ones where none are given.
 
     An original in ONNX runs in onnxruntime without graph optimizations, whatever the target of the model is.
     """

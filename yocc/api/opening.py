@@ -33,7 +33,7 @@ class ModelOnDisk:
         artifact: its files and the backend that runs them.
         original: the model it was compiled from, None for a plain ONNX file.
         stated: what was said of its input when it was compiled.
-        report: what stands in its report; empty for a plain ONNX file.
+        report: the content of its report; empty for a plain ONNX file.
     """
 
     artifact: Artifact

@@ -20,7 +20,7 @@ def test_a_table_survives_its_file(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"yocc_latency": 2}, "form 2"),
-        ({"layers": []}, "no latency table"),
+        ({"layers": []}, "not a latency table"),
         ({"layers": {"conv": [{"inputs": 3, "outputs": 16}]}}, "ms"),
         ({"layers": {"conv": [{"inputs": 3, "outputs": 16, "ms": -1.0}]}}, "no time"),
         ({"layers": {"conv": [{"inputs": -3, "outputs": 16, "ms": 1.0}]}}, "no meaning"),

@@ -41,7 +41,7 @@ def test_a_time_that_is_up_shortens_ranking_and_recovery(budget: str | None, tmp
         out=tmp_path / "out",
         **QUIET,
     )
-    for shortened in ("prune: Time was enough", "recover: Time was up"):
+    for shortened in ("prune: There was time", "recover: Time ran out"):
         assert any(text.startswith(shortened) for text in report.warnings) == (budget is not None)
     assert report.after.parameters / report.before.parameters == pytest.approx(0.8, abs=0.02)
 

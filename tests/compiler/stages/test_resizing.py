@@ -166,7 +166,7 @@ def test_folders_are_compared_and_timed_against_the_original_at_its_own_size(
 @pytest.mark.parametrize(
     ("options", "kind", "word"),
     [
-        ({"side": 100}, OptionError, "no multiple of 32"),
+        ({"side": 100}, OptionError, "not a multiple of 32"),
         ({"side": 64, "input_size": "64x96"}, OptionError, "height and width at once"),
         ({"side": 64, "pipeline": "simplify"}, OptionError, "states every pass"),
         ({"pipeline": "simplify,resize_input{size=64}"}, OptionError, "behind other passes"),

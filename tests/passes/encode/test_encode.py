@@ -154,7 +154,7 @@ def test_weights_that_cannot_be_coded_say_why() -> None:
     ctx = context(feeds=smooth(to_proto(graph), 4))
     assert run_pass(Encode(), graph, ctx) == 1
     assert [(note.node, note.message) for note in ctx.notes] == [
-        ("c", "Keeps its weight: its weight is computed at run time.")
+        ("c", "Weight not encoded: its weight is computed at run time.")
     ]
 
 

@@ -119,7 +119,7 @@ def tensor_facts(tensors: Iterable[Any], shapes: Shapes) -> tuple[TensorFacts, .
 def calibration_inputs(
     subject: Subject, compiled: Subject, calibration: str | Path | None, count: int | None, seed: int
 ) -> Inputs | None:
-    """Calibration inputs; None where nothing was given and nothing can be drawn.
+    """Calibration inputs; None where nothing was given and nothing can be synthesized.
 
     Where the compiled model has another input, pictures are fed to both, each as it takes them. Arrays fit the new one
     only.

@@ -1,4 +1,4 @@
-"""Where a runtime spends its time: kernel by kernel, as the runtime itself tells."""
+"""Where a runtime spends its time: kernel by kernel, as the runtime reports it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class KernelTime:
     """A kernel of a loaded model.
 
     Attributes:
-        name: of the node, or what the runtime made of it when it fused nodes.
+        name: of the node, or what the runtime called it when it fused nodes.
         operator: what it computes.
         milliseconds: median time of one run.
     """
@@ -57,7 +57,7 @@ def by_operator(kernels: Iterable[KernelTime]) -> dict[str, float]:
 
 
 def by_layer(kernels: Iterable[KernelTime], names: Mapping[str, str]) -> dict[str, float]:
-    """Milliseconds of one run by layer, for the layers whose kernels can be told.
+    """Milliseconds of one run by layer, for the layers whose kernels are known.
 
     onnxruntime names a kernel after a node or a tensor, with endings of its own.
 
