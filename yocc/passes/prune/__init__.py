@@ -170,7 +170,7 @@ class Prune(Pass):
         layers = {name: {"zeros": round(share, 4)} for name, share in of_layers.items()}
         ctx.note(
             f"{zeros:.0%} of the weights of {len(masks)} layers are zero; the target {ctx.target.name!r} "
-            "multiplies by them all the same: the model is no faster, and smaller only once its file is compressed.",
+            "multiplies by them anyway: the model is no faster, and smaller only once its file is compressed.",
             level="warning",
         )
         return PassResult(changed, figures, layers, lineage=lineage)
