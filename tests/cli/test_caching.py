@@ -63,6 +63,7 @@ def test_restored_output_is_shown_and_judged_like_a_new_one(model: Path, tmp_pat
 
 
 @pytest.mark.parametrize("how", ["option", "environment", "print"])
+@pytest.mark.slow
 def test_without_the_cache_everything_is_computed(
     how: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

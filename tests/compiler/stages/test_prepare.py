@@ -18,6 +18,7 @@ QUIET = {"bench": False, "html": False, "fidelity": False}
 
 
 @pytest.mark.parametrize("what", ["parameters", "macs", "channels"])
+@pytest.mark.slow
 def test_a_share_of_one_kind_is_kept(what: str, tmp_path: Path) -> None:
     model = TOPOLOGIES["c2f"](0)
     report = yocc.compile(model, prune_target=f"{what}=0.6", recover="none", out=tmp_path / "out", **QUIET)

@@ -88,6 +88,7 @@ def test_four_bits_take_an_eighth_of_the_weights() -> None:
 
 
 @pytest.mark.parametrize("size", [0.15, 0.22])
+@pytest.mark.slow
 def test_a_size_is_kept_and_used(size: float) -> None:
     graph = build(
         ["c1: a = Conv(x, w1)", "c2: b = Conv(a, w2)", "c3: y = Conv(b, w3)"],
