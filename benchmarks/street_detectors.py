@@ -23,7 +23,7 @@ SIZE = 256
 CALIBRATION = 64
 WAYS: dict[str, dict[str, Any]] = {
     "--int8": {"int8": True},
-    "--int8, on pictures yocc draws": {"int8": True, "drawn": True},
+    "--int8, on synthetic pictures": {"int8": True, "drawn": True},
     "--prune 0.4 --recover none": {"prune": 0.4, "recover": "none"},
     "--prune 0.4": {"prune": 0.4},
     "--prune 0.4 --int8": {"prune": 0.4, "int8": True},

@@ -11,13 +11,13 @@ import pytest
 import yocc
 import yocc.passes
 from tests.samples import tiny_model
-from yocc.models.yolov5 import build_yolov5
+from yocc.models.yolov5 import Scale, build_yolov5
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("library")
-    onnx.save(build_yolov5("n", size=64, seed=3), folder / "model.onnx")
+    onnx.save(build_yolov5(Scale(0.1, 0.1), size=64, seed=3), folder / "model.onnx")
     options = yocc.CompileOptions.of(int8=True, count=4, bench=False, html=False, out=folder / "out")
     report = yocc.compile(folder / "model.onnx", options)
     assert report.after.bytes < report.before.bytes
@@ -53,6 +53,7 @@ def test_options_as_a_value_and_by_name_exclude_each_other(tmp_path: Path) -> No
         yocc.compile(tmp_path / "m.onnx", yocc.CompileOptions(), int8=True)
 
 
+@pytest.mark.slow
 def test_both_forms_of_the_options_give_the_same(compiled: Path) -> None:
     again = yocc.compile(
         str(compiled / "model.onnx"), int8=True, count=4, bench=False, html=False, out=str(compiled / "again")

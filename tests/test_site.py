@@ -56,6 +56,7 @@ def test_every_document_has_a_page(site: Path) -> None:
     assert "<h1" in (site / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_reference_has_every_public_name(site: Path) -> None:
     anchors = _Page(site / "api" / "yocc.html").anchors
     assert {name for name in yocc.__all__ if name != "__version__"} <= anchors

@@ -204,7 +204,7 @@ class DataOptions:
         "Folder of pictures, or .npz, to calibrate with.",
         flag="calib",
         aliases=("--calibration",),
-        otherwise="pictures yocc draws",
+        otherwise="synthetic pictures",
         cached=Cached.PICTURES,
     )
     count: int | None = _option(None, "Samples to calibrate with.", otherwise="all")
@@ -263,7 +263,7 @@ class MeasureOptions:
     )
     gates: tuple[str, ...] = _option(
         (),
-        "A bound the result must keep; exit status 8 where it does not. May be repeated.",
+        "A bound on the result; exit status 8 if it is not met. May be repeated.",
         flag="gate",
         metavar="'METRIC <= NUMBER'",
     )

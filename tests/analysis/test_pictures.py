@@ -67,7 +67,7 @@ def test_when_time_is_short_few_pictures_are_taken_and_it_is_told() -> None:
     ctx.deadline = Deadline(0.0)
     assert len(in_time(feeds, 8, len, ctx)) == FEWEST
     assert [note.message for note in ctx.notes if note.level == "warning"] == [
-        "Time was enough to rank channels on 4 pictures of 8."
+        "There was time to rank channels on 4 pictures of 8."
     ]
 
 

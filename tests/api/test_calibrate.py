@@ -70,6 +70,7 @@ def test_statistics_behind_other_passes_are_refused(folder: Path) -> None:
     assert not (folder / "pruned").exists()
 
 
+@pytest.mark.slow
 def test_statistics_of_an_open_model_fit_its_compilation_for_one_size(folder: Path) -> None:
     model = onnx.load(folder / "model.onnx")
     for value in (model.graph.input[0], model.graph.output[0]):

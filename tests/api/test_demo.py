@@ -81,7 +81,7 @@ def test_files_put_into_a_demo_are_left_alone(
     assert table
     shutil.copytree(folder, tmp_path / "demo")
     (tmp_path / "demo" / name).write_text("keep me")
-    with pytest.raises(OptionError, match="holds what the demo did not write"):
+    with pytest.raises(OptionError, match="contains files that the demo did not write"):
         run_demo(tmp_path / "demo", SMALL)
     assert (tmp_path / "demo" / name).read_text() == "keep me"
 
@@ -89,7 +89,7 @@ def test_files_put_into_a_demo_are_left_alone(
 def test_a_folder_that_is_no_demo_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
     (tmp_path / "mine.txt").write_text("keep me")
-    with pytest.raises(OptionError, match="holds what is no demo"):
+    with pytest.raises(OptionError, match="contains files that are not a demo"):
         run_demo(tmp_path, SMALL)
     assert (tmp_path / "mine.txt").read_text() == "keep me"
     assert not (tmp_path / "compiled").exists()

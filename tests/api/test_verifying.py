@@ -157,6 +157,7 @@ def test_int8_passes_by_what_its_report_states(tmp_path: Path) -> None:
     assert all(_passed(_compiled(tmp_path, pipeline="simplify,quantize")).values())
 
 
+@pytest.mark.slow
 def test_what_runs_elsewhere_here_is_told(tmp_path: Path) -> None:
     out = _compiled(tmp_path, "tensorrt", fidelity=False)
     checks = {check.name: check for check in verify_model(out)}
@@ -253,6 +254,7 @@ def test_a_model_that_takes_a_sequence_is_compiled_and_cannot_be_run_on_samples(
     assert found["run on samples"] is None
 
 
+@pytest.mark.slow
 def test_samples_are_fed_as_was_stated_when_the_model_was_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,7 @@ def test_missing_file_is_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("[project]\n", "no table"), ("[tool]\nyocc = 3\n", "is no table"), ("tool = 3\n", "no table")],
+    [("[project]\n", "no table"), ("[tool]\nyocc = 3\n", "is not a table"), ("tool = 3\n", "no table")],
 )
 def test_project_with_nothing_for_us_is_refused_when_named(text: str, word: str, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(text)

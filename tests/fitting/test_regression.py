@@ -3,13 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from yocc.fitting.regression import RIDGES, Moments, refit
+from yocc.fitting.moments import Moments
+from yocc.fitting.regression import RIDGES, refit
 
 
 def moments(x: np.ndarray, z: np.ndarray) -> Moments:
     found = Moments.empty(x.shape[1], z.shape[1])
     for part in np.array_split(np.arange(len(x)), 3):
-        found.add(x[part].astype(np.float32), z[part].astype(np.float32))
+        found.add(x[part].astype(np.float64), z[part].astype(np.float64))
     return found
 
 

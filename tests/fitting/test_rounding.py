@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yocc.fitting.codec import CODECS, make_codec
-from yocc.fitting.moments import LayerMoments
+from yocc.fitting.moments import Moments
 from yocc.fitting.rounding import choose_scales, output_error, refit_scales, round_jointly, round_nearest
+from yocc.fitting.rows import best_bias, best_weight, damped_covariance
 
 
 def layer(seed: int, outputs: int = 6, inputs: int = 20) -> tuple[np.ndarray, np.ndarray]:
@@ -94,21 +95,21 @@ def test_moments_give_the_regression_and_its_bias() -> None:
     random = np.random.default_rng(0)
     x = (random.normal(size=(500, 4)) + 2).astype(np.float32)
     true, bias = random.normal(size=(3, 4)), random.normal(size=3)
-    moments = LayerMoments.empty(4, 3)
+    moments = Moments.empty(4, 3)
     for part in np.array_split(np.arange(500), 7):
         moments.add(x[part], (x[part] @ true.T + bias).astype(np.float32))
-    covariance = moments.covariance(0.0)
+    covariance = damped_covariance(moments.inputs, 0.0)
     np.testing.assert_allclose(covariance, np.cov(x.T, bias=True), atol=2e-3)
-    found = moments.best_weight(np.zeros((3, 4)), covariance)
+    found = best_weight(moments, np.zeros((3, 4)), covariance)
     np.testing.assert_allclose(found, true, atol=5e-3)
-    np.testing.assert_allclose(moments.best_bias(found), bias, atol=1e-2)
-    held = moments.best_weight(np.zeros((3, 4)), moments.covariance(1e6))
+    np.testing.assert_allclose(best_bias(moments, found), bias, atol=1e-2)
+    held = best_weight(moments, np.zeros((3, 4)), damped_covariance(moments.inputs, 1e6))
     assert np.abs(held).max() < 1e-3
 
 
 def test_inputs_that_never_vary_still_give_a_covariance_to_divide_by() -> None:
-    moments = LayerMoments.empty(3, 2)
+    moments = Moments.empty(3, 2)
     moments.add(np.ones((10, 3), np.float32), np.zeros((10, 2), np.float32))
-    covariance = moments.covariance(0.01)
+    covariance = damped_covariance(moments.inputs, 0.01)
     assert np.linalg.eigvalsh(covariance).min() > 0
-    np.testing.assert_allclose(moments.best_weight(np.ones((2, 3)), covariance), np.ones((2, 3)))
+    np.testing.assert_allclose(best_weight(moments, np.ones((2, 3)), covariance), np.ones((2, 3)))

@@ -20,7 +20,7 @@ from yocc.compiler.pipeline.passes import Detection, PassContext, Progress
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.pipeline.target import Target
 from yocc.errors import CalibrationError, OptionError, PassError
-from yocc.models.yolov5 import build_yolov5
+from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.passes.distill import Distill
 from yocc.passes.fuse import Fuse
 from yocc.passes.prune import Prune
@@ -44,7 +44,7 @@ def photographs(count: int = 16) -> Pictures:
 
 @cache
 def detector() -> onnx.ModelProto:
-    return build_yolov5("n", classes=2, size=64)
+    return build_yolov5(Scale(depth=0.1, width=0.05), classes=2, size=64)
 
 
 def pruned() -> tuple[Graph, PassContext]:
@@ -146,7 +146,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="belongs to another run"):
         run_pass(Distill(steps=2, batch=1, side=32, checkpoint=str(path)), graph, ctx)
     path.write_bytes(b"something else")
-    with pytest.raises(OptionError, match="no checkpoint of a training"):
+    with pytest.raises(OptionError, match="not a training checkpoint"):
         run_pass(Distill(steps=2, batch=1, side=32, checkpoint=str(path)), graph, ctx)
 
 
@@ -285,7 +285,7 @@ def test_without_torch_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_nothing_pruned_is_nothing_to_learn() -> None:
     ctx = context(Target("test"), photographs())
-    with pytest.raises(PassError, match="nothing was pruned"):
+    with pytest.raises(PassError, match="no pass before it pruned"):
         Distill().requires(load(detector()), ctx)
 
 

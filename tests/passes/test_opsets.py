@@ -77,6 +77,7 @@ def check_recovery(opset: int, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.slow
 def test_channels_chosen_by_effect_are_recovered(opset: int) -> None:
     check_recovery(opset)
 

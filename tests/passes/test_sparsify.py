@@ -60,7 +60,7 @@ def test_layers_of_a_detector_become_sparse_but_the_last() -> None:
     assert sorted(name for name, text in reasons.items() if "last layer" in text) == [
         f"/model.24/m.{level}/Conv" for level in range(3)
     ]
-    assert "no multiple of 4" in reasons["/model.0/conv/Conv"]
+    assert "not a multiple of 4" in reasons["/model.0/conv/Conv"]
     assert 0 < ctx.details["sparsify"]["removed_energy"] < 0.5
     assert 0.8 < ctx.details["sparsify"]["macs_share"] < 0.9
 

@@ -84,7 +84,7 @@ def in_time(feeds: Feeds, most: int, run: Callable[[Arrays], object], ctx: PassC
     seconds = ctx.deadline.left() / (1 + ctx.remaining_passes.count("prune")) / 10
     count = affordable(lambda: run(first), seconds, most)
     if count < min(most, len(feeds)):
-        ctx.note(f"Time was enough to rank channels on {count} pictures of {min(most, len(feeds))}.", level="warning")
+        ctx.note(f"There was time to rank channels on {count} pictures of {min(most, len(feeds))}.", level="warning")
     return evenly(feeds, count)
 
 

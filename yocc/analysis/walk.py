@@ -15,7 +15,7 @@ from yocc.analysis.pictures import some_pictures
 from yocc.analysis.stepping import Stepper, by_depth
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.passes import Feeds, PassContext
-from yocc.fitting.moments import LayerMoments
+from yocc.fitting.moments import Moments
 
 _ROOM = 2**28
 """Bytes that each of the two networks keeps."""
@@ -39,7 +39,7 @@ class Sampling:
 
 def walk(
     graph: Graph, teacher: Graph, layers: dict[str, Layout], feeds: Feeds, ctx: PassContext, sampling: Sampling
-) -> Iterator[tuple[gs.Node, LayerMoments]]:
+) -> Iterator[tuple[gs.Node, Moments]]:
     """Yield each layer with its moments: inputs of the graph as changed so far, outputs of the teacher.
 
     What is done to a layer before the next is asked for, the layers after it see: errors are made up for and do not add
@@ -61,7 +61,7 @@ def walk(
 
 def _walk(
     graph: Graph, teacher: Graph, layers: dict[str, Layout], feeds: Feeds, ctx: PassContext, sampling: Sampling
-) -> Iterator[tuple[gs.Node, LayerMoments]]:
+) -> Iterator[tuple[gs.Node, Moments]]:
     count = min(sampling.pictures, len(feeds))
     pictures = some_pictures(feeds, count)
     given, wanted = (Stepper(one, pictures, ctx, room=_ROOM) for one in (graph, teacher))
@@ -84,9 +84,9 @@ def _walk(
             yield node, moments.pop(node.name)
 
 
-def _empty(layout: Layout) -> LayerMoments:
+def _empty(layout: Layout) -> Moments:
     outputs = layout.shape[layout.axis]
     size = 1
     for length in layout.shape:
         size *= length
-    return LayerMoments.empty(size // outputs, outputs)
+    return Moments.empty(size // outputs, outputs)

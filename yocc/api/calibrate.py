@@ -10,20 +10,18 @@ from yocc.compiler.graph import convert_opset, load
 from yocc.compiler.graph.finite import check_finite
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.observers import verify
-from yocc.compiler.pipeline.passes import PassContext, Progress, silent
+from yocc.compiler.pipeline.passes import Progress, silent
 from yocc.compiler.pipeline.pipeline import Pipeline
-from yocc.compiler.stages.inputs import feed_specs
+from yocc.compiler.stages.anatomy import anatomy_of, require_runnable
 from yocc.compiler.stages.prepare import with_fixed_shapes
-from yocc.compiler.stages.subject import Source, examine
+from yocc.compiler.stages.subject import Source
 from yocc.errors import CalibrationError
 from yocc.files.writing import require_replaceable
 from yocc.passes.quantize import Quantize
 from yocc.passes.quantize.placement import place
 from yocc.passes.quantize.saved import Calibration, is_calibration, network_digest, save_calibration
-from yocc.runtime.backends.onnxruntime import reference_executor
 from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.data.description import InputOptions
-from yocc.runtime.data.feeds import open_feeds
 
 BEFORE = "fp32,simplify,fuse"
 """What `--int8` does before it quantizes."""
@@ -61,7 +59,7 @@ def calibrate_model(
         count: samples to use, None for all.
         input_shapes: a shape for each input the model leaves open.
         stated: what the user says of how pictures are fed.
-        warn: told what was assumed instead.
+        warn: receives what was assumed.
         threads: threads to run with.
         force: replace a file that holds no statistics of yocc's.
         progress: shows the loop.
@@ -74,21 +72,12 @@ def calibrate_model(
     require_replaceable(Path(out), is_calibration, force=force)
     graph = load(source)
     check_finite(graph)
-    subject = examine(graph, source, input_shapes, stated)
-    specs = feed_specs(subject.shapes, subject.dtypes, subject.profile)
-    description = subject.description
-    feeds = open_feeds(calibration, specs, None if description is None else description.preprocess, count)
+    anatomy = anatomy_of(graph, input_shapes, stated)
+    require_runnable(graph, anatomy)
+    feeds, description = anatomy.open_feeds(calibration, count), anatomy.description
     if feeds.are_pictures and description is not None and description.warning:
         warn(description.warning)
-    ctx = PassContext(
-        target=find_backend(target).target(options or {}),
-        feeds=feeds,
-        executor=reference_executor(threads=threads, optimize=True),
-        protected=frozenset() if subject.profile is None else subject.profile.protected,
-        input_shapes=subject.shapes,
-        detection=None if subject.profile is None else subject.profile.detection,
-        progress=progress,
-    )
+    ctx = anatomy.context(find_backend(target).target(options or {}), feeds=feeds, threads=threads, progress=progress)
     steps = with_fixed_shapes(Pipeline.parse(pipeline), graph, ctx.target, input_shapes)
     graph, _ = steps.run(graph, ctx, [verify])
     graph = convert_opset(graph, max(graph.opset, Quantize().min_opset(ctx)))
@@ -97,7 +86,7 @@ def calibrate_model(
         raise CalibrationError(
             "No tensor of this model would be quantized for this target.", "Choose another --target."
         )
-    shapes = concrete_shapes(graph, subject.shapes)
+    shapes = concrete_shapes(graph, anatomy.shapes)
     found = Calibration(network_digest(graph), len(feeds), collect(graph, tensors, feeds, shapes, ctx))
     save_calibration(found, Path(out), force=force)
     return found

@@ -38,7 +38,7 @@ class Compiled:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What stands in its report."""
+        """The content of its report."""
         content: dict[str, Any] = json.loads(self.text)
         return content
 
@@ -75,7 +75,7 @@ def compile_or_restore(
         model: the ONNX file.
         options: of the compilation.
         cache: None for none.
-        warn: told what users should know of the cache.
+        warn: receives warnings about the cache.
         progress: shows long loops.
         observers: look at the graph after each pass.
 
@@ -91,7 +91,7 @@ def compile_or_restore(
             restored = _restore(cache, key, folder)
         except DamagedEntryError:
             restored = None
-            warn("What the cache held of this compilation was damaged; it is compiled anew.")
+            warn("The cached result of this compilation was damaged; the model is compiled again.")
         if restored is not None:
             return restored
     report = compile_model(model, options, progress=progress, observers=observers)

@@ -1,4 +1,4 @@
-"""What passes need around a graph, made of names and paths, for those who run passes themselves."""
+"""A context for passes, from names and paths, for those who run passes themselves."""
 
 from __future__ import annotations
 
@@ -6,17 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from yocc.compiler.graph import Graph
-from yocc.compiler.graph.shapes import default_input_shapes
-from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.pipeline.passes import Feeds, PassContext
 from yocc.compiler.pipeline.target import Target
-from yocc.compiler.stages.inputs import feed_specs
-from yocc.compiler.stages.subject import describe
-from yocc.models.families.family import find_profile
+from yocc.compiler.stages.anatomy import anatomy_of
 from yocc.runtime.backends.onnxruntime import reference_executor
 from yocc.runtime.backends.registry import find_backend
-from yocc.runtime.data.description import InputOptions
-from yocc.runtime.data.feeds import open_feeds
 
 
 def pass_context(
@@ -50,16 +44,9 @@ def pass_context(
         CalibrationError: the data is missing, empty, unreadable or does not fit the inputs.
     """
     wanted = find_backend(target).target({}) if isinstance(target, str) else target
-    shapes = {**default_input_shapes(graph), **{name: tuple(shape) for name, shape in (input_shapes or {}).items()}}
-    profile = find_profile(graph)
-    feeds: Feeds | None
-    if isinstance(data, str | Path):
-        dtypes = {tensor.name: numpy_type(tensor.dtype) for tensor in graph.inputs if tensor.dtype is not None}
-        profile, description = describe(profile, shapes, dtypes, InputOptions())
-        specs = feed_specs(shapes, dtypes, profile)
-        feeds = open_feeds(data, specs, None if description is None else description.preprocess, count, seed)
-    else:
-        feeds = data
+    anatomy = anatomy_of(graph, input_shapes)
+    profile = anatomy.profile
+    feeds = anatomy.open_feeds(data, count, seed) if isinstance(data, str | Path) else data
     return PassContext.for_model(
         graph,
         wanted,

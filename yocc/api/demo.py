@@ -122,20 +122,22 @@ def _clear(out: Path) -> None:
         OptionError: what stands there is no demo, or not all of it.
     """
     if out.exists() and not out.is_dir():
-        raise OptionError(f"{str(out)!r} is a file.", "-o names a folder; choose another.")
+        raise OptionError(f"{str(out)!r} is a file.", "Choose another name; -o is a folder.")
     if not out.exists() or not any(out.iterdir()):
         return
     listed = _listed(out)
     if listed is None:
-        raise OptionError(f"The folder {str(out)!r} holds what is no demo.", "Choose a new or empty -o folder.")
+        raise OptionError(
+            f"The folder {str(out)!r} contains files that are not a demo.", "Choose a new or empty -o folder."
+        )
     found = [path for path in sorted(out.rglob("*")) if not path.is_dir() and out / _COMPILED not in path.parents]
     ours = [path for path in found if _facts(out, path) in listed]
     foreign = [path for path in found if path not in ours and path != out / _LIST]
     foreign += [out / _COMPILED / name for name in foreign_files(out / _COMPILED)]
     if foreign:
         raise OptionError(
-            f"The folder {str(out)!r} holds what the demo did not write: {str(foreign[0])!r}.",
-            "Move that away, or choose a new or empty -o folder.",
+            f"The folder {str(out)!r} contains files that the demo did not write: {str(foreign[0])!r}.",
+            "Move them away, or choose a new or empty -o folder.",
         )
     for path in ours:
         path.unlink()

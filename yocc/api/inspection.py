@@ -1,4 +1,4 @@
-"""What is in a model and what can be done to it, layer by layer."""
+"""What a model contains, and what can be done to each layer."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from yocc.analysis.coupling.channels import map_channels
-from yocc.api.opening import examine
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import Totals, layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.target import Target
+from yocc.compiler.stages.anatomy import anatomy_of
 from yocc.passes.quantize.placement import place
 from yocc.runtime.data.description import InputDescription
 
@@ -101,10 +101,9 @@ def inspect_model(
     Raises:
         OptionError: a given shape contradicts the graph's own.
     """
-    anatomy = examine(graph)
+    anatomy = anatomy_of(graph, input_shapes)
     profile = anatomy.profile
-    sizes = {**anatomy.shapes, **(input_shapes or {})}
-    shapes = concrete_shapes(graph, sizes)
+    shapes = concrete_shapes(graph, anatomy.shapes)
     channels = map_channels(graph, shapes, frozenset() if profile is None else profile.protected)
     groups = tuple(
         CoupledGroup(number, len(group.classes), group.producers) for number, group in enumerate(channels.groups, 1)
@@ -131,7 +130,7 @@ def inspect_model(
     return Inspection(
         opset=graph.opset,
         nodes=len(graph.nodes),
-        inputs=sizes,
+        inputs=anatomy.shapes,
         outputs={tensor.name: tuple(tensor.shape or ()) for tensor in graph.outputs},
         family="" if profile is None else profile.family,
         classes=0 if profile is None else len(profile.classes),

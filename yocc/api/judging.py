@@ -10,17 +10,16 @@ from pathlib import Path
 
 from yocc.api.opening import (
     ONNX_TARGET,
-    Anatomy,
     ModelOnDisk,
     alike,
     examine_model,
     find_model,
     original_of,
     recorded_anatomy,
-    with_shapes,
 )
 from yocc.compiler.pipeline.passes import Progress, silent
-from yocc.compiler.stages.inputs import feed_specs, input_specs
+from yocc.compiler.stages.anatomy import Anatomy
+from yocc.compiler.stages.inputs import feed_specs
 from yocc.compiler.stages.reference import original_session
 from yocc.compiler.stages.remarks import Circumstances, Remark, fidelity_remarks, input_remarks
 from yocc.errors import OptionError, YoccError
@@ -28,7 +27,7 @@ from yocc.report.report import CalibrationFacts
 from yocc.runtime.backends.backend import Session
 from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.data.description import InputOptions
-from yocc.runtime.data.feeds import Feeds, fed_to, open_feeds
+from yocc.runtime.data.feeds import Feeds, fed_to
 from yocc.runtime.data.preprocess import default_preprocess
 from yocc.runtime.detection.metrics import DetectionScores, evaluate
 from yocc.runtime.measuring.bench import Timing, compare_speed, random_feeds
@@ -72,7 +71,7 @@ def against_original(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Agreement:
-    """Compare a model with the one it was made from, on pictures or on what yocc draws.
+    """Compare a model with the one it was made from, on pictures; on synthetic ones where none are given.
 
     An original in ONNX runs in onnxruntime without graph optimizations, whatever the target of the model is.
     """
@@ -84,7 +83,7 @@ def against_original(
         first = stack.enter_context(original.session(threads, optimize=False))
         second = stack.enter_context(compiled.session(threads))
         own, other = _feeding(anatomy, compiled, first, second, stated or InputOptions())
-        feeds = _feeds(own, data, count)
+        feeds = own.open_feeds(data, count)
         facts = measure_fidelity(
             first,
             second,
@@ -158,7 +157,7 @@ def time_against(
         first, second = (stack.enter_context(each.session(threads)) for each in (original, compiled))
         own, other = _feeding(anatomy, compiled, first, second, stated or InputOptions())
         shapes = {**own.shapes, **({} if other else _fixed(second)), **(input_shapes or {})}
-        given = None if data is None else _feeds(own, data, _TIMED_SAMPLES)
+        given = None if data is None else own.open_feeds(data, _TIMED_SAMPLES)
         feeds = random_feeds(first.inputs, shapes) if given is None else list(islice(given, _TIMED_SAMPLES))
         theirs = feeds
         if other is not None:
@@ -198,17 +197,17 @@ def _feeding(
     if recorded is not None:
         before = compiled.report.get("resized")
         open_ones = {name: shape for name, shape in recorded.shapes.items() if name not in fixed}
-        own = with_shapes(anatomy, {before["name"]: tuple(before["before"])} if before else open_ones)
+        own = anatomy.with_shapes({before["name"]: tuple(before["before"])} if before else open_ones)
         return own, None if alike(own, recorded) else recorded
     # Without a report, another shape of the picture input is all that can be seen.
-    own = with_shapes(
-        anatomy, {name: size for name, size in others.items() if name in anatomy.shapes and name not in fixed}
+    own = anatomy.with_shapes(
+        {name: size for name, size in others.items() if name in anatomy.shapes and name not in fixed}
     )
-    specs = input_specs(own.shapes, own.dtypes, own.profile)
+    specs = own.specs
     shape = others.get(specs[0].name) if len(specs) == 1 else None
     if shape is None or shape == specs[0].shape or len(shape) != len(specs[0].shape) or not specs[0].takes_pictures:
         return own, None
-    return own, with_shapes(own, {specs[0].name: shape})
+    return own, own.with_shapes({specs[0].name: shape})
 
 
 def _fed(feeds: Feeds, anatomy: Anatomy) -> Feeds:
@@ -226,8 +225,3 @@ def _fixed(session: Session) -> dict[str, tuple[int, ...]]:
         if len(sizes) == len(spec.shape):
             found[spec.name] = sizes
     return found
-
-
-def _feeds(anatomy: Anatomy, data: Path | None, count: int | None) -> Feeds:
-    specs = feed_specs(anatomy.shapes, anatomy.dtypes, anatomy.profile)
-    return open_feeds(data, specs, None if anatomy.description is None else anatomy.description.preprocess, count)

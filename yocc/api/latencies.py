@@ -7,11 +7,11 @@ from pathlib import Path
 
 from yocc.compiler.graph import load
 from yocc.compiler.pipeline.latency import LatencyTable
-from yocc.compiler.pipeline.passes import PassContext, Progress
+from yocc.compiler.pipeline.passes import Progress
+from yocc.compiler.stages.anatomy import anatomy_of, require_runnable
 from yocc.compiler.stages.recipe import prepare_pipeline
-from yocc.compiler.stages.subject import examine
 from yocc.passes.prune.timing import measure_table
-from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, reference_executor
+from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from yocc.runtime.measuring.profiling import OnnxRuntimeProfiler
 
 
@@ -24,13 +24,8 @@ def measure_latencies(
         YoccError: the model cannot be read or run.
     """
     graph = load(model)
-    subject = examine(graph, model, input_shapes)
-    ctx = PassContext(
-        OnnxRuntimeBackend().target({}),
-        executor=reference_executor(threads=threads, optimize=True),
-        protected=frozenset() if subject.profile is None else subject.profile.protected,
-        input_shapes=subject.shapes,
-        progress=progress,
-    )
+    anatomy = anatomy_of(graph, input_shapes)
+    require_runnable(graph, anatomy)
+    ctx = anatomy.context(OnnxRuntimeBackend().target({}), threads=threads, progress=progress)
     graph, _ = prepare_pipeline().run(graph, ctx)
     return measure_table(graph, ctx, OnnxRuntimeProfiler(threads))

@@ -32,7 +32,7 @@ def inspect(
     options: Mapping[str, str] | None = None,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Inspection:
-    """What a model is made of, what its layers cost, and what can be pruned or quantized.
+    """The layers of a model, what they cost, and which can be pruned or quantized.
 
     Args:
         model: an ONNX file or a folder yocc wrote.
@@ -131,7 +131,7 @@ def verify(model: str | Path) -> tuple[Check, ...]:
 
 
 def check(folder: str | Path, gates: Iterable[str] = (), baseline: str | Path | None = None) -> tuple[Outcome, ...]:
-    """Hold an output folder against gates and against an earlier report.
+    """Check an output folder against gates and an earlier report.
 
     Args:
         folder: what yocc wrote; its files must be those of the report.

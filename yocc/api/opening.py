@@ -10,16 +10,12 @@ from typing import Any
 import numpy as np
 
 from yocc.api.checking import read_report
-from yocc.compiler.graph import Graph, load
-from yocc.compiler.graph.oversized import require_runnable_size
-from yocc.compiler.graph.shapes import concrete_shapes, default_input_shapes
+from yocc.compiler.graph import load
 from yocc.compiler.output.workspace import settle
-from yocc.compiler.stages.subject import describe
+from yocc.compiler.stages.anatomy import Anatomy, anatomy_of, require_runnable
 from yocc.errors import ModelError, OptionError
 from yocc.files.reading import exists, require_regular
-from yocc.models.families.family import find_profile
 from yocc.models.families.interface import decode_facts, read_preprocess, read_profile
-from yocc.models.families.profile import ModelProfile
 from yocc.report.report import REPORT_FILE
 from yocc.runtime.backends.backend import Artifact, Session
 from yocc.runtime.backends.registry import find_backend
@@ -37,7 +33,7 @@ class ModelOnDisk:
         artifact: its files and the backend that runs them.
         original: the model it was compiled from, None for a plain ONNX file.
         stated: what was said of its input when it was compiled.
-        report: what stands in its report; empty for a plain ONNX file.
+        report: the content of its report; empty for a plain ONNX file.
     """
 
     artifact: Artifact
@@ -48,23 +44,6 @@ class ModelOnDisk:
     def session(self, threads: int | None = None, *, optimize: bool = True) -> Session:
         """Load it with its backend."""
         return find_backend(self.artifact.backend).session(self.artifact, threads=threads, optimize=optimize)
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """What a graph says about how to feed and read it.
-
-    Attributes:
-        profile: for a detector of a known layout.
-        shapes: a concrete shape for each input.
-        dtypes: the type of each input.
-        description: how pictures are fed to it, None when it does not take them.
-    """
-
-    profile: ModelProfile | None
-    shapes: dict[str, tuple[int, ...]]
-    dtypes: dict[str, Any]
-    description: InputDescription | None = None
 
 
 def find_model(path: Path) -> ModelOnDisk:
@@ -101,24 +80,6 @@ def original_of(model: ModelOnDisk, given: Path | None) -> ModelOnDisk:
     return find_model(given if given is not None else model.original)  # type: ignore[arg-type] # one of them is
 
 
-def examine(graph: Graph, stated: InputOptions | None = None) -> Anatomy:
-    """Profile, input shapes and types of a graph.
-
-    Args:
-        graph: as loaded.
-        stated: what the user says of how pictures are fed.
-
-    Raises:
-        OptionError: what is stated does not fit the input.
-    """
-    profile = find_profile(graph)
-    own = {} if profile is None else {profile.input_name: profile.input.shape}
-    shapes = {**default_input_shapes(graph), **own}
-    dtypes = {tensor.name: tensor.dtype for tensor in graph.inputs}
-    profile, description = describe(profile, shapes, dtypes, stated or InputOptions())
-    return Anatomy(profile, shapes, dtypes, description)
-
-
 def examine_model(model: ModelOnDisk, stated: InputOptions | None = None) -> Anatomy:
     """Anatomy of a model on disk: as its report says, or as its ONNX file or its original shows.
 
@@ -134,8 +95,8 @@ def examine_model(model: ModelOnDisk, stated: InputOptions | None = None) -> Ana
     if path is None:
         raise ModelError(f"{str(model.artifact.model)!r} is not ONNX.", "Name the original with --against.")
     graph = load(path)
-    anatomy = examine(graph, (stated or InputOptions()).over(model.stated))
-    require_runnable_size(graph, concrete_shapes(graph, anatomy.shapes), anatomy.shapes)
+    anatomy = anatomy_of(graph, stated=(stated or InputOptions()).over(model.stated))
+    require_runnable(graph, anatomy)
     return anatomy
 
 
@@ -161,14 +122,6 @@ def recorded_anatomy(model: ModelOnDisk, stated: InputOptions | None = None) -> 
         description = describe_input([spec], how, stated) or description
         profile = None if profile is None else replace(profile, preprocess=description.preprocess)
     return Anatomy(profile, shapes, dtypes, description)
-
-
-def with_shapes(anatomy: Anatomy, shapes: Mapping[str, tuple[int, ...]]) -> Anatomy:
-    """The same with inputs of other shapes."""
-    profile = anatomy.profile
-    if profile is not None and profile.input_name in shapes:
-        profile = replace(profile, input=replace(profile.input, shape=shapes[profile.input_name]))
-    return replace(anatomy, profile=profile, shapes={**anatomy.shapes, **shapes})
 
 
 def alike(own: Anatomy, other: Anatomy) -> bool:

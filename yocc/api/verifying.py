@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from yocc.api.checking import require_unchanged
-from yocc.api.opening import Anatomy, ModelOnDisk, alike, examine_model, find_model, recorded_anatomy
+from yocc.api.opening import ModelOnDisk, alike, examine_model, find_model, recorded_anatomy
 from yocc.compiler.pipeline.passes import Arrays
+from yocc.compiler.stages.anatomy import Anatomy
 from yocc.compiler.stages.inputs import feed_specs
 from yocc.errors import BackendUnavailable, CalibrationError, ModelError, OptionError, YoccError
 from yocc.models.families.profile import ModelProfile
@@ -28,7 +29,7 @@ _ENOUGH = 30.0
 """Decibels that do for an output the report calls equal, on another machine."""
 _LEEWAY = 6.0
 """Decibels by which an output may be worse than in the report, on other samples."""
-_DRAWN = "drawn by yocc"
+_SYNTHETIC = "synthetic"
 _FILES, _RUNS, _ORIGINAL = "files", "run on samples", "comparison with the original"
 
 
@@ -39,13 +40,13 @@ class _Run:
     Attributes:
         feeds: the samples.
         outputs: what it gave on each.
-        drawn: whether the samples are pictures, and not noise.
+        synthetic: whether the samples are pictures, and not noise.
         where: what it ran in, where that is not the target.
     """
 
     feeds: list[Arrays]
     outputs: list[Arrays]
-    drawn: bool
+    synthetic: bool
     where: str
 
 
@@ -82,7 +83,7 @@ def verify_model(model: Path) -> tuple[Check, ...]:
 
 def _files(found: ModelOnDisk) -> Check:
     if not found.report:
-        return Check(_FILES, None, "there is no report to hold the file against")
+        return Check(_FILES, None, "there is no report to check the file against")
     try:
         count = require_unchanged(found.artifact.folder, found.report)
     except ModelError as error:
@@ -104,17 +105,17 @@ def _run(found: ModelOnDisk, anatomy: Anatomy) -> _Run:
         YoccError: it cannot be loaded or does not run.
     """
     with found.session() as session:
-        feeds, drawn = _samples(session, found.report, anatomy)
+        feeds, synthetic = _samples(session, found.report, anatomy)
         outputs = [session.run(feed) for feed in feeds]
         runtime = session.execution().get("runtime", found.artifact.backend)
     where = (
         "" if runtime == found.artifact.backend else f"; in {runtime}, as {found.artifact.backend} does not run here"
     )
-    return _Run(feeds, outputs, drawn, where)
+    return _Run(feeds, outputs, synthetic, where)
 
 
 def _samples(session: Session, report: Mapping[str, Any], anatomy: Anatomy) -> tuple[list[Arrays], bool]:
-    """Pictures that yocc draws where the model takes such, noise elsewhere."""
+    """Synthetic pictures where the model takes pictures, noise elsewhere."""
     shapes = {**anatomy.shapes}
     for spec in session.inputs:
         sizes = tuple(size for size in spec.shape if isinstance(size, int) and size > 0)
@@ -145,13 +146,13 @@ def _judged(run: _Run, report: Mapping[str, Any]) -> Check:
             problem = _contradicted(each, outputs)
             if problem:
                 return Check(_RUNS, False, f"{problem}{run.where}")
-    told = "finite outputs of the shapes in the report" if report.get("outputs") else "finite outputs"
-    return Check(_RUNS, True, f"{len(run.feeds)} samples, {told}{run.where}")
+    checked = "finite outputs of the shapes in the report" if report.get("outputs") else "finite outputs"
+    return Check(_RUNS, True, f"{len(run.feeds)} samples, {checked}{run.where}")
 
 
-def _contradicted(told: Mapping[str, Any], outputs: Arrays) -> str:
+def _contradicted(stated: Mapping[str, Any], outputs: Arrays) -> str:
     """What of an output is not as the report says, or empty."""
-    name, shape = told["name"], told["shape"]
+    name, shape = stated["name"], stated["shape"]
     if name not in outputs:
         return f"there is no output {name!r}"
     found = None if isinstance(outputs[name], list) else list(outputs[name].shape)
@@ -167,7 +168,7 @@ def _compared(found: ModelOnDisk, run: _Run, profile: ModelProfile | None) -> Ch
         return Check(_ORIGINAL, None, reason)
     recorded = recorded_anatomy(found)
     if recorded is not None and not alike(examine_model(original, found.stated), recorded):
-        return Check(_ORIGINAL, None, "its inputs or outputs are others; compare detections with `yocc compare`")
+        return Check(_ORIGINAL, None, "its inputs or outputs differ; compare detections with `yocc compare`")
     try:
         with original.session() as session:
             wanted = [session.run(feed) for feed in run.feeds]
@@ -185,11 +186,11 @@ def _compared(found: ModelOnDisk, run: _Run, profile: ModelProfile | None) -> Ch
         got = math.inf if each.snr_db is None else each.snr_db
         worst = worst or f"{_decibels(got)} on {each.output!r}"
         if each.output not in stated:
-            return Check(_ORIGINAL, None, f"{worst}; the report states no fidelity to hold it against")
-        told = _number(stated[each.output].get("snr_db"))
-        if got < _least(told):
-            message = f"{_decibels(got)} on {each.output!r}, and the report says {_decibels(told)}"
-            if run.drawn and _DRAWN in str(found.report["fidelity"].get("data")):
+            return Check(_ORIGINAL, None, f"{worst}; the report states no fidelity to compare with")
+        expected = _number(stated[each.output].get("snr_db"))
+        if got < _least(expected):
+            message = f"{_decibels(got)} on {each.output!r}, and the report says {_decibels(expected)}"
+            if run.synthetic and _SYNTHETIC in str(found.report["fidelity"].get("data")):
                 return Check(_ORIGINAL, False, f"{message}{run.where}")
             return Check(_ORIGINAL, None, f"{message} on other samples; compare on those with `yocc compare`")
     return Check(_ORIGINAL, True, f"{worst or 'no outputs to compare'}{run.where}")
@@ -201,9 +202,9 @@ def _original(found: ModelOnDisk) -> tuple[ModelOnDisk | None, str]:
         return None, "there is no report that names the original"
     if not found.original.is_file():
         return None, f"the original {str(found.original)!r} is not here"
-    told = found.report["source"]
-    facts = file_facts(found.original, told["path"])
-    if (facts.bytes, facts.sha256) != (told.get("bytes"), told.get("sha256")):
+    source = found.report["source"]
+    facts = file_facts(found.original, source["path"])
+    if (facts.bytes, facts.sha256) != (source.get("bytes"), source.get("sha256")):
         return None, f"{str(found.original)!r} is not the file that was compiled"
     return find_model(found.original), ""
 

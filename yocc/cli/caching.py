@@ -20,9 +20,9 @@ _OFF = Path("off")
 """In place of a folder: no cache."""
 _place_options = (
     click.option("--cache-limit", default="2GB", envvar="YOCC_CACHE_LIMIT", show_default=True, metavar="SIZE",
-                 help="What the cache may take; $YOCC_CACHE_LIMIT. Results unused for longest go first."),
+                 help="Size limit of the cache; $YOCC_CACHE_LIMIT. The least recently used results are removed first."),
     click.option("--cache", "cache_folder", type=path_argument, envvar="YOCC_CACHE", metavar="DIR",
-                 help="Folder of the cache; $YOCC_CACHE, where `off` is none [default: ~/.cache/yocc]."),
+                 help="Folder of the cache; $YOCC_CACHE, `off` disables it [default: ~/.cache/yocc]."),
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from yocc.cli.terminal import Settings, announce_config, show_json
 @gate_option
 @published
 @click.option("--baseline", type=path_argument,
-              help="An earlier report.json, or its folder: nothing may be worse than it was.")  # fmt: skip
+              help="An earlier report.json, or its folder: no figure may be worse than in it.")  # fmt: skip
 @click.option("--tolerance", "tolerances", multiple=True, metavar="METRIC=NUMBER", callback=pairs("METRIC=NUMBER"),
               help="By how much a metric may be worse than in the baseline [default: 0].")  # fmt: skip
 @config_option

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @published
 @click.option("--print-after", is_flag=True, help="Print the graph after each pass that changed it.")
 @place_options
-@click.option("--no-cache", is_flag=True, help="Neither take the result from the cache nor keep it there.")
+@click.option("--no-cache", is_flag=True, help="Do not read or write the cache.")
 @config_option
 @common
 @click.pass_obj

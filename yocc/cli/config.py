@@ -1,4 +1,4 @@
-"""Options from a configuration file: what it says stands in for what the command line leaves out."""
+"""Options from a configuration file: it gives what the command line leaves out."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _value(ctx: click.Context, option: click.Option, value: Any, config: Config,
         what = "true or false" if option.is_flag else "a value"
         raise OptionError(f"{written!r} in {_where(config)} takes {what}, not {value!r}.")
     if "\0" in _text(value):
-        raise OptionError(f"{written!r} in {_where(config)} holds a character that no value has.", "Leave it out.")
+        raise OptionError(f"{written!r} in {_where(config)} contains an invalid character.", "Leave it out.")
     if isinstance(option.type, click.Path):
         # Paths are those of the file's folder, wherever the command runs.
         value = os.path.relpath(config.file.parent / str(value))

@@ -80,5 +80,5 @@ def _read(file: Path) -> Config | None:
     if ours is None:
         return None
     if not isinstance(ours, dict):
-        raise OptionError(f"'tool.yocc' in {str(file)!r} is no table.", "Write [tool.yocc] and keys below it.")
+        raise OptionError(f"'tool.yocc' in {str(file)!r} is not a table.", "Write [tool.yocc] and keys below it.")
     return Config(file, ours)

@@ -65,7 +65,7 @@ def evaluate(
 @click.command()
 @click.argument("model", type=path_argument)
 @against_option
-@click.option("--data", type=path_argument, help="Pictures or .npz to compare on [default: pictures yocc draws].")
+@click.option("--data", type=path_argument, help="Pictures or .npz to compare on [default: synthetic pictures].")
 @click.option("--count", type=int, default=16, show_default=True, help="Samples to compare on.")
 @picture_options
 @threads_option
@@ -149,7 +149,7 @@ def verify(settings: Settings, model: Path) -> None:
 @click.command()
 @click.argument("model", type=path_argument)
 @against_option
-@click.option("--rounds", type=click.IntRange(1), default=30, show_default=True, help="How often each is timed.")
+@click.option("--rounds", type=click.IntRange(1), default=30, show_default=True, help="How many times each is run.")
 @click.option("--data", type=path_argument, help="Pictures or .npz to run on [default: random numbers].")
 @shape_option
 @picture_options

@@ -21,7 +21,7 @@ from yocc.cli.terminal import Settings, show_json, show_tables
 def inspect(
     settings: Settings, model: Path, target: str, options: dict[str, str], input_shapes: dict[str, tuple[int, ...]]
 ) -> None:
-    """Show what MODEL is made of.
+    """Show the layers of MODEL.
 
     Its layers, what they cost, which are coupled, and what can be pruned or quantized and why not.
 

@@ -16,7 +16,7 @@ Table = tuple[str, list[str], list[list[str]]]
 """Title, columns (`#` before a column of numbers), rows."""
 _ORIGINS = {
     "given": "as given",
-    "family": "as this kind takes them",
+    "family": "known from the model family",
     "assumed": "assumed; state it with --input-color, --input-scale, --input-mean and --input-std",
 }
 

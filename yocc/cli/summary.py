@@ -38,7 +38,7 @@ def figures(content: Mapping[str, Any]) -> Iterator[Row]:
     """Sizes, work, latency and accuracy of both models.
 
     Args:
-        content: what stands in `report.json`.
+        content: of `report.json`.
     """
     before, after = content["before"], content["after"]
     resized = content.get("resized")

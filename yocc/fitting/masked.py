@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from yocc.fitting.regression import Fit, Moments
+from yocc.fitting.moments import Moments
+from yocc.fitting.regression import Fit
 
 Array = np.ndarray[Any, Any]
 RIDGES = (1e-3, 1e-2, 1e-1)
@@ -33,14 +34,13 @@ def refit_masked(seen: Moments, held_out: Moments, weight: Array, bias: Array, *
 
 
 def _solved(moments: Moments, weight: Array, ridge: float) -> tuple[Array, Array]:
-    mean, target_mean = moments.inputs / moments.count, moments.targets / moments.count
     fitted = weight
     if np.isfinite(ridge):
-        covariance = moments.gram / moments.count - np.outer(mean, mean)
-        residual = moments.cross / moments.count - np.outer(mean, target_mean) - covariance @ weight
+        covariance = moments.inputs.covariance
+        residual = moments.cross_covariance - covariance @ weight
         strength = ridge * (float(np.trace(covariance)) / len(covariance) or 1.0)
         fitted = weight + _conjugate_gradients(covariance, strength, residual, weight != 0)
-    return fitted, target_mean - mean @ fitted
+    return fitted, moments.target_mean - moments.inputs.mean @ fitted
 
 
 def _conjugate_gradients(covariance: Array, strength: float, residual: Array, mask: Array) -> Array:

@@ -13,65 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from yocc.fitting.moments import Moments
+
 Array = np.ndarray[Any, Any]
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Candidates for the ridge, as a share of the mean variance of the inputs."""
-
-
-@dataclass
-class Moments:
-    """First and second moments of inputs x and targets z, in float64.
-
-    Attributes:
-        count: samples so far.
-        inputs: sum of x, shape [n].
-        targets: sum of z, shape [m].
-        gram: sum of x x', shape [n, n].
-        cross: sum of x z', shape [n, m].
-        energy: sum of |z|^2.
-    """
-
-    count: float
-    inputs: Array
-    targets: Array
-    gram: Array
-    cross: Array
-    energy: float
-
-    @classmethod
-    def empty(cls, inputs: int, targets: int) -> Moments:
-        """Moments of no samples."""
-        return cls(
-            0.0, np.zeros(inputs), np.zeros(targets), np.zeros((inputs, inputs)), np.zeros((inputs, targets)), 0.0
-        )
-
-    def add(self, x: Array, z: Array) -> None:
-        """Add samples: x of shape [samples, n], z of shape [samples, m]."""
-        x, z = x.astype(np.float64), z.astype(np.float64)
-        self.count += len(x)
-        self.inputs += x.sum(axis=0)
-        self.targets += z.sum(axis=0)
-        self.gram += x.T @ x
-        self.cross += x.T @ z
-        self.energy += float(np.square(z).sum())
-
-    def __add__(self, other: Moments) -> Moments:
-        """Moments of the samples of both."""
-        return Moments(
-            self.count + other.count,
-            self.inputs + other.inputs,
-            self.targets + other.targets,
-            self.gram + other.gram,
-            self.cross + other.cross,
-            self.energy + other.energy,
-        )
-
-    def error(self, weight: Array, bias: Array) -> float:
-        """Mean squared error of z ~ x weight + bias over the samples, weight of shape [n, m]."""
-        fitted = float(np.sum(weight * (self.gram @ weight))) + 2 * float(bias @ (self.inputs @ weight))
-        fitted += self.count * float(bias @ bias)
-        wanted = float(np.sum(weight * self.cross)) + float(bias @ self.targets)
-        return (fitted - 2 * wanted + self.energy) / max(self.count, 1.0)
 
 
 @dataclass(frozen=True)
@@ -137,12 +83,13 @@ class _Spectrum:
 
     @classmethod
     def of(cls, moments: Moments, weight: Array) -> _Spectrum:
-        mean, target_mean = moments.inputs / moments.count, moments.targets / moments.count
-        covariance = moments.gram / moments.count - np.outer(mean, mean)
+        covariance = moments.inputs.covariance
         # Residual of the present weights; the correction D solves (C + ridge) D = residual.
-        residual = moments.cross / moments.count - np.outer(mean, target_mean) - covariance @ weight
+        residual = moments.cross_covariance - covariance @ weight
         values, vectors = np.linalg.eigh(covariance)
-        return cls(weight, np.maximum(values, 0.0), vectors, vectors.T @ residual, mean, target_mean)
+        return cls(
+            weight, np.maximum(values, 0.0), vectors, vectors.T @ residual, moments.inputs.mean, moments.target_mean
+        )
 
     def solved(self, ridge: float) -> tuple[Array, Array]:
         """Weight and bias for a ridge as a share of the mean variance; infinity changes only the bias."""

@@ -20,7 +20,7 @@ from yocc.learning.optimizer import Optimizer
 from yocc.learning.pictures import Pictures
 
 _PACED = 5
-"""Steps after which the time of all can be told."""
+"""Steps after which the total time can be estimated."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class _Run:
             shapes = [tuple(value.shape) for value in state["parameters"]]
             same = state["recipe"] == asdict(self._recipe)
         except Exception as error:  # torch raises whatever it stumbles over in a file it did not write
-            raise OptionError(f"{path} is no checkpoint of a training.", "Remove it or name another file.") from error
+            raise OptionError(f"{path} is not a training checkpoint.", "Remove it or name another file.") from error
         if not same or shapes != [tuple(parameter.shape) for parameter in self._parameters]:
             raise OptionError(f"The checkpoint {path} belongs to another run.", "Remove it or name another file.")
         self._put(state["parameters"])

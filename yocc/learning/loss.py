@@ -43,9 +43,9 @@ def output_loss(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], de
             there = theirs[:, 4].float().sigmoid()
             objects = objects + there.sum()
             total = total + _divergence(ours[:, 4].float(), theirs[:, 4].float()).sum()
-            told = (there > DOUBT).nonzero()[:, 0]
-            # Only then in full precision: most cells are not told, and copies of all of them take as long as layers.
-            ours, theirs, weight = (values.index_select(0, told).float() for values in (ours, theirs, there[:, None]))
+            seen = (there > DOUBT).nonzero()[:, 0]
+            # Full precision only for these: most cells are not compared, and copying all takes as long as layers.
+            ours, theirs, weight = (values.index_select(0, seen).float() for values in (ours, theirs, there[:, None]))
             total = total + (weight * _divergence(ours[:, 5:], theirs[:, 5:])).sum()
             total = total + (weight * _distance(ours[:, :4], theirs[:, :4])).sum()
         elif kind == "boxes" or (kind == "classes" and detection.decoupled):

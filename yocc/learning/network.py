@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.graph.gates import is_gated
 from yocc.compiler.graph.layers import output_axis
 from yocc.compiler.graph.shapes import Shapes
 from yocc.errors import PassError
@@ -203,12 +204,10 @@ def _gates(nodes: Iterable[gs.Node], outputs: set[str]) -> dict[str, str]:
     """The products x sigmoid(x) by name of the node, and the x of each."""
     found = {}
     for node in nodes:
-        if node.op != "Mul" or len(node.inputs) != 2:
-            continue
-        for gate, value in (node.inputs, reversed(node.inputs)):
+        for gate in node.inputs if node.op == "Mul" else ():
             maker = gate.inputs[0] if gate.inputs else None
-            if maker is not None and maker.op == "Sigmoid" and maker.inputs[0] is value and gate.name not in outputs:
-                found[node.name] = value.name
+            if maker is not None and maker.op == "Sigmoid" and is_gated(node, maker) and gate.name not in outputs:
+                found[node.name] = maker.inputs[0].name
     return found
 
 

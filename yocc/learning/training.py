@@ -28,7 +28,7 @@ from yocc.learning.pictures import Pictures, collect
 from yocc.rewrites.folding import fold_into_layers
 
 ENOUGH_PICTURES = 16
-"""Fewer pictures than this are learned by heart."""
+"""The network overfits fewer pictures than this."""
 HELD_OUT = 24
 """Pictures that choose the weights instead of being learned from, at most; a quarter where there are few."""
 STEPS = 4000
@@ -90,13 +90,13 @@ def train(graph: Graph, teacher: Teacher, feeds: Feeds, ctx: PassContext, traini
     """
     if len(feeds) < ENOUGH_PICTURES:
         ctx.note(
-            f"Distilled on {len(feeds)} pictures; fewer than {ENOUGH_PICTURES} are learned by heart.", level="warning"
+            f"Distilled on {len(feeds)} pictures; the network overfits fewer than {ENOUGH_PICTURES}.", level="warning"
         )
     pictures = collect(ctx.progress(feeds, "pictures", len(feeds)), graph.inputs[0].name)
     if len(pictures.samples) < len(feeds):
         ctx.note(
             f"Distilled on {len(pictures.samples)} of {len(feeds)} pictures, evenly spaced; "
-            "more do not fit into the memory it takes.",
+            "more do not fit into memory.",
             level="warning",
         )
     fitted, held_out = _shared_out(pictures)
@@ -132,7 +132,7 @@ def make_learner(graph: Graph, teacher: Teacher, ctx: PassContext) -> Learner:
 def _recipe(training: Training, learner: Learner, fitted: Pictures, ctx: PassContext) -> Recipe:
     side = min(training.side, *fitted.samples[0].shape[2:]) if fitted.are_pictures else 0
     if side and not learner.student.size_free:
-        ctx.note("The network takes pictures of one size only: learned from whole ones.")
+        ctx.note("The network takes pictures of one size only: trained on whole ones.")
         side = 0
     steps = training.steps
     if steps is None:

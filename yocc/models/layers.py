@@ -267,7 +267,7 @@ class LayerWriter(GraphWriter):
         return self.node("GlobalAveragePool", [x], (*x.shape[:2], 1, 1), power=x.power / 2)
 
     def upsample(self, x: Value, *, by_sizes: bool = False, name: str = "") -> Value:
-        """Adds a Resize, nearest, by 2 in both directions, told as scales or as the output's sizes."""
+        """Adds a Resize, nearest, by 2 in both directions, with scales or with the output's sizes."""
         shape = (*x.shape[:2], *(2 * s for s in x.spatial))
         factors = ["", self.constant(shape)] if by_sizes else [self.constant(np.array([1, 1, 2, 2], np.float32))]
         inputs: list[Value | str] = [x, "", *factors]

@@ -15,24 +15,25 @@ from yocc.requirements import torch_missing
 
 @dataclass(frozen=True, kw_only=True)
 class Distill(Pass):
-    """Train a pruned network to give what the original gives (Hinton et al. 2015, arXiv 1503.02531), without labels.
+    """Train a pruned network to reproduce the original's outputs, without labels.
 
-    The network's raw outputs are compared where the original is confident, and its layers' outputs with those channels
-    of the original's that they still have (FitNets, Romero et al. 2015, arXiv 1412.6550).
+    Knowledge distillation (Hinton et al. 2015, arXiv 1503.02531). The loss compares raw outputs, weighted by the
+    original's confidence, and layer outputs in the channels that are left (FitNets, Romero et al. 2015, arXiv
+    1412.6550).
 
     Attributes:
-        steps: batches to learn from; None takes as many as the time allows that users give, or 4000 without one.
-            Where a pipeline distills several times, each time gets twice as many as the time before.
-        batch: pictures in each.
-        side: pixels of the squares cut out of the pictures; 0 learns from whole ones.
-        rate: five times the relative change of weights in a step, in root mean square, at its peak.
-        features: weight of the layers' own outputs beside the network's; 0 compares the network's alone.
-        device: `cpu`, `cuda`, or `auto` for the GPU if there is one.
-        checkpoint: file that keeps the state, to continue from after an interruption; empty keeps none.
+        steps: training steps; None fits them into the time budget, or takes 4000 without one. If a pipeline distills
+            several times, each training gets twice as many steps as the one before.
+        batch: pictures in a step.
+        side: pixels of the square crops to train on; 0 trains on whole pictures.
+        rate: peak learning rate: five times the relative root-mean-square change of the weights in a step.
+        features: weight of the layer outputs in the loss; 0 compares the network's outputs only.
+        device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
+        checkpoint: file to save the training state in and to resume from; empty saves none.
     """
 
     name: ClassVar[str] = "distill"
-    summary: ClassVar[str] = "train a pruned network to give what the original gives, without labels (extra torch)"
+    summary: ClassVar[str] = "train a pruned network to reproduce the original's outputs, without labels (extra torch)"
 
     steps: int | None = None
     batch: int = 8
@@ -50,8 +51,8 @@ class Distill(Pass):
             )
         if not (0 < self.rate < 1 and self.features >= 0):
             raise OptionError(
-                f"Distillation cannot learn at the rate {self.rate:g} with features weighing {self.features:g}.",
-                "Use a rate between 0 and 1 and a weight of 0 or more.",
+                f"Distillation cannot use a learning rate of {self.rate:g} and a feature weight of {self.features:g}.",
+                "Use a rate between 0 and 1 and a feature weight of 0 or more.",
             )
 
     def unavailable(self) -> str | None:
@@ -61,7 +62,9 @@ class Distill(Pass):
     def requires(self, graph: Graph, ctx: PassContext) -> None:
         """There must be an original to learn from, and pictures to do it on."""
         if ctx.teacher is None:
-            raise PassError("There is nothing to learn: nothing was pruned before.", "Put prune before distill.")
+            raise PassError(
+                "There is nothing to distill: no pass before it pruned the model.", "Put prune before distill."
+            )
         if ctx.feeds is None or len(ctx.feeds) < 2:
             raise CalibrationError("Distillation needs two pictures at least.", "Give a folder with --calib.")
         if len(graph.inputs) != 1:

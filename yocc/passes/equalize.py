@@ -33,13 +33,15 @@ _MOST = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Equalize(Pass):
-    """Give both layers of each pair the same range, channel by channel; outputs stay the same to the bit.
+    """Give both layers of a pair the same weight range in each channel; outputs stay bit-identical.
 
-    Factors are powers of two, which floating point multiplies with exactly.
+    The factors are powers of two, by which floating point multiplies exactly.
     """
 
     name: ClassVar[str] = "equalize"
-    summary: ClassVar[str] = "even out channels between layers with ReLU or nothing between them, for coarse scales"
+    summary: ClassVar[str] = (
+        "equalize channel ranges of layers with ReLU or nothing between them, for per-tensor scales"
+    )
 
     def run(self, graph: Graph, ctx: PassContext) -> int:
         """The number of pairs that changed."""

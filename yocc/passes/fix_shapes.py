@@ -14,7 +14,7 @@ from yocc.compiler.pipeline.passes import Pass, PassContext
 
 @dataclass(frozen=True, kw_only=True)
 class FixShapes(Pass):
-    """Give inputs and outputs whose shapes are open the shapes that the inputs were given."""
+    """Replace dynamic shapes of inputs and outputs by the given ones."""
 
     name: ClassVar[str] = "fix_shapes"
     summary: ClassVar[str] = "fix the shapes of open inputs to those of --input-shape"

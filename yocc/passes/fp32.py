@@ -15,10 +15,10 @@ from yocc.compiler.pipeline.passes import Pass, PassContext
 
 @dataclass(frozen=True, kw_only=True)
 class Fp32(Pass):
-    """Compute in single precision what the model computes in half precision."""
+    """Convert half-precision computations to single precision."""
 
     name: ClassVar[str] = "fp32"
-    summary: ClassVar[str] = "widen what a file stores or computes in half precision"
+    summary: ClassVar[str] = "convert half precision to single precision"
 
     def run(self, graph: Graph, ctx: PassContext) -> int:
         """Widen constants and casts, and put a Cast at each fp16 input and output."""

@@ -38,17 +38,17 @@ class SparsityFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class Sparsify(Pass):
-    """Set the smaller two of each four weights along the input channels to zero.
+    """Set the two smaller of every four weights along the input channels to zero (2:4 sparsity).
 
     Mishra et al., "Accelerating Sparse Deep Neural Networks" (arXiv 2104.08378), section 3, without its retraining. The
-    last layers in front of the decoding, grouped convolutions, and input channel counts that are no multiple of 4 stay.
+    last layers before the decoding, grouped convolutions, and layers whose input channels are not a multiple of 4 stay.
 
     Attributes:
-        pattern: how many weights of how many neighbors stay.
+        pattern: nonzero weights in each group, such as 2:4.
     """
 
     name: ClassVar[str] = "sparsify"
-    summary: ClassVar[str] = "set two of each four weights along the input channels to zero, the smaller ones"
+    summary: ClassVar[str] = "set the two smaller of every four weights along the input channels to zero"
 
     pattern: Literal["2:4"] = "2:4"
 
@@ -85,7 +85,7 @@ class Sparsify(Pass):
             done.add(node.name)
         if done and not ctx.target.skips_zeros:
             ctx.note(
-                f"The target {ctx.target.name!r} multiplies by zeros all the same: 2:4 sparsity makes nothing faster "
+                f"The target {ctx.target.name!r} multiplies by zeros anyway: 2:4 sparsity makes nothing faster "
                 "there, only on sparse tensor cores.",
                 level="warning",
             )
@@ -127,7 +127,7 @@ def _obstacle(node: gs.Node, axis: int) -> str:
     if np.dtype(weight.dtype).kind != "f":
         return f"its weight is {weight.dtype}"
     if weight.shape[axis] % GROUP:
-        return f"{weight.shape[axis]} input channels are no multiple of {GROUP}"
+        return f"{weight.shape[axis]} input channels are not a multiple of {GROUP}"
     return ""
 
 

@@ -29,17 +29,16 @@ WORTH = 0.75
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOutliers(Pass):
-    """Split the largest channels in front of convolutions, by what they are on pictures.
+    """Split the input channels of convolutions with the largest activations on pictures into halves.
 
-    The network computes the same: parts are halves of halves, which floating point adds up exactly but for the order of
-    sums.
+    The network computes the same function, up to the order of floating-point sums.
 
     Attributes:
-        share: of a layer's input channels, at most so many are added.
+        share: most channels to add to a layer, as a share of its input channels.
     """
 
     name: ClassVar[str] = "split_outliers"
-    summary: ClassVar[str] = "feed channels far larger than the others to a layer in parts, for finer codes of the rest"
+    summary: ClassVar[str] = "split channels with outliers into parts, for a finer scale of the rest"
 
     share: float = 0.05
 
@@ -57,9 +56,7 @@ class SplitOutliers(Pass):
         if ctx.feeds is None:
             return 0
         if ctx.target.placement == "whole_graph":
-            ctx.note(
-                "No outliers are split: the target codes values before they could be, not only in front of layers."
-            )
+            ctx.note("No outliers are split: the target quantizes every tensor, not only the inputs of layers.")
             return 0
         layers = _layers(graph)
         split = 0
@@ -71,7 +68,7 @@ class SplitOutliers(Pass):
             ctx.note(f"{(copies > 1).sum()} of {len(copies)} channels are read in parts.", node=layers[name][0].name)
             split += 1
         if not split:
-            ctx.note("No channel is so much larger than the others that splitting it pays.")
+            ctx.note("No channel is large enough for splitting to help.")
         return split
 
 

@@ -29,7 +29,7 @@ Array = np.ndarray[Any, Any]
 _LEAST = 1e-6
 """Variance below which a channel is constant and only its mean is set right."""
 _SCALES = (0.1, 10.0)
-"""A channel that needs a scale beyond these carries something else than it did; it is held to them."""
+"""A channel that needs a scale beyond these carries something else than it did; its scale is clipped to them."""
 
 
 @dataclass
@@ -163,10 +163,10 @@ def _set_norm(norm: gs.Node, found: tuple[Array, Array], wanted: tuple[Array, Ar
     before = gain * (found[0] - running_mean) + shift
     least, most = (limit * np.abs(gain) for limit in _SCALES)
     able = (deviations > 0) & (np.abs(gain) > 0)
-    wished = np.where(able, np.clip(deviations, least, most), np.abs(gain)) * np.sign(gain)
-    safe = np.where(wished == 0, 1.0, wished)
-    variance = np.where(wished == 0, running_variance, np.maximum(np.square(scale / safe) - epsilon, 0.0))
-    _replace(norm, 3, np.where(wished == 0, running_mean, found[0] - (wanted[0] - shift) / safe))
+    wanted_gain = np.where(able, np.clip(deviations, least, most), np.abs(gain)) * np.sign(gain)
+    safe = np.where(wanted_gain == 0, 1.0, wanted_gain)
+    variance = np.where(wanted_gain == 0, running_variance, np.maximum(np.square(scale / safe) - epsilon, 0.0))
+    _replace(norm, 3, np.where(wanted_gain == 0, running_mean, found[0] - (wanted[0] - shift) / safe))
     _replace(norm, 4, variance)
     return _off(before, *wanted)
 

@@ -19,11 +19,11 @@ def test_a_table_survives_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"yocc_latency": 2}, "form 2"),
-        ({"layers": []}, "no latency table"),
+        ({"yocc_latency": 2}, "format 2"),
+        ({"layers": []}, "not a latency table"),
         ({"layers": {"conv": [{"inputs": 3, "outputs": 16}]}}, "ms"),
         ({"layers": {"conv": [{"inputs": 3, "outputs": 16, "ms": -1.0}]}}, "no time"),
-        ({"layers": {"conv": [{"inputs": -3, "outputs": 16, "ms": 1.0}]}}, "no meaning"),
+        ({"layers": {"conv": [{"inputs": -3, "outputs": 16, "ms": 1.0}]}}, "out of range"),
         ({"rest_ms": "nan"}, "no time"),
     ],
 )

@@ -46,6 +46,7 @@ def test_result_is_a_checked_model_and_a_report(model: Path, tmp_path: Path) -> 
     assert content["files"][0]["bytes"] == report.model.stat().st_size
 
 
+@pytest.mark.slow
 def test_unchanged_model_computes_the_same_and_the_report_says_so(model: Path, tmp_path: Path) -> None:
     report = compile_model(model, pipeline="look", out=tmp_path / "out")
     run = reference_executor()

@@ -64,7 +64,7 @@ def test_collapses_are_told_with_a_reason(facts: FidelityFacts, words: list[str]
 def test_a_runtime_that_is_off_is_told_once_even_above_the_bound() -> None:
     off = replace(AROUND, target="tvm", target_snr=9.5)
     (remark,) = _said(_outputs(9.5), off)
-    assert "tvm computes even the original otherwise than onnxruntime does (9.5 dB)" in remark.text
+    assert "tvm computes even the original differently than onnxruntime does (9.5 dB)" in remark.text
     (remark,) = _said(_outputs(3.0), off)
     assert "3.0 dB signal to noise" in remark.text
     assert "tvm computes" in remark.text
@@ -84,7 +84,7 @@ def test_an_original_that_finds_nothing_is_told() -> None:
 @pytest.mark.parametrize(
     ("around", "word"),
     [
-        (replace(AROUND, target="openvino", target_snr=-189.0), "openvino computes even the original otherwise"),
+        (replace(AROUND, target="openvino", target_snr=-189.0), "openvino computes even the original differently"),
         (replace(AROUND, target="openvino", target_snr=60.0), "8 bits"),
         (replace(AROUND, calibration=replace(PICTURES, synthetic=True)), "--calib"),
         (replace(AROUND, calibration=replace(PICTURES, samples=2)), "only 2 samples"),

@@ -72,6 +72,7 @@ def test_report_says_both_sizes_and_everything_is_measured(detector: Path, pictu
     assert "64x64, from 96x96" in render_page(content)
 
 
+@pytest.mark.slow
 def test_report_fits_its_schema(detector: Path, tmp_path: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     report = compile_model(
@@ -80,6 +81,7 @@ def test_report_fits_its_schema(detector: Path, tmp_path: Path) -> None:
     jsonschema.validate(json.loads(report.to_json()), json.loads(schema_text()))
 
 
+@pytest.mark.slow
 def test_it_goes_with_pruning_and_int8(detector: Path, pictures: Path, tmp_path: Path) -> None:
     report = compile_model(
         detector, input_size="64x96", prune=0.2, int8=True, calibration=pictures, out=tmp_path / "out", bench=False
@@ -90,6 +92,7 @@ def test_it_goes_with_pruning_and_int8(detector: Path, pictures: Path, tmp_path:
 
 
 @pytest.mark.parametrize(("batch", "shown"), [("2", 2), ("n", "n")])
+@pytest.mark.slow
 def test_batch(detector: Path, tmp_path: Path, batch: str, shown: int | str) -> None:
     report = compile_model(detector, batch=batch, count=4, out=tmp_path / "out", html=False, threads=1)
     assert [shape[0] for shape in _shapes(report)] == [shown, shown]
@@ -100,6 +103,7 @@ def test_batch(detector: Path, tmp_path: Path, batch: str, shown: int | str) -> 
     assert report.fidelity["outputs"]
 
 
+@pytest.mark.slow
 def test_arrays_fit_the_new_size_and_nothing_is_compared(detector: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "arrays.npz", images=np.random.default_rng(0).random((4, 3, 64, 64), dtype=np.float32))
     report = compile_model(
@@ -110,6 +114,7 @@ def test_arrays_fit_the_new_size_and_nothing_is_compared(detector: Path, tmp_pat
     assert report.measured["latency_ms"] is not None
 
 
+@pytest.mark.slow
 def test_synthetic_pictures_are_the_same_at_both_sizes(detector: Path, tmp_path: Path) -> None:
     report = compile_model(detector, side=96, count=4, out=tmp_path / "out", html=False, bench=False)
     assert report.resized is not None
@@ -127,6 +132,7 @@ def test_synthetic_pictures_are_the_same_at_both_sizes(detector: Path, tmp_path:
         "tensorrt",
     ],
 )
+@pytest.mark.slow
 def test_targets_take_a_resized_model(detector: Path, target: str, tmp_path: Path) -> None:
     report = compile_model(
         detector, input_size="64x96", count=4, target=target, out=tmp_path / "out", html=False, bench=False, threads=1
@@ -148,6 +154,7 @@ def test_open_models_are_fixed_for_targets_of_one_size(tmp_path: Path) -> None:
     assert report.inputs[0].shape == (1, 3, 32, 32)
 
 
+@pytest.mark.slow
 def test_folders_are_compared_and_timed_against_the_original_at_its_own_size(
     detector: Path, pictures: Path, tmp_path: Path
 ) -> None:
@@ -166,7 +173,7 @@ def test_folders_are_compared_and_timed_against_the_original_at_its_own_size(
 @pytest.mark.parametrize(
     ("options", "kind", "word"),
     [
-        ({"side": 100}, OptionError, "no multiple of 32"),
+        ({"side": 100}, OptionError, "not a multiple of 32"),
         ({"side": 64, "input_size": "64x96"}, OptionError, "height and width at once"),
         ({"side": 64, "pipeline": "simplify"}, OptionError, "states every pass"),
         ({"pipeline": "simplify,resize_input{size=64}"}, OptionError, "behind other passes"),

@@ -186,6 +186,7 @@ def test_a_classifier_is_not_recognized() -> None:
     "name",
     ["yolov5n.onnx", "yolov5n_bn.onnx", "yolov5n_raw_op12.onnx", "yolov5n_dynamic.onnx", "yolov5n_fp16cast_op12.onnx"],
 )
+@pytest.mark.slow
 def test_published_detectors(shared_data: Path, name: str) -> None:
     profile = found(load(shared_data / "models" / name))
     assert profile.family == "yolov5"

@@ -218,6 +218,7 @@ def look(model: Path, picture: Path, profile: ModelProfile) -> Detections:
 
 
 @pytest.mark.parametrize("classes", [3, 4])
+@pytest.mark.slow
 def test_as_many_classes_as_box_sides_leave_a_note(classes: int, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(yolox(0, classes=classes), path)

@@ -88,6 +88,7 @@ def test_four_bits_take_an_eighth_of_the_weights() -> None:
 
 
 @pytest.mark.parametrize("size", [0.15, 0.22])
+@pytest.mark.slow
 def test_a_size_is_kept_and_used(size: float) -> None:
     graph = build(
         ["c1: a = Conv(x, w1)", "c2: b = Conv(a, w2)", "c3: y = Conv(b, w3)"],
@@ -154,7 +155,7 @@ def test_weights_that_cannot_be_coded_say_why() -> None:
     ctx = context(feeds=smooth(to_proto(graph), 4))
     assert run_pass(Encode(), graph, ctx) == 1
     assert [(note.node, note.message) for note in ctx.notes] == [
-        ("c", "Keeps its weight: its weight is computed at run time.")
+        ("c", "Weight not encoded: its weight is computed at run time.")
     ]
 
 

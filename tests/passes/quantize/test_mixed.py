@@ -125,7 +125,7 @@ def test_a_drop_nothing_keeps_leaves_all_float_and_says_so() -> None:
     assert until_kept(UNITS, 0.1, lambda _: 0.5) == (frozenset("abcd"), 0.5)
     ctx = context(COARSE, judged=[0.5] * 30)
     assert quantized_layers(quantized(ctx, max_drop=0.1)) == set()
-    assert any("cannot be kept" in note.message for note in ctx.notes if note.level == "warning")
+    assert any("is not reachable" in note.message for note in ctx.notes if note.level == "warning")
 
 
 def test_a_promise_that_full_coding_keeps_leaves_nothing_float() -> None:

@@ -164,6 +164,7 @@ def test_biases_fit_int32_behind_channels_of_zeros() -> None:
     np.testing.assert_allclose(b, a, rtol=0.02, atol=200)
 
 
+@pytest.mark.slow
 def test_sigmoids_are_quantized_from_zero_to_one_and_pictures_whole() -> None:
     graph, ctx = prepared(TOPOLOGIES["c2f"](0))
     sigmoids = [node.outputs[0].name for node in graph.nodes if node.op == "Sigmoid"]

@@ -46,6 +46,7 @@ def test_fitting_to_the_float_network_lowers_the_error(name: str) -> None:
     assert error(graph, target, "gram") < 0.8 * error(graph, target, "nearest")
 
 
+@pytest.mark.slow
 def test_biases_of_fitted_layers_have_the_scale_of_their_products() -> None:
     graph = fused("residual")
     run_pass(Quantize(rounding="gram"), graph, context(whole_graph(), smooth(to_proto(graph), 16)))

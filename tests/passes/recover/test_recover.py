@@ -93,7 +93,7 @@ def test_the_report_has_the_error_of_each_layer() -> None:
 
 def test_without_pruning_before_there_is_nothing_to_recover() -> None:
     model = TOPOLOGIES["residual"](seed=0)
-    with pytest.raises(PassError, match="nothing was pruned"):
+    with pytest.raises(PassError, match="no pass before it pruned"):
         Recover().requires(load(model), pictured(model))
 
 
@@ -149,8 +149,8 @@ def test_time_that_is_up_leaves_a_whole_network_and_says_what_it_did_not_reach()
     refresh(graph)
     assert verify.problems(graph) == []
     said = " ".join(note.message for note in ctx.notes if note.level == "warning")
-    assert "Time was up before" in said
-    assert "Time was enough for 4 pictures of 32" in said
+    assert "Time ran out before" in said
+    assert "There was time for 4 pictures of 32" in said
 
 
 @pytest.mark.slow

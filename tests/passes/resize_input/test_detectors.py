@@ -41,10 +41,14 @@ def _x_decoded(size: int) -> onnx.ModelProto:
 
 
 DETECTORS = [_v5, _v5_raw, _v8, _x, _x_decoded]
+SLOW = [pytest.param(build, marks=pytest.mark.slow) for build in DETECTORS]
 
 
 @pytest.mark.parametrize("build", DETECTORS)
-@pytest.mark.parametrize(("old", "new"), [(64, 128), (128, 64), (96, 32)])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(64, 96), *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((64, 128), (128, 64), (96, 32)))],
+)
 def test_a_resized_detector_is_the_one_built_at_that_size(
     build: Callable[[int], onnx.ModelProto], old: int, new: int
 ) -> None:
@@ -66,7 +70,7 @@ def test_rectangles_say_how_many_cells_they_have(build: Callable[[int], onnx.Mod
     assert done.details["stride"] == 32
 
 
-@pytest.mark.parametrize("build", DETECTORS)
+@pytest.mark.parametrize("build", [*SLOW[:-1], _x_decoded])
 def test_pictures_of_a_batch_do_not_mix(build: Callable[[int], onnx.ModelProto]) -> None:
     for spec, count in (("batch=2", 2), ("batch=n", 3), ("size=96,batch=n", 2)):
         graph, _ = resize(build(64), spec)
@@ -94,6 +98,7 @@ def test_a_constant_that_is_nearly_a_grid_is_refused() -> None:
 
 @pytest.mark.parametrize("name", STATIC)
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.slow
 def test_yolov5n_is_the_open_export_at_that_size(shared_data: Path, name: str, size: tuple[int, int]) -> None:
     models = shared_data / "models"
     graph, _ = resize(models / f"{name}.onnx", f"size={size[0]}x{size[1]}")
@@ -104,6 +109,7 @@ def test_yolov5n_is_the_open_export_at_that_size(shared_data: Path, name: str, s
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.slow
 def test_open_export_gets_a_shape_and_stays_what_it_is(shared_data: Path, size: tuple[int, int]) -> None:
     source = shared_data / "models" / "yolov5n_dynamic.onnx"
     graph, _ = resize(source, f"size={size[0]}x{size[1]},batch=1")
@@ -113,6 +119,7 @@ def test_open_export_gets_a_shape_and_stays_what_it_is(shared_data: Path, size: 
     assert list(graph.outputs[0].shape) == list(ours.shape)
 
 
+@pytest.mark.slow
 def test_half_precision_export_follows_within_its_precision(shared_data: Path) -> None:
     models = shared_data / "models"
     graph, _ = resize(models / "yolov5n_fp16cast_op12.onnx", "size=320")
@@ -122,6 +129,7 @@ def test_half_precision_export_follows_within_its_precision(shared_data: Path) -
 
 
 @pytest.mark.parametrize("size", [(320, 320), (384, 640)])
+@pytest.mark.slow
 def test_yolox_nano_computes_what_its_graph_computes_at_that_size(shared_data: Path, size: tuple[int, int]) -> None:
     source = shared_data / "models" / "yolox_nano.onnx"
     graph, _ = resize(source, f"size={size[0]}x{size[1]}")

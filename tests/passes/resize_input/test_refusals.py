@@ -71,7 +71,7 @@ def test_sides_are_multiples_of_the_largest_stride(size: str, hint: str) -> None
     nodes = [DOWN, "d: y = MaxPool<kernel_shape=[2,2], strides=[2,2]>(a)"]
     error = _refused(nodes, {}, f"size={size}")
     assert isinstance(error, OptionError)
-    assert "no multiple of 4, the largest stride" in error.message
+    assert "not a multiple of 4, the largest stride" in error.message
     assert error.hint == hint
 
 

@@ -37,6 +37,7 @@ class TestExamplePlugin(BackendContract):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="hatchling is not installed")
+@pytest.mark.slow
 def test_example_installs_with_pip(tmp_path: Path) -> None:
     flags = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--target", str(tmp_path)]
     subprocess.run([sys.executable, "-m", "pip", "install", *flags, str(EXAMPLE)], check=True)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from yocc.errors import CalibrationError, OptionError
-from yocc.runtime.data.feeds import DRAWN_COUNT, InputSpec, find_pictures, open_feeds, spread
+from yocc.runtime.data.feeds import SYNTHETIC_COUNT, InputSpec, find_pictures, open_feeds, spread
 from yocc.runtime.data.preprocess import Preprocess
 
 PIXELS = InputSpec("pixels", (1, 3, 8, 8), np.dtype(np.float32))
@@ -87,8 +87,8 @@ class TestDrawn:
     def test_without_a_source_yocc_draws(self) -> None:
         feeds = open_feeds(None, [PIXELS], None, seed=3)
         assert feeds.synthetic
-        assert len(feeds) == DRAWN_COUNT
-        assert feeds.description == "64 pictures drawn by yocc, seed 3"
+        assert len(feeds) == SYNTHETIC_COUNT
+        assert feeds.description == "64 synthetic pictures, seed 3"
 
     def test_the_seed_decides(self) -> None:
         once, again, other = (open_feeds(None, [PIXELS], None, count=3, seed=seed) for seed in (3, 3, 4))

@@ -227,6 +227,7 @@ class OnnxRuntime:
         pytest.param(128, 0.3393, 0.5228, id="all pictures", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_published_detector(shared_data: Path, count: int, map50_95: float, map50: float) -> None:
     path = shared_data / "models" / "yolov5n.onnx"
     profile = find_profile(load(path))

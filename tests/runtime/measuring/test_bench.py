@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import yocc.runtime.measuring.bench as under_test
+import yocc.compiler.pipeline.alternating as alternating
 from tests.samples import tiny_feed, tiny_model
 from yocc.errors import OptionError
 from yocc.runtime.backends.backend import Session, TensorSpec
@@ -38,7 +38,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(under_test, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(alternating, "time", SimpleNamespace(perf_counter=lambda: clock.now))
     return clock
 
 

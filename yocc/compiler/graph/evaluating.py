@@ -133,7 +133,7 @@ def known_shape(kind: onnx.TypeProto) -> tuple[int, ...] | None:
 
 
 def _size(proto: onnx.NodeProto, opset: int, values: Mapping[str, Array]) -> int | None:
-    """Elements of the largest output; None when that cannot be told."""
+    """Elements of the largest output; None when that is unknown."""
     own = _SIZES.get(proto.op_type)
     if own is not None:
         return own([values[name] for name in proto.input if name])

@@ -1,4 +1,4 @@
-"""The one door through which ONNX models come in and go out.
+"""Loading and saving: the only place where ONNX models are imported and exported.
 
 onnx-graphsurgeon's graph is the representation all passes work on; this module is the only caller of its importer and
 exporter, because both lose things yocc promises to keep (metadata, IR version) and neither reads external data safely.

@@ -99,6 +99,6 @@ def _check_size(model: onnx.ModelProto) -> None:
 def _require_bounded(name: str, count: int, size: int) -> None:
     if count > MOST_NODES or size > onnx.checker.MAXIMUM_PROTOBUF:
         raise ModelError(
-            f"The functions in {name!r} stand for {count:,} nodes of {size:,} bytes, more than any use for them.",
+            f"The functions in {name!r} expand to {count:,} nodes of {size:,} bytes, more than yocc accepts.",
             "Export the model without functions.",
         )

@@ -62,9 +62,9 @@ def _refusal(
     what = f"The tensor {tensor.name!r} takes {size / 2**30:,.1f} GiB"
     opened = [each.name for each in graph.inputs if is_open(each) and each.name in input_shapes]
     if not varies or not opened:
-        return ModelError(f"{what}, more than this can be run with.", "Export the model with smaller sizes.")
+        return ModelError(f"{what}, too large to run.", "Export the model with smaller sizes.")
     taken = ", ".join(f"{name}={','.join(map(str, input_shapes[name]))}" for name in opened)
     return OptionError(
-        f"{what} with the input shape {taken}, more than this can be run with.",
+        f"{what} with the input shape {taken}, too large to run.",
         "Give a smaller one with --input-shape.",
     )

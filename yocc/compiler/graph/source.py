@@ -164,13 +164,14 @@ def _check_carried(graph: onnx.GraphProto) -> None:
         kind = value.type.WhichOneof("value")
         if kind not in (None, "tensor_type", "sequence_type"):
             raise ModelError(
-                f"The model passes a {kind.removesuffix('_type')}, and only tensors and sequences can be carried.",
+                f"The model has an input or output of kind {kind.removesuffix('_type')}; only tensors and sequences "
+                "are supported.",
                 "Export it without that input or output.",
                 value.name,
             )
         if kind is not None and not _is_carried(value.type):
             raise ModelError(
-                "The model passes elements of an unknown type, or a sequence of something else than tensors.",
+                "The model has an input or output of an unknown type, or a sequence of anything but tensors.",
                 "Export it without that input or output.",
                 value.name,
             )
@@ -183,7 +184,7 @@ def _check_carried(graph: onnx.GraphProto) -> None:
             kind = onnx.AttributeProto.AttributeType.Name(attribute.type)
             if kind not in _CARRIED:
                 raise ModelError(
-                    f"The attribute {attribute.name!r} of a {node.op_type} is of kind {kind}, which cannot be carried.",
+                    f"The attribute {attribute.name!r} of a {node.op_type} is of kind {kind}, which is not supported.",
                     "Export the model without it.",
                     node.name,
                 )

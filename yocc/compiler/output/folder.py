@@ -165,7 +165,7 @@ class OutputFolder:
         if workspace.kept is not None:
             raise OutputError(
                 f"The result is in {str(self.wanted)!r}, where files appeared that yocc did not write.",
-                f"What stood there before is in {str(workspace.kept)!r}.",
+                f"The previous contents are in {str(workspace.kept)!r}.",
             )
 
     def _save(self) -> Path:
@@ -194,11 +194,11 @@ class OutputFolder:
                 f"{str(wanted)!r} cannot be read: {error.strerror or error}.", "Choose another -o folder."
             ) from error
         if foreign == _A_FILE:
-            raise OptionError(f"{str(wanted)!r} is a file.", "-o names a folder; choose another.")
+            raise OptionError(f"{str(wanted)!r} is a file.", "Choose another name; -o is a folder.")
         if foreign:
             raise OptionError(
-                f"The folder {str(wanted)!r} holds what yocc did not write: {foreign}.",
-                "Move that away, or choose a new or empty -o folder.",
+                f"The folder {str(wanted)!r} contains files that yocc did not write: {foreign}.",
+                "Move them away, or choose a new or empty -o folder.",
             )
 
     def _foreign(self) -> str:

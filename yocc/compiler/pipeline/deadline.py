@@ -39,5 +39,5 @@ def read_duration(text: str) -> float:
     match = _DURATION.fullmatch(text.strip())
     seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if not seconds:
-        raise OptionError(f"{text!r} is no duration.", "Write it like 90s, 30m or 2h.")
+        raise OptionError(f"{text!r} is not a duration.", "Write it like 90s, 30m or 2h.")
     return seconds

@@ -95,7 +95,7 @@ def read_table(path: Path) -> LatencyTable:
         raise OptionError(f"The latency table {path} is not JSON.", _WRITTEN_BY) from error
     try:
         if content["yocc_latency"] != _FORM:
-            raise ValueError(f"it has the form {content['yocc_latency']!r}, and {_FORM} is what is read")
+            raise ValueError(f"it has the format {content['yocc_latency']!r}, and {_FORM} is what is read")
         threads = None if content["threads"] is None else int(content["threads"])
         layers = {str(name): tuple(map(_point, points)) for name, points in content["layers"].items()}
         table = LatencyTable(str(content["device"]), threads, _time(content["rest_ms"]), layers)
@@ -105,14 +105,14 @@ def read_table(path: Path) -> LatencyTable:
         return table
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise OptionError(
-            f"{path} is no latency table: {type(error).__name__} {str(error)[:_SHOWN]}.", _WRITTEN_BY
+            f"{path} is not a latency table: {type(error).__name__} {str(error)[:_SHOWN]}.", _WRITTEN_BY
         ) from error
 
 
 def _point(found: Mapping[str, Any]) -> WidthTime:
     point = WidthTime(int(found["inputs"]), int(found["outputs"]), _time(found["ms"]))
     if point.inputs < 0 or point.outputs < 0:
-        raise ValueError(f"{point} has no meaning")
+        raise ValueError(f"{point} is out of range")
     return point
 
 

@@ -124,9 +124,9 @@ class Target:
 
     def __post_init__(self) -> None:
         if self.channel_multiple < 1:
-            raise OptionError(f"A channel multiple of {self.channel_multiple} has no meaning.", "Use 1 or more.")
+            raise OptionError(f"A channel multiple of {self.channel_multiple} is out of range.", "Use 1 or more.")
         if self.least_channels < 1:
-            raise OptionError(f"A least count of {self.least_channels} channels has no meaning.", "Use 1 or more.")
+            raise OptionError(f"A least count of {self.least_channels} channels is out of range.", "Use 1 or more.")
         if self.added_inputs == "quantize" and self.placement != "inputs":
             raise OptionError(
                 "The whole graph quantizes additions anyway.", 'Use placement="inputs" with added_inputs.'

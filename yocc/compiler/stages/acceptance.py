@@ -39,7 +39,7 @@ def require_passed(checks: Sequence[Check], target: str) -> None:
     """
     failed = [f"{check.name}: {check.message}" for check in checks if check.passed is False]
     if failed:
-        raise BackendError(f"What was built for {target!r} does not pass: {'; '.join(failed)}.")
+        raise BackendError(f"The files built for {target!r} do not pass verification: {'; '.join(failed)}.")
 
 
 def require_valid(artifact: Artifact) -> None:

@@ -46,7 +46,7 @@ def warnings_of(
     calibrated = around.calibration
     if calibrated is not None and calibrated.synthetic and calibrated.used:
         drawn.append(
-            "Calibrated with pictures yocc drew itself, as none were given; give real ones with --calib for accuracy."
+            "Calibrated with synthetic pictures, as none were given; give real ones with --calib for accuracy."
         )
     return (*grave, *verdict.warnings, *others, *drawn, *notes)
 

@@ -63,5 +63,7 @@ def compile_model(
         failure = write_report(report, output, html=options.output.html)
         output.commit()
         if failure is not None:
-            raise OutputError(f"There is no page: {failure}.", f"All else is in {str(output.wanted)!r}.")
+            raise OutputError(
+                f"report.html was not written: {failure}.", f"Everything else is in {str(output.wanted)!r}."
+            )
     return replace(report, folder=output.wanted)

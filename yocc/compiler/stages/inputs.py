@@ -83,11 +83,11 @@ def open_inputs(
     """Open calibration inputs and keep some back: a fifth, or what a count leaves over, 32 at most; below 10 none.
 
     Args:
-        source: pictures or arrays, None for drawn ones.
+        source: pictures or arrays, None for synthetic pictures.
         specs: the network's inputs.
         preprocess: how pictures become inputs, None for what is assumed.
         count: how many samples to calibrate with, None for all.
-        seed: of the drawn pictures.
+        seed: of synthetic pictures.
 
     Raises:
         CalibrationError: the source is missing, empty, unreadable or does not fit.

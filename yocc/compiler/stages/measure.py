@@ -76,7 +76,7 @@ class Verdict:
         timing: both models in alternation.
         warnings: what went wrong in a way the user should know.
         unmeasured: what was asked for and could not be measured, and why; also among the warnings.
-        execution: what the runtime says it made of the compiled model.
+        execution: how the runtime executes the compiled model.
         kernels: where the time of the original and of the compiled model goes; empty where the runtime does not tell.
         target_snr: signal to noise of the original in the target's runtime in decibels; None where that was not asked.
     """
@@ -141,7 +141,7 @@ def judge(judged: Judged, artifact: Artifact, progress: Progress = silent) -> Ve
     """Measure a compiled model against the one it was made from.
 
     Values are compared with those of the original in onnxruntime; latencies with those of the original in the target.
-    What fails here is no reason to lose the compiled model: it is told in the verdict.
+    What fails here is no reason to lose the compiled model: it is reported in the verdict.
 
     Args:
         judged: the original, and what to measure.
@@ -166,7 +166,7 @@ def judge(judged: Judged, artifact: Artifact, progress: Progress = silent) -> Ve
         compared = _compare(judged, compiled, unmeasured, progress)
         timing, kernels, untimed = None, _NO_KERNELS, ""
         if judging.bench:
-            with _told(unmeasured, "The latency"):
+            with _noting_failure(unmeasured, "The latency"):
                 timing, kernels, untimed = _time(judged, compiled, progress)
         execution = compiled.execution()
     elsewhere = backend.substitute(judged.target) if timing is not None else ""
@@ -235,12 +235,12 @@ def _compare(judged: Judged, compiled: Session, unmeasured: list[str], progress:
             return _Compared(obstacle=obstacle)
         facts = snr = accuracy = None
         if inputs is not None:
-            with _told(unmeasured, "The fidelity"):
+            with _noting_failure(unmeasured, "The fidelity"):
                 facts = fidelity_of(original, compiled, profile, inputs, judged.macs, progress, judged.own)
                 if is_poor(facts):
                     snr = _target_snr(original, judged, inputs)
         if pictures is not None and profile is not None:
-            with _told(unmeasured, "The accuracy"):
+            with _noting_failure(unmeasured, "The accuracy"):
                 accuracy = {
                     "data": str(pictures),
                     "original": evaluate(original, judged.own or profile, pictures, judging.labels, progress),
@@ -252,7 +252,7 @@ def _compare(judged: Judged, compiled: Session, unmeasured: list[str], progress:
 def _why_not_compared(error: BackendError | OSError) -> str:
     if isinstance(error, BackendError):
         return f"Nothing was compared: onnxruntime cannot run the original. {error}"
-    return f"Nothing was compared: no room for a copy of the original ({error.strerror})."
+    return f"Nothing was compared: no disk space for a copy of the original ({error.strerror})."
 
 
 def _target_snr(original: Session, judged: Judged, inputs: Inputs) -> float | None:
@@ -294,7 +294,7 @@ def _time(
 
 
 @contextlib.contextmanager
-def _told(unmeasured: list[str], what: str) -> Iterator[None]:
+def _noting_failure(unmeasured: list[str], what: str) -> Iterator[None]:
     """Note whatever fails in here: the result exists, and hours of work are not thrown away for a measurement."""
     try:
         yield

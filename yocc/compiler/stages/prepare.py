@@ -208,7 +208,7 @@ def asked_of(measure: MeasureOptions) -> dict[Need, bool]:
 
 
 def _with_recovery(recipe: CompressionRecipe) -> CompressionRecipe:
-    """A recipe that says how pruning is recovered from: by reconstruction unless it says otherwise."""
+    """A recipe that states how to recover from pruning: by reconstruction unless it says otherwise."""
     pruned = recipe.prune is not None or recipe.prune_target is not None
     return replace(recipe, recover=recipe.recover or ("reconstruct" if pruned else None))
 

@@ -71,7 +71,7 @@ def read_target(text: str) -> tuple[Budget, float]:
     if kind is None or not 1 - MOST_PRUNED < left < 1:
         raise OptionError(
             f"Cannot prune to {text!r}.",
-            f"Give what is to be left of one of {', '.join(BUDGETS)}, above {1 - MOST_PRUNED:g}, such as latency=0.7.",
+            f"Give the share to keep of one of {', '.join(BUDGETS)}, above {1 - MOST_PRUNED:g}, such as latency=0.7.",
         )
     return kind, round(1 - left, 6)
 
@@ -171,7 +171,7 @@ def _count_rounds(share: float | None, recipe: CompressionRecipe) -> int:
         raise OptionError("Without recovery between them, rounds change nothing.", "Leave --schedule and --rounds out.")
     if rounds is not None and (rounds < 1 or (schedule == "oneshot" and rounds > 1)):
         raise OptionError(
-            f"{rounds} rounds are no schedule{' that is oneshot' if schedule == 'oneshot' else ''}.",
+            f"Cannot prune in {rounds} rounds{' with --schedule oneshot' if schedule == 'oneshot' else ''}.",
             "Use 1 or more, several with --schedule iterative.",
         )
     if rounds is not None:

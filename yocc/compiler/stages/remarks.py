@@ -11,10 +11,10 @@ from yocc.runtime.data.description import OPTIONS, InputDescription
 from yocc.runtime.measuring.fidelity import LEAST_FIDELITY, LEAST_SNR, FidelityFacts
 
 LOST = 0.1
-"""Share of the confident detections whose loss is told."""
+"""Share of the confident detections whose loss is reported."""
 LOST_SEVERELY = 1 / 3
 GROWN = 0.01
-"""Growth of a file or of the parameters that is told."""
+"""Growth of a file or of the parameters that is reported."""
 _RUNTIME_DIFFERS = 20.0
 """Decibels; a runtime that computes a float model right is far above."""
 _FEW_SAMPLES = 16
@@ -69,9 +69,9 @@ def fidelity_remarks(facts: FidelityFacts | None, around: Circumstances) -> Iter
     """What is conspicuous in a comparison with the original."""
     if facts is None or not facts.samples:
         return
-    told = [*_not_finite(facts, around), *_agreement(facts, around)]
-    yield from told
-    if around.wrong_runtime and not any(likely_reason(around, detector=False) in remark.text for remark in told):
+    found = [*_not_finite(facts, around), *_agreement(facts, around)]
+    yield from found
+    if around.wrong_runtime and not any(likely_reason(around, detector=False) in remark.text for remark in found):
         yield Remark(f"The compiled model differs from the original. {likely_reason(around, detector=False)}")
 
 
@@ -90,7 +90,9 @@ def _agreement(facts: FidelityFacts, around: Circumstances) -> Iterator[Remark]:
         return
     if facts.detection is not None and facts.detection.map50_95 < LEAST_FIDELITY:
         agreement = f"fidelity is {facts.detection.map50_95:.3f} of 1 (mAP50-95 against the original's own detections)"
-        yield Remark(f"The compiled model finds other things than the original: {agreement}. {reason}", severe=True)
+        yield Remark(
+            f"The compiled model detects different objects than the original: {agreement}. {reason}", severe=True
+        )
     lost = before - after
     if lost >= LOST * before:
         text = f"{lost} of the original's {before} confident detections are lost ({lost / before:.0%}). {reason}"
@@ -122,35 +124,35 @@ def input_remarks(fed: InputDescription | None, known: InputDescription | None) 
     if fed is not None and fed.warning:
         yield Remark(fed.warning)
     if fed is None and known is not None and known.origin == "given":
-        yield Remark(f"{OPTIONS} had no effect: arrays are fed as they are, and no picture was looked at.")
+        yield Remark(f"{OPTIONS} had no effect: arrays are fed as they are, and no pictures were read.")
 
 
 def likely_reason(around: Circumstances, *, detector: bool) -> str:
     """Why outputs changed as much as they did, most likely, and what helps."""
     if around.wrong_runtime:
         return (
-            f"Likely reason: {around.target} computes even the original otherwise than onnxruntime does "
+            f"Likely reason: {around.target} computes even the original differently than onnxruntime does "
             f"({around.target_snr:.1f} dB); choose another --target, other --threads, or another version of its "
             "runtime."
         )
     calibration = around.calibration
     if calibration is not None and calibration.used:
         if calibration.synthetic:
-            return "Likely reason: calibrated with pictures yocc drew itself; give real ones with --calib."
+            return "Likely reason: calibrated with synthetic pictures; give real ones with --calib."
         if calibration.samples < _FEW_SAMPLES:
             return (
                 f"Likely reason: only {calibration.samples} samples to calibrate with; give 100 or more with --calib."
             )
     described = around.description
     unsure = described is not None and described.origin == "assumed"
-    elsewhere = " Or pictures are fed otherwise than in training." if unsure else ""
+    elsewhere = " Or pictures are preprocessed differently than in training." if unsure else ""
     if around.ran("resize_input"):
         elsewhere = f" Or the input has too few pixels; try a larger --side.{elsewhere}"
     if around.ran("encode"):
         return f"Likely reason: too few bits for the weights; give more, such as --weights log2:6.{elsewhere}"
     if around.ran("prune"):
         helps = "prune less, or add --recover distill"
-        return f"Likely reason: more was pruned than recovery gives back; {helps}.{elsewhere}"
+        return f"Likely reason: more was pruned than recovery restores; {helps}.{elsewhere}"
     if around.ran("quantize"):
         helps = "add --max-accuracy-drop 0.03" if detector else "use --fp16 instead of --int8"
         return f"Likely reason: 8 bits are too coarse for some layers; {helps}.{elsewhere}"
@@ -159,7 +161,7 @@ def likely_reason(around: Circumstances, *, detector: bool) -> str:
     if around.ran("resize_input"):
         return "Likely reason: the input has another size than the original's; try a side that is nearer to it."
     if unsure:
-        return f"Likely reason: pictures are fed otherwise than in training; state it with {OPTIONS}."
+        return f"Likely reason: pictures are preprocessed differently than in training; state it with {OPTIONS}."
     return "Likely reason: a step changed what is computed; compile with fewer passes in --pipeline to find out which."
 
 
@@ -174,7 +176,7 @@ def _not_finite(facts: FidelityFacts, around: Circumstances) -> Iterator[Remark]
         )
     if broken:
         yield Remark(
-            f"{_named(broken)} of the original itself: NaN or infinity, so that little can be compared. Likely reason: "
+            f"{_named(broken)} of the original itself: NaN or infinity, so little can be compared. Likely reason: "
             f"weights or inputs out of range; check the model, or state how it takes pictures with {OPTIONS}."
         )
 
@@ -201,22 +203,22 @@ def _named(outputs: list[Difference]) -> str:
 
 def _nothing_found(facts: FidelityFacts, around: Circumstances) -> str:
     found = (
-        f"The original itself finds nothing in {facts.samples} of {facts.data}, so that fidelity says little. "
+        f"The original itself finds nothing in {facts.samples} of {facts.data}, so fidelity means little. "
         "Likely reason: "
     )
     if around.calibration is not None and around.calibration.synthetic:
-        return f"{found}pictures yocc draws hold nothing it knows; give real ones with --calib."
+        return f"{found}synthetic pictures hold no objects of its classes; give real ones with --calib."
     if around.description is None:
-        return f"{found}the arrays are scaled otherwise than in training; write them as the network is fed."
+        return f"{found}the arrays are scaled differently than in training; write them as the network is fed."
     return (
-        f"{found}none of its classes is in the pictures, or they are fed otherwise than in training, now "
+        f"{found}none of its classes is in the pictures, or they are preprocessed differently than in training, now "
         f"{around.description.text}; give other pictures, or state it with {OPTIONS}."
     )
 
 
 def _why_larger(before: ModelFacts, after: ModelFacts, around: Circumstances) -> str:
     if after.bytes <= (1 + GROWN) * before.bytes and after.parameters < (1 + _BIASES) * before.parameters:
-        return "Likely reason: layers without a bias were given one, which takes in what was folded or corrected."
+        return "Likely reason: layers without a bias were given one, which holds what was folded or corrected."
     if after.parameters >= (1 + _BIASES) * before.parameters:
         return (
             "Likely reason: a weight that several layers share became a copy for each, or constants were folded into "
@@ -225,10 +227,10 @@ def _why_larger(before: ModelFacts, after: ModelFacts, around: Circumstances) ->
     if around.ran("fp32") and not around.ran("fp16") and before.bytes < _HALF * before.parameters:
         return "Likely reason: its weights were in half precision and are in float32 now; add --fp16."
     if around.target not in ("onnxruntime", "tensorrt"):
-        return f"Likely reason: files of {around.target} hold more than weights; that weighs in a model this small."
+        return f"Likely reason: files of {around.target} hold more than weights; that matters in a model this small."
     if around.ran("quantize") or around.ran("encode"):
         return (
             "Likely reason: scales, zero points and operators for codes take more than the codes save in a model this "
             "small; leave out --int8 or --weights if size is what matters."
         )
-    return "Likely reason: descriptions of tensors were added; that weighs in a model this small."
+    return "Likely reason: descriptions of tensors were added; that matters in a model this small."

@@ -11,17 +11,16 @@ import onnx
 
 from yocc.compiler.graph import Graph, weight_bytes
 from yocc.compiler.graph.cost import layer_costs, totals
-from yocc.compiler.graph.oversized import require_runnable_size
-from yocc.compiler.graph.shapes import Shapes, concrete_shapes, default_input_shapes
+from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.graph.types import numpy_type
+from yocc.compiler.stages.anatomy import anatomy_of, require_runnable
 from yocc.compiler.stages.inputs import Inputs, changed_inputs, feed_specs, input_specs, open_inputs
 from yocc.errors import CalibrationError, ModelError
-from yocc.models.families.family import find_family
 from yocc.models.families.profile import ModelProfile
 from yocc.report.account import LayerStates, layer_names, layer_states
 from yocc.report.report import FileFacts, ModelFacts, Resizing, TensorFacts, bytes_facts, file_facts
 from yocc.runtime.data.bytes import as_bytes
-from yocc.runtime.data.description import InputDescription, InputOptions, describe_input
+from yocc.runtime.data.description import InputDescription, InputOptions
 from yocc.runtime.data.feeds import fed_to, is_array_file
 from yocc.runtime.data.preprocess import InputSpec
 
@@ -78,30 +77,20 @@ def examine(
         OptionError: the options do not fit the input, or a tensor is too large to run the model at this input shape.
         ModelError: a tensor is too large to run the model at all.
     """
-    given = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
-    recognition = find_family(graph)
-    profile = recognition.profile
-    if profile is not None and profile.input_name in given:
-        profile = replace(profile, input=replace(profile.input, shape=given[profile.input_name]))
-    own = {} if profile is None else {profile.input_name: profile.input.shape}
-    shapes = {**default_input_shapes(graph), **own, **given}
+    anatomy = anatomy_of(graph, input_shapes, options)
+    require_runnable(graph, anatomy)
     file = _source_facts(source)
     size = file.bytes if file.bytes >= weight_bytes(graph) else file.bytes + weight_bytes(graph)
-    dtypes = {tensor.name: numpy_type(tensor.dtype) for tensor in graph.inputs if tensor.dtype is not None}
-    concrete = concrete_shapes(graph, shapes)
-    require_runnable_size(graph, concrete, shapes)
-    layers = layer_states(graph, concrete)
-    profile, description = describe(profile, shapes, dtypes, options or InputOptions())
     return Subject(
         file,
-        model_facts(graph, shapes, size),
-        layers,
+        model_facts(graph, anatomy.shapes, size),
+        layer_states(graph, concrete_shapes(graph, anatomy.shapes)),
         layer_names(graph),
-        profile,
-        shapes,
-        dtypes,
-        description,
-        recognition.problems,
+        anatomy.profile,
+        anatomy.shapes,
+        anatomy.dtypes,
+        anatomy.description,
+        anatomy.problems,
     )
 
 
@@ -111,24 +100,6 @@ def resize(subject: Subject, shapes: Mapping[str, tuple[int, ...]]) -> Subject:
     if profile is not None:
         profile = replace(profile, input=replace(profile.input, shape=shapes[profile.input_name]))
     return replace(subject, shapes=shapes, profile=profile)
-
-
-def describe(
-    profile: ModelProfile | None,
-    shapes: Mapping[str, tuple[int, ...]],
-    dtypes: Mapping[str, Any],
-    options: InputOptions,
-) -> tuple[ModelProfile | None, InputDescription | None]:
-    """How pictures are fed to a model, and its profile with that in it.
-
-    Raises:
-        OptionError: the options do not fit the input.
-    """
-    family = None if profile is None else profile.preprocess
-    description = describe_input(input_specs(shapes, dtypes, profile), family, options)
-    if profile is not None and description is not None:
-        profile = replace(profile, preprocess=description.preprocess)
-    return profile, description
 
 
 def model_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) -> ModelFacts:
@@ -148,7 +119,7 @@ def tensor_facts(tensors: Iterable[Any], shapes: Shapes) -> tuple[TensorFacts, .
 def calibration_inputs(
     subject: Subject, compiled: Subject, calibration: str | Path | None, count: int | None, seed: int
 ) -> Inputs | None:
-    """Calibration inputs; None where nothing was given and nothing can be drawn.
+    """Calibration inputs; None where nothing was given and nothing can be synthesized.
 
     Where the compiled model has another input, pictures are fed to both, each as it takes them. Arrays fit the new one
     only.

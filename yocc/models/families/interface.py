@@ -1,6 +1,6 @@
 """How an application feeds a model with pictures and reads its detections, as facts that JSON can hold.
 
-The same facts stand in `report.json` and in the files beside an artifact, and are read back to run it.
+The same facts are in `report.json` and in the files beside an artifact, and are read back to run it.
 """
 
 from __future__ import annotations

@@ -20,8 +20,9 @@ from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import CalibrationError, OptionError
 from yocc.fitting.choices import Choice, choose
 from yocc.fitting.codec import FEWEST_BITS, MOST_BITS, Codec, make_codec, parse_codec
-from yocc.fitting.moments import LayerMoments
+from yocc.fitting.moments import Moments
 from yocc.fitting.rounding import choose_scales, output_error, refit_scales, round_jointly, round_nearest
+from yocc.fitting.rows import best_bias, best_weight, damped_covariance
 from yocc.passes.encode.lowering import Decoders
 from yocc.passes.encode.repeats import store_once
 
@@ -45,15 +46,15 @@ class Encode(Pass):
 
     Attributes:
         code: the levels: `log2` signed powers of two, `apot` sums of powers of two, `uniform` integers.
-        bits: of each weight; None for 4, or for what `size` allows.
-        wide: of layers instead whose errors count most or whose bits cost least: the first, the last, and the smallest
-            with up to a twentieth of all weights together; with `bits` only.
-        size: share of the model's size in float32 that the result may take; bits are then chosen for each layer.
-        rounding: `nearest` level for each weight on its own, or `gram`, with which roundings make up for each other on
-            pictures.
-        packed: store the codes; otherwise weights are only rounded.
-        pictures: to use at most.
-        points: positions looked at in each layer and picture.
+        bits: bits of a code; None for 4, or for what `size` allows.
+        wide: bits in the first layer, the last layers, and the smallest layers, which together hold up to a twentieth
+            of the weights; only with `bits`.
+        size: largest size of the result as a share of the model in float32; chooses the bits of each layer.
+        rounding: `nearest` rounds each weight on its own; `gram` lets rounding errors compensate each other, measured
+            on pictures.
+        packed: store packed codes; if false, weights are only rounded.
+        pictures: most pictures to use.
+        points: positions sampled in each layer and picture.
     """
 
     name: ClassVar[str] = "encode"
@@ -87,7 +88,7 @@ class Encode(Pass):
         try:
             share = float(amount)
         except ValueError:
-            raise OptionError(f"{text!r} is no weight code.", "Write it like log2:4 or log2:0.2.") from None
+            raise OptionError(f"{text!r} is not a weight code.", "Write it like log2:4 or log2:0.2.") from None
         return cls(code=code, size=share)  # type: ignore[arg-type] # a code there is
 
     def __post_init__(self) -> None:
@@ -103,7 +104,7 @@ class Encode(Pass):
                     "Give bits, and wide ones that are not fewer.",
                 )
         if self.size is not None and not 0 < self.size < 1:
-            raise OptionError(f"A size of {self.size:g} is no share.", "Use a number between 0 and 1, such as 0.2.")
+            raise OptionError(f"A size of {self.size:g} is out of range.", "Use a number between 0 and 1, such as 0.2.")
         if self.pictures < 1 or self.points < 1:
             raise OptionError("Rounding needs at least one picture and one point.", "Use 1 or more of each.")
 
@@ -136,8 +137,8 @@ class Encode(Pass):
         for name, others in sharing.items():
             for node in others:
                 node.inputs[1] = layers[name].node.inputs[1]
-        told = {name: {"bits": codecs[name].bits, **figures.get(name, {})} for name in layers}
-        return PassResult(len(layers), {"code": self.code}, told)
+        by_layer = {name: {"bits": codecs[name].bits, **figures.get(name, {})} for name in layers}
+        return PassResult(len(layers), {"code": self.code}, by_layer)
 
     def _samples(self, layer: StoredLayer) -> bool:
         return self.rounding == "gram" and layer.has_bias() and can_sample(layer.node, layer.layout.shape)
@@ -208,7 +209,7 @@ def _layers(graph: Graph, ctx: PassContext) -> tuple[dict[str, StoredLayer], dic
             first[key] = node.name
             layers[node.name] = found
         elif found != "it has no weight":
-            ctx.note(f"Keeps its weight: {found}.", node=node.name)
+            ctx.note(f"Weight not encoded: {found}.", node=node.name)
     return layers, sharing
 
 
@@ -244,11 +245,9 @@ def _without_pictures(layer: StoredLayer, codec: Codec) -> tuple[Array, Array]:
     return levels, scales
 
 
-def _on_pictures(
-    layer: StoredLayer, codec: Codec, moments: LayerMoments
-) -> tuple[tuple[Array, Array], dict[str, float]]:
-    covariance = moments.covariance(RIDGE)
-    wanted = moments.best_weight(layer.rows(), covariance)
+def _on_pictures(layer: StoredLayer, codec: Codec, moments: Moments) -> tuple[tuple[Array, Array], dict[str, float]]:
+    covariance = damped_covariance(moments.inputs, RIDGE)
+    wanted = best_weight(moments, layer.rows(), covariance)
     floor = layer.least_scales(layer.bias_values())
     scales = choose_scales(wanted, codec, np.diag(covariance), floor)
     plain = round_nearest(wanted, scales, codec) * scales[:, None]
@@ -257,7 +256,7 @@ def _on_pictures(
     found = levels * scales[:, None]
     power = max(output_error(wanted, covariance), 1e-30)
     layer.set_weight(levels, scales)
-    layer.set_bias(moments.best_bias(found), scales)
+    layer.set_bias(best_bias(moments, found), scales)
     errors = {
         "error_nearest": output_error(plain - wanted, covariance) / power,
         "error": output_error(found - wanted, covariance) / power,

@@ -24,25 +24,27 @@ from yocc.passes.encode_activations.shifted import Levels, choose_levels
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeActivations(Pass):
-    """Round what enters layers to powers of two.
+    """Round the inputs of layers to powers of two.
 
-    No runtime computes in such codes: the result shows what accuracy an accelerator would reach, and is slower than the
-    network was. Pictures themselves and what decodes boxes stay as they are.
+    A simulation: it shows the accuracy that an accelerator with such codes would reach. No runtime computes in them, so
+    the result is slower than the original. The network's inputs and the decoding of boxes are not rounded.
 
     Attributes:
-        bits: of a code.
-        shift: whether levels are shifted to where values are, see `shifted`.
+        bits: bits of a code.
+        shift: whether levels are shifted to the range of the values, see `shifted`.
     """
 
     name: ClassVar[str] = "encode_activations"
-    summary: ClassVar[str] = "round what enters layers to log-scale codes, to see what accuracy they allow (simulated)"
+    summary: ClassVar[str] = "round the inputs of layers to log-scale codes, to simulate the accuracy of an accelerator"
 
     bits: int = MOST_BITS
     shift: bool = True
 
     def __post_init__(self) -> None:
         if not FEWEST_BITS <= self.bits <= MOST_BITS:
-            raise OptionError(f"Activations cannot be coded in {self.bits} bits.", f"Use {FEWEST_BITS} to {MOST_BITS}.")
+            raise OptionError(
+                f"Activations cannot be encoded in {self.bits} bits.", f"Use {FEWEST_BITS} to {MOST_BITS}."
+            )
 
     def requires(self, graph: Graph, ctx: PassContext) -> None:  # noqa: ARG002 # the protocol's
         """There must be pictures to see the values on."""

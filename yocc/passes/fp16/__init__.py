@@ -25,13 +25,13 @@ _QDQ_OPSET = 19
 class Fp16(Pass):
     """Convert weights and activations to fp16.
 
-    Graph inputs and outputs keep their types. Decoding, shape arithmetic, and what fp16 cannot hold stay fp32; nothing
-    is clipped. Every exception is in the report, and so is the share of the arithmetic that became fp16.
+    Graph inputs and outputs keep their types. Decoding, shape arithmetic, and values beyond the range of fp16 stay
+    fp32; nothing is clipped. The report lists every exception and the share of MACs in fp16.
 
     Attributes:
-        limit: largest magnitude of an activation, on the calibration pictures, that still becomes fp16. The resolution
-            of fp16 is 0.5 at 512 and it ends at 65504.
-        pictures: calibration pictures the magnitudes are measured on; 0 measures nothing.
+        limit: largest magnitude of an activation on the calibration pictures that is converted. fp16 has a resolution
+            of 0.5 at 512 and a maximum of 65504.
+        pictures: calibration pictures to measure magnitudes on; 0 measures nothing.
     """
 
     name: ClassVar[str] = "fp16"

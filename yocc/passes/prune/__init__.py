@@ -37,16 +37,16 @@ class Prune(Pass):
 
     Attributes:
         ratio: share to remove.
-        budget: of what: `parameters`, `macs`, `both` of them, `channels`, of those that may go, or `latency`: the time
-            of a run, measured where models run, and predicted from a table or from the MACs elsewhere.
-        criterion: what says how much a channel matters, a name of `yocc.passes.prune.criteria` or of another package's
-            criterion. `auto`, `bn_gamma`, `l1`, `l2`, `fpgm` and `random` need no pictures, all others do.
-        granularity: `channels`, which go from every layer that reads them; `filter`, input channels of single layers;
-            `kernel`, whole k x k slices, and `unstructured`, single weights, which are set to zero: `ratio` is then the
-            share of the weights that can be. All but `channels` take the criteria `auto`, `l1`, `l2` and `random`.
-        multiple: kept channel counts are multiples of this where that is reachable; the target's when None.
-        candidates: ways to spread what goes over the layers, of which the one is taken that, with statistics
-            re-estimated on pictures, changes the outputs least; the first is what the criterion says.
+        budget: what `ratio` applies to: `parameters`, `macs`, `both`, `channels` (those that can be removed), or
+            `latency`, the time of a run: measured if the target runs here, else predicted from a table or from MACs.
+        criterion: how the saliency of channels is computed: a name of `yocc.passes.prune.criteria` or of a plugin.
+            `auto`, `bn_gamma`, `l1`, `l2`, `fpgm` and `random` need no pictures, all others do.
+        granularity: what is removed at once: `channels` of all layers that read them, or `filter`, input channels of
+            single layers. `kernel` (k x k slices) and `unstructured` (single weights) set weights to zero; `ratio` is
+            then a share of the weights. All but `channels` take the criteria `auto`, `l1`, `l2` and `random`.
+        multiple: remaining channel counts are multiples of this if possible; None for the target's.
+        candidates: how many distributions of the cut over the layers to try; the one that changes the outputs least,
+            with statistics re-estimated on pictures, is taken. The first one is the criterion's own.
     """
 
     name: ClassVar[str] = "prune"
@@ -66,7 +66,7 @@ class Prune(Pass):
     def __post_init__(self) -> None:
         if not 0 < self.ratio < 1:
             raise OptionError(
-                f"A pruning ratio of {self.ratio:g} has no meaning.", "Use a share between 0 and 1, such as 0.4."
+                f"A pruning ratio of {self.ratio:g} is out of range.", "Use a share between 0 and 1, such as 0.4."
             )
         if self.budget not in BUDGETS:
             raise OptionError(f"There is no budget {self.budget!r}.", f"Use one of {', '.join(BUDGETS)}.")
@@ -82,7 +82,8 @@ class Prune(Pass):
             )
         if self.budget == "latency" and self.granularity != "channels":
             raise OptionError(
-                f"Time is no budget for the granularity {self.granularity!r}.", "Use granularity=channels with it."
+                f"A time budget cannot be combined with the granularity {self.granularity!r}.",
+                "Use granularity=channels with it.",
             )
         if self.granularity in ZEROED and self.budget != "both":
             raise OptionError(
@@ -92,11 +93,11 @@ class Prune(Pass):
             self.candidates > 1 and (self.budget == "latency" or self.granularity != "channels")
         ):
             raise OptionError(
-                f"{self.candidates} candidates have no meaning with {self.granularity} and {self.budget}.",
+                f"{self.candidates} candidates cannot be used with {self.granularity} and {self.budget}.",
                 "Use 1 or more, with channels and without latency.",
             )
         if self.multiple is not None and self.multiple < 1:
-            raise OptionError(f"A channel multiple of {self.multiple} has no meaning.", "Use 1 or more.")
+            raise OptionError(f"A channel multiple of {self.multiple} is out of range.", "Use 1 or more.")
 
     def min_opset(self, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
         """Split sizes and Slice bounds are inputs from opset 13 on, which is the only form this pass rewrites."""
@@ -114,8 +115,8 @@ class Prune(Pass):
         split_shared(graph)
         if self.granularity == "filter":
             return self._drop_inputs(graph, ctx, multiple)
-        told = ctx.results.get(self.name, PassResult())
-        before = told.figures if isinstance(told.figures, PruneFigures) else None
+        previous = ctx.results.get(self.name, PassResult())
+        before = previous.figures if isinstance(previous.figures, PruneFigures) else None
         ranked, paced = rank_channels(graph, ctx, self.criterion), None
         if self.budget == "latency":
             paced = self._paced(graph, ctx, ranked, multiple, None if before is None else before.time)
@@ -129,7 +130,7 @@ class Prune(Pass):
             plan = ranked.plan(goal, multiple)
         self._tell(ctx, plan, multiple, paced)
         figures = channel_figures(plan, before, paced, errors)
-        layers = channel_layers(plan, figures, told.layers)
+        layers = channel_layers(plan, figures, previous.layers)
         reasons = {layer: reason.text for layer, reason in plan.channels.reasons.items()}
         lineage = teacher_after(graph, plan.kept_outputs(), ctx.teacher)
         changed = remove_channels(graph, plan.shapes, plan.channels, plan.kept)
@@ -169,7 +170,7 @@ class Prune(Pass):
         layers = {name: {"zeros": round(share, 4)} for name, share in of_layers.items()}
         ctx.note(
             f"{zeros:.0%} of the weights of {len(masks)} layers are zero; the target {ctx.target.name!r} "
-            "multiplies by them all the same: the model is no faster, and smaller only once its file is compressed.",
+            "multiplies by them anyway: the model is no faster, and smaller only once its file is compressed.",
             level="warning",
         )
         return PassResult(changed, figures, layers, lineage=lineage)
@@ -205,7 +206,7 @@ def _tell_time(ctx: PassContext, paced: Paced) -> None:
     if abs(paced.reached - paced.goal) > MEASURED:
         ctx.note(
             f"Asked to leave {paced.goal:.0%} of the time; the nearest reachable is {paced.reached:.1%}"
-            f"{'' if measured else ' by prediction'}: what takes the rest are layers and operators that stay.",
+            f"{'' if measured else ' by prediction'}: the rest is spent in layers and operators that stay.",
             level="warning",
         )
     if measured:

@@ -14,6 +14,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.pipeline.partial import run_until
 from yocc.compiler.pipeline.passes import Feeds, PassContext
+from yocc.fitting.moments import InputMoments
 
 Array = np.ndarray[Any, Any]
 PICTURES = 48
@@ -47,7 +48,7 @@ def input_covariances(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassConte
         return {}
     run = run_until(graph, [node.inputs[0].name for node in layers], ctx)
     random = ctx.random()
-    sums = {node.name: _Sums(flat_weight(node).shape[0] // _kernel(node), _kernel(node)) for node in layers}
+    sums = {node.name: _empty(flat_weight(node).shape[0] // _kernel(node), _kernel(node)) for node in layers}
     pictures = in_time(feeds, PICTURES, run, ctx)
     for arrays in ctx.progress(pictures, "covariances", len(pictures)):
         values = run(arrays)
@@ -56,32 +57,17 @@ def input_covariances(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassConte
             output = shapes.shapes[node.outputs[0].name]
             chosen = positions(output, POINTS, random, axis=channel_axis(node))
             windows = windows_at(values[node.inputs[0].name], node, output[2:], chosen)
-            sums[node.name].add(windows.reshape(*windows.shape[:2], -1).astype(np.float64))
-    return {name: found.covariance() for name, found in sums.items()}
+            found = sums[node.name]
+            samples = windows.reshape(len(windows), len(found.total), -1).astype(np.float64)
+            found.add(samples.swapaxes(0, 1))
+    covariances = {name: found.covariance for name, found in sums.items()}
+    return {name: found[0] if len(found) == 1 else found for name, found in covariances.items()}
 
 
-class _Sums:
-    """First and second moments of a layer's inputs; `blocks` of them, each of the same size."""
-
-    def __init__(self, channels: int, kernel: int) -> None:
-        whole = channels * kernel <= LARGEST
-        self._blocks = 1 if whole else channels
-        size = channels * kernel // self._blocks
-        self._count = 0
-        self._first = np.zeros((self._blocks, size))
-        self._second = np.zeros((self._blocks, size, size))
-
-    def add(self, samples: Array) -> None:
-        """Take in samples of shape [samples, channels, kernel]."""
-        blocks = samples.reshape(len(samples), self._blocks, -1).swapaxes(0, 1)
-        self._count += len(samples)
-        self._first += blocks.sum(axis=1)
-        self._second += blocks.swapaxes(1, 2) @ blocks
-
-    def covariance(self) -> Array:
-        mean = self._first / self._count
-        covariance: Array = self._second / self._count - mean[:, :, None] * mean[:, None, :]
-        return covariance[0] if self._blocks == 1 else covariance
+def _empty(channels: int, kernel: int) -> InputMoments:
+    """Of all inputs against each other, one block; of a large layer a block for each channel."""
+    whole = channels * kernel <= LARGEST
+    return InputMoments.empty(1, channels * kernel) if whole else InputMoments.empty(channels, kernel)
 
 
 def _kernel(node: gs.Node) -> int:

@@ -122,13 +122,13 @@ def channel_layers(
     for cut in plan.channels.cuts:
         if cut.role != "out":
             continue
-        told = {
+        entry = {
             "channels": before.get(cut.node, {}).get("channels", len(cut.atoms)),
             "kept": int(plan.kept[cut.atoms].sum()),
         }
         if cut.node in figures.saliency:
-            told["saliency_kept"] = round(figures.saliency[cut.node], 4)
-        found[cut.node] = told
+            entry["saliency_kept"] = round(figures.saliency[cut.node], 4)
+        found[cut.node] = entry
     return found
 
 

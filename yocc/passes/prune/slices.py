@@ -50,7 +50,7 @@ def require_some(layers: Sequence[gs.Node]) -> None:
         PassError: there is not.
     """
     if not layers:
-        raise PassError("No weight of this model can be thinned out.", "All are shared, grouped, or of last layers.")
+        raise PassError("No weight of this model can be pruned.", "All are shared, grouped, or of last layers.")
 
 
 def _convolutions(graph: Graph) -> Iterator[gs.Node]:

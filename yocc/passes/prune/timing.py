@@ -11,6 +11,8 @@ import numpy as np
 from yocc.analysis.coupling.channels import ChannelMap, map_channels
 from yocc.compiler.graph import Graph, clone, refresh, to_proto
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
+from yocc.compiler.pipeline.alternating import alternate
+from yocc.compiler.pipeline.kernels import owner_of
 from yocc.compiler.pipeline.latency import LatencyTable, WidthTime
 from yocc.compiler.pipeline.passes import Arrays, PassContext, Profiler, require_executor
 from yocc.passes.prune.remove import remove_channels, split_shared
@@ -71,9 +73,9 @@ def by_node(graph: Graph, kernels: Mapping[str, float]) -> tuple[dict[str, float
     times: dict[str, float] = {}
     rest = 0.0
     for kernel, ms in kernels.items():
-        found = [name for name in owners if kernel == name or kernel.startswith((f"{name}_", f"{name}/"))]
-        if found:
-            owner = owners[max(found, key=len)]
+        name = owner_of(kernel, owners)
+        if name is not None:
+            owner = owners[name]
             times[owner] = times.get(owner, 0.0) + ms
         else:
             rest += ms
@@ -95,13 +97,10 @@ def time_ratio(ctx: PassContext, original: Graph, candidate: Graph) -> float:
         run(feeds)
     started = time.perf_counter()
     pairs: list[tuple[float, float]] = []
-    while len(pairs) < _ROUNDS[0] or (len(pairs) < _ROUNDS[1] and time.perf_counter() - started < _SECONDS):
-        seconds = [0.0, 0.0]
-        for which in (0, 1) if len(pairs) % 2 else (1, 0):
-            begun = time.perf_counter()
-            runs[which](feeds)
-            seconds[which] = time.perf_counter() - begun
-        pairs.append((seconds[0], seconds[1]))
+    for pair in alternate(lambda _: runs[0](feeds), lambda _: runs[1](feeds), range(_ROUNDS[1])):
+        pairs.append(pair)
+        if len(pairs) >= _ROUNDS[0] and time.perf_counter() - started >= _SECONDS:
+            break
     before, after = np.percentile(pairs, _FAST, axis=0)
     return float(after / before)
 

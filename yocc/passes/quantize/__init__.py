@@ -15,6 +15,7 @@ from yocc.analysis.transfer import as_is, silu, transfer_of
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.columns import Column
+from yocc.compiler.pipeline.lineage import whole_teacher
 from yocc.compiler.pipeline.partial import does_run
 from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
@@ -53,22 +54,23 @@ class Quantize(Pass):
     """Quantize weights and activations to integers, calibrated on pictures.
 
     Attributes:
-        observer: what chooses the range of an activation: `outputs` prices what rounding and cutting off do to the
-            network's outputs, by gradients on some of the pictures; the others look at the values alone. Where
-            gradients are not known or pictures were drawn by yocc, `outputs` does what `mse` does.
+        observer: how the range of an activation is chosen. `outputs` minimizes the effect of rounding and clipping on
+            the network's outputs, by gradients on some pictures; the others use the distribution of the values only.
+            Without gradients, and on synthetic pictures, `outputs` falls back to `mse`.
         rounding: `gram` fits the weights of each layer to the float network's outputs on pictures and rounds them so
-            that roundings make up for each other; on pictures drawn by yocc it does what `nearest` does, which rounds
-            each weight on its own.
-        bias_correction: what is taken out of the bias of each layer that is not fitted: `empirical`, the mean error of
-            its outputs; `analytic`, the part of it that the quantized weights make, their change times the mean
-            inputs; or `none`.
-        learn: batches to train weights, biases and scales on with rounding in the loop, without labels; needs torch.
-        max_drop: what the agreement with the float network may fall by, 0..1; the layers that cost most for their time
-            then stay float. Agreement is mAP50-95 with the float network's confident detections as truth, on pictures
-            kept back, and for other networks 1 less the relative error of the outputs. None quantizes every layer.
-        max_latency: modeled time of the layers as a share of that in float, between 0.5 and 1: of the layers that fit
-            into it those stay float that cost most accuracy.
-        sensitivity: how layers are weighed: `measured`, by quantizing each alone, or `hawq`, by curvature.
+            that rounding errors compensate each other; `nearest` rounds each weight on its own. On synthetic pictures
+            `gram` falls back to `nearest`.
+        bias_correction: what is subtracted from the bias of each layer that is not fitted: `empirical`, the mean error
+            of its outputs; `analytic`, the part caused by the weights, their error times the mean input; or `none`.
+        learn: quantization-aware training steps for weights, biases and scales, with the float network as teacher and
+            without labels; needs torch.
+        max_drop: largest drop of the agreement with the float network, 0..1; the most sensitive layers for their time
+            then stay float. Agreement is mAP50-95 with the float network's confident detections as ground truth, on
+            held-out pictures; for other networks, 1 minus the relative error of the outputs. None quantizes every
+            layer.
+        max_latency: largest modeled time of the layers as a share of float's, 0.5 to 1; the most sensitive layers that
+            fit stay float.
+        sensitivity: how sensitivity is found: `measured`, by quantizing each layer alone, or `hawq`, by curvature.
     """
 
     name: ClassVar[str] = "quantize"
@@ -100,9 +102,9 @@ class Quantize(Pass):
             raise OptionError(f"Cannot learn from {self.learn} batches.", "Use 0 or more.")
         for name, share in (("accuracy drop", self.max_drop), ("latency", self.max_latency)):
             if share is not None and not 0 <= share <= 1:
-                raise OptionError(f"An {name} of {share:g} cannot be promised.", "Use a share from 0 to 1.")
+                raise OptionError(f"The {name} {share:g} is out of range.", "Use a share from 0 to 1.")
         if self.max_drop is not None and self.max_latency is not None:
-            raise OptionError("Accuracy and latency cannot both be promised.", "Give max_drop or max_latency.")
+            raise OptionError("Accuracy and latency cannot both be bounded.", "Give max_drop or max_latency.")
 
     def unavailable(self) -> str | None:
         """Learning is written in torch."""
@@ -169,11 +171,13 @@ class Quantize(Pass):
         activations = self._activations(graph, placement, seen, ctx)
         weights = quantize_weights(graph, placement, activations, ctx)
         for name in sorted({name for name, _ in weights} - set(placement.layers)):
-            ctx.note("Its weight is stored quantized all the same, as quantized layers share it.", node=name)
+            ctx.note("Its weight is stored quantized anyway, as quantized layers share it.", node=name)
+        # Fitting changes the weights in the graph, so what learning takes for right is put aside before.
+        teacher = ctx.teacher or whole_teacher(graph, None) if self.learn else None
         weights = self._fit(graph, placement, activations, weights, ctx.feeds, ctx)
-        if self.learn:
+        if teacher is not None:
             activations, weights, extra["learned"] = learn_quantization(
-                graph, activations, weights, ctx.feeds, ctx, steps=self.learn
+                graph, teacher, activations, weights, ctx.feeds, ctx, steps=self.learn
             )
         by_tensor = _tensor_figures(graph, placement, statistics, activations, ctx)
         by_layer = layer_figures(graph, weights, by_tensor, ctx.target.weights)
@@ -274,7 +278,7 @@ class Quantize(Pass):
             kept, lost = until_kept(found, self.max_drop, drop)
             if lost > self.max_drop:
                 ctx.note(
-                    f"A drop of {self.max_drop:g} cannot be kept: with every layer float it is {lost:.4f}.",
+                    f"A drop of at most {self.max_drop:g} is not reachable: with every layer float it is {lost:.4f}.",
                     level="warning",
                 )
         else:
@@ -284,7 +288,7 @@ class Quantize(Pass):
             least = modeled_time(found, frozenset())
             if least > most:
                 ctx.note(
-                    f"A time of {most:g} cannot be kept: with every layer quantized it is modeled at {least:.3f}.",
+                    f"A latency of {most:g} is not reachable: with every layer quantized it is modeled at {least:.3f}.",
                     level="warning",
                 )
         return kept, {

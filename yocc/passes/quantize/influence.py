@@ -22,8 +22,8 @@ from yocc.analysis.heads import final_layers
 from yocc.analysis.observers import Transfer, narrowed
 from yocc.analysis.pictures import evenly
 from yocc.analysis.statistics import TensorStatistics
-from yocc.analysis.transfer import gated
 from yocc.compiler.graph import Graph
+from yocc.compiler.graph.gates import gated
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.pipeline.partial import run_until
 from yocc.compiler.pipeline.passes import Feeds, PassContext

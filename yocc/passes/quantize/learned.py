@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.analysis.quant_params import QuantParams
 from yocc.compiler.graph import Graph, clone, refresh
-from yocc.compiler.pipeline.lineage import whole_teacher
+from yocc.compiler.pipeline.lineage import Teacher
 from yocc.compiler.pipeline.passes import Feeds, PassContext
 from yocc.errors import InternalError
 from yocc.rewrites.qdq import insert_qdq
@@ -25,6 +25,7 @@ Weights = Mapping[tuple[str, int], QuantParams]
 
 def learn_quantization(
     graph: Graph,
+    teacher: Teacher,
     activations: Mapping[str, QuantParams],
     weights: Weights,
     feeds: Feeds,
@@ -37,11 +38,12 @@ def learn_quantization(
     A rounding passes gradients on as if it did nothing. Zero points stay; scales that are the same stay the same.
 
     Args:
-        graph: the float graph; gets the learned weights and biases.
+        graph: the float graph, whose weights may be fitted to the rounding; gets the learned weights and biases.
+        teacher: the float network as it was, before any weight was fitted.
         activations: scales and zero points by tensor.
         weights: scales and zero points by layer and input.
         feeds: pictures.
-        ctx: progress, what the outputs mean; the network before pruning, if it was.
+        ctx: progress, what the outputs mean.
         steps: how many batches to learn from.
 
     Returns:
@@ -49,7 +51,6 @@ def learn_quantization(
     """
     from yocc.learning.training import Training, train
 
-    teacher = ctx.teacher or whole_teacher(graph, None)
     quantized = clone(graph)
     insert_qdq(quantized, activations, weights)
     refresh(quantized)

@@ -132,7 +132,7 @@ def estimated(
 
     The trace of the Gauss-Newton matrix by each output channel of a layer, times the mean squared error that rounding
     the weight and the input makes there (Dong et al., "HAWQ-V2", NeurIPS 2020, equation 5, channel by channel). Score
-    and box errors are not told apart.
+    and box errors are not separated.
     """
     nodes = {node.name: node for node in graph.nodes}
     listed = [name for unit in candidates for name in unit.layers]

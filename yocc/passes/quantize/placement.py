@@ -34,7 +34,7 @@ CHOSEN = "chosen to stay float"
 
 
 def place(graph: Graph, target: Target, kept: Collection[str] = ()) -> Placement:
-    """Decide from the structure of the graph and the wishes of the target.
+    """Decide from the structure of the graph and what the target supports.
 
     Args:
         graph: the float graph.

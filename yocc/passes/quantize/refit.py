@@ -21,6 +21,7 @@ from yocc.compiler.pipeline.passes import Feeds, PassContext
 from yocc.compiler.pipeline.target import TensorScheme
 from yocc.fitting.codec import Codec
 from yocc.fitting.rounding import choose_scales, round_jointly
+from yocc.fitting.rows import best_bias, best_weight, damped_covariance, same_spread
 from yocc.rewrites.qdq import insert_qdq, is_shared
 
 Array = np.ndarray[Any, Any]
@@ -79,17 +80,17 @@ def refit(
     quant_params = dict(weights)
     for node, moments in walk(quantized, teacher, layouts, feeds, ctx, SAMPLING):
         layout, scheme = layouts[node.name], layers[node.name]
-        covariance = moments.covariance(RIDGE)
-        wanted = moments.best_weight(layout.rows(node.inputs[1].values.astype(np.float64)), covariance)
+        covariance = damped_covariance(moments.inputs, RIDGE)
+        wanted = best_weight(moments, layout.rows(node.inputs[1].values.astype(np.float64)), covariance)
         if scheme is not None:
-            bias = moments.best_bias(wanted)
+            bias = best_bias(moments, wanted)
             floor = _least_scales(bias, tensors.get(nodes[node.name].inputs[0].name))
             quant_params[node.name, 1], wanted = _rounded(wanted, covariance, scheme, weights[node.name, 1], floor)
         else:
-            wanted = moments.same_spread(wanted)
+            wanted = same_spread(moments, wanted)
         values = layout.weight(wanted).astype(np.float32)
         for copy in (node, nodes[node.name]):
-            _store(copy, values, moments.best_bias(wanted).astype(np.float32))
+            _store(copy, values, best_bias(moments, wanted).astype(np.float32))
     return quant_params
 
 

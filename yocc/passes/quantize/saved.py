@@ -111,7 +111,7 @@ def load_calibration(path: Path) -> Calibration:
         # numpy leaves open what it opened itself and cannot read.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as held:
             if int(held["form"]) != FORM:
-                raise CalibrationError(f"{str(path)!r} has form {int(held['form'])}, not {FORM}.", hint)
+                raise CalibrationError(f"{str(path)!r} has format {int(held['form'])}, not {FORM}.", hint)
             parts = ("low", "high", "exponent", "pictures", "lows", "highs", "counts")
             fields = [held[part] for part in parts]
             if any(field.shape != (len(held["names"]), *((2 * BINS,) if part == "counts" else ()))
@@ -157,7 +157,7 @@ def _fraction(text: str) -> Fraction:
         ValueError: it is none.
     """
     if not _FRACTION.fullmatch(text):
-        raise ValueError(f"{text[:40]!r} is no fraction")
+        raise ValueError(f"{text[:40]!r} is not a fraction")
     return Fraction(text)
 
 

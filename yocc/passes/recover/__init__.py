@@ -26,14 +26,14 @@ ENOUGH_PICTURES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Recover(Pass):
-    """Change what a pruned network has left so that its layers give what the original's gave.
+    """Adjust the remaining weights of a pruned network so that its layers reproduce the original's outputs.
 
     Attributes:
-        method: `reconstruct` refits the weights, layer after layer in closed form; `statistics` only gives each channel
-            the mean and deviation it had.
-        pictures: pictures to use at most.
-        points: positions sampled in each layer and picture, by `reconstruct`.
-        answers: whether `reconstruct` fits a detector's last layers once more, by what their outputs mean.
+        method: `reconstruct` refits the weights layer by layer in closed form; `statistics` only restores the mean and
+            standard deviation of each channel.
+        pictures: most pictures to use.
+        points: positions that `reconstruct` samples in each layer and picture.
+        answers: whether `reconstruct` fits a detector's last layers again, by the loss of scores and boxes.
     """
 
     name: ClassVar[str] = "recover"
@@ -54,7 +54,9 @@ class Recover(Pass):
     def requires(self, graph: Graph, ctx: PassContext) -> None:  # noqa: ARG002 # the protocol's
         """There must be an original to recover, and pictures to do it on."""
         if ctx.teacher is None:
-            raise PassError("There is nothing to recover: nothing was pruned before.", "Put prune before recover.")
+            raise PassError(
+                "There is nothing to recover: no pass before it pruned the model.", "Put prune before recover."
+            )
         if ctx.feeds is None or len(ctx.feeds) == 0:
             raise CalibrationError("Recovery needs pictures.", "Give a folder with --calib.")
 
@@ -63,9 +65,7 @@ class Recover(Pass):
         if ctx.teacher is None or ctx.feeds is None:
             return PassResult()
         if alike(ctx.feeds):
-            ctx.note(
-                f"Nothing was recovered: the {len(ctx.feeds)} pictures show nothing, or all the same.", level="warning"
-            )
+            ctx.note(f"Nothing was recovered: the {len(ctx.feeds)} pictures are blank or all alike.", level="warning")
             return PassResult()
         self._warn(ctx, ctx.feeds)
         # With its batch normalizations folded its layers give what the pruned one's give.
@@ -82,7 +82,7 @@ class Recover(Pass):
         except BackendError as error:
             if does_run(teacher.graph, ctx):
                 raise
-            ctx.note(f"Not all could be recovered, as the model does not run here: {error.message}", level="warning")
+            ctx.note(f"Recovery is incomplete, as the model does not run here: {error.message}", level="warning")
             return PassResult()
 
     def _refit(self, graph: Graph, teacher: Teacher, feeds: Feeds, ctx: PassContext, seconds: float) -> PassResult:
@@ -106,19 +106,19 @@ class Recover(Pass):
     def _warn(self, ctx: PassContext, feeds: Feeds) -> None:
         if len(feeds) < ENOUGH_PICTURES:
             ctx.note(
-                f"Recovered on {len(feeds)} pictures; with fewer than {ENOUGH_PICTURES} the weights hardly move.",
+                f"Recovered on {len(feeds)} pictures; with fewer than {ENOUGH_PICTURES} the weights hardly change.",
                 level="warning",
             )
         if feeds.synthetic:
             ctx.note(
-                "Recovered on pictures yocc drew, which give back less of a network than photographs do; give some "
+                "Recovered on synthetic pictures, which restore less accuracy than photographs do; give some "
                 "with --calib.",
                 level="warning",
             )
 
     def _tell_limits(self, ctx: PassContext, done: Outcome, available: int) -> None:
         if not done.fits and not done.left:
-            ctx.note("Nothing was refitted: no Conv or Gemm that can be reads what pruning changed.")
+            ctx.note("Nothing was refitted: no Conv or Gemm that can be refitted reads what pruning changed.")
             return
         if done.raised:
             ctx.note(
@@ -128,12 +128,12 @@ class Recover(Pass):
             )
         if done.left:
             ctx.note(
-                f"Time was up before {done.left} of {done.left + len(done.fits)} layers were refitted; "
+                f"Time ran out before {done.left} of {done.left + len(done.fits)} layers were refitted; "
                 "a longer --budget recovers more.",
                 level="warning",
             )
         if done.pictures < min(self.pictures, available):
-            ctx.note(f"Time was enough for {done.pictures} pictures of {available}.", level="warning")
+            ctx.note(f"There was time for {done.pictures} pictures of {available}.", level="warning")
 
 
 def _figures(fit: Fit, answers: AnswerFit | None) -> dict[str, float | None]:

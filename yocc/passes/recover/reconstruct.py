@@ -25,7 +25,8 @@ from yocc.compiler.pipeline.lineage import Teacher
 from yocc.compiler.pipeline.partial import run_until
 from yocc.compiler.pipeline.passes import Detection, Feeds, PassContext
 from yocc.fitting.masked import refit_masked
-from yocc.fitting.regression import Fit, Moments, refit
+from yocc.fitting.moments import Moments
+from yocc.fitting.regression import Fit, refit
 from yocc.passes.recover.answers import AnswerFit, Answers, last_layers, refit_answers
 from yocc.passes.recover.targets import collect_targets, gathered, joined, original_outputs
 from yocc.passes.recover.waves import Together, waves, weights_of
@@ -119,7 +120,9 @@ def reconstruct(
                 sample = samples[node.name][index]
                 windows = windows_at(values[node.inputs[0].name], node, sample.spatial, sample.chosen)
                 windows = windows.reshape(len(windows), -1)
-                moments[first.name][(index + 1) % HELD_OUT == 0].add(windows, sample.targets)
+                moments[first.name][(index + 1) % HELD_OUT == 0].add(
+                    windows.astype(np.float64), sample.targets.astype(np.float64)
+                )
                 if node.name in seen:
                     seen[node.name].append(windows)
         for together in wave:
@@ -148,7 +151,7 @@ def _affordable(
 
 
 def _is_ample(seen: Moments) -> bool:
-    return seen.count >= AMPLE * len(seen.inputs)
+    return seen.count >= AMPLE * len(seen.inputs.total)
 
 
 def _empty(node: gs.Node) -> tuple[Moments, Moments]:

@@ -27,13 +27,13 @@ Shapes = Mapping[str, tuple[int, ...]]
 class ResizeInput(Pass):
     """Change the height, width and batch of the picture input.
 
-    Where the input is open, its shape is set. Where it is not, constants that the old size went into are rewritten:
-    sizes in Reshape, Resize, Slice, Split and Expand by following shapes at both sizes, and the grids of detectors of
-    known families by their formulas, checked against the constants at the old size. What does not follow is refused.
+    A dynamic input gets the new shape. In a fixed one, constants that depend on the old size are rewritten: sizes in
+    Reshape, Resize, Slice, Split and Expand by comparing shapes at both sizes, and grids of known detector families by
+    their formulas, checked against the constants at the old size. Anything else that depends on the size is rejected.
 
     Attributes:
-        size: a side in pixels, such as 480, or height x width, such as 384x640; empty to leave them.
-        batch: pictures in a run, or n for any number; empty to leave it.
+        size: a side in pixels, such as 480, or height x width, such as 384x640; empty leaves it as it is.
+        batch: pictures in a run, or n for a dynamic batch; empty leaves it as it is.
     """
 
     name: ClassVar[str] = "resize_input"
@@ -44,7 +44,7 @@ class ResizeInput(Pass):
 
     def __post_init__(self) -> None:
         if self._request == Request():
-            raise OptionError("Neither a size nor a batch is asked for.", "Use size=480, size=384x640 or batch=4.")
+            raise OptionError("Neither a size nor a batch is given.", "Use size=480, size=384x640 or batch=4.")
 
     @property
     def _request(self) -> Request:
@@ -77,7 +77,7 @@ class ResizeInput(Pass):
         """Rewrite the graph; the figures say the sizes before and after.
 
         Raises:
-            OptionError: the model does not take one picture, or a side is no multiple of the largest stride.
+            OptionError: the model does not take one picture, or a side is not a multiple of the largest stride.
             PassError: the size of the graph cannot be changed; names the node.
         """
         own = _own_shapes(graph, ctx.input_shapes)
@@ -131,7 +131,7 @@ class ResizeInput(Pass):
             if side % stride and side != stated[axis]:
                 lower, upper = side // stride * stride, -(-side // stride) * stride
                 raise OptionError(
-                    f"The side {side} is no multiple of {stride}, the largest stride of the network.",
+                    f"The side {side} is not a multiple of {stride}, the largest stride of the network.",
                     f"Use {f'{lower} or ' if lower else ''}{upper}.",
                 )
 

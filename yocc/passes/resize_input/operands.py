@@ -20,7 +20,7 @@ _OPEN_END = 2**31 - 1
 
 
 def adjust(state: State, node: gs.Node) -> None:
-    """Replace what a node is told of sizes, where the new size calls for other values.
+    """Replace the sizes that a node reads, where the new size calls for other values.
 
     Raises:
         PassError: what they would have to be does not follow from the graph.

@@ -32,13 +32,13 @@ _ROUNDS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Simplify(Pass):
-    """Fold constants and remove what computes nothing, without changing what the model computes.
+    """Fold constants and remove operators without effect; the model computes the same function.
 
-    onnxsim sees the graph without its large weights, so that it needs neither time nor memory for them, cannot fold
-    them into larger ones and meets no size limit. What weights can be folded into is computed here.
+    onnxsim gets the graph without its large weights: it needs no time or memory for them, cannot expand them, and meets
+    no size limit. Constants that depend on large weights are folded by yocc.
 
     Attributes:
-        onnxsim: whether onnxsim runs besides yocc's own rules.
+        onnxsim: whether to run onnxsim in addition to yocc's own rules.
     """
 
     name: ClassVar[str] = "simplify"

@@ -29,7 +29,7 @@ def hide(model: onnx.ModelProto, graph: gs.Graph, tell: Callable[[str, str], obj
     Args:
         model: the graph as it is handed over.
         graph: with inferred shapes; nodes have the same names.
-        tell: told a reason and a node.
+        tell: receives a reason and a node.
     """
     nodes = {node.name: node for node in graph.nodes}
     sizes = {tensor.name: _WIDEST * math.prod(tensor.dims) for tensor in model.graph.initializer}

@@ -111,8 +111,8 @@ def require_detector(gates: Sequence[Gate]) -> None:
     for gate in gates:
         if METRICS[gate.metric].detector:
             raise OptionError(
-                f"The gate {str(gate)!r} is for detectors of a known layout, and the model is none.",
-                "Leave it out; 'snr_db' judges the outputs of any model.",
+                f"The gate {str(gate)!r} is for detectors of a known layout, which the model is not.",
+                "Leave it out; 'snr_db' works for any model.",
             )
 
 
@@ -136,7 +136,7 @@ def require_own_runtime(gates: Sequence[Gate], target: str, substitute: str) -> 
 
 
 def check_gates(gates: Iterable[Gate], content: Content) -> tuple[Outcome, ...]:
-    """Hold gates against what stands in a report."""
+    """Check gates against a report."""
     return tuple(_check(gate, content) for gate in gates)
 
 

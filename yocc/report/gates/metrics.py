@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Content = Mapping[str, Any]
-"""What stands in `report.json`."""
+"""The content of `report.json`."""
 Need = Literal["", "eval", "fidelity", "bench"]
 _SUBSTITUTE = "onnxruntime"
 _DECIMALS = 9

@@ -44,7 +44,7 @@ class Shown:
 
     Attributes:
         number: used in ids.
-        name: of the file, or how it was drawn.
+        name: of the file, or how it was generated.
         data: the picture as a data URI; empty when it cannot be had.
         missing: why not.
         width: in pixels.
@@ -66,7 +66,7 @@ class Shown:
 
 
 def shown_pictures(content: Mapping[str, Any]) -> tuple[Shown, ...]:
-    """The examples of a report, read or drawn again."""
+    """The examples of a report, loaded again."""
     examples = (content.get("fidelity") or {}).get("examples") or ()
     return tuple(_shown(number, example) for number, example in enumerate(examples))
 
@@ -74,7 +74,7 @@ def shown_pictures(content: Mapping[str, Any]) -> tuple[Shown, ...]:
 def _shown(number: int, example: Mapping[str, Any]) -> Shown:
     where = example["picture"]
     ref = PictureRef(where["file"], where["seed"], where["index"], tuple(where["size"]))
-    name = PurePath(ref.file).name if ref.file else f"drawn by yocc, seed {ref.seed}, number {ref.index}"
+    name = PurePath(ref.file).name if ref.file else f"synthetic, seed {ref.seed}, number {ref.index}"
     same = _matches(example["original"], example["compiled"])
     verdict = _verdict(len(example["original"]), len(example["compiled"]), len(same))
     try:

@@ -88,9 +88,9 @@ class Session(abc.ABC):
         """
 
     def execution(self) -> Mapping[str, Any]:
-        """What the runtime made of the model, for the report; empty where the runtime does not tell.
+        """How the runtime executes the model, for the report; empty where it gives no information.
 
-        `runtime` names what runs; "onnxruntime" for another target says that it stands in for the target's own.
+        `runtime` names what runs; "onnxruntime" for another target says that it replaces the target's own.
         """
         return {}
 

@@ -1,4 +1,4 @@
-"""Where a runtime spends its time: kernel by kernel, as the runtime itself tells."""
+"""Where a runtime spends its time: kernel by kernel, as the runtime reports it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from yocc.compiler.pipeline.kernels import owner_of
 
 _CAST = "InsertedPrecisionFreeCast_"
 """What onnxruntime puts before the names of kernels that compute fp16 in fp32."""
@@ -18,7 +20,7 @@ class KernelTime:
     """A kernel of a loaded model.
 
     Attributes:
-        name: of the node, or what the runtime made of it when it fused nodes.
+        name: of the node, or what the runtime called it when it fused nodes.
         operator: what it computes.
         milliseconds: median time of one run.
     """
@@ -55,7 +57,7 @@ def by_operator(kernels: Iterable[KernelTime]) -> dict[str, float]:
 
 
 def by_layer(kernels: Iterable[KernelTime], names: Mapping[str, str]) -> dict[str, float]:
-    """Milliseconds of one run by layer, for the layers whose kernels can be told.
+    """Milliseconds of one run by layer, for the layers whose kernels are known.
 
     onnxruntime names a kernel after a node or a tensor, with endings of its own.
 
@@ -67,9 +69,8 @@ def by_layer(kernels: Iterable[KernelTime], names: Mapping[str, str]) -> dict[st
     for kernel in kernels:
         if not any(word in kernel.operator for word in _MULTIPLYING):
             continue
-        own = kernel.name.removeprefix(_CAST)
-        found = [name for name in names if name and (own == name or own.startswith(f"{name}_"))]
-        if found:
-            layer = names[max(found, key=len)]
+        name = owner_of(kernel.name.removeprefix(_CAST), names)
+        if name is not None:
+            layer = names[name]
             sums[layer] = round(sums.get(layer, 0.0) + kernel.milliseconds, 3)
     return sums

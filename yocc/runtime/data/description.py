@@ -128,7 +128,7 @@ class InputDescription:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What stands in the report."""
+        """As the report has it."""
         how = self.preprocess
         return {
             "name": self.name,

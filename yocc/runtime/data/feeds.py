@@ -1,4 +1,4 @@
-"""Where calibration inputs come from: pictures, arrays, or pictures yocc draws itself.
+"""Where calibration inputs come from: pictures, arrays, or synthetic pictures.
 
 Everything is streamed: a picture is decoded when it is iterated over, and iterating again decodes again.
 """
@@ -16,17 +16,17 @@ import numpy as np
 from yocc.errors import CalibrationError, OptionError
 from yocc.files.reading import exists, require_regular
 from yocc.runtime.data.arrays import ArrayFile, open_arrays
-from yocc.runtime.data.drawn import photograph_size
 from yocc.runtime.data.letterbox import picture_size, read_picture
 from yocc.runtime.data.pictures import PictureRef
 from yocc.runtime.data.preprocess import InputSpec, Preprocess, default_preprocess, prepare
+from yocc.runtime.data.synthetic import photograph_size
 
-__all__ = ["DRAWN_COUNT", "Feeds", "InputSpec", "find_pictures", "open_feeds", "spread"]
+__all__ = ["SYNTHETIC_COUNT", "Feeds", "InputSpec", "find_pictures", "open_feeds", "spread"]
 
-DRAWN_COUNT = 64
+SYNTHETIC_COUNT = 64
 LARGEST_INPUT = 2**28
 """Values an input may have that a picture is made for, a gigabyte in float32."""
-_MOST_DRAWN = 1_000_000
+_MOST_SYNTHETIC = 1_000_000
 _PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _ARRAY_SUFFIXES = frozenset({".npz", ".npy"})
 
@@ -114,7 +114,7 @@ class PictureFiles:
 
 @dataclass(frozen=True)
 class DrawnPictures:
-    """Pictures yocc draws for one input, of the shapes photographs have."""
+    """Synthetic pictures for one input, of the shapes photographs have."""
 
     count: int
     seed: int
@@ -133,7 +133,7 @@ class DrawnPictures:
             yield {self.spec.name: array}
 
     def picture(self, pick: int) -> PictureRef:
-        """How to draw it again."""
+        """How to generate it again."""
         shown = self.made_for or self.spec.size
         size = photograph_size(pick, shown) if self.preprocess.letterbox else shown
         return PictureRef(seed=self.seed, index=pick, size=size)
@@ -150,11 +150,11 @@ def open_feeds(
 
     Args:
         source: a folder of pictures (searched in depth), one picture, an .npz file (one array per input, samples
-            along the leading axis; or a single array), an .npy file, or None for pictures yocc draws.
+            along the leading axis; or a single array), an .npy file, or None for synthetic pictures.
         inputs: the network's inputs.
         preprocess: how pictures become an input; None for what is assumed of it, RGB in 0..1 stretched to its size.
-        count: how many samples to use at most, evenly spaced over the source; None for all, or 64 drawn ones.
-        seed: seed of the drawn pictures.
+        count: how many samples to use at most, evenly spaced over the source; None for all, or 64 synthetic ones.
+        seed: seed of synthetic pictures.
 
     Raises:
         CalibrationError: the source is missing, empty, unreadable, or does not fit the inputs.
@@ -164,7 +164,7 @@ def open_feeds(
         _at_least_one(count)
     if source is None:
         spec = _picture_input(inputs, "Drawn pictures fit")
-        return _drawn(spec, preprocess or default_preprocess(spec), count or DRAWN_COUNT, seed)
+        return _synthetic(spec, preprocess or default_preprocess(spec), count or SYNTHETIC_COUNT, seed)
     path = Path(source)
     if not exists(path):
         raise CalibrationError(f"There is no {path} to calibrate with.", "Check the path.")
@@ -258,13 +258,13 @@ def spread(available: int, count: int) -> tuple[int, ...]:
     return tuple(place * available // count for place in range(count))
 
 
-def _drawn(spec: InputSpec, preprocess: Preprocess, count: int, seed: int) -> Feeds:
+def _synthetic(spec: InputSpec, preprocess: Preprocess, count: int, seed: int) -> Feeds:
     if seed < 0:
         raise OptionError(f"The seed is {seed}.", "Use 0 or more.")
-    if count > _MOST_DRAWN:
-        raise OptionError("More samples are asked for than yocc draws.", f"Use {_MOST_DRAWN} at most.")
+    if count > _MOST_SYNTHETIC:
+        raise OptionError("Too many synthetic samples.", f"Use {_MOST_SYNTHETIC} at most.")
     return Feeds(
-        f"{_number(count, 'picture')} drawn by yocc, seed {seed}",
+        f"{_number(count, 'synthetic picture')}, seed {seed}",
         synthetic=True,
         source=DrawnPictures(count, seed, spec, preprocess),
         picks=tuple(range(count)),

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from PIL import Image
 
-from yocc.runtime.data.drawn import draw
 from yocc.runtime.data.letterbox import picture_size, read_picture
+from yocc.runtime.data.synthetic import synthetic_picture
 
 
 @dataclass(frozen=True)
 class PictureRef:
-    """A picture that can be had again: a file, or one yocc draws.
+    """A picture that can be loaded again: a file, or a synthetic one.
 
     Attributes:
-        file: its path; empty for one that is drawn.
-        seed: of the drawn picture.
+        file: its path; empty for a synthetic one.
+        seed: of the synthetic picture.
         index: its number.
         size: its height and width.
     """
@@ -36,9 +36,13 @@ class PictureRef:
         return picture_size(Path(self.file)) if self.file else self.size
 
     def open(self) -> Image.Image:
-        """Read or draw it, RGB.
+        """Read or generate it, RGB.
 
         Raises:
             CalibrationError: the file is not there any more, or no picture.
         """
-        return read_picture(Path(self.file)) if self.file else Image.fromarray(draw(self.seed, self.index, self.size))
+        return (
+            read_picture(Path(self.file))
+            if self.file
+            else Image.fromarray(synthetic_picture(self.seed, self.index, self.size))
+        )

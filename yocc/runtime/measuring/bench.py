@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from yocc.compiler.pipeline.alternating import alternate
 from yocc.compiler.pipeline.passes import Arrays, Progress, silent
 from yocc.errors import OptionError
 from yocc.runtime.backends.backend import Session, TensorSpec
@@ -94,16 +94,13 @@ def compare_speed(
         raise OptionError(f"Cannot time {rounds} rounds after {warm_up} of warm-up.", "Use at least one round.")
     if not feeds:
         raise OptionError("Timing needs at least one set of inputs.", "Give some, or use random ones.")
-    seconds = np.empty((rounds, 2))
-    for number in progress(range(-warm_up, rounds), "timing", rounds + warm_up):
-        place = number % len(feeds)
-        given = (feeds[place], (candidate_feeds or feeds)[place])
-        order = (0, 1) if number % 2 == 0 else (1, 0)
-        for which in order:
-            started = time.perf_counter()
-            (baseline, candidate)[which].run(given[which])
-            if number >= 0:
-                seconds[number, which] = time.perf_counter() - started
+    theirs = candidate_feeds or feeds
+    pairs = alternate(
+        lambda number: baseline.run(feeds[number % len(feeds)]),
+        lambda number: candidate.run(theirs[number % len(feeds)]),
+        progress(range(-warm_up, rounds), "timing", rounds + warm_up),
+    )
+    seconds = np.array(list(pairs)[warm_up:])
     return Timing(
         baseline=_latency(seconds[:, 0]),
         candidate=_latency(seconds[:, 1]),

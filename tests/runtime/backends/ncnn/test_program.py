@@ -65,6 +65,7 @@ def _printed(command: list, folder: Path) -> Found:
 @needs_ncnn
 @pytest.mark.parametrize("head", ["raw", "decoded"])
 @pytest.mark.parametrize("family", ["yolov5", "yolov8"])
+@pytest.mark.slow
 def test_both_programs_find_the_same(family: str, head: str, tmp_path: Path) -> None:
     from PIL import Image
 

@@ -99,6 +99,7 @@ def quantized_scales(graph: Graph) -> dict[str, float]:
     return {node.inputs[0].name: float(node.inputs[1].values) for node in graph.nodes if node.op == "QuantizeLinear"}
 
 
+@pytest.mark.slow
 def test_pairs_stand_where_tensorrt_fuses_them(mixed: Report) -> None:
     graph = load(mixed.model)
     convolutions = {node.outputs[0].name for node in graph.nodes if node.op == "Conv"}

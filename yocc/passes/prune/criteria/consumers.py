@@ -17,7 +17,7 @@ class Reconstruction(Criterion):
     """What the layers that read a channel lose after a refit; see `yocc.passes.prune.reconstruction`."""
 
     name: ClassVar[str] = "reconstruction"
-    summary: ClassVar[str] = "what the layers that read the channel cannot make up for, all layers alike"
+    summary: ClassVar[str] = "error that is left in the layers that read the channel after refitting, all layers alike"
 
     def rank(self, subject: Subject) -> list[Ranking]:
         """Channels of a group go one by one."""
@@ -34,7 +34,7 @@ class Effect(Reconstruction):
     """The same, weighed by what it does to the network's outputs; see `yocc.analysis.effect`."""
 
     name: ClassVar[str] = "effect"
-    summary: ClassVar[str] = "what that does to the outputs of the network, by gradients"
+    summary: ClassVar[str] = "the same error weighted by its effect on the network's outputs, by gradients"
 
     def rank(self, subject: Subject) -> list[Ranking]:
         """All layers count alike, and a warning says so, where gradients do not reach."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.graph.gates import gated
 from yocc.compiler.graph.operators import OPS, Flow
 from yocc.passes.prune.criteria.criterion import Subject
 
@@ -61,10 +62,8 @@ def _activated(tensor: gs.Tensor) -> gs.Tensor | None:
     readers = tensor.outputs
     if len(readers) == 1 and readers[0].op in OPS and OPS[readers[0].op].flow is Flow.UNARY:
         return readers[0].outputs[0]
-    gates = [node for node in readers if node.op in _GATES]
-    products = [node for node in readers if node.op == "Mul"]
-    if len(readers) == 2 and len(gates) == len(products) == 1:
-        gated = gates[0].outputs[0]
-        if gated.outputs == [products[0]] and any(other is gated for other in products[0].inputs):
-            return products[0].outputs[0]
+    product = gated(tensor, _GATES)
+    # The gate's own output goes into the product alone, or what is read there is no channel of the layer.
+    if product is not None and all(len(reader.outputs[0].outputs) == 1 for reader in readers if reader is not product):
+        return product.outputs[0]
     return None

@@ -101,7 +101,7 @@ class Random(Score):
     """A number drawn for each class: what a criterion must be better than."""
 
     name: ClassVar[str] = "random"
-    summary: ClassVar[str] = "drawn, by the seed"
+    summary: ClassVar[str] = "random, by the seed"
 
     def scores(self, subject: Subject) -> Scores:
         """Uniform between 0 and 1."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.graph.layers import output_axis
 from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal
 
 Array = np.ndarray[Any, Any]
@@ -78,9 +79,9 @@ def quantized_weight(node: gs.Node) -> tuple[Array, Array] | None:
     if codes.dtype != np.int8 or np.any(zero_point) or codes.min(initial=0) < -127:
         return None
     scale = np.asarray(decoder.inputs[1].values, np.float32).reshape(-1)
-    if scale.size > 1 and decoder.attrs.get("axis", 1) % codes.ndim != _output_axis(node):
+    if scale.size > 1 and decoder.attrs.get("axis", 1) % codes.ndim != output_axis(node, codes.ndim):
         return None
-    channels = codes.shape[_output_axis(node)]
+    channels = codes.shape[output_axis(node, codes.ndim)]
     return codes, np.ascontiguousarray(np.broadcast_to(scale, channels))
 
 
@@ -96,10 +97,6 @@ def computes_in_int8(node: gs.Node) -> bool:
 
 def _computes_on_codes(node: gs.Node, tensor: gs.Tensor) -> bool:
     return node.op == "Conv" and node.inputs[0] is tensor and computes_in_int8(node)
-
-
-def _output_axis(node: gs.Node) -> int:
-    return 1 if node.op == "Gemm" and not node.attrs.get("transB", 0) else 0
 
 
 def _require_symmetric(lowering: Lowering, node: gs.Node) -> None:

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.graph import Graph
+from yocc.compiler.graph import Graph, node_proto
+from yocc.compiler.graph.evaluating import compute
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.pipeline.target import Reject
-from yocc.runtime.backends.ncnn.folding import fold
 from yocc.runtime.backends.ncnn.format import Data, Layer, Network, Parameter
 from yocc.runtime.backends.ncnn.splitting import one_reader_each
 
@@ -222,10 +222,14 @@ def _folds(lowering: Lowering, node: gs.Node, opset: int) -> bool:
         return False
     if any(tensor.name in lowering.outputs for tensor in node.outputs) or any(True for _ in node.subgraphs()):
         return False
-    values = [lowering.value(tensor) if tensor.name else None for tensor in node.inputs]
-    if any(value is None and tensor.name for value, tensor in zip(values, node.inputs, strict=True)):
-        return False
-    results = fold(node, values, opset)
+    values = {}
+    for tensor in node.inputs:
+        value = lowering.value(tensor) if tensor.name else None
+        if value is not None:
+            values[tensor.name] = value
+        elif tensor.name:
+            return False
+    results = compute(node_proto(node), opset, values)
     if results is None:
         return False
     lowering.folded |= {tensor.name: result for tensor, result in zip(node.outputs, results, strict=False)}

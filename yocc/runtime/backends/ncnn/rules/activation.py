@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.graph.gates import is_gated
 from yocc.runtime.backends.ncnn.format import Data, Parameter
 from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal, Rule
 
@@ -55,27 +56,24 @@ def _as_fused(lowering: Lowering, node: gs.Node) -> tuple[int, tuple[float, ...]
 
 def _sigmoid(lowering: Lowering, node: gs.Node) -> None:
     """`x * sigmoid(x)` is Swish."""
-    source, gate = node.inputs[0], node.outputs[0]
-    product = lowering.sole_reader(gate)
-    if product is not None and product.op == "Mul":
-        others = [tensor for tensor in product.inputs if tensor is not gate]
-        if len(others) == 1 and others[0] is source:
-            lowering.absorbed.add(product.name)
-            return _layer(lowering, node, "Swish", output=product.outputs[0])
-    return _layer(lowering, node, "Sigmoid")
+    _gate(lowering, node, "Sigmoid", "Swish")
 
 
 def _hard_sigmoid(lowering: Lowering, node: gs.Node) -> None:
     """`x * hardsigmoid(x)` is HardSwish."""
-    source, gate = node.inputs[0], node.outputs[0]
     shape = {0: float(node.attrs.get("alpha", 0.2)), 1: float(node.attrs.get("beta", 0.5))}
-    product = lowering.sole_reader(gate)
-    if product is not None and product.op == "Mul":
-        others = [tensor for tensor in product.inputs if tensor is not gate]
-        if len(others) == 1 and others[0] is source:
-            lowering.absorbed.add(product.name)
-            return _layer(lowering, node, "HardSwish", shape, output=product.outputs[0])
-    return _layer(lowering, node, "HardSigmoid", shape)
+    _gate(lowering, node, "HardSigmoid", "HardSwish", shape)
+
+
+def _gate(
+    lowering: Lowering, node: gs.Node, alone: str, multiplied: str, parameters: Mapping[int, Parameter] | None = None
+) -> None:
+    """One layer for a gate and the product with its input, where nothing else reads the gate."""
+    product = lowering.sole_reader(node.outputs[0])
+    if product is not None and is_gated(product, node):
+        lowering.absorbed.add(product.name)
+        return _layer(lowering, node, multiplied, parameters, output=product.outputs[0])
+    return _layer(lowering, node, alone, parameters)
 
 
 def _clip(lowering: Lowering, node: gs.Node) -> None:

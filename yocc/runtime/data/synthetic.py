@@ -1,6 +1,6 @@
-"""Pictures yocc draws itself, to calibrate with when the user gives none.
+"""Synthetic pictures, to calibrate with when the user gives none.
 
-White noise is no stand-in for photographs: it drives a network into ranges no photograph reaches. Two models of
+White noise does not represent photographs: it drives a network into ranges no photograph reaches. Two models of
 natural images are used instead: dead leaves, occluding shapes with power-law sizes (Lee, Mumford, Huang 2001,
 "Occlusion models for natural images"), and textures whose amplitude falls as 1/f (Field 1987).
 """
@@ -31,7 +31,7 @@ def photograph_size(index: int, size: tuple[int, int]) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=_KEPT)
-def draw(seed: int, index: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+def synthetic_picture(seed: int, index: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Draw one picture; the same arguments give the same bytes.
 
     Three of four pictures are dead leaves, each fourth is a texture with few shapes over a gradient.
@@ -48,7 +48,9 @@ def draw(seed: int, index: int, size: tuple[int, int]) -> NDArray[np.uint8]:
         OptionError: a negative seed or index, or an empty size.
     """
     if seed < 0 or index < 0 or min(size) < 1:
-        raise OptionError(f"Cannot draw picture {index} of seed {seed} at {size[0]}x{size[1]}.", "Use numbers from 0.")
+        raise OptionError(
+            f"Cannot generate picture {index} of seed {seed} at {size[0]}x{size[1]}.", "Use numbers from 0."
+        )
     random = np.random.default_rng([seed, index])
     texture = _texture(random, size)
     sparse = index % 4 == 3
