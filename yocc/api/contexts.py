@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from yocc.compiler.graph import Graph
@@ -11,6 +12,7 @@ from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.pipeline.passes import Feeds, PassContext
 from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.inputs import feed_specs
+from yocc.compiler.stages.outputs import detector_outputs
 from yocc.compiler.stages.subject import describe
 from yocc.models.families.family import find_profile
 from yocc.runtime.backends.onnxruntime import reference_executor
@@ -60,7 +62,7 @@ def pass_context(
         feeds = open_feeds(data, specs, None if description is None else description.preprocess, count, seed)
     else:
         feeds = data
-    return PassContext.for_model(
+    context = PassContext.for_model(
         graph,
         wanted,
         feeds=feeds,
@@ -71,3 +73,4 @@ def pass_context(
         cells=None if profile is None else profile.cells,
         seed=seed,
     )
+    return replace(context, outputs=detector_outputs(profile, graph, context.input_shapes))

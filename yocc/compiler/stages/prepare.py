@@ -17,6 +17,7 @@ from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.agreement import agreement_judge
 from yocc.compiler.stages.inputs import Inputs, require_readable
 from yocc.compiler.stages.interface import interfaces_of, pixels_of, require_possible
+from yocc.compiler.stages.outputs import detector_outputs, output_passes, read_as
 from yocc.compiler.stages.recipe import recipe_pipeline
 from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine, measured_on
 from yocc.compiler.stages.timing import Clock, clock_for
@@ -136,7 +137,10 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
     if data.statistics:
         load_together(data.statistics)
     interfaces = interfaces_of(subject, graph, plan.pipeline)
-    during, compiled = interfaces.during, interfaces.compiled
+    during = interfaces.during
+    changing = output_passes(plan.pipeline)
+    outputs = detector_outputs(subject.profile, graph, subject.shapes) if changing else None
+    compiled = read_as(interfaces.compiled, plan.pipeline, outputs)
     inputs = calibration_inputs(subject, during, data.calibration, data.count, data.seed)
     require_readable(inputs, progress)
     profile, threads = during.profile, options.measure.threads
@@ -150,6 +154,7 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
         input_shapes=during.shapes,
         detection=None if profile is None else profile.detection,
         cells=None if profile is None else profile.cells,
+        outputs=outputs,
         pixels=pixels_of(during),
         judge=None if inputs is None else agreement_judge(profile, inputs, subject.facts.macs, threads),
         statistics=data.statistics,
@@ -157,6 +162,8 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
         deadline=Deadline(plan.seconds),
         progress=progress,
     )
+    for step in changing:
+        step.requires(graph, context)
     pipeline = _adapted(plan, graph, inputs)
     require_possible(graph, pipeline, context)
     if profile is not None and profile.detection is None and _BY_OUTPUTS & {step.name for step in pipeline.passes}:
@@ -166,7 +173,7 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
             level="warning",
         )
     return graph, Prepared(
-        source, plan, subject, compiled, measured_on(inputs, during, compiled), pipeline, context, started
+        source, plan, subject, compiled, measured_on(inputs, during, interfaces.compiled), pipeline, context, started
     )
 
 
