@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -72,16 +73,35 @@ class Nms(Pass):
                 "Leave --nms out, or compile for another target.",
             )
 
+    def require_fixed(self, shape: Sequence[int | str], outputs: DetectorOutputs) -> None:
+        """Refuse an input whose shape leaves open what has to be fixed.
+
+        Args:
+            shape: of the input when the pass runs.
+            outputs: of the detector.
+
+        Raises:
+            OptionError: the batch is open, or the size where there are raw heads only.
+        """
+        if not isinstance(shape[0], int):
+            raise OptionError("NMS in the graph takes a fixed number of pictures in a run.", "Give --batch 1 as well.")
+        if outputs.layout == "other" and not all(isinstance(size, int) for size in shape):
+            raise OptionError(
+                "NMS behind raw outputs takes a graph of one size, and that of this one is open.",
+                "Give --side or --input-size as well.",
+            )
+
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Replace the outputs.
 
         Raises:
-            OptionError: the batch is open.
+            OptionError: what has to be fixed of the input's shape is open.
         """
         self.requires(graph, ctx)
         outputs = ctx.outputs
         assert outputs is not None  # as required
-        batch = _batch(graph)
+        self.require_fixed(graph.inputs[0].shape, outputs)
+        batch = graph.inputs[0].shape[0]
         for name, tensor in graph.tensors().items():
             if name in OUTPUTS:
                 tensor.name = f"{name}_before"
@@ -94,29 +114,8 @@ class Nms(Pass):
 
 
 def _candidates(emit: Emitter, graph: Graph, outputs: DetectorOutputs, most: int, batch: int) -> list[Candidates]:
-    """The best candidates of each picture, before they are decoded where that is possible.
-
-    Raises:
-        OptionError: they can only be had from raw heads, and the size of the input is open.
-    """
+    """The best candidates of each picture, before they are decoded where the sizes of raw heads are fixed."""
     sizes = grids(graph, outputs)
     if sizes is not None:
         return [from_heads(emit, graph, outputs, sizes, most, picture) for picture in range(batch)]
-    if outputs.layout == "other":
-        raise OptionError(
-            "NMS is put behind raw outputs in a graph of one size, and that of this one is open.",
-            "Give --side or --input-size as well.",
-        )
     return [from_decoded(emit, graph, outputs, most, picture if batch > 1 else None) for picture in range(batch)]
-
-
-def _batch(graph: Graph) -> int:
-    """Pictures in a run.
-
-    Raises:
-        OptionError: as many as one likes.
-    """
-    size = graph.inputs[0].shape[0]
-    if not isinstance(size, int):
-        raise OptionError("NMS in the graph takes a fixed number of pictures in a run.", "Give --batch 1 as well.")
-    return size

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.pipeline.outputs import DetectorOutputs
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
-from yocc.errors import OptionError
+from yocc.errors import InternalError, OptionError
 from yocc.rewrites.candidates import Candidates
 from yocc.rewrites.emitting import Emitter
 from yocc.rewrites.raw_candidates import from_heads, grids
@@ -61,6 +63,22 @@ class TopCandidates(Pass):
                 "Leave --max-candidates out.",
             )
 
+    def require_fixed(self, shape: Sequence[int | str], outputs: DetectorOutputs) -> None:  # noqa: ARG002 # as in nms
+        """Refuse an input whose shape is open.
+
+        Args:
+            shape: of the input when the pass runs.
+            outputs: of the detector.
+
+        Raises:
+            OptionError: a dimension is open.
+        """
+        if not all(isinstance(size, int) for size in shape):
+            raise OptionError(
+                "Candidates are chosen in a graph of one size, and that of this one is open.",
+                "Give --side or --input-size, and --batch 1.",
+            )
+
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Replace the output.
 
@@ -70,12 +88,10 @@ class TopCandidates(Pass):
         self.requires(graph, ctx)
         outputs = ctx.outputs
         assert outputs is not None  # as required
+        self.require_fixed(graph.inputs[0].shape, outputs)
         sizes = grids(graph, outputs)
         if sizes is None:
-            raise OptionError(
-                "Candidates are chosen in a graph of one size, and that of this one is open.",
-                "Give --side or --input-size, and --batch 1.",
-            )
+            raise InternalError("The raw heads of a graph of one size have open sizes.")
         count = sum(size.cells * size.anchors for size in sizes)
         if count <= self.most and outputs.layout != "other":
             ctx.note(f"The detector has no more than {count} candidates; all of them are put out.")

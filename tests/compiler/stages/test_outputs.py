@@ -142,6 +142,26 @@ def test_other_networks_are_refused_before_anything_runs(options: dict[str, Any]
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"nms": True}, "a fixed number of pictures"),
+        ({"nms": True, "side": 64}, "a fixed number of pictures"),
+        ({"nms": True, "batch": "n"}, "a fixed number of pictures"),
+        ({"max_candidates": 5, "batch": "1"}, "that of this one is open"),
+    ],
+)
+def test_open_shapes_are_refused_before_anything_runs(
+    models: Path, options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    model = onnx.load(models / "yolox.onnx")
+    for place in (0, 2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[place].dim_param = f"size{place}"
+    onnx.save(model, tmp_path / "open.onnx")
+    with pytest.raises(OptionError, match=message):
+        compile_model(tmp_path / "open.onnx", input_shapes={"images": (1, 3, 64, 64)}, out=tmp_path / "out", **options)
+
+
 @pytest.mark.parametrize("target", ["ncnn", "tvm"])
 def test_targets_without_nms(models: Path, tmp_path: Path, target: str) -> None:
     pytest.importorskip(target)

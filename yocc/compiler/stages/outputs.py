@@ -8,7 +8,7 @@ from dataclasses import replace
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.outputs import DetectorOutputs
-from yocc.compiler.pipeline.passes import Pass
+from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.stages.subject import Subject
 from yocc.errors import OptionError
@@ -17,6 +17,7 @@ from yocc.models.families.family import NoRawHeadsError
 from yocc.models.families.profile import ModelProfile, OutputLayout, Suppression
 from yocc.passes.nms import Nms
 from yocc.passes.raw_outputs import RawOutputs
+from yocc.passes.resize_input import ResizeInput
 from yocc.passes.top_candidates import CANDIDATES, TopCandidates
 from yocc.passes.uint8_input import Uint8Input
 from yocc.rewrites.suppressing import OUTPUTS
@@ -66,6 +67,38 @@ def detector_outputs(
         return replace(facts, heads=find_raw_heads(graph, profile, sizes))
     except NoRawHeadsError as error:
         return replace(facts, obstacle=error.reason)
+
+
+def require_changeable(graph: Graph, pipeline: Pipeline, subject: Subject, ctx: PassContext) -> None:
+    """Refuse before the first pass what those that change outputs could not do.
+
+    Args:
+        graph: before the passes.
+        pipeline: the passes.
+        subject: the model as it came in.
+        ctx: what the passes are given.
+
+    Raises:
+        OptionError: it is no detector of a known family, or its shape stays open, or the target cannot.
+    """
+    for step in output_passes(pipeline):
+        step.requires(graph, ctx)
+        if isinstance(step, Nms | TopCandidates) and ctx.outputs is not None and not ctx.target.fixed_shapes:
+            step.require_fixed(_shape_after(graph, pipeline, subject), ctx.outputs)
+
+
+def _shape_after(graph: Graph, pipeline: Pipeline, subject: Subject) -> list[int | str]:
+    """The shape of the picture input when the last passes run."""
+    picture = graph.inputs[0]
+    shape = list(picture.shape)
+    for step in pipeline.passes:
+        if isinstance(step, ResizeInput):
+            after = step.input_shapes(graph, subject.shapes)[picture.name]
+            if step.size:
+                shape[1:] = after[1:]
+            if step.batch:
+                shape[0] = "n" if step.opens_batch else after[0]
+    return shape
 
 
 def read_as(subject: Subject, pipeline: Pipeline, outputs: DetectorOutputs | None) -> Subject:

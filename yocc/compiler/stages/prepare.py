@@ -17,7 +17,7 @@ from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.agreement import agreement_judge
 from yocc.compiler.stages.inputs import Inputs, require_readable
 from yocc.compiler.stages.interface import interfaces_of, pixels_of, require_possible
-from yocc.compiler.stages.outputs import detector_outputs, output_passes, read_as
+from yocc.compiler.stages.outputs import detector_outputs, output_passes, read_as, require_changeable
 from yocc.compiler.stages.recipe import recipe_pipeline
 from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine, measured_on
 from yocc.compiler.stages.timing import Clock, clock_for
@@ -138,8 +138,8 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
         load_together(data.statistics)
     interfaces = interfaces_of(subject, graph, plan.pipeline)
     during = interfaces.during
-    changing = output_passes(plan.pipeline)
-    outputs = detector_outputs(subject.profile, graph, subject.shapes) if changing else None
+    asked = output_passes(plan.pipeline)
+    outputs = detector_outputs(subject.profile, graph, subject.shapes) if asked else None
     compiled = read_as(interfaces.compiled, plan.pipeline, outputs)
     inputs = calibration_inputs(subject, during, data.calibration, data.count, data.seed)
     require_readable(inputs, progress)
@@ -162,8 +162,7 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
         deadline=Deadline(plan.seconds),
         progress=progress,
     )
-    for step in changing:
-        step.requires(graph, context)
+    require_changeable(graph, plan.pipeline, subject, context)
     pipeline = _adapted(plan, graph, inputs)
     require_possible(graph, pipeline, context)
     if profile is not None and profile.detection is None and _BY_OUTPUTS & {step.name for step in pipeline.passes}:
