@@ -157,6 +157,7 @@ def test_open_shapes_are_refused_before_anything_runs(
     model = onnx.load(models / "yolox.onnx")
     for place in (0, 2, 3):
         model.graph.input[0].type.tensor_type.shape.dim[place].dim_param = f"size{place}"
+    model.metadata_props.add(key="imgsz", value="[64, 64]")
     onnx.save(model, tmp_path / "open.onnx")
     with pytest.raises(OptionError, match=message):
         compile_model(tmp_path / "open.onnx", input_shapes={"images": (1, 3, 64, 64)}, out=tmp_path / "out", **options)
