@@ -32,7 +32,7 @@ class FullSession(OnnxRuntimeSession):
     """
 
     def __init__(self, model: Path, *, threads: int | None = None, optimize: bool = True) -> None:
-        self._plugin = find_plugin(onnx.load_model(model, load_external_data=False))
+        self._plugin = _plugin_of(model)
         if self._plugin is None:
             super().__init__(model, threads=threads, optimize=optimize)
             return
@@ -58,7 +58,7 @@ def find_plugin(model: onnx.ModelProto) -> onnx.NodeProto | None:
 
 def without_plugin(model: Path) -> bytes | None:
     """A model up to its plugin, None where it has none."""
-    plugin = find_plugin(onnx.load_model(model, load_external_data=False))
+    plugin = _plugin_of(model)
     return None if plugin is None else _without(onnx.load_model(model), plugin)
 
 
@@ -87,6 +87,13 @@ def efficient_nms(
         values[place, : len(kept)] = found[kept]
         kinds[place, : len(kept)] = classes[kept]
     return counts, corners, values, kinds
+
+
+def _plugin_of(model: Path) -> onnx.NodeProto | None:
+    try:
+        return find_plugin(onnx.load_model(model, load_external_data=False))
+    except Exception:  # a file that is no model, of which onnxruntime says so
+        return None
 
 
 def _without(model: onnx.ModelProto, plugin: onnx.NodeProto) -> bytes:
