@@ -1,5 +1,4 @@
-"""Time from a decoded picture to boxes: a model as exported, with its pre- and postprocessing in Python, against graphs that
-take bytes and give detections.
+"""Time from a decoded picture to boxes, with pre- and postprocessing in Python or in the graph.
 
     python benchmarks/deployment.py MODEL --calib PICTURES [--threads 1] [--rounds 30] PICTURE...
 

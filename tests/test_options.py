@@ -30,7 +30,7 @@ def _another(each: OptionField) -> Any:
     if each.is_path:
         return (Path("elsewhere"),) if each.many else Path("elsewhere")
     examples: dict[str, Any] = {
-        "recover": "none", "schedule": "oneshot", "sparsity": "2:4", "options": {"a": "b"},
+        "recover": "none", "schedule": "oneshot", "sparsity": "2:4", "outputs": "raw", "options": {"a": "b"},
         "input_shapes": {"x": (1, 2)}, "input_color": "bgr", "target": "ncnn",
         "gates": ("map50 >= 0",),
     }  # fmt: skip

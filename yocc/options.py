@@ -21,6 +21,7 @@ from yocc.errors import OptionError
 Recovery = Literal["none", "statistics", "reconstruct", "distill"]
 Schedule = Literal["oneshot", "iterative"]
 Sparsity = Literal["2:4"]
+Outputs = Literal["decoded", "raw"]
 Color = Literal["rgb", "bgr", "gray"]
 Shapes = Mapping[str, tuple[int, ...]]
 Number = float | str
@@ -78,9 +79,11 @@ def _option(default: Any, text: str, **facts: Any) -> Any:
 
 
 _PIPELINE_SAYS_ALL = "A pipeline states every pass."
+_NO_NMS = "Without --nms, the graph gives all candidates."
 _SHORT_FORMS = (
     "side", "input_size", "batch", "input", "prune", "prune_target", "int8", "max_drop", "max_latency", "weights",
-    "fp16", "recover", "schedule", "rounds", "sparsity",
+    "fp16", "recover", "schedule", "rounds", "sparsity", "nms", "nms_confidence", "nms_overlap", "nms_most",
+    "max_candidates", "outputs",
 )  # fmt: skip
 
 
@@ -173,6 +176,46 @@ class CompressionRecipe:
         None,
         "Set two of each four weights to zero, for sparse tensor cores.",
         excludes={"weights": "Rounding the weights would move the zeros."},
+    )
+    nms: bool = _option(
+        False,
+        "Put decoding and non-maximum suppression into the graph of a detector: outputs num_dets, det_boxes, "
+        "det_scores and det_classes.",
+    )
+    nms_confidence: float | None = _option(
+        None,
+        "With --nms: least score of a detection.",
+        otherwise="0.25",
+        needs=("nms", _NO_NMS),
+    )
+    nms_overlap: float | None = _option(
+        None,
+        "With --nms: intersection over union from which the weaker of two boxes of a class is dropped.",
+        otherwise="0.45",
+        needs=("nms", _NO_NMS),
+    )
+    nms_most: int | None = _option(
+        None,
+        "With --nms: detections per picture.",
+        otherwise="300",
+        minimum=1,
+        needs=("nms", _NO_NMS),
+    )
+    max_candidates: int | None = _option(
+        None,
+        "Decode only the most likely boxes of a picture: with --nms those that it looks at, without it those that the "
+        "model puts out.",
+        metavar="NUMBER",
+        otherwise="1000 with --nms, else all",
+        minimum=1,
+    )
+    outputs: Outputs = _option(
+        "decoded",
+        "What a detector puts out: what it does now, or raw, the results of its last convolutions.",
+        excludes={
+            "nms": "NMS takes decoded boxes.",
+            "max_candidates": "Raw outputs have all candidates.",
+        },
     )
     pipeline: str | None = _option(
         None,
@@ -297,6 +340,12 @@ class CompileKeywords(TypedDict, total=False):
     rounds: int | None
     budget: str | None
     sparsity: Sparsity | None
+    nms: bool
+    nms_confidence: float | None
+    nms_overlap: float | None
+    nms_most: int | None
+    max_candidates: int | None
+    outputs: Outputs
     pipeline: str | None
     target: str
     options: Mapping[str, str] | None

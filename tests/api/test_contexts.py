@@ -29,6 +29,8 @@ def test_a_detector_is_recognized() -> None:
     assert ctx.detection is not None
     assert ctx.detection.classes == 2
     assert ctx.protected
+    assert ctx.outputs is not None
+    assert ctx.outputs.heads is not None
     assert ctx.feeds is None
     assert ctx.seed == 5
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.passes import Feeds, PassContext
 from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.anatomy import anatomy_of
+from yocc.compiler.stages.outputs import detector_outputs
 from yocc.runtime.backends.onnxruntime import reference_executor
 from yocc.runtime.backends.registry import find_backend
 
@@ -47,7 +49,7 @@ def pass_context(
     anatomy = anatomy_of(graph, input_shapes)
     profile = anatomy.profile
     feeds = anatomy.open_feeds(data, count, seed) if isinstance(data, str | Path) else data
-    return PassContext.for_model(
+    context = PassContext.for_model(
         graph,
         wanted,
         feeds=feeds,
@@ -58,3 +60,4 @@ def pass_context(
         cells=None if profile is None else profile.cells,
         seed=seed,
     )
+    return replace(context, outputs=detector_outputs(profile, graph, context.input_shapes))

@@ -13,6 +13,7 @@ from yocc.api.opening import (
     ModelOnDisk,
     alike,
     examine_model,
+    fed_alike,
     find_model,
     original_of,
     recorded_anatomy,
@@ -31,7 +32,7 @@ from yocc.runtime.data.feeds import Feeds, fed_to
 from yocc.runtime.data.preprocess import default_preprocess
 from yocc.runtime.detection.metrics import DetectionScores, evaluate
 from yocc.runtime.measuring.bench import Timing, compare_speed, random_feeds
-from yocc.runtime.measuring.fidelity import FidelityFacts, OwnSize, Samples, measure_fidelity
+from yocc.runtime.measuring.fidelity import FidelityFacts, Own, Samples, measure_fidelity
 
 _TIMED_SAMPLES = 4
 
@@ -95,7 +96,7 @@ def against_original(
             ),
             other.profile if other is not None else own.profile,
             progress=progress,
-            own=None if other is None else OwnSize(feeds, own.profile),
+            own=None if other is None else Own(None if fed_alike(own, other) else feeds, own.profile),
         )
     fed = own.description if feeds.are_pictures else None
     calibration = CalibrationFacts(feeds.description, len(feeds), feeds.synthetic, used=False)

@@ -75,7 +75,8 @@ def _kind(each: OptionField) -> Any:
         return str
     if {float, str} <= set(get_args(each.kind)):
         return Numbers()
-    choices = [kind for kind in (get_args(each.kind) or (each.kind,)) if kind is not type(None)]
+    several = get_origin(each.kind) is not Literal and get_args(each.kind)
+    choices = [kind for kind in several or (each.kind,) if kind is not type(None)]
     if get_origin(choices[0]) is Literal:
         return click.Choice(get_args(choices[0]))
     if choices[0] is int:

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from yocc.passes.fp16 import Fp16
     from yocc.passes.fp32 import Fp32
     from yocc.passes.fuse import Fuse
+    from yocc.passes.nms import Nms
     from yocc.passes.prune import Prune
     from yocc.passes.quantize import Quantize
+    from yocc.passes.raw_outputs import RawOutputs
     from yocc.passes.recover import Recover
     from yocc.passes.resize_input import ResizeInput
     from yocc.passes.simplify import Simplify
     from yocc.passes.sparsify import Sparsify
     from yocc.passes.split_outliers import SplitOutliers
+    from yocc.passes.top_candidates import TopCandidates
     from yocc.passes.uint8_input import Uint8Input
 
 __all__ = [
@@ -31,13 +34,16 @@ __all__ = [
     "Fp16",
     "Fp32",
     "Fuse",
+    "Nms",
     "Prune",
     "Quantize",
+    "RawOutputs",
     "Recover",
     "ResizeInput",
     "Simplify",
     "Sparsify",
     "SplitOutliers",
+    "TopCandidates",
     "Uint8Input",
 ]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from yocc.models.families.interface import decode_facts, preprocess_facts, read_preprocess, read_profile
-from yocc.models.families.profile import ModelProfile, OutputLayout
+from yocc.models.families.profile import ModelProfile, OutputLayout, Suppression
 from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
 
@@ -35,6 +35,15 @@ def test_a_detector_survives() -> None:
     anchors = (((10.0, 13.0), (16.5, 30.0)), ((1.0, 2.0), (3.0, 4.0)))
     profile = ModelProfile(
         "yolov5", OutputLayout.RAW_HEADS, ("a", "b"), ("cat", "dög"), (8, 16), spec, how, anchors=anchors, squashed=True
+    )
+    assert read_profile(_through_json(decode_facts(profile)), spec, how) == profile
+
+
+def test_a_detector_that_suppresses_survives() -> None:
+    spec, how = InputSpec("images", (1, 3, 64, 64), np.dtype(np.float32)), Preprocess(letterbox=True)
+    own = Suppression(0.25, 0.45, 100)
+    profile = ModelProfile(
+        "yolov8", OutputLayout.DETECTIONS, ("n", "b", "s", "c"), ("cat",), (8,), spec, how, suppression=own
     )
     assert read_profile(_through_json(decode_facts(profile)), spec, how) == profile
 

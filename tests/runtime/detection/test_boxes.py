@@ -10,7 +10,7 @@ import pytest
 from yocc.compiler.graph import clone, load, to_proto
 from yocc.errors import InternalError, OptionError
 from yocc.models.families.family import find_profile
-from yocc.models.families.profile import ModelProfile, OutputLayout
+from yocc.models.families.profile import ModelProfile, OutputLayout, Suppression
 from yocc.models.families.yolov5 import YOLOV5_ANCHORS
 from yocc.runtime.data.letterbox import Placement, read_picture
 from yocc.runtime.data.preprocess import InputSpec, Preprocess, prepare
@@ -21,6 +21,7 @@ from yocc.runtime.detection.boxes import (
     Selection,
     candidates,
     detect,
+    selection_of,
     suppress_candidates,
 )
 
@@ -41,6 +42,36 @@ SINGLE = Selection(confidence=0.1, overlap=0.5, multi_label=False)
 
 def logit(probability: float) -> float:
     return float(np.log(probability / (1 - probability)))
+
+
+class TestSuppressedInTheGraph:
+    profile = replace(
+        PROFILE,
+        layout=OutputLayout.DETECTIONS,
+        outputs=("count", "boxes", "scores", "classes"),
+        suppression=Suppression(0.1, 0.3, 4),
+    )
+    outputs = {  # noqa: RUF012 # read only
+        "count": np.array([[3]], np.int32),
+        # Two that overlap: what the graph leaves stays.
+        "boxes": np.array([[[0, 0, 10, 10], [0, 0, 10, 10], [20, 20, 30, 30], [0, 0, 0, 0]]], np.float32),
+        "scores": np.array([[0.9, 0.8, 0.2, 0.7]], np.float32),
+        "classes": np.array([[1, 1, 0, 0]], np.int32),
+    }
+
+    def test_detections_are_taken_as_they_are(self) -> None:
+        found = detect(self.outputs, self.profile, Placement((64, 64), (0.5, 0.5), (0, 0)), SCORING)
+        assert found.boxes.tolist() == [[0, 0, 20, 20], [0, 0, 20, 20], [40, 40, 60, 60]]
+        assert found.scores == pytest.approx([0.9, 0.8, 0.2])
+        assert found.classes.tolist() == [1, 1, 0]
+
+    def test_fewer_can_be_asked_for(self) -> None:
+        assert len(candidates(self.outputs, self.profile, replace(SINGLE, confidence=0.5))) == 2
+        assert len(candidates(self.outputs, self.profile, replace(SINGLE, most=1))) == 1
+
+    def test_an_original_is_read_by_the_same_thresholds(self) -> None:
+        assert selection_of(self.profile) == Selection(0.1, 0.3, multi_label=False, most=4)
+        assert selection_of(PROFILE) == SCORING
 
 
 class TestRows:

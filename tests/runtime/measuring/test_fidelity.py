@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from yocc.models.families.profile import ModelProfile, OutputLayout, Preprocess
+from yocc.models.families.profile import ModelProfile, OutputLayout, Preprocess, Suppression
 from yocc.runtime.backends.backend import Session
 from yocc.runtime.data.feeds import InputSpec
 from yocc.runtime.data.pictures import PictureRef
-from yocc.runtime.measuring.fidelity import OwnSize, Samples, measure_fidelity
+from yocc.runtime.measuring.fidelity import Own, Samples, measure_fidelity
 
 SIDE, CLASSES = 64, 2
 FEEDS = [{"images": np.full((1, 3, SIDE, SIDE), number, np.float32)} for number in range(3)]
@@ -56,6 +56,46 @@ def test_equal_models_agree() -> None:
     assert facts.detection.map50_95 == pytest.approx(1)
     assert facts.confident == (3, 3)
     assert (facts.samples, facts.collapsed, facts.reason) == (3, "", "")
+
+
+class SuppressingDetector(Session):
+    """Finds the same box, and nothing below its threshold."""
+
+    inputs = outputs = ()
+
+    def run(self, feeds: dict) -> dict:
+        number = int(feeds["images"].flat[0])
+        x, score = 20 + 5 * number, np.float32(0.9) * np.float32(0.9)
+        return {
+            "count": np.ones((1, 1), np.int32),
+            "boxes": np.array([[[x - 10, 20, x + 10, 40], [0, 0, 0, 0]]], np.float32),
+            "scores": np.array([[score, 0]], np.float32),
+            "classes": np.zeros((1, 2), np.int32),
+        }
+
+
+def test_an_original_is_read_by_the_thresholds_of_a_model_that_suppresses() -> None:
+    def add_others(rows: Any) -> None:
+        rows[0, 0, 5:] = 0.9, 0.5  # a second class, which the compiled model does not give
+        rows[0, 1] = [50, 50, 10, 10, 0.5, 0.6, 0]  # below its threshold
+
+    suppressing = replace(
+        PROFILE,
+        layout=OutputLayout.DETECTIONS,
+        outputs=("count", "boxes", "scores", "classes"),
+        suppression=Suppression(0.4, 0.45, 2),
+    )
+    facts = measure_fidelity(
+        Detector(add_others),
+        SuppressingDetector(),
+        Samples(FEEDS, "three", held_out=True),
+        suppressing,
+        own=Own(None, PROFILE),
+    )
+    assert facts.outputs == ()
+    assert facts.confident == (3, 3)
+    assert facts.detection is not None
+    assert facts.detection.map50_95 == pytest.approx(1)
 
 
 def test_dead_scores_are_a_collapse() -> None:
@@ -133,7 +173,7 @@ def test_detections_at_two_sizes_are_compared_in_the_pictures() -> None:
     pictures = [PictureRef(index=number, size=(100, 80)) for number in range(3)]
 
     def measure(compiled: Session, preprocess: Preprocess):
-        own = OwnSize(FEEDS, replace(PROFILE, preprocess=preprocess))
+        own = Own(FEEDS, replace(PROFILE, preprocess=preprocess))
         return measure_fidelity(
             Detector(),
             compiled,

@@ -18,6 +18,7 @@ from yocc.compiler.pipeline.deadline import Deadline
 from yocc.compiler.pipeline.latency import LatencyTable
 from yocc.compiler.pipeline.lineage import Teacher
 from yocc.compiler.pipeline.memo import Memo
+from yocc.compiler.pipeline.outputs import DetectorOutputs
 from yocc.compiler.pipeline.pixels import Pixels
 from yocc.compiler.pipeline.result import PassResult
 from yocc.compiler.pipeline.target import Target
@@ -142,6 +143,7 @@ class PassContext:
         detection: what the last layers' outputs mean in a detector; None in other networks.
         cells: how a detector's decoding counts cells; None where that is not known.
         pixels: how the picture input follows from pixels; None where the model takes no picture.
+        outputs: how a detector's outputs come about; None in other networks and where no pass asks.
         judge: measures how far the second model agrees with the first, 1 for wholly, on pictures that were kept back;
             None when there are no pictures or nothing to judge by.
         teacher: the network before pruning; None while nothing has been pruned.
@@ -166,6 +168,7 @@ class PassContext:
     detection: Detection | None = None
     cells: Cells | None = None
     pixels: Pixels | None = None
+    outputs: DetectorOutputs | None = None
     judge: Callable[[onnx.ModelProto, onnx.ModelProto], float] | None = None
     teacher: Teacher | None = None
     statistics: tuple[Path, ...] = ()

@@ -97,6 +97,8 @@ class Target:
             them to float first, for runtimes that can do nothing else with bytes; `none` takes floats only.
         fits_pictures: whether it scales bytes of any size as Pillow does, averaging where it scales down.
         skips_zeros: whether it computes faster with two zeros in each four weights along the input channels.
+        suppression: how it runs non-maximum suppression: by ONNX's `NonMaxSuppression`, by the plugin
+            `EfficientNMS_TRT`, or not at all.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Target:
     uint8_input: Literal["moved", "converted", "none"] = "moved"
     fits_pictures: bool = False
     skips_zeros: bool = False
+    suppression: Literal["onnx", "efficient_nms", "none"] = "onnx"
 
     def __post_init__(self) -> None:
         if self.channel_multiple < 1:

@@ -12,7 +12,7 @@ from yocc.compiler.stages.inputs import Inputs
 from yocc.models.families.profile import ModelProfile
 from yocc.runtime.backends.backend import Session
 from yocc.runtime.backends.onnxruntime import session_of
-from yocc.runtime.measuring.fidelity import FidelityFacts, OwnSize, Samples, measure_fidelity
+from yocc.runtime.measuring.fidelity import FidelityFacts, Own, Samples, measure_fidelity
 
 _MACS_FOR_FIDELITY = 320_000_000_000
 """Work spent on comparing outputs, so that a model of 100 GMACs is judged on 4 pictures and a small one on all."""
@@ -38,17 +38,18 @@ def fidelity_of(
         inputs: of which those kept back from calibration are used.
         macs: work of one run of the original.
         progress: shows the loop.
-        own: how to decode the original's detections, where its input has another size.
+        own: how to decode the original's detections, where its inputs or outputs are others.
     """
     count = min(32, max(4, _MACS_FOR_FIDELITY // max(macs, 1)))
     feeds = inputs.measuring.spread(count)
+    theirs = None if inputs.original is None else inputs.original.spread(count)
     return measure_fidelity(
         original,
         compiled,
         Samples(feeds, feeds.description, inputs.held_out, feeds.pictures()),
         profile,
         progress=progress,
-        own=None if inputs.original is None else OwnSize(inputs.original.spread(count), own),
+        own=None if own is None and inputs.original is None else Own(theirs, own),
     )
 
 

@@ -24,6 +24,7 @@ from yocc.runtime.backends.backend import Artifact, Backend, Session
 from yocc.runtime.backends.compare import compare
 from yocc.runtime.backends.kernels import KernelTime
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from yocc.runtime.detection.boxes import selection_of
 from yocc.runtime.detection.metrics import evaluate
 from yocc.runtime.measuring.bench import Timing, compare_speed, random_feeds
 from yocc.runtime.measuring.fidelity import FidelityFacts, is_poor, worst_snr
@@ -102,7 +103,7 @@ class Judged:
         profile: how to decode detections, None when it is no detector.
         judging: what to measure.
         macs: work of one run of the original, by which the number of samples is chosen.
-        own: how to decode the original's detections, where its input has another size; else None.
+        own: how to decode the original's detections, where its inputs or outputs are others; else None.
     """
 
     source: str | Path | bytes | onnx.ModelProto
@@ -243,7 +244,9 @@ def _compare(judged: Judged, compiled: Session, unmeasured: list[str], progress:
             with _noting_failure(unmeasured, "The accuracy"):
                 accuracy = {
                     "data": str(pictures),
-                    "original": evaluate(original, judged.own or profile, pictures, judging.labels, progress),
+                    "original": evaluate(
+                        original, judged.own or profile, pictures, judging.labels, progress, selection_of(profile)
+                    ),
                     "compiled": evaluate(compiled, profile, pictures, judging.labels, progress),
                 }
     return _Compared(facts, accuracy, uncompared, target_snr=snr)

@@ -17,6 +17,7 @@ from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.agreement import agreement_judge
 from yocc.compiler.stages.inputs import Inputs, require_readable
 from yocc.compiler.stages.interface import Interfaces, interfaces_of, pixels_of, require_possible
+from yocc.compiler.stages.outputs import detector_outputs, output_passes, read_as, require_changeable
 from yocc.compiler.stages.recipe import recipe_pipeline
 from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine, measured_on
 from yocc.compiler.stages.timing import Clock, clock_for
@@ -171,8 +172,10 @@ def assemble(graph: Graph, plan: Plan, opened: Opened, progress: Progress = sile
     """
     data, threads = plan.options.data, plan.options.measure.threads
     inputs, interfaces = opened.inputs, opened.interfaces
-    subject, during, compiled = interfaces.original, interfaces.during, interfaces.compiled
-    profile = during.profile
+    subject, during, profile = interfaces.original, interfaces.during, interfaces.during.profile
+    changed = output_passes(plan.pipeline)
+    outputs = detector_outputs(subject.profile, graph, subject.shapes) if changed else None
+    compiled = read_as(interfaces.compiled, plan.pipeline, outputs)
     context = PassContext(
         target=plan.target,
         feeds=None if inputs is None else inputs.calibration,
@@ -183,6 +186,7 @@ def assemble(graph: Graph, plan: Plan, opened: Opened, progress: Progress = sile
         input_shapes=during.shapes,
         detection=None if profile is None else profile.detection,
         cells=None if profile is None else profile.cells,
+        outputs=outputs,
         pixels=pixels_of(during),
         judge=None if inputs is None else agreement_judge(profile, inputs, subject.facts.macs, threads),
         statistics=data.statistics,
@@ -190,6 +194,7 @@ def assemble(graph: Graph, plan: Plan, opened: Opened, progress: Progress = sile
         deadline=Deadline(plan.seconds),
         progress=progress,
     )
+    require_changeable(graph, plan.pipeline, subject, context)
     pipeline = _adapted(plan, graph, inputs)
     require_possible(graph, pipeline, context)
     if profile is not None and profile.detection is None and _BY_OUTPUTS & {step.name for step in pipeline.passes}:
@@ -198,7 +203,7 @@ def assemble(graph: Graph, plan: Plan, opened: Opened, progress: Progress = sile
             "and quantization weigh all of them alike.",
             level="warning",
         )
-    measured = measured_on(inputs, during, compiled)
+    measured = measured_on(inputs, during, interfaces.compiled)
     return Prepared(opened.source, plan, subject, compiled, measured, pipeline, context, opened.started)
 
 

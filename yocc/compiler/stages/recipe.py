@@ -15,12 +15,15 @@ from yocc.passes.encode import Encode
 from yocc.passes.fp16 import Fp16
 from yocc.passes.fp32 import Fp32
 from yocc.passes.fuse import Fuse
+from yocc.passes.nms import Nms
 from yocc.passes.prune import Prune
 from yocc.passes.quantize import Quantize
+from yocc.passes.raw_outputs import RawOutputs
 from yocc.passes.recover import Recover
 from yocc.passes.resize_input import ResizeInput
 from yocc.passes.simplify import Simplify
 from yocc.passes.sparsify import Sparsify
+from yocc.passes.top_candidates import TopCandidates
 from yocc.passes.uint8_input import Uint8Input
 
 Budget = Literal["both", "parameters", "macs", "channels", "latency"]
@@ -115,8 +118,31 @@ def _steps(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
         yield Encode.parse(recipe.weights)
     if recipe.fp16:
         yield Fp16()
+    yield from _outputs(recipe)
     if recipe.input is not None:
         yield read_input(recipe.input)
+
+
+def _outputs(recipe: CompressionRecipe) -> Iterator[Pass]:
+    """What the outputs become."""
+    if recipe.nms:
+        yield Nms(
+            **_given(
+                confidence=recipe.nms_confidence,
+                overlap=recipe.nms_overlap,
+                most=recipe.nms_most,
+                candidates=recipe.max_candidates,
+            )
+        )
+    elif recipe.max_candidates is not None:
+        yield TopCandidates(most=recipe.max_candidates)
+    if recipe.outputs == "raw":
+        yield RawOutputs()
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Options without those that are left to a pass's default."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _pruning(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:

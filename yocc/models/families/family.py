@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.pipeline.outputs import RawHeads
 from yocc.compiler.pipeline.registry import Plugin, describe, discover, lookup
 from yocc.models.families.layouts import Channels, Decoded, Floats, decode_columns, decode_rows, split_channels
 from yocc.models.families.profile import ModelProfile, OutputLayout
@@ -40,44 +41,6 @@ class NoRawHeadsError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-
-
-@dataclass(frozen=True)
-class RawHead:
-    """The last convolutions of one stride.
-
-    Attributes:
-        stride: input pixels per cell.
-        boxes: name of the tensor with everything, or with the bins of the distances only.
-        scores: name of the tensor with class scores where they are apart, else empty.
-        anchors: width and height of each anchor in input pixels, where there are anchors.
-    """
-
-    stride: int
-    boxes: str
-    scores: str = ""
-    anchors: tuple[tuple[float, float], ...] = ()
-
-
-@dataclass(frozen=True)
-class RawHeads:
-    """Where a detector can be cut, in terms of what emitters know how to decode.
-
-    Two decodings are known: anchors and objectness as in YOLOv5, where `bins` is 0, and distances to the edges as in
-    YOLOv8.
-
-    Attributes:
-        heads: finest first.
-        bins: number of bins of each distance, 0 where there are anchors.
-    """
-
-    heads: tuple[RawHead, ...]
-    bins: int = 0
-
-    @property
-    def names(self) -> list[str]:
-        """The tensors to cut at, in order."""
-        return [name for head in self.heads for name in (head.boxes, head.scores) if name]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from yocc.models.families.profile import ModelProfile, OutputLayout
+from yocc.models.families.profile import ModelProfile, OutputLayout, Suppression
 from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
 
@@ -42,7 +42,7 @@ def preprocess_facts(spec: InputSpec, how: Preprocess) -> dict[str, Any]:
 
 def decode_facts(profile: ModelProfile) -> dict[str, Any]:
     """How the outputs of a detector are read."""
-    return {
+    facts: dict[str, Any] = {
         "family": profile.family,
         "layout": profile.layout.name.lower(),
         "outputs": list(profile.outputs),
@@ -51,6 +51,9 @@ def decode_facts(profile: ModelProfile) -> dict[str, Any]:
         "anchors": [[list(anchor) for anchor in head] for head in profile.anchors],
         "squashed": profile.squashed,
     }
+    if profile.suppression is not None:
+        facts["suppression"] = vars(profile.suppression)
+    return facts
 
 
 def read_preprocess(facts: Mapping[str, Any]) -> tuple[InputSpec, Preprocess]:
@@ -89,4 +92,11 @@ def read_profile(facts: Mapping[str, Any], spec: InputSpec, how: Preprocess) -> 
         preprocess=how,
         anchors=tuple(tuple((float(width), float(height)) for width, height in head) for head in facts["anchors"]),
         squashed=bool(facts["squashed"]),
+        suppression=_read_suppression(facts.get("suppression")),
     )
+
+
+def _read_suppression(facts: Mapping[str, Any] | None) -> Suppression | None:
+    if facts is None:
+        return None
+    return Suppression(float(facts["confidence"]), float(facts["overlap"]), int(facts["most"]))

@@ -12,7 +12,7 @@ from enum import Enum
 from yocc.compiler.pipeline.passes import Cells, Detection
 from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
-__all__ = ["Anchors", "ModelProfile", "OutputLayout", "Preprocess"]
+__all__ = ["Anchors", "ModelProfile", "OutputLayout", "Preprocess", "Suppression"]
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 """Width and height in input pixels, per head and anchor."""
@@ -22,9 +22,25 @@ class OutputLayout(Enum):
     """How a detector lays out what it found; N candidates, C classes, A anchors per cell."""
 
     ROWS = "decoded rows [1, N, 5+C]: cx, cy, w, h, objectness, classes"
-    RAW_HEADS = "one raw head per stride, [1, A*(5+C), h, w] or [1, A, h, w, 5+C]"
+    RAW_HEADS = "raw heads of each stride: in YOLOv5 one, [1, A*(5+C), h, w] or [1, A, h, w, 5+C]; in others several"
     COLUMNS = "decoded columns [1, 4+C, N]: cx, cy, w, h, classes"
+    DETECTIONS = "detections [1, K] that are already suppressed: number, boxes x1, y1, x2, y2, scores, class numbers"
     OWN = "a layout that only the family knows"
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """Non-maximum suppression within the graph.
+
+    Attributes:
+        confidence: least score of a detection.
+        overlap: intersection over union with a better box of its class from which a box is dropped.
+        most: detections per picture.
+    """
+
+    confidence: float
+    overlap: float
+    most: int
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,7 @@ class ModelProfile:
         squashed: whether raw heads have gone through their Sigmoid already.
         detection: what passes need to know of the last layers' channels; None where only the outputs are known.
         cells: how constants of the decoding count cells; None where that is not known.
+        suppression: what the graph itself drops; None where outputs are candidates.
     """
 
     family: str
@@ -58,6 +75,7 @@ class ModelProfile:
     squashed: bool = False
     detection: Detection | None = None
     cells: Cells | None = None
+    suppression: Suppression | None = None
 
     @property
     def input_name(self) -> str:

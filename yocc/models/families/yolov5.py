@@ -10,8 +10,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.analysis.heads import find_head
+from yocc.compiler.pipeline.outputs import RawHead, RawHeads
 from yocc.compiler.pipeline.passes import Cells, Detection
-from yocc.models.families.family import Decoding, Family, NoRawHeadsError, RawHead, RawHeads
+from yocc.models.families.family import Decoding, Family, NoRawHeadsError
 from yocc.models.families.layouts import Channels, Decoded, Floats, sigmoid, split_channels
 from yocc.models.families.profile import Anchors, ModelProfile, OutputLayout
 from yocc.models.families.reading import (
@@ -82,16 +83,18 @@ class YoloV5(Family):
     ) -> Iterator[RawHeads]:
         """One convolution for each stride.
 
-        The anchors are what the graph's own decoding makes of heads of zeros (`(2 * sigmoid(0))^2 * anchor = anchor`).
+        Where the graph decodes, the anchors are what its own decoding makes of heads of zeros
+        (`(2 * sigmoid(0))^2 * anchor = anchor`).
         """
-        if profile.layout is OutputLayout.RAW_HEADS:
-            raise NoRawHeadsError("its outputs are raw heads already")
         names = sorted(sizes, key=lambda name: -int(np.prod(sizes[name])))
         per_cell = len(profile.classes) + _BOX_AND_OBJECTNESS
         if len(names) != len(profile.strides) or any(size[1] % per_cell for size in sizes.values()):
             raise NoRawHeadsError("its last layers are not one for each stride")
         shapes = [sizes[name] for name in names]
-        anchors = _own_anchors(decoding(names)([np.zeros(size, np.float32) for size in shapes]), shapes, per_cell)
+        anchors = profile.anchors
+        if profile.layout is not OutputLayout.RAW_HEADS:
+            zeros = [np.zeros(size, np.float32) for size in shapes]
+            anchors = _own_anchors(decoding(names)(zeros), shapes, per_cell)
         yield RawHeads(
             tuple(
                 RawHead(stride, name, anchors=each)

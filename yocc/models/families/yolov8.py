@@ -11,8 +11,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.analysis.heads import find_head
+from yocc.compiler.pipeline.outputs import RawHead, RawHeads
 from yocc.compiler.pipeline.passes import Cells, Detection
-from yocc.models.families.family import Decoding, Family, NoRawHeadsError, RawHead, RawHeads
+from yocc.models.families.family import Decoding, Family, NoRawHeadsError
+from yocc.models.families.layouts import Channels, Decoded, Floats, sigmoid
 from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.models.families.reading import (
     STRIDES,
@@ -67,6 +69,24 @@ class YoloV8(Family):
             cells=_CELLS,
         )
 
+    def decode(self, outputs: Sequence[Floats], profile: ModelProfile, confidence: float) -> Decoded:
+        """Decode raw heads as YOLOv8 does (ultralytics/nn/modules/head.py, `Detect`).
+
+        Each distance left, top, right and bottom is the mean of a distribution over bins (Li et al. 2020, "Generalized
+        Focal Loss", equation 5), in cells, from the middle of the cell.
+        """
+        if profile.layout is not OutputLayout.RAW_HEADS:
+            return super().decode(outputs, profile, confidence)
+        parts = [
+            _from_raw_head(boxes, scores, stride, confidence)
+            for boxes, scores, stride in zip(outputs[::2], outputs[1::2], profile.strides, strict=True)
+        ]
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+    def channels(self, shape: Sequence[int], profile: ModelProfile) -> Channels | None:
+        """As for columns; raw heads are boxes or scores as a whole."""
+        return None if profile.layout is OutputLayout.RAW_HEADS else super().channels(shape, profile)
+
     def raw_heads(
         self,
         profile: ModelProfile,
@@ -80,6 +100,20 @@ class YoloV8(Family):
         for way in ways:
             heads = (RawHead(stride, *pair) for pair, stride in zip(way, profile.strides, strict=True))
             yield RawHeads(tuple(heads), bins=sizes[way[0][0]][1] // _SIDES)
+
+
+def _from_raw_head(boxes: Floats, scores: Floats, stride: int, confidence: float) -> Decoded:
+    """Candidates of bins [4 * bins, h, w] and logits of classes [C, h, w]."""
+    scores = sigmoid(scores)
+    row, column = np.nonzero(scores.max(axis=0) > confidence)
+    values = boxes[:, row, column].reshape(_SIDES, -1, len(row))
+    weights = np.exp(values - values.max(axis=1, keepdims=True))
+    bins = np.arange(values.shape[1], dtype=np.float32)[:, None]
+    left, top, right, bottom = (weights * bins).sum(axis=1) / weights.sum(axis=1)
+    half = np.float32(0.5)
+    centers = [column + half + (right - left) / 2, row + half + (bottom - top) / 2]
+    found = np.stack([*centers, left + right, top + bottom], axis=1) * stride
+    return found.astype(np.float32), scores[:, row, column].T
 
 
 def _pair_heads(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,9 +11,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.analysis.heads import find_head, output_channels
+from yocc.compiler.pipeline.outputs import RawHead, RawHeads
 from yocc.compiler.pipeline.passes import Cells, Detection
-from yocc.models.families.family import Family
-from yocc.models.families.layouts import Channels, Decoded, Floats, split_channels
+from yocc.models.families.family import Decoding, Family, NoRawHeadsError
+from yocc.models.families.layouts import Channels, Decoded, Floats, sigmoid, split_channels
 from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.models.families.reading import STRIDES, cells, class_names, dimensions, rank, written
 from yocc.runtime.data.preprocess import InputSpec, Preprocess
@@ -74,7 +76,7 @@ class YoloX(Family):
         """
         if profile.layout is OutputLayout.ROWS:
             return super().decode(outputs, profile, confidence)
-        rows = outputs[0]
+        rows = _joined(outputs) if profile.layout is OutputLayout.RAW_HEADS else outputs[0]
         places = np.flatnonzero(rows[:, 4] > confidence)
         rows = rows[places]
         corners, strides = _grid(profile)
@@ -84,8 +86,43 @@ class YoloX(Family):
         return boxes, rows[:, 5:] * rows[:, 4:5]
 
     def channels(self, shape: Sequence[int], profile: ModelProfile) -> Channels | None:
-        """As for decoded rows in both forms."""
+        """As for decoded rows with or without decoding in the graph."""
+        if profile.layout not in (OutputLayout.ROWS, OutputLayout.OWN):
+            return None
         return split_channels(shape[-1], len(profile.classes), len(shape) - 1, objectness=True)
+
+    def raw_heads(
+        self,
+        profile: ModelProfile,
+        sizes: Mapping[str, tuple[int, ...]],
+        decoding: Decoding,  # noqa: ARG002 # the sizes say it all
+    ) -> Iterator[RawHeads]:
+        """Three convolutions for each stride, in each order that is possible."""
+        maps = sorted({size[2:] for size in sizes.values()}, key=lambda size: -int(np.prod(size)))
+        levels = [sorted(name for name, size in sizes.items() if size[2:] == one) for one in maps]
+        wanted = (_BOX, 1, len(profile.classes))
+        ways = [
+            [way for way in itertools.permutations(level) if tuple(sizes[name][1] for name in way) == wanted]
+            for level in levels
+        ]
+        if len(levels) != len(profile.strides) or not all(ways):
+            raise NoRawHeadsError("its last layers are not boxes, objectness and scores for each stride")
+        for way in itertools.product(*ways):
+            yield RawHeads(
+                tuple(
+                    RawHead(stride, boxes, scores, objectness=objectness)
+                    for (boxes, objectness, scores), stride in zip(way, profile.strides, strict=True)
+                )
+            )
+
+
+def _joined(heads: Sequence[Floats]) -> Floats:
+    """Rows [N, 5+C] as a graph without grids gives them, from box, objectness and classes [c, h, w] of each level."""
+    levels = [
+        np.concatenate([box, sigmoid(there), sigmoid(scores)]).reshape(len(box) + len(there) + len(scores), -1).T
+        for box, there, scores in zip(heads[::3], heads[1::3], heads[2::3], strict=True)
+    ]
+    return np.concatenate(levels)
 
 
 def _grid(profile: ModelProfile) -> tuple[Floats, Floats]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from yocc.errors import InternalError, OptionError
 from yocc.models.families.family import family_named
-from yocc.models.families.profile import ModelProfile
+from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.runtime.data.letterbox import Placement
 from yocc.runtime.detection.suppression import suppress
 
@@ -75,6 +75,15 @@ SHOWING = Selection(confidence=0.25, overlap=0.45, multi_label=False)
 """As YOLOv5 shows detections."""
 
 
+def selection_of(profile: ModelProfile) -> Selection:
+    """How the original of a detector is to be read, so that both can be compared.
+
+    That is `SCORING`, or what the detector does itself where it suppresses within the graph.
+    """
+    own = profile.suppression
+    return SCORING if own is None else Selection(own.confidence, own.overlap, multi_label=False, most=own.most)
+
+
 def detect(
     outputs: Mapping[str, NDArray[Any]], profile: ModelProfile, placement: Placement, selection: Selection = SCORING
 ) -> Detections:
@@ -89,7 +98,9 @@ def detect(
     Returns:
         Detections with boxes in picture pixels.
     """
-    found = suppress_candidates(candidates(outputs, profile, selection), selection)
+    found = candidates(outputs, profile, selection)
+    if profile.layout is not OutputLayout.DETECTIONS:
+        found = suppress_candidates(found, selection)
     return Detections(placement.to_picture(found.boxes), found.scores, found.classes)
 
 
@@ -97,9 +108,11 @@ def candidates(outputs: Mapping[str, NDArray[Any]], profile: ModelProfile, selec
     """Decode every candidate of sufficient confidence, boxes in network input pixels, best first.
 
     NaN scores and boxes that are not finite, as an overflowing network gives, never pass. The number is limited to
-    30000, as in YOLOv5.
+    30000, as in YOLOv5. Of a graph that suppresses itself, these are its detections above the confidence.
     """
     arrays = [_output(outputs, name) for name in profile.outputs]
+    if profile.layout is OutputLayout.DETECTIONS:
+        return _suppressed(arrays, selection)
     with np.errstate(invalid="ignore", over="ignore"):
         centres, scores = family_named(profile.family).decode(arrays, profile, selection.confidence)
     sound = np.isfinite(centres).all(axis=1)
@@ -120,6 +133,14 @@ def suppress_candidates(found: Detections, selection: Selection) -> Detections:
     """Greedy non-maximum suppression within each class, best first."""
     kept = suppress(found.boxes, found.classes, selection.overlap, selection.most)
     return Detections(found.boxes[kept], found.scores[kept], found.classes[kept])
+
+
+def _suppressed(arrays: Sequence[Floats], selection: Selection) -> Detections:
+    """Detections as the graph gives them: how many, corners, scores, class numbers."""
+    count, boxes, scores, classes = arrays
+    found = min(int(count[0]), selection.most)
+    kept = np.flatnonzero(scores[:found] > selection.confidence)
+    return Detections(boxes[kept], scores[kept], classes[kept].astype(np.int64))
 
 
 def _output(outputs: Mapping[str, NDArray[Any]], name: str) -> Floats:

@@ -18,7 +18,7 @@ from yocc.runtime.data.feeds import find_pictures
 from yocc.runtime.data.labels import Truth, read_labels
 from yocc.runtime.data.letterbox import picture_size, read_picture
 from yocc.runtime.data.preprocess import prepare
-from yocc.runtime.detection.boxes import SCORING, Detections, Selection, detect
+from yocc.runtime.detection.boxes import SCORING, Detections, Selection, detect, selection_of
 
 CONFIDENT = 0.25
 """Confidence from which a detection of the original model counts as an object in `fidelity`."""
@@ -87,8 +87,11 @@ def evaluate(
     pictures: Path | Sequence[Path],
     labels: Path | None = None,
     progress: Progress = silent,
+    selection: Selection | None = None,
 ) -> DetectionScores:
     """Score a detector against labels.
+
+    One that suppresses within the graph is scored by the detections it gives.
 
     Args:
         session: runs the model.
@@ -96,12 +99,13 @@ def evaluate(
         pictures: a folder, or the files.
         labels: a COCO JSON file, a folder of YOLO text files, or None for the folder `labels` beside `images`.
         progress: shows how far it is.
+        selection: which candidates to keep; as `selection_of` says when None.
 
     Raises:
         CalibrationError: pictures or labels are missing or malformed, or the labels have no objects.
     """
     files, truths = scoring_set(pictures, labels, profile.classes)
-    return score(detections(session, profile, files, progress=progress), truths)
+    return score(detections(session, profile, files, selection or selection_of(profile), progress), truths)
 
 
 def scoring_set(

@@ -14,7 +14,7 @@ from yocc.runtime.backends.compare import Comparison, Difference, parts_of
 from yocc.runtime.data.letterbox import Placement
 from yocc.runtime.data.pictures import PictureRef
 from yocc.runtime.data.preprocess import place
-from yocc.runtime.detection.boxes import SCORING, Detections, detect
+from yocc.runtime.detection.boxes import Detections, detect, selection_of
 from yocc.runtime.detection.examples import Example, choose_examples
 from yocc.runtime.detection.metrics import CONFIDENT, DetectionScores, DetectionSet, fidelity
 
@@ -73,15 +73,15 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class OwnSize:
-    """How the original is fed where its input has another size or batch than the compiled model's.
+class Own:
+    """How the original is fed and read where that is not as the compiled model is.
 
     Attributes:
-        feeds: the same pictures, in the same order.
+        feeds: the same pictures, in the same order; None where both take the same inputs.
         profile: how to decode its detections, None when there are none.
     """
 
-    feeds: Iterable[Arrays]
+    feeds: Iterable[Arrays] | None
     profile: ModelProfile | None
 
 
@@ -92,12 +92,14 @@ def measure_fidelity(
     profile: ModelProfile | None,
     *,
     progress: Progress = silent,
-    own: OwnSize | None = None,
+    own: Own | None = None,
 ) -> FidelityFacts:
     """Run both models on the same inputs, one at a time.
 
-    Where the original has an input size of its own, its detections are compared in the pixels of each picture, and
-    outputs only where their shapes are the same but for the batch.
+    Where the original has an input size of its own, its detections are compared in the pixels of each picture. Where
+    its inputs or outputs are others, outputs are compared only if their names and, but for the batch, their shapes are
+    the same. Where the compiled model suppresses within the graph, the original's candidates are chosen in the same
+    way.
 
     Args:
         original: the model to agree with.
@@ -105,7 +107,7 @@ def measure_fidelity(
         samples: inputs, and what they are.
         profile: how to decode detections, None when there are none.
         progress: shows the loop.
-        own: how the original is fed where its input is another; needs pictures.
+        own: how the original is fed and read where that is another; feeds of its own need pictures.
 
     Raises:
         BackendError: one of them does not run, or their outputs do not correspond.
@@ -114,7 +116,8 @@ def measure_fidelity(
     found: tuple[list[Detections], list[Detections]] = ([], [])
     count = 0
     feeds, pictures = samples.feeds, samples.pictures
-    pairs = ((feed, feed) for feed in feeds) if own is None else zip(own.feeds, feeds, strict=True)
+    fed = None if own is None else own.feeds
+    pairs = ((feed, feed) for feed in feeds) if fed is None else zip(fed, feeds, strict=True)
     for first, second in progress(pairs, "comparing with the original", len(feeds)):
         reference, candidate = original.run(first), compiled.run(second)
         alike = (reference, candidate) if own is None else _of_one_shape(reference, candidate)
@@ -127,12 +130,12 @@ def measure_fidelity(
         for side, arrays, known in zip(
             found, (reference, candidate), (own.profile if own and own.profile else profile, profile), strict=True
         ):
-            side.append(detect(arrays, known, Placement(known.size, (1.0, 1.0), (0, 0)), SCORING))
+            side.append(detect(arrays, known, Placement(known.size, (1.0, 1.0), (0, 0)), selection_of(profile)))
     outputs = tuple(comparison.differences()) if comparison is not None else ()
     facts = FidelityFacts(samples.data, count, samples.held_out, outputs)
     if profile is None or not count:
         return facts
-    if own is None or own.profile is None or None in pictures:
+    if fed is None or own is None or own.profile is None or None in pictures:
         # Arrays have no pictures, and are fed to both models at one size.
         return _with_detections(facts, profile, choose_examples(pictures, profile, *found, CONFIDENT), *found)
     sizes = [picture.measure() for picture in pictures if picture is not None]
@@ -149,7 +152,10 @@ def _of_one_shape(reference: Arrays, candidate: Arrays) -> tuple[Arrays, Arrays]
     first, second = dict(reference), dict(candidate)
     for name, array in reference.items():
         other = candidate.get(name)
-        if other is None or array.shape == other.shape:
+        if other is None:
+            del first[name]
+            continue
+        if array.shape == other.shape:
             continue
         if array.ndim and array.shape[1:] == other.shape[1:]:
             first[name], second[name] = array[:1], other[:1]

@@ -67,7 +67,7 @@ def test_other_distances_are_noticed() -> None:
         node.op_type = "Mul"  # centres four times too far
     backend = NcnnBackend()
     rejects = backend.validate(load(model), backend.target({"head": "raw"}))
-    assert [reject.reason for reject in rejects] == ["its decoding is not YOLOv8's"]
+    assert [reject.reason for reject in rejects] == ["its decoding is not that of yolov8"]
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_other_decoding_is_noticed() -> None:
         node.op_type = "Mul"  # sizes twice too large, not squared
     backend = NcnnBackend()
     rejects = backend.validate(load(model), backend.target({"head": "raw"}))
-    assert [reject.reason for reject in rejects] == ["its decoding is not YOLOv5's"]
+    assert [reject.reason for reject in rejects] == ["its decoding is not that of yolov5"]
 
 
 def test_open_size_needs_the_option() -> None:

@@ -95,6 +95,15 @@ def test_arrays_of_growing_batches_go_in_and_come_out(tmp_path: Path) -> None:
 
 
 @needs_compiler
+def test_plugins_are_registered_where_there_are_some(tmp_path: Path) -> None:
+    called: list[str] = []
+    package = paper_tensorrt(PaperEngine())
+    package.init_libnvinfer_plugins = lambda _, namespace: called.append(namespace)
+    Engine(b"plan", package, Cuda(driver(tmp_path))).close()
+    assert called == [""]
+
+
+@needs_compiler
 def test_a_session_describes_checks_and_runs(tmp_path: Path) -> None:
     engine = Engine(b"plan", paper_tensorrt(PaperEngine()), Cuda(driver(tmp_path)))
     with EngineSession(engine, Device("Paper GPU", "8.9")) as session:

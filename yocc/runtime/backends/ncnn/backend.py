@@ -83,6 +83,8 @@ class NcnnBackend(Backend):
             grouped="float",
             # Mat::from_pixels converts bytes before the network sees them.
             uint8_input="none",
+            # Its DetectionOutput decodes the priors of SSD.
+            suppression="none",
             head=_head(options.get("head", "decoded")),
             input_size=_input_size(options.get("input_size")),
         )

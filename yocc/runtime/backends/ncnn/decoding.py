@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from onnx.reference import ReferenceEvaluator
 
-from yocc.compiler.graph import Graph, clone, to_proto
+from yocc.compiler.graph import Graph, clone
 from yocc.compiler.graph.shapes import Shapes
-from yocc.models.families.family import NoRawHeadsError, RawHeads, family_named, find_profile
+from yocc.compiler.pipeline.outputs import RawHeads
+from yocc.models.families.cutting import find_raw_heads
+from yocc.models.families.family import NoRawHeadsError, find_profile
 from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.runtime.backends.ncnn.distances import decode_columns
 from yocc.runtime.backends.ncnn.lowering import Refusal
@@ -19,10 +20,6 @@ from yocc.runtime.backends.ncnn.splitting import sound_name
 from yocc.runtime.data.preprocess import Preprocess
 
 Array = np.ndarray[Any, Any]
-_PIXELS = 1e-2
-"""Largest difference in pixels between our decoding and the graph's own."""
-_PIXELS_OF_HALF = 8.0
-"""The same where the graph decodes in float16, whose resolution near 1500 is a pixel, and rounds at each step."""
 _DECODED = "Use head=decoded."
 
 
@@ -52,20 +49,14 @@ def cut_heads(graph: Graph, shapes: Shapes) -> Cut:
         raise Refusal("head=raw cuts detectors with YOLOv5's or YOLOv8's decoded output only", _DECODED)
     if not takes_examples(profile.preprocess):
         raise Refusal("head=raw cuts detectors that take centered RGB pictures only", _DECODED)
-    output = profile.outputs[0]
     sizes = {name: shapes.shapes[name] for name in profile.protected}
-    decoding = "YOLOv5"
     try:
-        for found in family_named(profile.family).raw_heads(
-            profile, sizes, lambda names: _own_decoding(graph, names, output)
-        ):
-            names, decode = found.names, decode_facts(profile, "raw", _heads(found), reg_max=found.bins)
-            if _agrees(graph, output, [(name, shapes.shapes[name]) for name in names], decode):
-                return _cut(graph, names, decode)
-            decoding = "YOLOv8" if found.bins else "YOLOv5"
+        found = find_raw_heads(graph, profile, sizes)
     except NoRawHeadsError as error:
         raise Refusal(error.reason, _DECODED) from error
-    raise Refusal(f"its decoding is not {decoding}'s", _DECODED)
+    if found.decoding == "offsets":
+        raise Refusal("head=raw cuts detectors with YOLOv5's or YOLOv8's decoded output only", _DECODED)
+    return _cut(graph, found.names, decode_facts(profile, "raw", _heads(found), reg_max=found.bins))
 
 
 def _cut(graph: Graph, names: Sequence[str], decode: Mapping[str, Any]) -> Cut:
@@ -92,17 +83,6 @@ def head_blobs(decode: Mapping[str, Any]) -> list[str]:
     return [head[key] for head in decode["heads"] for key in ("blob", "scores") if key in head]
 
 
-def _agrees(graph: Graph, output: str, heads: Sequence[tuple[str, tuple[int, ...]]], decode: Mapping[str, Any]) -> bool:
-    """Whether our decoding of random heads is the graph's own."""
-    names = [name for name, _ in heads]
-    random = np.random.default_rng(0)
-    values = [random.normal(0, 2, size).astype(np.float32) for _, size in heads]
-    half = any(np.dtype(graph.tensors()[name].dtype) == np.float16 for name in names)
-    wanted, found = _own_decoding(graph, names, output)(values), decode_heads([value[0] for value in values], decode)
-    limit = _PIXELS_OF_HALF if half else _PIXELS
-    return wanted.shape == found.shape and bool(np.abs(wanted - found).max() <= limit)
-
-
 def decode_rows(heads: Sequence[Array], decode: Mapping[str, Any]) -> Array:
     """Rows `cx, cy, w, h, objectness, classes` from raw heads, as YOLOv5 does (models/yolo.py, `Detect.forward`).
 
@@ -125,28 +105,6 @@ def decode_rows(heads: Sequence[Array], decode: Mapping[str, Any]) -> Array:
         sizes = (values[..., 2:4] * 2) ** 2 * anchors[:, None, None]
         parts.append(np.concatenate([centres, sizes, values[..., 4:]], axis=-1).reshape(-1, values.shape[-1]))
     return np.concatenate(parts).astype(np.float32)[None]
-
-
-def _own_decoding(graph: Graph, names: Sequence[str], output: str) -> Any:
-    """The part of the graph behind the heads, as a function of them."""
-    part = clone(graph)
-    tensors = part.tensors()
-    heads = [tensors[name] for name in names]
-    for head in heads:
-        head.inputs.clear()
-    part.inputs, part.outputs = heads, [tensors[output]]
-    part.cleanup(remove_unused_graph_inputs=False, recurse_subgraphs=False)
-    evaluator = ReferenceEvaluator(to_proto(part))
-
-    def run(values: Sequence[Array]) -> Array:
-        feeds = {name: value.astype(head.dtype) for name, value, head in zip(names, values, heads, strict=True)}
-        try:
-            rows = evaluator.run(None, feeds)[0]  # type: ignore[index] # a list, as all outputs are asked for
-        except Exception as error:  # whatever the evaluator lacks
-            raise Refusal("its decoding cannot be evaluated", _DECODED) from error
-        return np.asarray(rows, np.float32)
-
-    return run
 
 
 def decode_facts(

@@ -61,6 +61,7 @@ class TensorRtBackend(Backend):
             rest_is_fp16=True,
             skips_zeros=True,
             last_layers_fp16=True,
+            suppression="efficient_nms",
             workspace=read_count(self.name, "workspace", options.get("workspace", "1024")),
             optimization_level=read_level(options.get("optimization_level", "3")),
             smallest=read_shapes("min_shapes", options.get("min_shapes")),

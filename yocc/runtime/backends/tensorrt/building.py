@@ -71,6 +71,10 @@ def build_engine(trt: Any, model: Path, settings: Settings, timing_cache: Path |
         BackendError: the parser or builder rejects it; with their messages.
     """
     logger = _logger(trt)
+    # Without it the parser does not find plugins such as EfficientNMS_TRT; tensorrt-rtx has none.
+    register = getattr(trt, "init_libnvinfer_plugins", None)
+    if register is not None:
+        register(logger, "")
     builder = trt.Builder(logger)
     # Opt-in on TensorRT 10, ignored on 11, which knows nothing else.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))

@@ -12,6 +12,7 @@ from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, weight_bytes
 from yocc.compiler.pipeline.target import Reject
 from yocc.runtime.backends.tensorrt import codes, types
 from yocc.runtime.backends.tensorrt.operators import OPERATORS
+from yocc.runtime.backends.tensorrt.plugins import PLUGINS
 
 OLDEST_OPSET, NEWEST_OPSET = 9, 25
 
@@ -46,7 +47,7 @@ def _opset(graph: Graph) -> Iterator[Reject]:
 
 def _operators(graph: Graph) -> Iterator[Reject]:
     for node in graph.nodes:
-        if node.domain not in (None, "", "ai.onnx") or node.op not in OPERATORS:
+        if node.domain not in (None, "", "ai.onnx") or node.op not in OPERATORS | PLUGINS:
             quantized = node.op.startswith("QLinear") or node.op in (
                 "ConvInteger",
                 "MatMulInteger",

@@ -105,6 +105,10 @@ class Engine:
     def __init__(self, plan: bytes, trt: Any, cuda: Cuda) -> None:
         self._trt, self._cuda = trt, cuda
         self._logger = trt.Logger(trt.Logger.ERROR)
+        # Without it plugins such as EfficientNMS_TRT are not found; builds without plugins lack it.
+        register = getattr(trt, "init_libnvinfer_plugins", None)
+        if register is not None:
+            register(self._logger, "")
         self._runtime = trt.Runtime(self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:

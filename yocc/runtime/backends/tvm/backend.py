@@ -76,6 +76,8 @@ class TvmBackend(Backend):
             rest_is_fp16=True,
             last_layers_fp16=True,
             fixed_shapes=True,
+            # Its importer does not take the number of boxes from a constant.
+            suppression="none",
             mcpu=mcpu,
         )
 
