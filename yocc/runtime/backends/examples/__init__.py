@@ -1,0 +1,74 @@
+"""Programs beside an artifact: they feed it with pictures and read its outputs, by the facts in two JSON files.
+
+`run.py` is one text for every target, in which the target's part stands that loads and runs the model. Nothing in it
+needs yocc.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+PREPROCESS_FILE = "preprocess.json"
+DECODE_FILE = "decode.json"
+RUN_FILE = "run.py"
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a program needs of one runtime.
+
+    Attributes:
+        name: of the files here that hold the runtime's part.
+        install: the packages that `pip` installs for it.
+        files: text of further files by name.
+    """
+
+    name: str
+    install: str
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_examples(folder: Path, example: Example | None, preprocess: Facts | None, decode: Facts | None) -> list[Path]:
+    """Write the facts and the programs beside an artifact.
+
+    Args:
+        folder: where the artifact lies.
+        example: of its runtime; None for a target without programs.
+        preprocess: how a picture becomes the input; None for a model that takes no pictures.
+        decode: how detections are read from the outputs; None for a model that is no detector.
+
+    Returns:
+        The files written.
+    """
+    texts: dict[str, str] = {}
+    if preprocess is not None:
+        texts[PREPROCESS_FILE] = _json(preprocess)
+    if preprocess is not None and decode is not None:
+        texts[DECODE_FILE] = _json(decode)
+    if example is not None:
+        texts |= {RUN_FILE: _python(example), **example.files}
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return [folder / name for name in texts]
+
+
+def _python(example: Example) -> str:
+    part = _template(f"python/{example.name}.py.in").rstrip("\n")
+    return _template("python/run.py.in").replace("@RUNTIME@", f"\n{part}\n").replace("@INSTALL@", example.install)
+
+
+def _template(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _json(facts: Facts) -> str:
+    return json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
