@@ -28,4 +28,4 @@ def write_programs(artifact: Artifact, prepared: Prepared) -> tuple[Path, ...]:
         return ()
     facts = plain(interface_facts(prepared.compiled))
     decode = facts["decode"] if artifact.decode is None else plain(artifact.decode)
-    return tuple(write_examples(artifact.folder, prepared.plan.backend.example(), facts["preprocess"], decode))
+    return tuple(write_examples(artifact.folder, prepared.plan.backend.example(artifact), facts["preprocess"], decode))

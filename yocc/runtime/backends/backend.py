@@ -213,7 +213,7 @@ class Backend(abc.ABC):
         """
         return ()
 
-    def example(self) -> Example | None:
+    def example(self, artifact: Artifact) -> Example | None:  # noqa: ARG002 # for backends with programs
         """What the programs written beside an artifact need of the runtime; None where there are none."""
         return None
 

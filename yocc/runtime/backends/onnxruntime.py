@@ -138,7 +138,7 @@ class OnnxRuntimeBackend(Backend):
         data = path.with_name(path.name + ".data")
         return Artifact(self.name, folder, path, (data,) if data.exists() else ())
 
-    def example(self) -> Example:
+    def example(self, artifact: Artifact) -> Example:  # noqa: ARG002 # all artifacts run alike
         """Loads the model with onnxruntime's CPU provider."""
         return Example(self.name, "onnxruntime numpy pillow")
 

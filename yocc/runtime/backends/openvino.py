@@ -121,7 +121,7 @@ class OpenVinoBackend(Backend):
             ) from error
         return Artifact(self.name, folder, folder / MODEL_FILE, (folder / WEIGHTS_FILE, path))
 
-    def example(self) -> Example:
+    def example(self, artifact: Artifact) -> Example:  # noqa: ARG002 # all artifacts run alike
         """Loads the IR with the CPU plugin."""
         return Example(self.name, "openvino numpy pillow")
 

@@ -18,7 +18,7 @@ import yocc
 from yocc.compiler.graph import load
 from yocc.models.families.family import find_profile
 from yocc.runtime.backends.examples import Example, write_examples
-from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession, session_of
+from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession, session_of
 from yocc.runtime.data.letterbox import read_picture
 from yocc.runtime.detection.boxes import SHOWING, Detections
 from yocc.runtime.detection.metrics import detections
@@ -82,9 +82,7 @@ def require_same(found: Found, wanted: Detections, picture: Path, pixels: float 
 
 def program(folder: Path, preprocess: dict[str, Any] | None = None, decode: dict[str, Any] | None = None) -> ModuleType:
     """`run.py` for onnxruntime as a module."""
-    example = OnnxRuntimeBackend().example()
-    assert isinstance(example, Example)
-    write_examples(folder, example, preprocess, decode)
+    write_examples(folder, Example("onnxruntime", ""), preprocess, decode)
     return imported(folder / "run.py")
 
 

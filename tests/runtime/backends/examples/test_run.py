@@ -23,10 +23,13 @@ from tests.samples import tiny_feed, tiny_model
 from yocc.models.layers import LayerWriter, Window
 from yocc.models.shipped import shipped_detector
 from yocc.models.street import SPLITS, draw_scene
+from yocc.runtime.backends.backend import Artifact
 from yocc.runtime.backends.examples import write_examples
 from yocc.runtime.backends.tensorrt.backend import TensorRtBackend
 
 RUNNING = ["onnxruntime", "openvino", "ncnn", pytest.param("tvm", marks=pytest.mark.slow)]
+"""Targets whose runtime computes here."""
+TVM_FACTS = {"mcpu": "", "mtriple": "", "padded": [], "unscheduled": [], "integer": 0}
 
 
 def _scenes(folder: Path, count: int = 3) -> list[Path]:
@@ -39,6 +42,7 @@ def _scenes(folder: Path, count: int = 3) -> list[Path]:
     return paths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", RUNNING)
 def test_it_finds_what_yocc_finds(target: str, tmp_path: Path) -> None:
     pictures = _scenes(tmp_path)
@@ -77,6 +81,7 @@ def _of_random_weights(family: str) -> onnx.ModelProto:
     return yolox(0, decoded=family.endswith("decoded"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "target", "options"),
     [
@@ -100,6 +105,7 @@ def _pixels(path: Path) -> np.ndarray:
         return np.asarray(picture)
 
 
+@pytest.mark.slow
 def test_boxes_are_printed_and_drawn(tmp_path: Path) -> None:
     folder = built(shipped_detector(), tmp_path)
     one, other, _ = _scenes(tmp_path)
@@ -165,8 +171,9 @@ def test_a_missing_runtime_is_one_sentence(
 
     monkeypatch.setitem(sys.modules, target, None)
     monkeypatch.setattr(sys, "argv", ["run.py"])
-    write_examples(tmp_path, find_backend(target).example(), None, None)
-    (tmp_path / "model.json").write_text("{}")
+    (tmp_path / "model.json").write_text(json.dumps({"inputs": [], "outputs": [], "half": False, **TVM_FACTS}))
+    artifact = Artifact(target, tmp_path, tmp_path / "model")
+    write_examples(tmp_path, find_backend(target).example(artifact), None, None)
     assert imported(tmp_path / "run.py").main() == 6
     assert f"pip install {'apache-' if target == 'tvm' else ''}{target} numpy pillow" in capsys.readouterr().err
 
@@ -174,7 +181,9 @@ def test_a_missing_runtime_is_one_sentence(
 @needs_compiler
 def test_an_engine_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """On a GPU that is plain memory and an engine of paper that doubles its input."""
-    write_examples(tmp_path, TensorRtBackend().example(), None, None)
+    write_examples(
+        tmp_path, TensorRtBackend().example(Artifact("tensorrt", tmp_path, tmp_path / "model.onnx")), None, None
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "engine", raising=False)
     monkeypatch.setitem(sys.modules, "tensorrt", paper_tensorrt(PaperEngine()))

@@ -1,7 +1,7 @@
 """Programs beside an artifact: they feed it with pictures and read its outputs, by the facts in two JSON files.
 
-`run.py` is one text for every target, in which the target's part stands that loads and runs the model. Nothing in it
-needs yocc.
+`run.py` and the C++ program in `cpp/` are one text for every target, beside which the target's part stands that loads
+and runs the model. Nothing in them needs yocc.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from yocc.runtime.backends.examples.header import header_text, is_written
+
 PREPROCESS_FILE = "preprocess.json"
 DECODE_FILE = "decode.json"
 RUN_FILE = "run.py"
+CPP_FOLDER = "cpp"
+_SHARED = ("main.cpp", "detection.h", "picture.h")
 
 Facts = Mapping[str, Any]
 
@@ -28,11 +32,15 @@ class Example:
         name: of the files here that hold the runtime's part.
         install: the packages that `pip` installs for it.
         files: text of further files by name.
+        half: whether the runtime may compute in half precision.
+        outputs: all outputs in the order the runtime gives them, where it knows no names.
     """
 
     name: str
     install: str
     files: Mapping[str, str] = field(default_factory=dict)
+    half: bool = False
+    outputs: tuple[str, ...] = ()
 
 
 def write_examples(folder: Path, example: Example | None, preprocess: Facts | None, decode: Facts | None) -> list[Path]:
@@ -54,6 +62,8 @@ def write_examples(folder: Path, example: Example | None, preprocess: Facts | No
         texts[DECODE_FILE] = _json(decode)
     if example is not None:
         texts |= {RUN_FILE: _python(example), **example.files}
+    if example is not None and preprocess is not None and decode is not None and is_written(preprocess, decode):
+        texts |= {f"{CPP_FOLDER}/{name}": text for name, text in _cpp(example, preprocess, decode).items()}
     for name, text in texts.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
@@ -64,6 +74,17 @@ def write_examples(folder: Path, example: Example | None, preprocess: Facts | No
 def _python(example: Example) -> str:
     part = _template(f"python/{example.name}.py.in").rstrip("\n")
     return _template("python/run.py.in").replace("@RUNTIME@", f"\n{part}\n").replace("@INSTALL@", example.install)
+
+
+def _cpp(example: Example, preprocess: Facts, decode: Facts) -> dict[str, str]:
+    """The C++ program's files by name."""
+    part = _template(f"cpp/{example.name}.cmake.in").rstrip("\n")
+    return {
+        "CMakeLists.txt": _template("cpp/CMakeLists.txt.in").replace("@RUNTIME@", part),
+        "model.h": header_text(preprocess, decode, half=example.half, outputs=example.outputs),
+        "runtime.h": _template(f"cpp/{example.name}.h.in"),
+        **{name: _template(f"cpp/{name}.in") for name in _SHARED},
+    }
 
 
 def _template(name: str) -> str:

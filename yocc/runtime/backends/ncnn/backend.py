@@ -16,7 +16,7 @@ from yocc.errors import BackendError, OptionError
 from yocc.runtime.backends.backend import Artifact, Backend, Session, read_count
 from yocc.runtime.backends.examples import Example
 from yocc.runtime.backends.ncnn.decoding import Cut, cut_heads
-from yocc.runtime.backends.ncnn.description import Description, Port
+from yocc.runtime.backends.ncnn.description import Description, Port, read_description
 from yocc.runtime.backends.ncnn.format import Network, write_bin, write_param
 from yocc.runtime.backends.ncnn.lowering import Lowered, Refusal, lower
 from yocc.runtime.backends.ncnn.rules import RULES
@@ -119,9 +119,9 @@ class NcnnBackend(Backend):
         others = (folder / WEIGHTS_FILE, description.write(folder))
         return Artifact(self.name, folder, folder / PARAM_FILE, others, decode=description.raw)
 
-    def example(self) -> Example:
+    def example(self, artifact: Artifact) -> Example:
         """Loads the network and names its blobs."""
-        return Example(self.name, "ncnn numpy pillow")
+        return Example(self.name, "ncnn numpy pillow", half=read_description(artifact.folder).half)
 
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
         """Load it with the ncnn wheel."""

@@ -79,7 +79,7 @@ class TensorRtBackend(Backend):
         script = write_script(folder, settings_of(graph, target))
         return Artifact(self.name, folder, folder / MODEL_FILE, (script,))
 
-    def example(self) -> Example:
+    def example(self, artifact: Artifact) -> Example:  # noqa: ARG002 # all artifacts run alike
         """Runs the engine through NVIDIA's driver."""
         return Example(self.name, "tensorrt numpy pillow", {RUNNER_FILE: runner_text()})
 

@@ -131,9 +131,10 @@ class TvmBackend(Backend):
         others = (folder / ONNX_FILE, facts.write(folder), write_runner(folder))
         return Artifact(self.name, folder, folder / LIBRARY_FILE, others)
 
-    def example(self) -> Example:
+    def example(self, artifact: Artifact) -> Example:
         """Loads the library in TVM's virtual machine."""
-        return Example(self.name, "apache-tvm numpy pillow")
+        outputs = tuple(port.name for port in read_facts(artifact.folder).outputs)
+        return Example(self.name, "apache-tvm numpy pillow", outputs=outputs)
 
     def substitute(self, target: Target) -> str:
         """That the library is for processors of another family."""
