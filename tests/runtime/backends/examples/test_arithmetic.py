@@ -85,7 +85,8 @@ def _grid(stride: int) -> tuple[int, int]:
     return 64 // stride, 96 // stride
 
 
-def _cases() -> dict[str, tuple[ModelProfile, list[np.ndarray]]]:
+def output_cases() -> dict[str, tuple[ModelProfile, list[np.ndarray]]]:
+    """Outputs of each layout, for an input of 64 x 96 and three classes."""
     random = np.random.default_rng(0)
     cells = sum(height * width for height, width in map(_grid, (8, 16, 32)))
     anchors = tuple(tuple((float(w), float(w + 3)) for w in (4 * s, 5 * s, 6 * s)) for s in (1, 2, 4))
@@ -106,10 +107,10 @@ def _cases() -> dict[str, tuple[ModelProfile, list[np.ndarray]]]:
     }
 
 
-@pytest.mark.parametrize("name", _cases())
+@pytest.mark.parametrize("name", output_cases())
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_outputs_are_read_the_same(name: str, dtype: type, run_py: ModuleType) -> None:
-    profile, arrays = _cases()[name]
+    profile, arrays = output_cases()[name]
     outputs = {key: array.astype(dtype) for key, array in zip(profile.outputs, arrays, strict=True)}
     wanted = suppress_candidates(candidates(outputs, profile, SHOWING), SHOWING)
     facts = decode_facts(profile)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _LAYOUTS = {"rows": "ROWS", "columns": "COLUMNS", "detections": "DETECTIONS"}
+_CONTROL = re.compile(r"\\u(00[01][0-9a-f])")
 _TYPES = {"float32": "FLOAT32", "float16": "FLOAT16", "uint8": "UINT8"}
 
 
@@ -116,5 +118,6 @@ def _float(value: float) -> str:
 
 
 def _text(text: str) -> str:
-    """A C++ string literal; JSON quotes the same way, apart from characters beyond ASCII, which stay as they are."""
-    return json.dumps(text, ensure_ascii=False)
+    """A C++ string literal; JSON quotes the same way, apart from control characters, which C++ writes in octal."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return _CONTROL.sub(lambda found: f"\\{int(found[1], 16):03o}", quoted)
