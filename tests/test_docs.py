@@ -73,6 +73,7 @@ GUIDES = [
     "quick_start",
     "accuracy",
     "passes_on_your_graph",
+    "run_it",
 ]
 
 

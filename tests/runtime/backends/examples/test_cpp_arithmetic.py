@@ -81,6 +81,7 @@ int main()
 }
 """
 CUDA = """\
+#pragma once
 #include <cstddef>
 typedef int cudaError_t;
 struct CUstream_st;
