@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 import yocc
+from tests.networks.yolov8 import yolov8
+from tests.networks.yolox import yolox
 from yocc.compiler.graph import load
 from yocc.models.families.family import find_profile
 from yocc.runtime.backends.examples import Example, write_examples
@@ -36,6 +39,18 @@ def built(model: onnx.ModelProto | Path, folder: Path, target: str = "onnxruntim
         model = path
     yocc.compile(model, target=target, out=folder / "out", **QUIET, **options)
     return folder / "out"
+
+
+def eager(family: str) -> onnx.ModelProto:
+    """A small detector of random weights and three classes whose scores are around one half."""
+    model = yolov8(0, 3, 64, (8, 16, 32)) if family == "yolov8" else yolox(0, decoded=family == "yolox decoded")
+    for constant in model.graph.initializer:
+        values = numpy_helper.to_array(constant)
+        # Biases of classes and objectness; the score of a YOLOX is a product of the two.
+        if values.dtype == np.float32 and values.shape in ((3,), (1,)):
+            rise = 4.0 if values.shape == (1,) else 3.0 if family == "yolov8" else 1.0
+            constant.CopyFrom(numpy_helper.from_array(values + np.float32(rise), constant.name))
+    return model
 
 
 def run(folder: Path, *arguments: Any, status: int = 0) -> subprocess.CompletedProcess[str]:

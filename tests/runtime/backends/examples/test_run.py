@@ -8,15 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from PIL import Image
 
 from tests import oracles
 from tests.networks.blocks import classify, conv_norm_act
-from tests.networks.yolov8 import yolov8
-from tests.networks.yolox import yolox
-from tests.runtime.backends.examples.programs import built, expected, imported, printed, require_same, run
+from tests.runtime.backends.examples.programs import built, eager, expected, imported, printed, require_same, run
 from tests.runtime.backends.tensorrt.test_probe import driver, needs_compiler
 from tests.runtime.backends.tensorrt.test_runner import PaperEngine, paper_tensorrt
 from tests.samples import tiny_feed, tiny_model
@@ -75,12 +72,6 @@ def test_raw_heads_of_ncnn_on_photographs(shared_data: Path, tmp_path: Path) -> 
     require_same(found, wanted, picture)
 
 
-def _of_random_weights(family: str) -> onnx.ModelProto:
-    if family == "yolov8":
-        return yolov8(0, 3, 64, (8, 16, 32))
-    return yolox(0, decoded=family.endswith("decoded"))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "target", "options"),
@@ -90,13 +81,14 @@ def _of_random_weights(family: str) -> onnx.ModelProto:
     ],
 )
 def test_every_family_on_every_runtime(family: str, target: str, options: dict[str, str], tmp_path: Path) -> None:
-    model = _of_random_weights(family)
+    model = eager(family)
     path = tmp_path / "a.png"
     Image.fromarray(np.random.default_rng(3).integers(0, 256, (50, 90, 3), np.uint8)).save(path)
     folder = built(model, tmp_path, target, options=options)
     decode = json.loads((folder / "decode.json").read_text(encoding="utf-8"))
     assert decode["layout"] == {"yolov8": "columns", "yolox": "own"}.get(family, "rows") if not options else "raw_heads"
     (found,), (wanted,) = printed(folder, path), expected(model, [path])
+    assert found
     require_same(found, wanted, path)
 
 
