@@ -18,7 +18,7 @@ from yocc.compiler.pipeline.passes import Arrays, Executor
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, read_count
-from yocc.runtime.backends.examples import Example
+from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.kernels import KernelTime, read_profile
 from yocc.runtime.backends.unsigned import store_unsigned
 
@@ -140,7 +140,7 @@ class OnnxRuntimeBackend(Backend):
 
     def example(self, artifact: Artifact) -> Example:  # noqa: ARG002 # all artifacts run alike
         """Loads the model with onnxruntime's CPU provider."""
-        return Example(self.name, "onnxruntime numpy pillow")
+        return example_of(self.name, "onnxruntime numpy pillow")
 
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
         """Load the model with onnxruntime's CPU provider."""

@@ -18,7 +18,7 @@ from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, BackendUnavailable, OptionError
 from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, read_count
 from yocc.runtime.backends.channels_last import move_channels_last
-from yocc.runtime.backends.examples import Example
+from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.onnxruntime import cores
 from yocc.runtime.backends.undivided import undivide
 
@@ -123,7 +123,7 @@ class OpenVinoBackend(Backend):
 
     def example(self, artifact: Artifact) -> Example:  # noqa: ARG002 # all artifacts run alike
         """Loads the IR with the CPU plugin."""
-        return Example(self.name, "openvino numpy pillow")
+        return example_of(self.name, "openvino numpy pillow")
 
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
         """Load the IR with the CPU plugin, which fuses and reorders in any case; `optimize` does not reach into it."""

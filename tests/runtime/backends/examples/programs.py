@@ -20,7 +20,7 @@ from tests.networks.yolov8 import yolov8
 from tests.networks.yolox import yolox
 from yocc.compiler.graph import load
 from yocc.models.families.family import find_profile
-from yocc.runtime.backends.examples import Example, write_examples
+from yocc.runtime.backends.examples import example_of, write_examples
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession, session_of
 from yocc.runtime.data.letterbox import read_picture
 from yocc.runtime.detection.boxes import SHOWING, Detections
@@ -97,7 +97,7 @@ def require_same(found: Found, wanted: Detections, picture: Path, pixels: float 
 
 def program(folder: Path, preprocess: dict[str, Any] | None = None, decode: dict[str, Any] | None = None) -> ModuleType:
     """`run.py` for onnxruntime as a module."""
-    write_examples(folder, Example("onnxruntime", ""), preprocess, decode)
+    write_examples(folder, example_of("onnxruntime", ""), preprocess, decode)
     return imported(folder / "run.py")
 
 

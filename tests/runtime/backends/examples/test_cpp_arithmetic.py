@@ -14,7 +14,7 @@ from PIL import Image
 from tests.runtime.backends.examples.programs import program
 from tests.runtime.backends.examples.test_arithmetic import HOW, output_cases
 from yocc.models.families.interface import decode_facts, preprocess_facts
-from yocc.runtime.backends.examples import Example, write_examples
+from yocc.runtime.backends.examples import example_of, write_examples
 from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
 pytestmark = [
@@ -133,7 +133,7 @@ IRuntime* createInferRuntime(ILogger&);
 
 
 def _compiled(folder: Path, source: str, preprocess: dict[str, Any], decode: dict[str, Any]) -> Path:
-    write_examples(folder, Example("onnxruntime", ""), preprocess, decode)
+    write_examples(folder, example_of("onnxruntime", ""), preprocess, decode)
     (folder / "cpp" / "harness.cpp").write_text(source)
     program = folder / "harness"
     subprocess.run(["g++", *FLAGS, folder / "cpp" / "harness.cpp", "-o", program], check=True)
@@ -219,7 +219,7 @@ def test_half_precision_is_converted_both_ways(tmp_path: Path) -> None:
 
 def test_the_part_for_tensorrt_is_sound(tmp_path: Path) -> None:
     """Against declarations of what it uses: NVIDIA's headers are not available here, so it is not linked or run."""
-    write_examples(tmp_path, Example("tensorrt", ""), _preprocess(), decode_facts(output_cases()["raw"][0]))
+    write_examples(tmp_path, example_of("tensorrt", ""), _preprocess(), decode_facts(output_cases()["raw"][0]))
     (tmp_path / "NvInfer.h").write_text(TENSORRT)
     (tmp_path / "cuda_runtime_api.h").write_text(CUDA)
     command = ["g++", *FLAGS, "-std=c++17", f"-I{tmp_path}", "-fsyntax-only", tmp_path / "cpp" / "main.cpp"]
@@ -238,6 +238,6 @@ def test_names_of_any_kind_are_sound_text(tmp_path: Path) -> None:
 def test_no_program_is_written_for_what_it_cannot_read(tmp_path: Path) -> None:
     rows = decode_facts(output_cases()["rows"][0])
     spec = InputSpec("images", (1, 3, 64, 64), np.dtype(np.int8))
-    write_examples(tmp_path, Example("onnxruntime", ""), preprocess_facts(spec, Preprocess()), rows)
-    write_examples(tmp_path, Example("onnxruntime", ""), _preprocess(), {**rows, "layout": "own"})
+    write_examples(tmp_path, example_of("onnxruntime", ""), preprocess_facts(spec, Preprocess()), rows)
+    write_examples(tmp_path, example_of("onnxruntime", ""), _preprocess(), {**rows, "layout": "own"})
     assert not (tmp_path / "cpp").exists()

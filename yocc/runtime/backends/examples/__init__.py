@@ -1,7 +1,7 @@
 """Programs beside an artifact: they feed it with pictures and read its outputs, by the facts in two JSON files.
 
-`run.py` and the C++ program in `cpp/` are one text for every target, beside which the target's part stands that loads
-and runs the model. Nothing in them needs yocc.
+`run.py` and the C++ program in `cpp/` are one text for every target, with the target's part that loads and runs the
+model. Nothing in them needs yocc.
 """
 
 from __future__ import annotations
@@ -26,21 +26,41 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Example:
-    """What a program needs of one runtime.
+    """What the programs need of one runtime.
 
     Attributes:
-        name: of the files here that hold the runtime's part.
         install: the packages that `pip` installs for it.
+        python: the class `Model` of `run.py`: made with a number of threads, it has `inputs`, shape and type by name,
+            and `run` from arrays by name to arrays by name. The folder of the artifact is `FOLDER`, numpy is `np`.
+        cpp: `runtime.h`, the class `Runtime` of the C++ program, and empty where there is none: made with the folder,
+            it has `run` from the bytes of the input to the outputs.
+        cmake: what `CMakeLists.txt` needs for it.
         files: text of further files by name.
         half: whether the runtime may compute in half precision.
         outputs: all outputs in the order the runtime gives them, where it knows no names.
     """
 
-    name: str
     install: str
+    python: str
+    cpp: str = ""
+    cmake: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     half: bool = False
     outputs: tuple[str, ...] = ()
+
+
+def example_of(name: str, install: str, **facts: Any) -> Example:
+    """The example of a runtime whose parts lie in this package.
+
+    Args:
+        name: of the runtime.
+        install: the packages that `pip` installs for it.
+        facts: the other attributes of an `Example`.
+    """
+    python, cpp, cmake = (
+        _template(part.format(name)) for part in ("python/{}.py.in", "cpp/{}.h.in", "cpp/{}.cmake.in")
+    )
+    return Example(install, python, cpp, cmake, **facts)
 
 
 def write_examples(folder: Path, example: Example | None, preprocess: Facts | None, decode: Facts | None) -> list[Path]:
@@ -62,8 +82,8 @@ def write_examples(folder: Path, example: Example | None, preprocess: Facts | No
         texts[DECODE_FILE] = _json(decode)
     if example is not None:
         texts |= {RUN_FILE: _python(example), **example.files}
-    if example is not None and preprocess is not None and decode is not None and is_written(preprocess, decode):
-        texts |= {f"{CPP_FOLDER}/{name}": text for name, text in _cpp(example, preprocess, decode).items()}
+        if example.cpp and preprocess is not None and decode is not None and is_written(preprocess, decode):
+            texts |= {f"{CPP_FOLDER}/{name}": text for name, text in _cpp(example, preprocess, decode).items()}
     for name, text in texts.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
@@ -72,17 +92,16 @@ def write_examples(folder: Path, example: Example | None, preprocess: Facts | No
 
 
 def _python(example: Example) -> str:
-    part = _template(f"python/{example.name}.py.in").rstrip("\n")
+    part = example.python.rstrip("\n")
     return _template("python/run.py.in").replace("@RUNTIME@", f"\n{part}\n").replace("@INSTALL@", example.install)
 
 
 def _cpp(example: Example, preprocess: Facts, decode: Facts) -> dict[str, str]:
     """The C++ program's files by name."""
-    part = _template(f"cpp/{example.name}.cmake.in").rstrip("\n")
     return {
-        "CMakeLists.txt": _template("cpp/CMakeLists.txt.in").replace("@RUNTIME@", part),
+        "CMakeLists.txt": _template("cpp/CMakeLists.txt.in").replace("@RUNTIME@", example.cmake.rstrip("\n")),
         "model.h": header_text(preprocess, decode, half=example.half, outputs=example.outputs),
-        "runtime.h": _template(f"cpp/{example.name}.h.in"),
+        "runtime.h": example.cpp,
         **{name: _template(f"cpp/{name}.in") for name in _SHARED},
     }
 

@@ -14,7 +14,7 @@ from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, OptionError
 from yocc.runtime.backends.backend import Artifact, Backend, Session, read_count
-from yocc.runtime.backends.examples import Example
+from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.ncnn.decoding import Cut, cut_heads
 from yocc.runtime.backends.ncnn.description import Description, Port, read_description
 from yocc.runtime.backends.ncnn.format import Network, write_bin, write_param
@@ -121,7 +121,7 @@ class NcnnBackend(Backend):
 
     def example(self, artifact: Artifact) -> Example:
         """Loads the network and names its blobs."""
-        return Example(self.name, "ncnn numpy pillow", half=read_description(artifact.folder).half)
+        return example_of(self.name, "ncnn numpy pillow", half=read_description(artifact.folder).half)
 
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
         """Load it with the ncnn wheel."""

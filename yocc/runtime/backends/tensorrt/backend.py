@@ -9,7 +9,7 @@ from typing import ClassVar
 from yocc.compiler.graph import Graph, save
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.runtime.backends.backend import Artifact, Backend, Check, Session, read_count
-from yocc.runtime.backends.examples import Example
+from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.tensorrt.files import MODEL_FILE, RUNNER_FILE, runner_text, write_script
 from yocc.runtime.backends.tensorrt.lints import lint
 from yocc.runtime.backends.tensorrt.options import (
@@ -81,7 +81,7 @@ class TensorRtBackend(Backend):
 
     def example(self, artifact: Artifact) -> Example:  # noqa: ARG002 # all artifacts run alike
         """Runs the engine through NVIDIA's driver."""
-        return Example(self.name, "tensorrt numpy pillow", {RUNNER_FILE: runner_text()})
+        return example_of(self.name, "tensorrt numpy pillow", files={RUNNER_FILE: runner_text()})
 
     def substitute(self, target: Target) -> str:  # noqa: ARG002 # whether an engine can be built is a matter of the machine
         """Why no engine can be built here."""

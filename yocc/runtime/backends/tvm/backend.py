@@ -14,7 +14,7 @@ from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendUnavailable
 from yocc.runtime.backends.backend import Artifact, Backend, Check, Session, read_count
 from yocc.runtime.backends.channels_last import move_channels_last
-from yocc.runtime.backends.examples import Example
+from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.tvm.building import compile_library
 from yocc.runtime.backends.tvm.files import LIBRARY_FILE, ONNX_FILE, Facts, ports, read_facts, write_runner
 from yocc.runtime.backends.tvm.operators import OPERATORS
@@ -134,7 +134,7 @@ class TvmBackend(Backend):
     def example(self, artifact: Artifact) -> Example:
         """Loads the library in TVM's virtual machine."""
         outputs = tuple(port.name for port in read_facts(artifact.folder).outputs)
-        return Example(self.name, "apache-tvm numpy pillow", outputs=outputs)
+        return example_of(self.name, "apache-tvm numpy pillow", outputs=outputs)
 
     def substitute(self, target: Target) -> str:
         """That the library is for processors of another family."""
