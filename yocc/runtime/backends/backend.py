@@ -33,6 +33,7 @@ class Artifact:
         model: the file to run.
         files: the other files it needs.
         options: the target options it was built with.
+        shapes: of inputs whose size the backend has fixed.
         decode: how detections are read from the files' own outputs, as in `decode.json`, where the session gives
             other outputs; else None.
     """
@@ -42,6 +43,7 @@ class Artifact:
     model: Path
     files: tuple[Path, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     decode: Mapping[str, Any] | None = None
 
 

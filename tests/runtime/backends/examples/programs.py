@@ -37,7 +37,7 @@ def built(model: onnx.ModelProto | Path, folder: Path, target: str = "onnxruntim
         path = folder / "original.onnx"
         onnx.save(model, path)
         model = path
-    yocc.compile(model, target=target, out=folder / "out", **QUIET, **options)
+    yocc.compile(model, target=target, out=folder / "out", **{**QUIET, **options})
     return folder / "out"
 
 

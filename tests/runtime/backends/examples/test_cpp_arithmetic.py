@@ -34,7 +34,7 @@ int main(int count, char** arguments)
     const std::string what = arguments[1];
     if (what == "input")
     {
-        const std::vector<unsigned char> bytes = prepare(read_picture(arguments[2]), placement);
+        const std::vector<unsigned char> bytes = prepare(read_picture(arguments[2]), placement).bytes;
         std::ofstream(arguments[3], std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), bytes.size());
         std::printf("%.17g %.17g %d %d\\n", placement.scale_x, placement.scale_y, placement.left, placement.top);
         return 0;
@@ -158,6 +158,7 @@ def _resized(picture: Image.Image, width: int, height: int) -> Image.Image:
         ("bytes", (1, 64, 96, 3), "uint8"),
         ("classifier", (1, 3, 48, 48), "float16"),
         ("gray", (1, 1, 32, 40), "float32"),
+        ("any size", (1, 64, 96, 3), "uint8"),
     ],
 )
 def test_pictures_become_the_same_input(
@@ -173,7 +174,7 @@ def test_pictures_become_the_same_input(
         command = [harness, "input", tmp_path / "a.ppm", tmp_path / "bytes"]
         shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         wanted, scale, offset = run_py.prepare(picture, facts)
-        found = np.frombuffer((tmp_path / "bytes").read_bytes(), dtype).reshape(shape)
+        found = np.frombuffer((tmp_path / "bytes").read_bytes(), dtype).reshape(wanted.shape)
         assert ([float(shown[0]), float(shown[1])], [int(shown[2]), int(shown[3])]) == ([*scale], [*offset])
         rounding = 1e-3 if dtype == "float16" else 1e-6
         np.testing.assert_allclose(found.astype(np.float64), wanted.astype(np.float64), rtol=rounding, atol=rounding)

@@ -92,6 +92,21 @@ def test_every_family_on_every_runtime(family: str, target: str, options: dict[s
     require_same(found, wanted, path)
 
 
+@pytest.mark.slow
+def test_a_size_the_target_fixes_is_the_one_pictures_are_brought_to(shared_data: Path, tmp_path: Path) -> None:
+    model, picture = shared_data / "models" / "yolov5n_dynamic.onnx", shared_data / "images" / "bus.jpg"
+    (tmp_path / "plain").mkdir()
+    folder = built(model, tmp_path, "ncnn", options={"input_size": "320"})
+    plain = built(model, tmp_path / "plain", side=320, pipeline=None)
+    facts = json.loads((folder / "preprocess.json").read_text(encoding="utf-8"))
+    assert facts == json.loads((folder / "report.json").read_text(encoding="utf-8"))["interface"]["preprocess"]
+    assert (facts["height"], facts["width"]) == (320, 320)
+    (found,), (wanted,) = printed(folder, picture), printed(plain, picture)
+    assert len(found) >= 3
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one["box"], other["box"], rtol=0, atol=1)
+
+
 def _pixels(path: Path) -> np.ndarray:
     with Image.open(path) as picture:
         return np.asarray(picture)

@@ -33,7 +33,7 @@ class Example:
         python: the class `Model` of `run.py`: made with a number of threads, it has `inputs`, shape and type by name,
             and `run` from arrays by name to arrays by name. The folder of the artifact is `FOLDER`, numpy is `np`.
         cpp: `runtime.h`, the class `Runtime` of the C++ program, and empty where there is none: made with the folder,
-            it has `run` from the bytes of the input to the outputs.
+            it has `run` from the `Input` to the outputs.
         cmake: what `CMakeLists.txt` needs for it.
         files: text of further files by name.
         half: whether the runtime may compute in half precision.

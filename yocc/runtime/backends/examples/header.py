@@ -37,9 +37,6 @@ def header_text(
         "// Written by yocc; preprocess.json and decode.json say the same.",
         "#pragma once",
         "",
-        "#include <cstddef>",
-        "#include <cstdint>",
-        "",
         "namespace model",
         "{",
         "// What counts as a detection.",
@@ -51,8 +48,6 @@ def header_text(
         "enum Type { FLOAT32, FLOAT16, UINT8 };",
         "enum Color { RGB, BGR, GRAY };",
         f"const char* const INPUT = {_text(preprocess['input'])};",
-        f"const std::int64_t SHAPE[] = {_list(preprocess['shape'])};",
-        f"const std::size_t RANK = {len(preprocess['shape'])};",
         f"const int BATCH = {preprocess['shape'][0]};",
         f"const int CHANNELS = {channels};",
         f"const int HEIGHT = {preprocess['height']};",
@@ -65,6 +60,7 @@ def header_text(
         f"const float STD[] = {_per_channel(preprocess['std'], channels)};",
         f"const bool LETTERBOX = {_bool(preprocess['resize'] == 'letterbox')};",
         f"const bool CENTERED = {_bool(preprocess['alignment'] == 'centered')};",
+        f"const bool IN_GRAPH = {_bool(preprocess.get('in_graph', False))}; // whether the network does that itself",
         f"const int PAD_VALUE = {preprocess['pad_value']};",
         "",
         "// How the outputs are read.",
@@ -118,6 +114,6 @@ def _float(value: float) -> str:
 
 
 def _text(text: str) -> str:
-    """A C++ string literal; JSON quotes the same way, apart from control characters, which C++ writes in octal."""
-    quoted = json.dumps(text, ensure_ascii=False)
+    """A C++ string literal; JSON quotes the same way, apart from control characters, which C++ writes in octal, and trigraphs."""
+    quoted = json.dumps(text, ensure_ascii=False).replace("??", "?\\?")
     return _CONTROL.sub(lambda found: f"\\{int(found[1], 16):03o}", quoted)

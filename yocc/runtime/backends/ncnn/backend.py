@@ -117,7 +117,9 @@ class NcnnBackend(Backend):
         (folder / WEIGHTS_FILE).write_bytes(write_bin(network))
         description = _describe(graph, made, network)
         others = (folder / WEIGHTS_FILE, description.write(folder))
-        return Artifact(self.name, folder, folder / PARAM_FILE, others, decode=description.raw)
+        return Artifact(
+            self.name, folder, folder / PARAM_FILE, others, shapes=made.shapes_of(graph), decode=description.raw
+        )
 
     def example(self, artifact: Artifact) -> Example:
         """Loads the network and names its blobs."""
@@ -133,6 +135,10 @@ class _Made:
     lowered: Lowered
     shapes: Mapping[str, tuple[int, ...]]
     cut: Cut | None = None
+
+    def shapes_of(self, graph: Graph) -> dict[str, tuple[int, ...]]:
+        """Shape of each input it was lowered with."""
+        return {tensor.name: self.shapes[tensor.name] for tensor in graph.inputs}
 
 
 def _lower(graph: Graph, target: Target) -> _Made:
