@@ -9,6 +9,7 @@ from typing import Any
 
 _LAYOUTS = {"rows": "ROWS", "columns": "COLUMNS", "detections": "DETECTIONS"}
 _CONTROL = re.compile(r"\\u(00[01][0-9a-f])")
+_SECOND_MARK = re.compile(r"(?<=\?)\?")
 _TYPES = {"float32": "FLOAT32", "float16": "FLOAT16", "uint8": "UINT8"}
 
 
@@ -114,6 +115,6 @@ def _float(value: float) -> str:
 
 
 def _text(text: str) -> str:
-    """A C++ string literal; JSON quotes the same way, apart from control characters, which C++ writes in octal, and trigraphs."""
-    quoted = json.dumps(text, ensure_ascii=False).replace("??", "?\\?")
+    """A C++ string literal: quoted as in JSON, but control characters are octal, and question marks begin no trigraph."""
+    quoted = _SECOND_MARK.sub(r"\\?", json.dumps(text, ensure_ascii=False))
     return _CONTROL.sub(lambda found: f"\\{int(found[1], 16):03o}", quoted)
