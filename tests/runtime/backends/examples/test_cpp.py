@@ -193,3 +193,14 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert said in done.stderr
+
+
+@pytest.mark.slow
+def test_both_programs_feed_bytes_of_any_size(tmp_path: Path) -> None:
+    _require_tools("cmake", "g++")
+    settings = SETTINGS["onnxruntime"](tmp_path)
+    folder = built(shipped_detector(), tmp_path, pipeline=None, input="uint8,nhwc,bgr,letterbox")
+    pictures = _scenes(tmp_path)
+    wanted = printed(folder, *pictures)
+    for one, other in zip(_found(_made(folder, settings), folder, *pictures), wanted, strict=True):
+        _require_same(one, other)

@@ -115,6 +115,6 @@ def _float(value: float) -> str:
 
 
 def _text(text: str) -> str:
-    """A C++ string literal: quoted as in JSON, but control characters are octal, and question marks begin no trigraph."""
+    """A C++ string literal: quoted as in JSON, with control characters in octal and without trigraphs."""
     quoted = _SECOND_MARK.sub(r"\\?", json.dumps(text, ensure_ascii=False))
     return _CONTROL.sub(lambda found: f"\\{int(found[1], 16):03o}", quoted)
