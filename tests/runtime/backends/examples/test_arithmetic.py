@@ -162,6 +162,36 @@ def test_detections_of_a_network_that_suppresses_are_taken_as_they_are(run_py: M
     feeding = preprocess_facts(InputSpec("images", (1, 3, 64, 96), np.dtype(np.float32)), Preprocess(letterbox=True))
     facts = {"layout": "detections", "family": "yolov5", "outputs": list(outputs), "classes": ["a", "b"], "strides": []}
     found = run_py.detect(Paper, Image.new("RGB", (192, 64)), feeding, facts)
-    assert [one[:2] for one in found] == [("b", 1), ("b", 1)]
+    assert [one[:2] for one in found] == [("b", 1), ("b", 1), ("a", 0)]
     # 192 x 64 in 96 x 64 is 96 x 32, sixteen pixels from the top.
     np.testing.assert_allclose(found[0][3], [0, 32, 192, 64])
+
+
+def test_raw_heads_of_yolox_are_read_as_its_rows(run_py: ModuleType) -> None:
+    facts, heads = raw_yolox()
+    rows = [
+        np.concatenate([box, 1 / (1 + np.exp(-there)), 1 / (1 + np.exp(-scores))], axis=1)
+        for box, there, scores in heads
+    ]
+    joined = np.concatenate([each.reshape(8, -1).T for each in rows])[None]
+    outputs = dict(zip(facts["outputs"], [array for head in heads for array in head], strict=True))
+    wanted = run_py.candidates({"rows": joined}, {**facts, "layout": "own", "outputs": ["rows"]}, _FEEDING)
+    found = run_py.candidates(outputs, facts, _FEEDING)
+    assert len(found[0]) > 3
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+_FEEDING = {"height": 64, "width": 96}
+
+
+def raw_yolox() -> tuple[dict[str, Any], list[tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+    """Raw heads of a YOLOX of three classes, and how they are read."""
+    random = np.random.default_rng(1)
+    heads = [
+        tuple(random.normal(0, 1.5, (1, count, *_grid(stride))).astype(np.float32) for count in (4, 1, 3))
+        for stride in (8, 16, 32)
+    ]
+    names = [f"{name}{stride}" for stride in (8, 16, 32) for name in ("box", "there", "scores")]
+    profile = _profile("yolox", OutputLayout.RAW_HEADS)
+    return {**decode_facts(profile), "outputs": names}, heads

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.runtime.backends.examples.programs import program
-from tests.runtime.backends.examples.test_arithmetic import HOW, output_cases
+from tests.runtime.backends.examples.test_arithmetic import HOW, output_cases, raw_yolox
 from yocc.models.families.interface import decode_facts, preprocess_facts
 from yocc.runtime.backends.examples import example_of, write_examples
 from yocc.runtime.data.preprocess import InputSpec, Preprocess
@@ -129,6 +129,7 @@ struct ICudaEngine
 struct IRuntime { ICudaEngine* deserializeCudaEngine(const void*, std::size_t) noexcept; };
 IRuntime* createInferRuntime(ILogger&);
 }
+extern "C" bool initLibNvInferPlugins(void*, const char*);
 """
 
 
@@ -180,15 +181,22 @@ def test_pictures_become_the_same_input(
         np.testing.assert_allclose(found.astype(np.float64), wanted.astype(np.float64), rtol=rounding, atol=rounding)
 
 
-@pytest.mark.parametrize("name", [*output_cases(), "detections"])
+@pytest.mark.parametrize("name", [*output_cases(), "raw yolox", "distances", "detections"])
 def test_outputs_are_read_the_same(name: str, tmp_path: Path) -> None:
     run_py, preprocess = program(tmp_path), _preprocess()
+    random = np.random.default_rng(0)
     if name == "detections":
-        random = np.random.default_rng(0)
         boxes, scores = random.uniform(0, 60, (1, 9, 4)), random.uniform(0, 1, (1, 9))
         arrays = [np.array([[7]]), boxes, scores, random.integers(0, 3, (1, 9))]
         names = ["num_dets", "det_boxes", "det_scores", "det_classes"]
         facts = {**decode_facts(output_cases()["rows"][0]), "layout": name, "outputs": names, "strides": []}
+    elif name == "raw yolox":
+        facts, heads = raw_yolox()
+        arrays = [array for head in heads for array in head]
+    elif name == "distances":
+        sizes = [(64 // stride, 96 // stride) for stride in (8, 16, 32)]
+        arrays = [random.normal(0, 2, (1, count, *size)) for size in sizes for count in (4 * 16, 3)]
+        facts = {**raw_yolox()[0], "family": "yolov8", "outputs": [f"out{place}" for place in range(6)]}
     else:
         profile, arrays = output_cases()[name]
         facts = decode_facts(profile)
@@ -221,7 +229,8 @@ def test_half_precision_is_converted_both_ways(tmp_path: Path) -> None:
 def test_the_part_for_tensorrt_is_sound(tmp_path: Path) -> None:
     """Against declarations of what it uses: NVIDIA's headers are not available here, so it is not linked or run."""
     write_examples(tmp_path, example_of("tensorrt", ""), _preprocess(), decode_facts(output_cases()["raw"][0]))
-    (tmp_path / "NvInfer.h").write_text(TENSORRT)
+    (tmp_path / "NvInfer.h").write_text(f"#pragma once\n{TENSORRT}")
+    (tmp_path / "NvInferPlugin.h").write_text('#include "NvInfer.h"\n')
     (tmp_path / "cuda_runtime_api.h").write_text(CUDA)
     command = ["g++", *FLAGS, "-std=c++17", f"-I{tmp_path}", "-fsyntax-only", tmp_path / "cpp" / "main.cpp"]
     subprocess.run(command, check=True)

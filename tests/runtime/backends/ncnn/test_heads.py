@@ -158,7 +158,7 @@ def test_raw_heads_are_described_beside_the_network(tmp_path: Path) -> None:
     raw = artifact.decode
     assert raw is not None
     assert raw == read_description(tmp_path).raw
-    assert (raw["layout"], raw["strides"], raw["bins"], raw["squashed"]) == ("raw_heads", [8, 16, 32], 0, False)
+    assert (raw["layout"], raw["strides"], raw["squashed"]) == ("raw_heads", [8, 16, 32], False)
     assert raw["anchors"][0] == [[10.0, 13.0], [16.0, 30.0], [33.0, 23.0]]
     param = (tmp_path / "model.param").read_text().split()
     assert all(blob in param for blob in raw["outputs"])

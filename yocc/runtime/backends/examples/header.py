@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _LAYOUTS = {"rows": "ROWS", "columns": "COLUMNS", "detections": "DETECTIONS"}
+_HEADS = {1: "ANCHOR_HEADS", 2: "DISTANCE_HEADS", 3: "OFFSET_HEADS"}
+"""Raw heads by the number of outputs of a stride."""
 _CONTROL = re.compile(r"\\u(00[01][0-9a-f])")
 _SECOND_MARK = re.compile(r"(?<=\?)\?")
 _TYPES = {"float32": "FLOAT32", "float16": "FLOAT16", "uint8": "UINT8"}
@@ -65,13 +67,12 @@ def header_text(
         f"const int PAD_VALUE = {preprocess['pad_value']};",
         "",
         "// How the outputs are read.",
-        "enum Layout { ROWS, COLUMNS, YOLOX, ANCHOR_HEADS, DISTANCE_HEADS, DETECTIONS };",
+        "enum Layout { ROWS, COLUMNS, YOLOX, ANCHOR_HEADS, DISTANCE_HEADS, OFFSET_HEADS, DETECTIONS };",
         f"const Layout LAYOUT = {layout};",
         f"const char* const OUTPUTS[] = {_list(map(_text, decode['outputs']))};",
         f"const int OUTPUT_COUNT = {len(decode['outputs'])};",
         f"const int STRIDES[] = {_list(decode['strides'] or [0])};",
         f"const int HEAD_COUNT = {len(decode['strides']) if raw else 0};",
-        f"const int BINS = {decode.get('bins', 0)}; // of a distance",
         f"const bool SQUASHED = {_bool(decode['squashed'])}; // whether raw heads have gone through their sigmoid",
         f"const int ANCHOR_COUNT = {len(anchors[0])};",
         f"const float ANCHORS[][{len(anchors[0])}][2] = {_list(map(_anchors, anchors))}; // width, height in pixels",
@@ -88,7 +89,8 @@ def header_text(
 def _layout(decode: Mapping[str, Any]) -> str:
     """The name of the layout in C++; empty where the program does not know it."""
     if decode["layout"] == "raw_heads":
-        return "DISTANCE_HEADS" if decode.get("bins") else "ANCHOR_HEADS"
+        many, rest = divmod(len(decode["outputs"]), len(decode["strides"]))
+        return "" if rest else _HEADS.get(many, "")
     if (decode["layout"], decode["family"]) == ("own", "yolox"):
         return "YOLOX"
     return _LAYOUTS.get(decode["layout"], "")

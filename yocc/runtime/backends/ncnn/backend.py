@@ -186,7 +186,7 @@ def _describe(graph: Graph, made: _Made, network: Network) -> Description:
     if made.cut is None:
         return Description(inputs, outputs, half)
     free = tuple(replace(port, shape=(1, port.shape[1], None, None)) for port in inputs)
-    columns = bool(made.cut.decode["bins"])
+    columns = not made.cut.decode["anchors"]
     found = tuple(
         replace(port, blob="", shape=(1, port.shape[1], None) if columns else (1, None, port.shape[2]))
         for port in outputs

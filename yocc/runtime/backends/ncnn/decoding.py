@@ -75,7 +75,7 @@ def _cut(graph: Graph, names: Sequence[str], decode: Mapping[str, Any]) -> Cut:
 
 def decode_heads(outputs: Sequence[Array], decode: Mapping[str, Any]) -> Array:
     """What the whole graph would give, from the cut network's outputs in their order."""
-    return decode_columns(outputs, decode) if decode["bins"] else decode_rows(outputs, decode)
+    return decode_rows(outputs, decode) if decode["anchors"] else decode_columns(outputs, decode)
 
 
 def _agrees(graph: Graph, output: str, heads: Sequence[tuple[str, tuple[int, ...]]], decode: Mapping[str, Any]) -> bool:
@@ -136,14 +136,13 @@ def _own_decoding(graph: Graph, names: Sequence[str], output: str) -> Any:
 
 
 def _raw_facts(profile: ModelProfile, found: RawHeads) -> dict[str, Any]:
-    """How the cut network's outputs are read, as in `decode.json`; there are no `bins` where there are anchors."""
+    """How the cut network's outputs are read, as in `decode.json`; YOLOv8 has no anchors."""
     return {
         "family": profile.family,
         "layout": OutputLayout.RAW_HEADS.name.lower(),
         "outputs": [sound_name(name) for name in found.names],
         "classes": list(profile.classes),
         "strides": [head.stride for head in found.heads],
-        "anchors": [[list(pair) for pair in head.anchors] for head in found.heads],
+        "anchors": [[list(pair) for pair in head.anchors] for head in found.heads if head.anchors],
         "squashed": False,
-        "bins": found.bins,
     }
