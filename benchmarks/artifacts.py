@@ -26,7 +26,7 @@ from pathlib import Path
 from rich.progress import track
 
 NOT_COMPARED = {"report.json", "report.html"}
-QUIET = "--no-bench --no-html --no-cache --quiet --threads 1".split()
+QUIET = "--no-bench --no-html --no-examples --no-cache --quiet --threads 1".split()
 PICTURES = 12
 """How many of the shared pictures calibrate."""
 

@@ -92,6 +92,7 @@ def _measure(run: Run, arguments: argparse.Namespace) -> list[str]:
             calibration=arguments.calib,
             out=Path(folder) / "out",
             fidelity=False,
+            examples=False,
             observers=[lambda _, graph: graphs.append(to_proto(graph))],
             **run.compress,
         )

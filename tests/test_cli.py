@@ -232,7 +232,12 @@ def test_report_of_another_folder_is_refused(tmp_path: Path) -> None:
 def test_no_page_is_written_where_none_is_wanted(model: Path, tmp_path: Path) -> None:
     result = _run("compile", str(model), "--pipeline", "negate", "--no-bench", "--no-html", "-o", str(tmp_path / "out"))
     assert result.exit_code == 0, result.stderr
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "model.onnx",
+        "preprocess.json",
+        "run.py",
+        "report.json",
+    }
 
 
 def test_targets_are_listed() -> None:

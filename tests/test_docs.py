@@ -74,6 +74,7 @@ GUIDES = [
     "accuracy",
     "advise",
     "passes_on_your_graph",
+    "run_it",
 ]
 
 

@@ -317,6 +317,11 @@ class OutputOptions:
     """What is written, and where."""
 
     html: bool = _option(True, "Write report.html, which holds a few of the pictures compared on.")
+    examples: bool = _option(
+        True,
+        "Write programs that run the result on pictures, in Python and C++, and preprocess.json and decode.json, which "
+        "say how it is fed and read.",
+    )
     out: Path | None = _option(None, "Folder to write.", aliases=("-o",), otherwise="<model>_yocc", cached=Cached.NOT)
 
 
@@ -365,6 +370,7 @@ class CompileKeywords(TypedDict, total=False):
     threads: int | None
     gates: Sequence[str]
     html: bool
+    examples: bool
     out: str | Path | None
 
 

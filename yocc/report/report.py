@@ -100,7 +100,7 @@ class ModelFacts:
         parameters: trained values.
         macs: multiply-accumulates for one run.
         nodes: operators.
-        bytes: of all its files.
+        bytes: of all its files, without the programs beside it.
         opset: version of the default operator set.
     """
 
@@ -153,7 +153,7 @@ class Report:
 
     Attributes:
         source: the model that came in.
-        files: what was written, relative to the output folder, the model first.
+        files: what was written, relative to the output folder, the model first and the programs beside it last.
         target: name of the backend.
         options: target options given.
         pipeline: the passes; `--pipeline` with this text does the same again.

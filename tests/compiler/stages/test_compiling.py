@@ -36,7 +36,13 @@ def test_result_is_a_checked_model_and_a_report(model: Path, tmp_path: Path) -> 
     report = compile_model(model, pipeline="look", out=tmp_path / "out")
     assert report.model == (tmp_path / "out" / "model.onnx").resolve()
     onnx.checker.check_model(report.model, full_check=True)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json", "report.html"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "model.onnx",
+        "preprocess.json",
+        "run.py",
+        "report.json",
+        "report.html",
+    }
     content = _content(tmp_path / "out")
     assert content["pipeline"] == "look"
     assert content["source"]["path"] == str(model)
@@ -232,4 +238,9 @@ def test_time_is_told_by_operator_and_layer_when_timed(model: Path, tmp_path: Pa
 
 def test_page_can_be_left_out(model: Path, tmp_path: Path) -> None:
     compile_model(model, pipeline="negate", out=tmp_path / "out", html=False, bench=False)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "model.onnx",
+        "preprocess.json",
+        "run.py",
+        "report.json",
+    }

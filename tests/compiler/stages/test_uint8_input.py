@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 from PIL import Image
 
+from tests.runtime.backends.examples.programs import built, expected, printed, require_same
 from tests.runtime.backends.ncnn.running import needs_ncnn
 from tests.runtime.backends.test_openvino import needs_openvino
 from tests.runtime.backends.tvm.needs import needs_tvm
@@ -19,6 +20,8 @@ from yocc.api.opening import examine_model, find_model
 from yocc.api.verifying import verify_model
 from yocc.compiler.stages.compiling import compile_model
 from yocc.errors import OptionError
+from yocc.models.shipped import shipped_detector
+from yocc.models.street import SPLITS, draw_scene
 from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.report.report import Report, schema_text
 
@@ -161,3 +164,15 @@ def test_a_target_of_floats_is_refused_before_the_work(detector: Path, pictures:
 def test_it_ends_a_pipeline(detector: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="stands among other passes"):
         compile_model(detector, pipeline="uint8_input,simplify", out=tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["uint8,nhwc,bgr", "uint8,nhwc,bgr,letterbox"])
+def test_the_program_beside_it_feeds_bytes(how: str, tmp_path: Path) -> None:
+    picture = tmp_path / "scene.png"
+    scene = Image.fromarray(draw_scene(SPLITS["test"][1], 256).picture)
+    scene.crop((0, 20, 256, 220)).resize((384, 300)).save(picture)
+    folder = built(shipped_detector(), tmp_path, pipeline=None, input=how)
+    (found,), (wanted,) = printed(folder, picture), expected(shipped_detector(), [picture])
+    assert len(wanted) >= 3
+    require_same(found, wanted, picture, score=0.02)

@@ -165,7 +165,12 @@ def test_a_page_that_cannot_be_made_leaves_the_rest(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(summarize, "render_page", _raising(KeyError("figures")))
     with pytest.raises(OutputError, match=r"report\.html was not written"):
         _compile(tiny_model(), tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "report.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "model.onnx",
+        "preprocess.json",
+        "run.py",
+        "report.json",
+    }
 
 
 def test_what_was_measured_is_no_cause_for_a_status(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from yocc.compiler.graph import Graph
@@ -12,6 +13,7 @@ from yocc.compiler.graph.census import Census, take_census
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.output.folder import OutputFolder
 from yocc.compiler.stages.acceptance import require_accepted, require_passed, require_valid
+from yocc.compiler.stages.examples import write_programs
 from yocc.compiler.stages.optimize import Optimized
 from yocc.compiler.stages.prepare import Prepared
 from yocc.compiler.stages.subject import model_facts, tensor_facts
@@ -26,7 +28,7 @@ class Built:
 
     Attributes:
         artifact: the files.
-        files: their sizes and hashes, by path in the output folder.
+        files: their sizes and hashes, by path in the output folder, and those of the programs beside them.
         advice: what the target's backend has to say.
         checks: what the backend made sure of.
         facts: size of the compiled model.
@@ -74,13 +76,14 @@ def emit(graph: Graph, prepared: Prepared, optimized: Optimized, output: OutputF
     require_valid(artifact)
     checks = backend.verify(artifact, thorough=False)
     require_passed(checks, backend.name)
-    paths = (artifact.model, *artifact.files)
-    files = tuple(file_facts(path, path.relative_to(output.path).as_posix()) for path in paths)
+    files = _facts(output, (artifact.model, *artifact.files))
+    with output.writing():
+        programs = write_programs(artifact, prepared)
     sizes = prepared.compiled.shapes
     shapes = concrete_shapes(graph, sizes)
     return Built(
         artifact=artifact,
-        files=files,
+        files=(*files, *_facts(output, programs)),
         advice=advice,
         checks=checks,
         facts=model_facts(graph, sizes, sum(file.bytes for file in files)),
@@ -91,6 +94,10 @@ def emit(graph: Graph, prepared: Prepared, optimized: Optimized, output: OutputF
         types=_census(graph, sizes, optimized.details),
         seconds=time.perf_counter() - prepared.started,
     )
+
+
+def _facts(output: OutputFolder, paths: Sequence[Path]) -> tuple[FileFacts, ...]:
+    return tuple(file_facts(path, path.relative_to(output.path).as_posix()) for path in paths)
 
 
 def _census(graph: Graph, shapes: Mapping[str, tuple[int, ...]], details: Mapping[str, Mapping[str, Any]]) -> Census:

@@ -75,12 +75,18 @@ def pixels_of(subject: Subject) -> Pixels | None:
     return Pixels(color, how.scale, how.mean, how.std, fit, how.alignment, how.pad_value)
 
 
-def interface_facts(compiled: Subject) -> dict[str, Any]:
-    """How an application feeds and reads the compiled model, for the report and the files beside the artifact."""
+def interface_facts(compiled: Subject, fixed: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """How an application feeds and reads the compiled model, for the report and the files beside the artifact.
+
+    Args:
+        compiled: the model after the passes.
+        fixed: shapes of inputs whose size the target has fixed.
+    """
     description, profile = compiled.description, compiled.profile
     fed: Mapping[str, Any] | None = None
     if description is not None:
-        fed = preprocess_facts(compiled.specs[0], description.preprocess)
+        spec = compiled.specs[0]
+        fed = preprocess_facts(replace(spec, shape=fixed.get(spec.name, spec.shape)), description.preprocess)
     return {"preprocess": fed, "decode": None if profile is None else decode_facts(profile)}
 
 

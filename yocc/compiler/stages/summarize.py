@@ -50,7 +50,7 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
         inputs=built.inputs,
         outputs=built.outputs,
         resized=resizing_facts(subject, prepared.compiled),
-        interface=interface_facts(prepared.compiled),
+        interface=interface_facts(prepared.compiled, built.artifact.shapes),
         layers=layer_reports(subject.layers, built.layers, optimized.details),
         types=built.types,
         input=None if fed is None else fed.facts,

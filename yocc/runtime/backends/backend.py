@@ -16,6 +16,7 @@ from yocc.compiler.pipeline.passes import Arrays
 from yocc.compiler.pipeline.registry import nearest
 from yocc.compiler.pipeline.target import Reject, Target
 from yocc.errors import BackendError, OptionError
+from yocc.runtime.backends.examples import Example
 from yocc.runtime.backends.kernels import KernelTime
 
 _DIGITS = 9
@@ -32,6 +33,9 @@ class Artifact:
         model: the file to run.
         files: the other files it needs.
         options: the target options it was built with.
+        shapes: of inputs whose size the backend has fixed.
+        decode: how detections are read from the files' own outputs, as in `decode.json`, where the session gives
+            other outputs; else None.
     """
 
     backend: str
@@ -39,6 +43,8 @@ class Artifact:
     model: Path
     files: tuple[Path, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    decode: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -208,6 +214,10 @@ class Backend(abc.ABC):
             thorough: False leaves out what takes more than seconds.
         """
         return ()
+
+    def example(self, artifact: Artifact) -> Example | None:  # noqa: ARG002 # for backends with programs
+        """What the programs written beside an artifact need of the runtime; None where there are none."""
+        return None
 
     def check_options(self, options: Mapping[str, str]) -> None:
         """Refuse options that are not in `options`.

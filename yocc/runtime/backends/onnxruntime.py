@@ -18,6 +18,7 @@ from yocc.compiler.pipeline.passes import Arrays, Executor
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, read_count
+from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.kernels import KernelTime, read_profile
 from yocc.runtime.backends.unsigned import store_unsigned
 
@@ -136,6 +137,10 @@ class OnnxRuntimeBackend(Backend):
         save(graph, path)
         data = path.with_name(path.name + ".data")
         return Artifact(self.name, folder, path, (data,) if data.exists() else ())
+
+    def example(self, artifact: Artifact) -> Example:  # noqa: ARG002 # all artifacts run alike
+        """Loads the model with onnxruntime's CPU provider."""
+        return example_of(self.name, "onnxruntime numpy pillow")
 
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
         """Load the model with onnxruntime's CPU provider."""

@@ -18,6 +18,7 @@ from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, BackendUnavailable, OptionError
 from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, read_count
 from yocc.runtime.backends.channels_last import move_channels_last
+from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.onnxruntime import cores
 from yocc.runtime.backends.undivided import undivide
 
@@ -119,6 +120,10 @@ class OpenVinoBackend(Backend):
                 f"OpenVINO cannot convert the model: {_one_sentence(error)}.", "Use --target onnxruntime."
             ) from error
         return Artifact(self.name, folder, folder / MODEL_FILE, (folder / WEIGHTS_FILE, path))
+
+    def example(self, artifact: Artifact) -> Example:  # noqa: ARG002 # all artifacts run alike
+        """Loads the IR with the CPU plugin."""
+        return example_of(self.name, "openvino numpy pillow")
 
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
         """Load the IR with the CPU plugin, which fuses and reorders in any case; `optimize` does not reach into it."""

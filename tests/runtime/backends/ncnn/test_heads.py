@@ -1,4 +1,4 @@
-"""Raw heads: where the cut is, what decode.json says, that decoding gives what the whole graph gives."""
+"""Raw heads: where the cut is, how they are described, that decoding gives what the whole graph gives."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from yocc.errors import BackendError, OptionError
 from yocc.models.yolov5 import build_yolov5
 from yocc.runtime.backends.backend import Session
 from yocc.runtime.backends.ncnn.backend import NcnnBackend
+from yocc.runtime.backends.ncnn.description import read_description
 
 
 def _session(model: onnx.ModelProto, folder: Path, **options: str) -> Session:
@@ -149,3 +150,23 @@ def test_options_that_cannot_be_meant_are_refused(options: dict[str, str], words
 @pytest.mark.parametrize(("text", "size"), [("640", (640, 640)), ("480x640", (480, 640))])
 def test_input_size_is_height_by_width(text: str, size: tuple[int, int]) -> None:
     assert NcnnBackend().target({"input_size": text}).input_size == size
+
+
+def test_raw_heads_are_described_beside_the_network(tmp_path: Path) -> None:
+    backend = NcnnBackend()
+    artifact = backend.build(load(build_yolov5("n", size=64)), backend.target({"head": "raw"}), tmp_path)
+    raw = artifact.decode
+    assert raw is not None
+    assert raw == read_description(tmp_path).raw
+    assert (raw["layout"], raw["strides"], raw["squashed"]) == ("raw_heads", [8, 16, 32], False)
+    assert raw["anchors"][0] == [[10.0, 13.0], [16.0, 30.0], [33.0, 23.0]]
+    param = (tmp_path / "model.param").read_text().split()
+    assert all(blob in param for blob in raw["outputs"])
+
+
+def test_whole_networks_need_no_description_of_heads(tmp_path: Path) -> None:
+    backend = NcnnBackend()
+    artifact = backend.build(load(build_yolov5("n", size=64)), backend.target({}), tmp_path)
+    assert artifact.decode is None
+    assert read_description(tmp_path).raw is None
+    assert {path.name for path in tmp_path.iterdir()} == {"model.param", "model.bin", "model.json"}

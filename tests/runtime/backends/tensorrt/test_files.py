@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from yocc.runtime.backends.tensorrt.building import Profile, Settings
-from yocc.runtime.backends.tensorrt.files import write_files
+from yocc.runtime.backends.tensorrt.files import write_script
 
 TRTEXEC = """\
 #!/bin/sh
@@ -19,7 +19,7 @@ printf '%s\\n' "$@" > asked
 @pytest.mark.parametrize(("help_text", "typed"), [("  --stronglyTyped  typed network", True), ("  --onnx", False)])
 def test_the_script_gives_trtexec_every_setting(tmp_path: Path, help_text: str, typed: bool) -> None:
     profile = Profile((1, 3, 64, 64), (2, 3, 64, 64), (4, 3, 64, 64))
-    script, _ = write_files(tmp_path, Settings(512, 4, True, {"images": profile, "other": profile}))
+    script = write_script(tmp_path, Settings(512, 4, True, {"images": profile, "other": profile}))
     program = tmp_path / "bin" / "trtexec"
     program.parent.mkdir()
     program.write_text(TRTEXEC.replace("HELP", help_text))
@@ -43,6 +43,6 @@ def test_the_script_gives_trtexec_every_setting(tmp_path: Path, help_text: str, 
 
 
 def test_without_trtexec_the_script_fails(tmp_path: Path) -> None:
-    script, _ = write_files(tmp_path, Settings())
+    script = write_script(tmp_path, Settings())
     done = subprocess.run(["/bin/sh", str(script)], env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=False)
     assert done.returncode == 127

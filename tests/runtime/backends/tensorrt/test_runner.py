@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import enum
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +13,6 @@ import pytest
 
 from tests.runtime.backends.tensorrt.test_probe import driver, needs_compiler
 from yocc.errors import BackendError
-from yocc.runtime.backends.tensorrt import runner
 from yocc.runtime.backends.tensorrt.probe import Device
 from yocc.runtime.backends.tensorrt.runner import Cuda, CudaError, Engine
 from yocc.runtime.backends.tensorrt.session import EngineSession
@@ -121,16 +118,3 @@ def test_a_session_describes_checks_and_runs(tmp_path: Path) -> None:
 def test_an_engine_of_another_version_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(CudaError, match="build it again"):
         Engine(b"old plan", paper_tensorrt(PaperEngine()), Cuda(driver(tmp_path)))
-
-
-def test_the_program_says_what_is_missing(tmp_path: Path) -> None:
-    program = tmp_path / "run.py"
-    program.write_text(Path(runner.__file__).read_text())
-    shown = subprocess.run([sys.executable, str(program), "--help"], capture_output=True, text=True, check=True)
-    assert "--engine" in shown.stdout
-    without = "import runpy, sys; sys.modules['tensorrt'] = None; sys.argv = sys.argv[1:]"
-    code = f"{without}; runpy.run_path(sys.argv[0], run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", code, str(program)], capture_output=True, text=True, check=False)
-    assert done.returncode == 6
-    assert "pip install tensorrt" in done.stderr
-    assert "Traceback" not in done.stderr

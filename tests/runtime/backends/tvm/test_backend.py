@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -221,16 +220,3 @@ def test_a_library_cut_off_is_seen(tmp_path: Path) -> None:
         path = tmp_path / name
         path.write_bytes(content)
         assert is_whole(path) is wanted
-
-
-@pytest.mark.slow
-@needs_tvm
-def test_the_python_runner_runs(tmp_path: Path) -> None:
-    backend = TvmBackend()
-    artifact = backend.build(load(tiny_model()), backend.target({}), tmp_path)
-    np.save(tmp_path / "x.npy", tiny_feed()["x"])
-    command = [sys.executable, str(tmp_path / "run.py"), "--input", "x.npy", "--output", "y.npz", "--rounds", "2"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    with backend.session(artifact) as session:
-        wanted = session.run(tiny_feed())["y"]
-    np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["y"], wanted)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,21 +13,16 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, OptionError
-from yocc.models.families.family import find_profile
-from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.runtime.backends.backend import Artifact, Backend, Session, read_count
-from yocc.runtime.backends.ncnn.decoding import Cut, cut_heads, decode_facts, takes_examples
-from yocc.runtime.backends.ncnn.description import Description, Port
-from yocc.runtime.backends.ncnn.examples import write_examples
+from yocc.runtime.backends.examples import Example, example_of
+from yocc.runtime.backends.ncnn.decoding import Cut, cut_heads
+from yocc.runtime.backends.ncnn.description import Description, Port, read_description
 from yocc.runtime.backends.ncnn.format import Network, write_bin, write_param
 from yocc.runtime.backends.ncnn.lowering import Lowered, Refusal, lower
 from yocc.runtime.backends.ncnn.rules import RULES
 from yocc.runtime.backends.ncnn.session import NcnnSession
 from yocc.runtime.backends.ncnn.splitting import sound_name
 
-_LAYOUTS: Mapping[OutputLayout, Literal["rows", "columns"]] = MappingProxyType(
-    {OutputLayout.ROWS: "rows", OutputLayout.COLUMNS: "columns"}
-)
 PARAM_FILE = "model.param"
 WEIGHTS_FILE = "model.bin"
 
@@ -52,7 +46,7 @@ class NcnnBackend(Backend):
     name = "ncnn"
     summary = "ncnn for phones and boards: .param and .bin in float32, float16 or int8."
     options: ClassVar[Mapping[str, str]] = {
-        "head": "decoded (default), or raw: cut at the detection convolutions and write decode.json",
+        "head": "decoded (default), or raw: cut at the detection convolutions",
         "input_size": "height x width of an input that leaves them open, such as 640 or 480x640",
         "channel_multiple": "pruned channel counts are multiples of this (default 8)",
     }
@@ -98,22 +92,18 @@ class NcnnBackend(Backend):
         made = _lower(graph, target)
         lowered = made.lowered
         layers = () if lowered.network is None else lowered.network.layers
-        profile = find_profile(graph) if made.cut is None else None
-        missing = "" if profile is None else _no_examples(profile)
-        said = (f"decode.json and the example programs are left out, as {missing}.",) if missing else ()
         int8 = [layer for layer in layers if layer.parameters.get(8, 0) and layer.data]
         swish = sum(1 for layer in layers if layer.type == "Swish")
         if not int8 or 2 * swish < len(int8):
-            return said
+            return ()
         return (
-            *said,
             f"ncnn computes {len(int8)} layers in int8 but {swish} Swish activations between them in float, so int8 "
             "saves size and little time; --fp16 is often faster on ARM, and ReLU or HardSwish in training would let "
             "layers pass int8 on.",
         )
 
     def build(self, graph: Graph, target: Target, folder: Path) -> Artifact:
-        """Write the network, its description and examples that run it.
+        """Write the network and its description.
 
         Raises:
             BackendError: it cannot be lowered.
@@ -128,10 +118,14 @@ class NcnnBackend(Backend):
         (folder / PARAM_FILE).write_text(write_param(network), encoding="utf-8")
         (folder / WEIGHTS_FILE).write_bytes(write_bin(network))
         description = _describe(graph, made, network)
-        others = description.write(folder)
-        if description.decode is not None:
-            others += write_examples(folder, description.decode, half=description.half)
-        return Artifact(self.name, folder, folder / PARAM_FILE, (folder / WEIGHTS_FILE, *others))
+        others = (folder / WEIGHTS_FILE, description.write(folder))
+        return Artifact(
+            self.name, folder, folder / PARAM_FILE, others, shapes=made.shapes_of(graph), decode=description.raw
+        )
+
+    def example(self, artifact: Artifact) -> Example:
+        """Loads the network and names its blobs."""
+        return example_of(self.name, "ncnn numpy pillow", half=read_description(artifact.folder).half)
 
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
         """Load it with the ncnn wheel."""
@@ -143,6 +137,10 @@ class _Made:
     lowered: Lowered
     shapes: Mapping[str, tuple[int, ...]]
     cut: Cut | None = None
+
+    def shapes_of(self, graph: Graph) -> dict[str, tuple[int, ...]]:
+        """Shape of each input it was lowered with."""
+        return {tensor.name: self.shapes[tensor.name] for tensor in graph.inputs}
 
 
 def _lower(graph: Graph, target: Target) -> _Made:
@@ -188,32 +186,14 @@ def _describe(graph: Graph, made: _Made, network: Network) -> Description:
     outputs = tuple(_port(tensor.name, made.shapes[tensor.name], tensor.dtype) for tensor in graph.outputs)
     half = any(data.kind == "fp16" for layer in network.layers for data in layer.data)
     if made.cut is None:
-        return Description(inputs, outputs, half, _decoded_facts(graph, made.shapes))
+        return Description(inputs, outputs, half)
     free = tuple(replace(port, shape=(1, port.shape[1], None, None)) for port in inputs)
-    columns = bool(made.cut.decode["reg_max"])
+    columns = not made.cut.decode["anchors"]
     found = tuple(
         replace(port, blob="", shape=(1, port.shape[1], None) if columns else (1, None, port.shape[2]))
         for port in outputs
     )
     return Description(free, found, half, made.cut.decode)
-
-
-def _decoded_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, object] | None:
-    """How to read the outputs of a detector that includes its decoding; None for other networks."""
-    profile = find_profile(graph)
-    if profile is None or _no_examples(profile):
-        return None
-    profile = replace(profile, input=replace(profile.input, shape=shapes[profile.input_name]))
-    return decode_facts(profile, _LAYOUTS[profile.layout])
-
-
-def _no_examples(profile: ModelProfile) -> str:
-    """Why there is no decode.json for a detector that decodes itself; empty where there is one."""
-    if profile.layout not in _LAYOUTS:
-        return f"they do not decode what the family {profile.family} puts out"
-    if not takes_examples(profile.preprocess) or profile.input.shape[1] != profile.input.channels:
-        return f"they do not feed pictures as the family {profile.family} takes them"
-    return ""
 
 
 def _port(name: str, shape: tuple[int, ...], dtype: object) -> Port:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.runtime.backends.ncnn.distances import decode_columns
 from yocc.runtime.backends.ncnn.lowering import Refusal
 from yocc.runtime.backends.ncnn.splitting import sound_name
-from yocc.runtime.data.preprocess import Preprocess
 
 Array = np.ndarray[Any, Any]
 _DECODED = "Use head=decoded."
@@ -29,7 +28,7 @@ class Cut:
 
     Attributes:
         graph: it ends at the detection convolutions, finest first.
-        decode: what `decode.json` holds.
+        decode: how its outputs are read, as in `decode.json`.
     """
 
     graph: Graph
@@ -47,8 +46,6 @@ def cut_heads(graph: Graph, shapes: Shapes) -> Cut:
     profile = find_profile(graph)
     if profile is None or profile.layout is OutputLayout.RAW_HEADS:
         raise Refusal("head=raw cuts detectors with YOLOv5's or YOLOv8's decoded output only", _DECODED)
-    if not takes_examples(profile.preprocess):
-        raise Refusal("head=raw cuts detectors that take centered RGB pictures only", _DECODED)
     sizes = {name: shapes.shapes[name] for name in profile.protected}
     try:
         found = find_raw_heads(graph, profile, sizes)
@@ -56,7 +53,7 @@ def cut_heads(graph: Graph, shapes: Shapes) -> Cut:
         raise Refusal(error.reason, _DECODED) from error
     if found.decoding == "offsets":
         raise Refusal("head=raw cuts detectors with YOLOv5's or YOLOv8's decoded output only", _DECODED)
-    return _cut(graph, found.names, decode_facts(profile, "raw", _heads(found), reg_max=found.bins))
+    return _cut(graph, found.names, _raw_facts(profile, found))
 
 
 def _cut(graph: Graph, names: Sequence[str], decode: Mapping[str, Any]) -> Cut:
@@ -67,81 +64,43 @@ def _cut(graph: Graph, names: Sequence[str], decode: Mapping[str, Any]) -> Cut:
     return Cut(network, decode)
 
 
-def takes_examples(preprocess: Preprocess) -> bool:
-    """Whether the example programs feed pictures as the network takes them: RGB, scaled only, centered."""
-    plain = not any(preprocess.mean) and set(preprocess.std) == {1.0}
-    return plain and preprocess.letterbox and preprocess.colors == "rgb" and preprocess.alignment == "centered"
-
-
 def decode_heads(outputs: Sequence[Array], decode: Mapping[str, Any]) -> Array:
-    """What the whole graph would give, from the cut network's outputs in the order of `head_blobs`."""
-    return decode_columns(outputs, decode) if decode["reg_max"] else decode_rows(outputs, decode)
-
-
-def head_blobs(decode: Mapping[str, Any]) -> list[str]:
-    """Names of the cut network's outputs, finest head first, boxes before scores."""
-    return [head[key] for head in decode["heads"] for key in ("blob", "scores") if key in head]
+    """What the whole graph would give, from the cut network's outputs in their order."""
+    return decode_rows(outputs, decode) if decode["anchors"] else decode_columns(outputs, decode)
 
 
 def decode_rows(heads: Sequence[Array], decode: Mapping[str, Any]) -> Array:
     """Rows `cx, cy, w, h, objectness, classes` from raw heads, as YOLOv5 does (models/yolo.py, `Detect.forward`).
 
     Args:
-        heads: of shape [anchors * (5 + classes), h, w], in the order of `decode["heads"]`.
-        decode: what `decode.json` holds.
+        heads: of shape [anchors * (5 + classes), h, w], finest first.
+        decode: strides and anchors of the heads.
 
     Returns:
         Shape [1, N, 5 + classes], in pixels of the network's input.
     """
     parts = []
-    for head, facts in zip(heads, decode["heads"], strict=True):
-        anchors = np.asarray(facts["anchors"], np.float32)
+    for head, stride, sizes_of_anchors in zip(heads, decode["strides"], decode["anchors"], strict=True):
+        anchors = np.asarray(sizes_of_anchors, np.float32)
         height, width = head.shape[1:]
         values = head.reshape(len(anchors), -1, height, width).transpose(0, 2, 3, 1)
         values = np.float32(1) / (np.float32(1) + np.exp(-np.clip(values, -80, 80)))
         rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
         cells = np.stack([columns, rows], axis=-1).astype(np.float32)
-        centres = (values[..., :2] * 2 - 0.5 + cells) * facts["stride"]
+        centres = (values[..., :2] * 2 - 0.5 + cells) * stride
         sizes = (values[..., 2:4] * 2) ** 2 * anchors[:, None, None]
         parts.append(np.concatenate([centres, sizes, values[..., 4:]], axis=-1).reshape(-1, values.shape[-1]))
     return np.concatenate(parts).astype(np.float32)[None]
 
 
-def decode_facts(
-    profile: ModelProfile,
-    layout: Literal["raw", "rows", "columns"],
-    heads: Sequence[Mapping[str, Any]] = (),
-    reg_max: int = 0,
-) -> dict[str, Any]:
-    """What `decode.json` holds: how to feed the network and read its outputs.
-
-    Args:
-        profile: of the detector.
-        layout: of the network's outputs.
-        heads: blobs, strides and, for YOLOv5, anchors of raw heads.
-        reg_max: bins of each distance of YOLOv8's raw heads, else 0.
-    """
-    height, width = profile.size
+def _raw_facts(profile: ModelProfile, found: RawHeads) -> dict[str, Any]:
+    """How the cut network's outputs are read, as in `decode.json`; YOLOv8 has no anchors."""
     return {
         "family": profile.family,
-        "layout": layout,
-        "input": {"blob": sound_name(profile.input_name), "height": height, "width": width, "order": "rgb"},
-        "letterbox": {
-            "pad_value": profile.preprocess.pad_value,
-            "scale": profile.preprocess.scale,
-            "multiple_of": max(profile.strides),
-        },
-        "output": sound_name(profile.outputs[0]),
-        "heads": list(heads),
-        "reg_max": reg_max,
+        "layout": OutputLayout.RAW_HEADS.name.lower(),
+        "outputs": [sound_name(name) for name in found.names],
         "classes": list(profile.classes),
+        "strides": [head.stride for head in found.heads],
+        "anchors": [[list(pair) for pair in head.anchors] for head in found.heads if head.anchors],
+        "squashed": False,
     }
-
-
-def _heads(found: RawHeads) -> list[dict[str, Any]]:
-    return [
-        {"blob": sound_name(head.boxes), "stride": head.stride, "anchors": [list(pair) for pair in head.anchors]}
-        if not head.scores
-        else {"blob": sound_name(head.boxes), "scores": sound_name(head.scores), "stride": head.stride}
-        for head in found.heads
-    ]

@@ -1,4 +1,4 @@
-"""The artifact's description besides ncnn's two files: `model.json`, and `decode.json` for detectors."""
+"""The artifact's description besides ncnn's two files, `model.json`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 from yocc.errors import BackendError
 
 DESCRIPTION_FILE = "model.json"
-DECODE_FILE = "decode.json"
 
 
 @dataclass(frozen=True)
@@ -39,41 +38,39 @@ class Description:
         inputs: of the network.
         outputs: of the original model.
         half: whether weights are stored, and may be computed with, in half precision.
-        decode: how to feed a detector and read its outputs, which decode.json holds; None for other networks.
+        raw: how the network's outputs are decoded to those of the original model, as in `decode.json`; None where
+            they are the same.
     """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     half: bool
-    decode: Mapping[str, Any] | None = None
+    raw: Mapping[str, Any] | None = None
 
-    def write(self, folder: Path) -> list[Path]:
-        """Write the files into a folder."""
+    def write(self, folder: Path) -> Path:
+        """Write `model.json` into a folder."""
         facts = {
             "inputs": [vars(port) for port in self.inputs],
             "outputs": [vars(port) for port in self.outputs],
             "half": self.half,
         }
-        paths = [folder / DESCRIPTION_FILE]
-        _dump(paths[0], facts)
-        if self.decode is not None:
-            paths.append(folder / DECODE_FILE)
-            _dump(paths[1], self.decode)
-        return paths
+        if self.raw is not None:
+            facts["raw"] = self.raw
+        path = folder / DESCRIPTION_FILE
+        path.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        return path
 
 
 def read_description(folder: Path) -> Description:
-    """Read the files.
+    """Read `model.json`.
 
     Raises:
-        BackendError: they are missing or broken.
+        BackendError: it is missing or broken.
     """
     try:
         facts = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
-        path = folder / DECODE_FILE
-        decode = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
         inputs, outputs = (tuple(_port(entry) for entry in facts[key]) for key in ("inputs", "outputs"))
-        return Description(inputs, outputs, bool(facts["half"]), decode)
+        return Description(inputs, outputs, bool(facts["half"]), facts.get("raw"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackendError(
             f"{str(folder / DESCRIPTION_FILE)!r} does not describe an ncnn model.", "Compile the model again."
@@ -82,7 +79,3 @@ def read_description(folder: Path) -> Description:
 
 def _port(entry: Mapping[str, Any]) -> Port:
     return Port(entry["name"], entry["blob"], tuple(entry["shape"]), entry["dtype"])
-
-
-def _dump(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ import numpy as np
 from yocc.compiler.pipeline.passes import Arrays
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.backend import Session, TensorSpec
-from yocc.runtime.backends.ncnn.decoding import decode_heads, head_blobs
+from yocc.runtime.backends.ncnn.decoding import decode_heads
 from yocc.runtime.backends.ncnn.description import Port, read_description
 from yocc.runtime.backends.ncnn.format import Network, read_network
 from yocc.runtime.backends.onnxruntime import cores
@@ -69,10 +69,10 @@ class NcnnSession(Session):
             mat = self._mat(array).clone()
             if extractor.input(port.blob, mat) != 0:
                 raise BackendError(f"ncnn does not take the input {port.name!r}.", "Compile the model again.")
-        decode = self._description.decode
-        if decode is not None and decode["heads"]:
-            heads = [self._extract(extractor, blob) for blob in head_blobs(decode)]
-            return {self.outputs[0].name: decode_heads(heads, decode)}
+        raw = self._description.raw
+        if raw is not None:
+            heads = [self._extract(extractor, blob) for blob in raw["outputs"]]
+            return {self.outputs[0].name: decode_heads(heads, raw)}
         return {port.name: self._output(extractor, port) for port in self._description.outputs}
 
     def close(self) -> None:
@@ -91,10 +91,10 @@ class NcnnSession(Session):
 
     def _check_size(self, feeds: Arrays) -> None:
         """A cut network accepts other sizes, but ncnn does not check that concatenated tensors match."""
-        decode = self._description.decode
-        if decode is None or not decode["heads"]:
+        raw = self._description.raw
+        if raw is None:
             return
-        multiple = int(decode["letterbox"]["multiple_of"])
+        multiple = max(raw["strides"])
         for spec in self.inputs:
             height, width = feeds[spec.name].shape[2:]
             if height % multiple or width % multiple:

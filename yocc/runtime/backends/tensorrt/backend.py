@@ -9,7 +9,8 @@ from typing import ClassVar
 from yocc.compiler.graph import Graph, save
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.runtime.backends.backend import Artifact, Backend, Check, Session, read_count
-from yocc.runtime.backends.tensorrt.files import MODEL_FILE, write_files
+from yocc.runtime.backends.examples import Example, example_of
+from yocc.runtime.backends.tensorrt.files import MODEL_FILE, RUNNER_FILE, runner_text, write_script
 from yocc.runtime.backends.tensorrt.lints import lint
 from yocc.runtime.backends.tensorrt.options import (
     NAME,
@@ -74,10 +75,14 @@ class TensorRtBackend(Backend):
         return [*lint(graph), *profiles(graph, target)[1]]
 
     def build(self, graph: Graph, target: Target, folder: Path) -> Artifact:
-        """Write the model, the command that builds its engine, and the program that runs it."""
+        """Write the model and the command that builds its engine."""
         save(graph, folder / MODEL_FILE)
-        others = write_files(folder, settings_of(graph, target))
-        return Artifact(self.name, folder, folder / MODEL_FILE, others)
+        script = write_script(folder, settings_of(graph, target))
+        return Artifact(self.name, folder, folder / MODEL_FILE, (script,))
+
+    def example(self, artifact: Artifact) -> Example:  # noqa: ARG002 # all artifacts run alike
+        """Runs the engine through NVIDIA's driver."""
+        return example_of(self.name, "tensorrt numpy pillow", files={RUNNER_FILE: runner_text()})
 
     def substitute(self, target: Target) -> str:  # noqa: ARG002 # whether an engine can be built is a matter of the machine
         """Why no engine can be built here."""

@@ -1,4 +1,4 @@
-"""What is written next to the model: the line that builds the engine, and a program that runs it."""
+"""What is written next to the model: the line that builds the engine, and the module that runs it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from yocc.runtime.backends.tensorrt.building import Settings
 MODEL_FILE = "model.onnx"
 ENGINE_FILE = "model.engine"
 BUILD_FILE = "build.sh"
-RUN_FILE = "run.py"
+RUNNER_FILE = "engine.py"
 
 _SCRIPT = """\
 #!/bin/sh
@@ -25,13 +25,17 @@ if trtexec --help 2>&1 | grep -q -e --stronglyTyped; then typed=--stronglyTyped;
 """
 
 
-def write_files(folder: Path, settings: Settings) -> tuple[Path, ...]:
-    """Write the script and the runner."""
-    script, run = folder / BUILD_FILE, folder / RUN_FILE
+def write_script(folder: Path, settings: Settings) -> Path:
+    """Write the line that builds the engine."""
+    script = folder / BUILD_FILE
     script.write_text(_SCRIPT.format(line=trtexec_line(settings)), encoding="utf-8", newline="\n")
     script.chmod(0o755)
-    run.write_text(Path(runner.__file__).read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
-    return script, run
+    return script
+
+
+def runner_text() -> str:
+    """The module that runs an engine, for programs outside yocc."""
+    return Path(runner.__file__).read_text(encoding="utf-8")
 
 
 def trtexec_line(settings: Settings) -> str:

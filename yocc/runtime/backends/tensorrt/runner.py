@@ -1,20 +1,13 @@
 """Run a TensorRT engine with nothing but numpy, the tensorrt package and the NVIDIA driver.
 
-yocc copies this file next to the models it compiles for TensorRT, and uses it itself.
-
-    sh build.sh                          # on the machine with the GPU, once
-    python run.py --input images.npy     # or an .npz with an array for each input; random numbers without
+yocc writes this file as `engine.py` beside the models it compiles for TensorRT, and uses it itself.
 """
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import os
-import sys
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -170,56 +163,3 @@ class Engine:
                 self._cuda.free(address)
             self._memory[name] = (self._cuda.allocate(size), size)
         return self._memory[name][0]
-
-
-def main() -> int:
-    """Run the engine beside this file and say what came out and how long it took."""
-    parser = argparse.ArgumentParser(description="Run the engine that build.sh wrote.")
-    parser.add_argument("--engine", type=Path, default=Path(__file__).parent / "model.engine")
-    parser.add_argument("--input", type=Path, help=".npy, or .npz with an array for each input")
-    parser.add_argument("--output", type=Path, help=".npz to write the outputs to")
-    parser.add_argument("--rounds", type=int, default=50)
-    arguments = parser.parse_args()
-    try:
-        import tensorrt as trt
-    except ImportError as error:
-        print(f"tensorrt does not import ({error}); install it with: pip install tensorrt", file=sys.stderr)
-        return 6
-    if not arguments.engine.is_file():
-        print(f"There is no engine {arguments.engine}; build it with: sh build.sh", file=sys.stderr)
-        return 6
-    try:
-        cuda = Cuda()
-        engine = Engine(arguments.engine.read_bytes(), trt, cuda)
-        feeds = _feeds(engine, arguments.input)
-        results = engine.run(feeds)
-        times = []
-        for _ in range(arguments.rounds):
-            start = time.perf_counter()
-            engine.run(feeds)
-            times.append(time.perf_counter() - start)
-    except CudaError as error:
-        print(error, file=sys.stderr)
-        return 6
-    for name, array in results.items():
-        print(f"{name}: {array.dtype} {array.shape}, {array.min():.4g} to {array.max():.4g}")
-    if times:
-        print(f"median {1000 * float(np.median(times)):.3f} ms with copies, over {len(times)} runs")
-    if arguments.output is not None:
-        np.savez(arguments.output, **results)
-    engine.close()
-    cuda.close()
-    return 0
-
-
-def _feeds(engine: Engine, path: Path | None) -> Arrays:
-    if path is None:
-        random = np.random.default_rng(0)
-        shapes = {name: [max(size, 1) for size in engine.shape(name)] for name in engine.inputs}
-        return {name: random.random(shape).astype(engine.dtype(name)) for name, shape in shapes.items()}
-    loaded = np.load(path)
-    return dict(loaded) if path.suffix == ".npz" else {engine.inputs[0]: loaded}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

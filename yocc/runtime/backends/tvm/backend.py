@@ -14,8 +14,9 @@ from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendUnavailable
 from yocc.runtime.backends.backend import Artifact, Backend, Check, Session, read_count
 from yocc.runtime.backends.channels_last import move_channels_last
+from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.tvm.building import compile_library
-from yocc.runtime.backends.tvm.files import LIBRARY_FILE, ONNX_FILE, Facts, ports, read_facts, write_programs
+from yocc.runtime.backends.tvm.files import LIBRARY_FILE, ONNX_FILE, Facts, ports, read_facts, write_runner
 from yocc.runtime.backends.tvm.operators import OPERATORS
 from yocc.runtime.backends.tvm.processors import find_processor, host_family
 from yocc.runtime.backends.tvm.session import ForeignSession, TvmSession
@@ -105,7 +106,7 @@ class TvmBackend(Backend):
         return (f"{processor.name} has no dot products of int8 that yocc uses; int8 saves size there and little time.",)
 
     def build(self, graph: Graph, target: Target, folder: Path) -> Artifact:
-        """Write the library, its description, the model it was made from, and programs that run it.
+        """Write the library, its description, the model it was made from, and the program that runs it on raw values.
 
         Raises:
             BackendUnavailable: TVM or a compiler for the processor are not installed.
@@ -129,8 +130,13 @@ class TvmBackend(Backend):
             compiled.integer,
             compiled.half,
         )
-        others = (folder / ONNX_FILE, facts.write(folder), *write_programs(folder))
+        others = (folder / ONNX_FILE, facts.write(folder), write_runner(folder))
         return Artifact(self.name, folder, folder / LIBRARY_FILE, others)
+
+    def example(self, artifact: Artifact) -> Example:
+        """Loads the library in TVM's virtual machine."""
+        outputs = tuple(port.name for port in read_facts(artifact.folder).outputs)
+        return example_of(self.name, "apache-tvm numpy pillow", outputs=outputs)
 
     def substitute(self, target: Target) -> str:
         """That the library is for processors of another family."""

@@ -16,7 +16,7 @@ from yocc.errors import BackendError
 LIBRARY_FILE = "model.so"
 ONNX_FILE = "model.onnx"
 FACTS_FILE = "model.json"
-PROGRAMS = ("runner.cc", "run.py")
+RUNNER_FILE = "runner.cc"
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,9 @@ def ports(graph: Graph, side: str) -> tuple[Port, ...]:
     )
 
 
-def write_programs(folder: Path) -> tuple[Path, ...]:
-    """Write the programs that run the library, in C++ and Python."""
-    written = []
-    for name in PROGRAMS:
-        source = Path(__file__).with_name("programs") / f"{name}.txt"
-        written.append(folder / name)
-        written[-1].write_text(source.read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
-    return tuple(written)
+def write_runner(folder: Path) -> Path:
+    """Write the C++ program that runs the library on files of raw values."""
+    source = Path(__file__).with_name("programs") / f"{RUNNER_FILE}.txt"
+    path = folder / RUNNER_FILE
+    path.write_text(source.read_text(encoding="utf-8"), encoding="utf-8", newline="\n")
+    return path
