@@ -96,7 +96,7 @@ def choose_levers(kinds: Sequence[str], graph: Graph, subject: Subject, target: 
 
 
 def _int8() -> Iterator[Lever]:
-    yield Lever("int8", flag_of("int8"), {"int8": True}, rank=2, pictures=MOST_PICTURES, runs=8.0, seconds=5.0)
+    yield Lever("int8", flag_of("int8"), {"int8": True}, rank=2, pictures=MOST_PICTURES, runs=12.0, seconds=12.0)
 
 
 def _fp16(target: Target, asked: bool) -> Iterator[Lever]:
