@@ -170,7 +170,7 @@ def test_a_lever_that_meets_a_bug_does_not_end_the_others(model: Path, monkeypat
 
 def test_without_pictures_they_are_synthetic_and_a_warning_says_so(model: Path) -> None:
     advice = yocc.advise(model, levers="fp32", threads=1)
-    assert any("pictures yocc drew itself" in text for text in advice.warnings)
+    assert any("on synthetic pictures" in text for text in advice.warnings)
     assert "--calib" not in advice.levers[0].options
 
 
@@ -262,15 +262,15 @@ def test_a_model_in_memory_can_be_asked_about() -> None:
 
 
 def test_what_cannot_be_done_is_refused(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="no lever 'int9'"):
+    with pytest.raises(OptionError, match="int9"):
         yocc.advise(model, levers="int9")
-    with pytest.raises(OptionError, match="no duration"):
+    with pytest.raises(OptionError, match="duration"):
         yocc.advise(model, budget="soon")
     with pytest.raises(ModelError):
         yocc.advise(tmp_path / "none.onnx")
     with pytest.raises(CalibrationError):
         yocc.advise(model, calibration=tmp_path / "none")
-    with pytest.raises(OptionError, match="no target"):
+    with pytest.raises(OptionError, match="nowhere"):
         yocc.advise(model, target="nowhere")
 
 

@@ -233,8 +233,8 @@ def _warnings(case: Case, against: Yardstick, facts: Sequence[Any]) -> Iterator[
         yield from (remark.text for remark in input_remarks(fed, subject.description))
         if inputs.measuring.synthetic:
             yield (
-                "Calibrated and compared on pictures yocc drew itself, as none were given: fidelity says little; give "
-                "real ones with --calib."
+                "Calibrated and compared on synthetic pictures, as none were given: fidelity says little; give real "
+                "ones with --calib."
             )
         elif not inputs.held_out:
             yield (

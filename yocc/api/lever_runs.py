@@ -190,7 +190,7 @@ def yardstick(case: Case) -> Iterator[Yardstick]:
 
 
 def measure_lever(lever: Lever, case: Case, against: Yardstick, limits: Limits) -> LeverRun:
-    """Compile and measure one lever; what fails is told in its report.
+    """Compile and measure one lever; a failure is a remark in its report.
 
     Args:
         lever: what to do.
