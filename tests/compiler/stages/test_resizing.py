@@ -117,8 +117,7 @@ def test_arrays_fit_the_new_size_and_nothing_is_compared(detector: Path, tmp_pat
 @pytest.mark.slow
 def test_synthetic_pictures_are_the_same_at_both_sizes(detector: Path, tmp_path: Path) -> None:
     report = compile_model(detector, side=96, count=4, out=tmp_path / "out", html=False, bench=False)
-    assert report.resized is not None
-    assert report.resized.before == report.resized.after
+    assert report.resized is None
     assert report.fidelity is not None
     assert all(each.snr_db is None or each.snr_db > 100 for each in report.fidelity["outputs"])
 
