@@ -76,6 +76,9 @@ COMMANDS = {
         "--pipeline fp32,simplify,fuse,prune{ratio=0.2,criterion=effect},recover,distill{steps=3},quantize{learn=3} "
         "--calib PICTURES",
     ),
+    "nms": Command("small", "--nms --int8 --count 8"),
+    "raw outputs": Command("small", "--outputs raw --count 8"),
+    "candidates": Command("small", "--max-candidates 50 --count 8"),
     "tiny prune int8": Command("tiny", "--prune 0.3 --int8 --count 4"),
     "openvino": Command("small", "--int8 --target openvino --calib PICTURES"),
     "ncnn": Command("small", "--target ncnn"),

@@ -11,7 +11,7 @@ from yocc.compiler.pipeline.outputs import DetectorOutputs
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import OptionError
-from yocc.rewrites.candidates import Candidates, from_decoded
+from yocc.rewrites.candidates import Candidates, from_decoded, require_rankable
 from yocc.rewrites.emitting import Emitter
 from yocc.rewrites.raw_candidates import from_heads, grids
 from yocc.rewrites.suppressing import OUTPUTS, Limits, plugin, standard
@@ -72,6 +72,7 @@ class Nms(Pass):
                 f"The target {ctx.target.name!r} cannot run NMS on a YOLO detector's boxes.",
                 "Leave --nms out, or compile for another target.",
             )
+        require_rankable(ctx.target, self.candidates)
 
     def require_fixed(self, shape: Sequence[int | str], outputs: DetectorOutputs) -> None:
         """Refuse an input whose shape leaves open what has to be fixed.

@@ -13,7 +13,7 @@ from yocc.compiler.pipeline.outputs import DetectorOutputs
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import InternalError, OptionError
-from yocc.rewrites.candidates import Candidates
+from yocc.rewrites.candidates import Candidates, require_rankable
 from yocc.rewrites.emitting import Emitter
 from yocc.rewrites.raw_candidates import from_heads, grids
 
@@ -62,6 +62,7 @@ class TopCandidates(Pass):
                 f"Candidates cannot be chosen before they are decoded, because {outputs.obstacle}.",
                 "Leave --max-candidates out.",
             )
+        require_rankable(ctx.target, self.most)
 
     def require_fixed(self, shape: Sequence[int | str], outputs: DetectorOutputs) -> None:  # noqa: ARG002 # as in nms
         """Refuse an input whose shape is open.

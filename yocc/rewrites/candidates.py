@@ -9,6 +9,8 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.outputs import DetectorOutputs
+from yocc.compiler.pipeline.target import Target
+from yocc.errors import OptionError
 from yocc.rewrites.emitting import Emitter, integers
 
 _BOX = 4
@@ -31,6 +33,24 @@ class Candidates:
     def confidences(self, emit: Emitter) -> gs.Variable:
         """Scores [K, C] times objectness, where there is one."""
         return self.scores if self.objectness is None else emit("Mul", self.scores, self.objectness)
+
+
+def require_rankable(target: Target, most: int) -> None:
+    """Refuse what a target cannot choose.
+
+    Raises:
+        OptionError: it has no TopK, or none of so many.
+    """
+    if target.most_ranked == 0:
+        raise OptionError(
+            f"The target {target.name!r} cannot choose the best candidates.",
+            "Leave --max-candidates out, or compile for another target.",
+        )
+    if target.most_ranked is not None and most > target.most_ranked:
+        raise OptionError(
+            f"The target {target.name!r} chooses {target.most_ranked} candidates at most, not {most}.",
+            f"Use --max-candidates {target.most_ranked} or less.",
+        )
 
 
 def from_decoded(emit: Emitter, graph: Graph, outputs: DetectorOutputs, most: int, picture: int | None) -> Candidates:

@@ -168,6 +168,13 @@ def test_targets_without_nms(models: Path, tmp_path: Path, target: str) -> None:
     pytest.importorskip(target)
     with pytest.raises(OptionError, match=f"{target!r} cannot run NMS"):
         compile_model(models / "yolov8.onnx", nms=True, target=target, out=tmp_path / "out")
+    with pytest.raises(OptionError, match=f"{target!r} cannot choose the best candidates"):
+        compile_model(models / "yolov8.onnx", max_candidates=5, target=target, out=tmp_path / "out")
+
+
+def test_tensorrt_ranks_so_many(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="3840 candidates at most, not 4000"):
+        compile_model(models / "yolov8.onnx", nms=True, max_candidates=4000, target="tensorrt", out=tmp_path / "out")
 
 
 @pytest.mark.parametrize(

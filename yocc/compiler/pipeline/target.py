@@ -99,6 +99,7 @@ class Target:
         skips_zeros: whether it computes faster with two zeros in each four weights along the input channels.
         suppression: how it runs non-maximum suppression: by ONNX's `NonMaxSuppression`, by the plugin
             `EfficientNMS_TRT`, or not at all.
+        most_ranked: how many values its `TopK` gives at most; None for any number, 0 where it has none.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Target:
     fits_pictures: bool = False
     skips_zeros: bool = False
     suppression: Literal["onnx", "efficient_nms", "none"] = "onnx"
+    most_ranked: int | None = None
 
     def __post_init__(self) -> None:
         if self.channel_multiple < 1:

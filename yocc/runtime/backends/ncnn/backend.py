@@ -79,6 +79,7 @@ class NcnnBackend(Backend):
             uint8_input="none",
             # Its DetectionOutput decodes the priors of SSD.
             suppression="none",
+            most_ranked=0,
             head=_head(options.get("head", "decoded")),
             input_size=_input_size(options.get("input_size")),
         )

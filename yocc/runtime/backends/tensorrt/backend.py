@@ -63,6 +63,8 @@ class TensorRtBackend(Backend):
             skips_zeros=True,
             last_layers_fp16=True,
             suppression="efficient_nms",
+            # As its documentation says of TopK.
+            most_ranked=3840,
             workspace=read_count(self.name, "workspace", options.get("workspace", "1024")),
             optimization_level=read_level(options.get("optimization_level", "3")),
             smallest=read_shapes("min_shapes", options.get("min_shapes")),
