@@ -175,7 +175,7 @@ def test_folders_are_compared_and_timed_against_the_original_at_its_own_size(
         ({"side": 100}, OptionError, "not a multiple of 32"),
         ({"side": 64, "input_size": "64x96"}, OptionError, "height and width at once"),
         ({"side": 64, "pipeline": "simplify"}, OptionError, "states every pass"),
-        ({"pipeline": "simplify,resize_input{size=64}"}, OptionError, "behind other passes"),
+        ({"pipeline": "simplify,resize_input{size=64}"}, OptionError, "stands among other passes"),
         pytest.param({"batch": "n", "target": "tvm"}, OptionError, "cannot stay open", marks=needs_tvm),
         ({"batch": "many"}, OptionError, "batch cannot be 'many'"),
         ({"input_size": "64by96"}, OptionError, "cannot be '64by96'"),
