@@ -196,6 +196,18 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("options", [{"nms": True}, {"outputs": "raw"}], ids=["nms", "raw"])
+def test_both_programs_read_outputs_that_passes_change(options: dict[str, Any], tmp_path: Path) -> None:
+    _require_tools("cmake", "g++")
+    settings = SETTINGS["onnxruntime"](tmp_path)
+    folder, pictures = built(eager("yolox"), tmp_path, pipeline=None, **options), _noise(tmp_path)
+    wanted = printed(folder, *pictures)
+    assert all(wanted)
+    for one, other in zip(_found(_made(folder, settings), folder, *pictures), wanted, strict=True):
+        _require_same(one, other)
+
+
+@pytest.mark.slow
 def test_both_programs_feed_bytes_of_any_size(tmp_path: Path) -> None:
     _require_tools("cmake", "g++")
     settings = SETTINGS["onnxruntime"](tmp_path)

@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,6 +88,20 @@ def test_every_family_on_every_runtime(family: str, target: str, options: dict[s
     folder = built(model, tmp_path, target, options=options)
     decode = json.loads((folder / "decode.json").read_text(encoding="utf-8"))
     assert decode["layout"] == {"yolov8": "columns", "yolox": "own"}.get(family, "rows") if not options else "raw_heads"
+    (found,), (wanted,) = printed(folder, path), expected(model, [path])
+    assert found
+    require_same(found, wanted, path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options", [{"nms": True}, {"outputs": "raw"}, {"max_candidates": 200}], ids=["nms", "raw", "few"]
+)
+@pytest.mark.parametrize("family", ["yolov8", "yolox"])
+def test_outputs_that_passes_change(family: str, options: dict[str, Any], tmp_path: Path) -> None:
+    model, path = eager(family), tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(3).integers(0, 256, (50, 90, 3), np.uint8)).save(path)
+    folder = built(model, tmp_path, pipeline=None, **options)
     (found,), (wanted,) = printed(folder, path), expected(model, [path])
     assert found
     require_same(found, wanted, path)
