@@ -62,7 +62,7 @@ def main() -> None:
                 if ONLY_ONNXRUNTIME in name and target != "onnxruntime":
                     continue
                 out = Path(folder) / f"{target}{place}"
-                common = {"fidelity": False, "bench": False, "html": False, "target": target, "out": out}
+                common = {"fidelity": False, "bench": False, "html": False, "count": 64, "target": target, "out": out}
                 compile_model(given.model, calibration=given.calib, **common, **options)
                 runners[name] = _runner(out, given.threads, stack)
             _compare(target, runners, pictures, given.rounds, now)

@@ -29,7 +29,7 @@ def _lines() -> Iterator[str]:
     yield "# Options of a compilation"
     yield ""
     yield "Each is an option of `yocc compile`, a key of `yocc.toml` (the flag without dashes) and a keyword of"
-    yield "`yocc.compile`. This page is made from `yocc/options.py` by `python -m tools.options_page`."
+    yield "`yocc.compile`. This page is made from `yocc/options/` by `python -m tools.options_page`."
     for group, title in _GROUPS.items():
         yield from (
             "",

@@ -1,0 +1,31 @@
+"""Everything a compilation can be asked for, each option said once.
+
+From the fields of the groups in `groups.py` come the options of `yocc compile`, the keys of `yocc.toml`, the exclusion
+rules and their sentences, the cache key and the table in `docs/options.md`. To add an option, add a field to one of the
+five groups, and its type to `CompileKeywords`, which type checkers read.
+"""
+
+from yocc.options.compile_options import CompileOptions
+from yocc.options.fields import OptionField, field_of, flag_of, option_fields
+from yocc.options.groups import CompressionRecipe, DataOptions, MeasureOptions, OutputOptions, TargetOptions
+from yocc.options.keywords import CompileKeywords
+from yocc.options.option import Cached, Color, Number, Option, Shapes
+
+__all__ = [
+    "Cached",
+    "Color",
+    "CompileKeywords",
+    "CompileOptions",
+    "CompressionRecipe",
+    "DataOptions",
+    "MeasureOptions",
+    "Number",
+    "Option",
+    "OptionField",
+    "OutputOptions",
+    "Shapes",
+    "TargetOptions",
+    "field_of",
+    "flag_of",
+    "option_fields",
+]

@@ -1,0 +1,58 @@
+"""The options by name, for type checkers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypedDict
+
+from yocc.options.option import Color, Number, Outputs, Recovery, Schedule, Shapes, Sparsity
+
+
+class CompileKeywords(TypedDict, total=False):
+    """The options by name, for calls such as `yocc.compile("model.onnx", prune=0.4, int8=True)`."""
+
+    side: int | None
+    input_size: str | None
+    batch: int | str | None
+    input: str | None
+    prune: float | None
+    prune_target: str | None
+    latency_table: str | Path | None
+    int8: bool
+    max_drop: float | None
+    max_latency: float | None
+    weights: str | None
+    fp16: bool
+    recover: Recovery | None
+    schedule: Schedule | None
+    rounds: int | None
+    budget: str | None
+    sparsity: Sparsity | None
+    nms: bool
+    nms_confidence: float | None
+    nms_overlap: float | None
+    nms_most: int | None
+    max_candidates: int | None
+    outputs: Outputs
+    pipeline: str | None
+    target: str
+    options: Mapping[str, str] | None
+    calibration: str | Path | None
+    count: int | None
+    statistics: Sequence[str | Path]
+    input_shapes: Shapes | None
+    input_color: Color | None
+    input_scale: Number | None
+    input_mean: Number | Sequence[Number] | None
+    input_std: Number | Sequence[Number] | None
+    seed: int
+    evaluate: str | Path | None
+    labels: str | Path | None
+    fidelity: bool
+    bench: bool
+    threads: int | None
+    gates: Sequence[str]
+    html: bool
+    examples: bool
+    out: str | Path | None
