@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from yocc.analysis.observers import KEPT, OBSERVERS, mse, percentile
+from tests.compiler.pipeline.plugins import install
+from yocc.analysis.observers import KEPT, OBSERVERS, mse, observer_named, percentile
 from yocc.analysis.quant_params import range_params
 from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.pipeline.target import TensorScheme
+from yocc.errors import OptionError
 
 UNSIGNED = TensorScheme(signed=False, symmetric=False)
 SIGNED = TensorScheme()
@@ -198,3 +201,27 @@ def test_entropy_of_two_shards_is_that_of_their_union() -> None:
     values = normal()
     merged = seen(values[:20_000]).merge(seen(values[20_000:]))
     assert OBSERVERS["entropy"](merged, SIGNED, as_is) == OBSERVERS["entropy"](seen(values), SIGNED, as_is)
+
+
+PLUGIN = """
+from yocc.analysis.observers import RangeObserver
+
+class Half(RangeObserver):
+    name = "half"
+    summary = "half of what was seen"
+    def __call__(self, statistics, scheme, transfer):
+        return statistics.low / 2, statistics.high / 2
+"""
+
+
+def test_another_package_brings_an_observer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    install(tmp_path, "half-observer", {"half": "half_module:Half"}, {"half_module": PLUGIN}, "yocc.observers")
+    values = np.linspace(-2, 6, 50)
+    assert observer_named("half")(seen(values), UNSIGNED, as_is) == (-1.0, 3.0)
+
+
+def test_an_unknown_observer_gets_a_hint() -> None:
+    with pytest.raises(OptionError, match="no observer 'output'") as caught:
+        observer_named("output", ["outputs"])
+    assert caught.value.hint == "Did you mean 'outputs'?"

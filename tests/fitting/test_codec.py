@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from yocc.errors import OptionError
-from yocc.fitting.codec import CODECS, Codec, make_codec, parse_codec
+from yocc.fitting.codec import CODECS, Codec, make_codec
+from yocc.passes.encode.codes import parse_codec
 
 ALL = [(name, bits) for name in CODECS for bits in range(2, 9)]
 codecs = st.sampled_from(ALL).map(lambda pair: make_codec(*pair))

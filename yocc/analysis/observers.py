@@ -1,18 +1,22 @@
-"""From statistics to the range a tensor is quantized in."""
+"""From statistics to the range a tensor is quantized in, by our observers or those of other packages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import abc
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from yocc.analysis.quant_params import range_params
 from yocc.analysis.statistics import TensorStatistics
+from yocc.compiler.pipeline.registry import discover, lookup, nearest
 from yocc.compiler.pipeline.target import TensorScheme
+from yocc.errors import OptionError
 
 Array = np.ndarray[Any, Any]
+GROUP = "yocc.observers"
 Transfer = Callable[[Array], Array]
 """What the network does next with a value; errors are measured behind it."""
 KEPT = 0.9999
@@ -127,3 +131,44 @@ Observer = Callable[[TensorStatistics, TensorScheme, Transfer], tuple[float, flo
 OBSERVERS: Mapping[str, Observer] = MappingProxyType(
     {"minmax": minmax, "average": average, "percentile": percentile, "mse": mse, "entropy": entropy}
 )
+"""The observers of yocc by name."""
+
+
+class RangeObserver(abc.ABC):
+    """An observer that another package brings; it is made without arguments."""
+
+    name: ClassVar[str]
+    """The name of its entry point."""
+    summary: ClassVar[str]
+    """One line."""
+
+    @abc.abstractmethod
+    def __call__(self, statistics: TensorStatistics, scheme: TensorScheme, transfer: Transfer) -> tuple[float, float]:
+        """The range to quantize a tensor in.
+
+        Args:
+            statistics: what calibration saw of it.
+            scheme: how it is quantized.
+            transfer: what the network does with its values next.
+        """
+
+
+def observer_named(name: str, others: Iterable[str] = ()) -> Observer:
+    """The observer of a name.
+
+    Args:
+        name: of an observer of yocc or of a plugin.
+        others: further names that hints mention.
+
+    Raises:
+        OptionError: there is none, it does not load, or it is registered twice.
+    """
+    if name in OBSERVERS:
+        return OBSERVERS[name]
+    plugins = discover(GROUP, RangeObserver)
+    if name not in plugins:
+        raise OptionError(
+            f"There is no observer {name!r}.", nearest(name, dict.fromkeys([*others, *OBSERVERS, *plugins]))
+        )
+    found: Observer = lookup(plugins, name, "observer")()
+    return found

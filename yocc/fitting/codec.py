@@ -151,19 +151,3 @@ def make_codec(name: str, bits: int) -> Codec:
     if not FEWEST_BITS <= bits <= MOST_BITS:
         raise OptionError(f"Weights cannot be encoded in {bits} bits.", f"Use {FEWEST_BITS} to {MOST_BITS}.")
     return CODECS[name](bits)
-
-
-_DIGITS = 3
-"""Largest length of a number of bits."""
-
-
-def parse_codec(text: str) -> Codec:
-    """Read `name:bits`, such as `log2:4`.
-
-    Raises:
-        OptionError: invalid text or unknown code.
-    """
-    name, colon, bits = text.partition(":")
-    if not colon or not (bits.isascii() and bits.isdigit() and len(bits) <= _DIGITS):
-        raise OptionError(f"{text[:40]!r} is not a weight code.", "Write it like log2:4 or uniform:4.")
-    return make_codec(name, int(bits))

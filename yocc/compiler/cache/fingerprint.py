@@ -16,7 +16,7 @@ from yocc.errors import OptionError
 from yocc.files.reading import require_regular
 from yocc.requirements import installed_packages, installed_version
 
-_GROUPS = ("yocc.passes", "yocc.backends", "yocc.criteria", "yocc.families")
+_GROUPS = ("yocc.passes", "yocc.backends", "yocc.criteria", "yocc.families", "yocc.codes", "yocc.observers")
 
 
 def file_digests(files: Iterable[Path]) -> list[str]:

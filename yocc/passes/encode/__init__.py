@@ -19,10 +19,11 @@ from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import CalibrationError, OptionError
 from yocc.fitting.choices import Choice, choose
-from yocc.fitting.codec import FEWEST_BITS, MOST_BITS, Codec, make_codec, parse_codec
+from yocc.fitting.codec import MOST_BITS, Codec
 from yocc.fitting.moments import Moments
 from yocc.fitting.rounding import choose_scales, output_error, refit_scales, round_jointly, round_nearest
 from yocc.fitting.rows import best_bias, best_weight, damped_covariance
+from yocc.passes.encode.codes import codec_named, codecs_named, parse_codec
 from yocc.passes.encode.lowering import Decoders
 from yocc.passes.encode.repeats import store_once
 
@@ -45,7 +46,7 @@ class Encode(Pass):
     """Store weights in codes of few bits.
 
     Attributes:
-        code: the levels: `log2` signed powers of two, `apot` sums of powers of two, `uniform` integers.
+        code: the levels: `log2` signed powers of two, `apot` sums of powers of two, `uniform` integers, or a plugin's.
         bits: bits of a code; None for 4, or for what `size` allows.
         wide: bits in the first layer, the last layers, and the smallest layers, which together hold up to a twentieth
             of the weights; only with `bits`.
@@ -61,7 +62,7 @@ class Encode(Pass):
     summary: ClassVar[str] = "store weights in codes of 2 to 8 bits, log-scale or uniform, packed"
     columns: ClassVar[tuple[Column, ...]] = (Column("bits", "Bits", "Bits of one code of its weight"),)
 
-    code: Literal["log2", "apot", "uniform"] = "log2"
+    code: str = "log2"
     bits: int | None = None
     wide: int | None = None
     size: float | None = None
@@ -74,7 +75,7 @@ class Encode(Pass):
     def parse(cls, text: str) -> Self:
         """The pass for `code:bits` or `code:share`, such as `log2:4` or `log2:0.2`.
 
-        With a number of bits, the first, the last and the smallest layers have 8.
+        With a number of bits, the first, the last and the smallest layers have 8, if the code has as many.
 
         Raises:
             OptionError: it cannot be read, or there is no such code.
@@ -82,22 +83,24 @@ class Encode(Pass):
         code, _, amount = text.partition(":")
         if "." not in amount:
             codec = parse_codec(text)
-            wide = MOST_BITS if codec.bits < MOST_BITS else cls.wide
-            return cls(code=codec.name, bits=codec.bits, wide=wide)  # type: ignore[arg-type] # a code there is
-        make_codec(code, DEFAULT_BITS)
+            wide = MOST_BITS if codec.bits < MOST_BITS and MOST_BITS in codecs_named(codec.name) else cls.wide
+            return cls(code=codec.name, bits=codec.bits, wide=wide)
+        codecs_named(code)
         try:
             share = float(amount)
         except ValueError:
             raise OptionError(f"{text!r} is not a weight code.", "Write it like log2:4 or log2:0.2.") from None
-        return cls(code=code, size=share)  # type: ignore[arg-type] # a code there is
+        return cls(code=code, size=share)
 
     def __post_init__(self) -> None:
-        if self.bits is not None:
-            make_codec(self.code, self.bits)
-            if self.size is not None:
-                raise OptionError("A size chooses the bits of each layer.", "Give either bits or size.")
+        if self.size is None or self.bits is not None:
+            codec_named(self.code, DEFAULT_BITS if self.bits is None else self.bits)
+        else:
+            codecs_named(self.code)
+        if self.bits is not None and self.size is not None:
+            raise OptionError("A size chooses the bits of each layer.", "Give either bits or size.")
         if self.wide is not None:
-            make_codec(self.code, self.wide)
+            codec_named(self.code, self.wide)
             if self.bits is None or self.wide < self.bits:
                 raise OptionError(
                     f"The first, last and small layers cannot have {self.wide} bits where others have {self.bits}.",
@@ -147,7 +150,7 @@ class Encode(Pass):
         """A codec for each layer."""
         coded = {name for name, layer in layers.items() if layer.weight is not None}
         if self.size is None:
-            codec = make_codec(self.code, self.bits or DEFAULT_BITS)
+            codec = codec_named(self.code, self.bits or DEFAULT_BITS)
             if coded and not codec.fits_int8:
                 raise OptionError(
                     f"{codec.spec} has levels that int8 does not hold.",
@@ -156,10 +159,10 @@ class Encode(Pass):
             found = dict.fromkeys(layers, codec)
             if self.wide is not None:
                 # What is int8 already has codes that suit it.
-                wide, whole = make_codec(self.code, self.wide), make_codec("uniform", MOST_BITS)
+                wide, whole = codec_named(self.code, self.wide), codec_named("uniform", MOST_BITS)
                 found |= {name: whole if name in coded else wide for name in _worth_more(graph, layers)}
             return found
-        widths = {bits: make_codec(self.code, bits) for bits in range(FEWEST_BITS, MOST_BITS + 1)}
+        widths = codecs_named(self.code)
         options = {
             name: [
                 Choice(bits, bits * layer.rows().size / 8, _relative_error(layer, codec))
@@ -173,7 +176,7 @@ class Encode(Pass):
         spent = sum(bits[name] * layer.rows().size / 8 for name, layer in layers.items())
         if spent > budget:
             ctx.note(
-                f"Even {FEWEST_BITS} bits take more than the share {self.size:g} of the model.",
+                f"Even {min(widths)} bits take more than the share {self.size:g} of the model.",
                 level="warning",
             )
         return {name: widths[bits[name]] for name in layers}

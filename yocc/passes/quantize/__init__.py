@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from yocc.analysis.calibrate import collect
 from yocc.analysis.heads import final_layers
-from yocc.analysis.observers import OBSERVERS
+from yocc.analysis.observers import observer_named
 from yocc.analysis.quant_params import QuantParams
 from yocc.analysis.statistics import TensorStatistics
 from yocc.analysis.transfer import as_is, silu, transfer_of
@@ -55,7 +55,8 @@ class Quantize(Pass):
 
     Attributes:
         observer: how the range of an activation is chosen. `outputs` minimizes the effect of rounding and clipping on
-            the network's outputs, by gradients on some pictures; the others use the distribution of the values only.
+            the network's outputs, by gradients on some pictures; the others (`minmax`, `average`,
+            `percentile`, `mse`, `entropy`, or a plugin's) use the distribution of the values only.
             Without gradients, and on synthetic pictures, `outputs` falls back to `mse`.
         rounding: `gram` fits the weights of each layer to the float network's outputs on pictures and rounds them so
             that rounding errors compensate each other; `nearest` rounds each weight on its own. On synthetic pictures
@@ -82,7 +83,7 @@ class Quantize(Pass):
         Column("input_sqnr_db", "Input, dB", "Signal to quantization noise of the activation it reads", "decibels"),
     )
 
-    observer: Literal["outputs", "minmax", "average", "percentile", "mse", "entropy"] = "mse"
+    observer: str = "mse"
     rounding: _Rounding = "gram"
     bias_correction: _BiasCorrection = "empirical"
     learn: int = 0
@@ -91,9 +92,8 @@ class Quantize(Pass):
     sensitivity: _Sensitivity = "measured"
 
     def __post_init__(self) -> None:
-        if self.observer != OUTPUTS and self.observer not in OBSERVERS:
-            listed = ", ".join([OUTPUTS, *OBSERVERS])
-            raise OptionError(f"There is no observer {self.observer!r}.", f"Use one of {listed}.")
+        if self.observer != OUTPUTS:
+            observer_named(self.observer, [OUTPUTS])
         for option, choices in _CHOICES.items():
             chosen = getattr(self, option)
             if chosen not in choices:

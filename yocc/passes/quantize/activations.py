@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import onnx_graphsurgeon as gs
 
-from yocc.analysis.observers import OBSERVERS
+from yocc.analysis.observers import observer_named
 from yocc.analysis.quant_params import QuantParams, range_params
 from yocc.analysis.statistics import TensorStatistics
 from yocc.analysis.transfer import as_is, transfer_of
@@ -88,7 +88,7 @@ def _range(
     if statistics.low < statistics.high and len(known) == len(made) and any(i.squares.any() for i, _ in known.values()):
         return narrow(known, statistics, scheme)
     transfer = transfer_of(group[0]) if len(group) == 1 else as_is
-    return OBSERVERS[observer](statistics, scheme, transfer)
+    return observer_named(observer)(statistics, scheme, transfer)
 
 
 def _of_pixels(statistics: TensorStatistics, ctx: PassContext) -> tuple[float, float] | None:
