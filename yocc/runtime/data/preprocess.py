@@ -81,6 +81,11 @@ class Preprocess:
     alignment: Alignment = "centered"
     in_graph: bool = False
 
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether pixel values stay what they are."""
+        return self.scale == 1.0 and not any(self.mean) and all(one == 1.0 for one in self.std)
+
     def __post_init__(self) -> None:
         if self.colors not in _COLORS:
             raise OptionError(f"Unknown channel order {self.colors!r}.", f"Use one of {', '.join(_COLORS)}.")
@@ -164,6 +169,8 @@ def normalize(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec
 
 
 def _scaled(pixels: NDArray[np.uint8], preprocess: Preprocess, spec: InputSpec) -> NDArray[np.generic]:
+    if spec.dtype == np.uint8 and preprocess.takes_pixels:
+        return pixels
     values = pixels.astype(np.float32)
     values *= np.float32(preprocess.scale)
     axes = (-1, 1, 1) if spec.channels_first else (1, 1, -1)
