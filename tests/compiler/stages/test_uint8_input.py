@@ -15,6 +15,7 @@ from tests.runtime.backends.examples.programs import built, expected, printed, r
 from tests.runtime.backends.ncnn.running import needs_ncnn
 from tests.runtime.backends.test_openvino import needs_openvino
 from tests.runtime.backends.tvm.needs import needs_tvm
+from tests.samples import tiny_model
 from yocc.api.judging import against_original, time_against
 from yocc.api.opening import examine_model, find_model
 from yocc.api.verifying import verify_model
@@ -176,3 +177,11 @@ def test_the_program_beside_it_feeds_bytes(how: str, tmp_path: Path) -> None:
     (found,), (wanted,) = printed(folder, picture), expected(shipped_detector(), [picture])
     assert len(wanted) >= 3
     require_same(found, wanted, picture, score=0.02)
+
+
+def test_an_assumption_that_goes_into_the_graph_is_warned_of(tmp_path: Path) -> None:
+    onnx.save(tiny_model(), tmp_path / "tiny.onnx")
+    report = compile_model(
+        tmp_path / "tiny.onnx", input="uint8", out=tmp_path / "out", fidelity=False, bench=False, html=False
+    )
+    assert any("How the model takes pictures was assumed" in text for text in report.warnings)

@@ -52,10 +52,17 @@ def warnings_of(
 
 
 def pictures_fed(
-    inputs: Inputs | None, description: InputDescription | None, verdict: Verdict, evaluated: bool
+    inputs: Inputs | None, description: InputDescription | None, verdict: Verdict, relied_on: bool
 ) -> InputDescription | None:
-    """How pictures were fed; None where none were, or nothing came of them."""
-    if evaluated:
+    """How pictures were fed; None where none were, or nothing came of them.
+
+    Args:
+        inputs: what was fed.
+        description: how the model that came in takes pictures.
+        verdict: what was measured.
+        relied_on: whether the result depends on it anyway: scores do, and a graph that takes bytes.
+    """
+    if relied_on:
         return description
     if inputs is None or not inputs.measuring.are_pictures:
         return None

@@ -65,6 +65,11 @@ def require_possible(graph: Graph, pipeline: Pipeline, ctx: PassContext) -> None
             step.requires(graph, ctx)
 
 
+def takes_bytes(pipeline: Pipeline) -> bool:
+    """Whether what is done to pixels becomes part of the graph."""
+    return any(isinstance(step, Uint8Input) for step in pipeline.passes)
+
+
 def pixels_of(subject: Subject) -> Pixels | None:
     """How the input follows from pixels; None where the model takes no pictures."""
     if subject.description is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from yocc.compiler.output.folder import OutputFolder
 from yocc.compiler.stages.accounting import calibration_facts, measurements, pictures_fed, warnings_of
 from yocc.compiler.stages.emit import Built
-from yocc.compiler.stages.interface import interface_facts
+from yocc.compiler.stages.interface import interface_facts, takes_bytes
 from yocc.compiler.stages.measure import Verdict
 from yocc.compiler.stages.optimize import Optimized
 from yocc.compiler.stages.prepare import Prepared
@@ -26,8 +26,8 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
     """The report of a compilation, with what became of its gates."""
     options, subject = prepared.options, prepared.subject
     calibrated = calibration_facts(prepared.inputs)
-    scored = options.measure.evaluate is not None
-    fed = pictures_fed(prepared.inputs, subject.description, verdict, scored)
+    relied_on = options.measure.evaluate is not None or takes_bytes(prepared.pipeline)
+    fed = pictures_fed(prepared.inputs, subject.description, verdict, relied_on)
     pipeline, target = str(prepared.pipeline), options.target.target
     around = Circumstances(pipeline, target, calibrated, fed, verdict.target_snr)
     remarks = (
