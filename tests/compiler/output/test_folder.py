@@ -14,7 +14,7 @@ from yocc.compiler.output import folder as output_module
 from yocc.compiler.output.exchange import exchange
 from yocc.compiler.output.folder import OutputFolder, output_path
 from yocc.errors import OptionError, OutputError
-from yocc.report.report import file_facts, plain
+from yocc.report.report import file_facts, foreign_files, plain
 
 REPORT = json.dumps({"tool": "yocc", "schema": 1, "files": [{"path": "model.onnx", "bytes": 1, "sha256": ""}]})
 
@@ -301,12 +301,30 @@ def test_two_processes_may_write_to_one_folder(swaps: bool, tmp_path: Path) -> N
         )
         for name in ("one", "other")
     ]  # fmt: skip
-    for run in runs:
-        assert run.communicate()[1] == ""
-        assert not run.returncode
+    errors = [run.communicate()[1] for run in runs]
+    assert errors == ["", ""]
+    assert [run.returncode for run in runs] == [0, 0]
     assert (tmp_path / "out" / "model.onnx").read_text().endswith(" 59")
     assert _names(tmp_path / "out") == {"model.onnx", "report.json"}
     assert _names(tmp_path) == {"out"}
+
+
+def test_a_folder_replaced_while_it_is_looked_at_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def replaced(folder: Path) -> list[str]:
+        looks.append(folder)
+        if len(looks) == 1:
+            folder.rmdir()
+            folder.mkdir()  # with the inode of the one before, where the file system reuses them
+            return ["model.onnx"]
+        return foreign_files(folder)
+
+    monkeypatch.setattr(output_module, "foreign_files", replaced)
+    with OutputFolder(_folder(tmp_path / "out")):
+        assert len(looks) == 2
 
 
 def test_what_a_killed_run_left_is_not_deleted_with_files_in_it_that_are_not_of_yocc(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -205,12 +204,15 @@ class OutputFolder:
         """What stands in place and is not yocc's; looks again where another process changes it at the same time."""
         for _ in range(_TRIES):
             try:
-                before = self.wanted.stat()
-                if not stat.S_ISDIR(before.st_mode):
-                    return _A_FILE
-                foreign = foreign_files(self.wanted)
-                if os.path.samestat(before, self.wanted.stat()):
+                with _held(self.wanted) as before:
+                    foreign = foreign_files(self.wanted)
+                    same = os.path.samestat(before, self.wanted.stat())
+                if same:
                     return ", ".join(map(repr, foreign[:1])) + (f" and {len(foreign) - 1} more" if foreign[1:] else "")
+            except NotADirectoryError:
+                if self.wanted.exists():
+                    return _A_FILE
+                raise  # a parent is a file
             except FileNotFoundError:
                 if not os.path.lexists(self.wanted):
                     return ""
@@ -227,6 +229,20 @@ class OutputFolder:
             with contextlib.suppress(OSError):  # something else has been put there meanwhile
                 parent.rmdir()
         self._made_parents = []
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[os.stat_result]:
+    """The facts of a folder, open meanwhile: deleted, its inode would otherwise be given to the next folder at once."""
+    if os.name == "nt":  # which has no handles of folders
+        with os.scandir(folder):
+            yield folder.stat()
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield os.fstat(handle)
+    finally:
+        os.close(handle)
 
 
 def _resolved(path: Path) -> Path:
