@@ -78,5 +78,11 @@ class MeasurementError(YoccError):
     exit_code = 9
 
 
+class AlarmError(YoccError):
+    """The result is written and valid, but of little use, and `--strict` was given."""
+
+    exit_code = 10
+
+
 class InternalError(Exception):
     """A broken invariant. Deliberately not a `YoccError`: it is a bug to report, not something the user can fix."""

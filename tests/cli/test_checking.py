@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ from yocc.cli import cli
 
 pytestmark = pytest.mark.usefixtures("sample_passes")
 VIOLATED = 8
+USELESS = 10
 
 
 @pytest.fixture
@@ -52,6 +54,20 @@ def test_gate_that_does_not_hold_has_its_own_exit_code_and_the_result_is_there(m
     assert "snr_db" in result.stdout
     assert (tmp_path / "out" / "model.onnx").is_file()
     assert not json.loads((tmp_path / "out" / "report.json").read_text())["gates"][0]["passed"]
+
+
+def test_strict_ends_a_useless_result_with_its_own_status(tmp_path: Path) -> None:
+    relu = onnx.helper.make_node("Relu", ["x"], ["y"])
+    value = partial(onnx.helper.make_tensor_value_info, elem_type=onnx.TensorProto.FLOAT, shape=[1, 3, 8, 8])
+    graph = onnx.helper.make_graph([relu], "relu", [value("x")], [value("y")])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]), tmp_path / "relu.onnx")
+    command = ["compile", tmp_path / "relu.onnx", "--int8", "--count", "2", "--no-bench", "-o", tmp_path / "out"]
+    assert _run(*command).exit_code == 0
+    for again in (command, ["check", tmp_path / "out"]):
+        result = _run(*again, "--strict")
+        assert result.exit_code == USELESS
+        assert "Error: Nothing was compressed: quantize changed nothing" in result.stderr
+    assert (tmp_path / "out" / "model.onnx").is_file()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from yocc.cli.terminal import Settings, announce_config, show_json
               help="An earlier report.json, or its folder: no figure may be worse than in it.")  # fmt: skip
 @click.option("--tolerance", "tolerances", multiple=True, metavar="METRIC=NUMBER", callback=pairs("METRIC=NUMBER"),
               help="By how much a metric may be worse than in the baseline [default: 0].")  # fmt: skip
+@click.option("--strict", is_flag=True, help="Exit status 10 if the result is of little use, as its report says.")
 @config_option
 @common
 @click.pass_obj
@@ -32,6 +33,7 @@ def check(
     force: bool,
     baseline: Path | None,
     tolerances: dict[str, str],
+    strict: bool,
 ) -> None:
     """Hold what was compiled into FOLDER against gates.
 
@@ -59,4 +61,4 @@ def check(
         show_json({"files": files, "gates": [vars(each) for each in outcomes]})
     elif not settings.quiet:
         click.echo(f"{folder}: {files} file{'' if files == 1 else 's'} as the report describes")
-    conclude(settings, content, outcomes, junit_file, page, force=force)
+    conclude(settings, content, outcomes, junit_file, page, force=force, strict=strict)

@@ -44,7 +44,8 @@ def compile_command(
     """Compress MODEL into a folder.
 
     The folder holds the compiled model, report.json and report.html; it appears when all is done, or not at all. It is
-    there too when a gate fails (exit status 8), or when something could not be measured (9).
+    there too when a gate fails (exit status 8), when something could not be measured (9), or when it is of little use
+    and --strict is given (10).
 
     \b
     Examples:
@@ -61,32 +62,32 @@ def compile_command(
       yocc compile model.onnx --pipeline 'simplify,prune{ratio=0.4},fuse' -o out/
     """
     from yocc.api.compiling import compile_or_restore
+    from yocc.cli.concluding import conclude
     from yocc.cli.publishing import require_publishable
     from yocc.compiler.pipeline.observers import printing, timing
     from yocc.options import CompileOptions
 
     announce_config(settings)
     require_publishable(junit_file, page, force=force)
+    options = CompileOptions.of(**without_outvoted(values))
     done = compile_or_restore(
         model,
-        CompileOptions.of(**without_outvoted(values)),
+        options,
         # Looking at the graph after each pass takes passes that run.
         cache=None if print_after else chosen_cache(cache_folder, cache_limit, off=no_cache),
         warn=warn,
         progress=Bars(quiet=settings.quiet),
         observers=([] if settings.quiet else [timing(say)]) + ([printing(say)] if print_after else []),
     )
-    _show(settings, done, junit_file, page, force=force)
+    _show(settings, done)
+    conclude(settings, done.content, done.outcomes, junit_file, page, force=force, strict=options.measure.strict)
+    if done.unmeasured:
+        raise MeasurementError(done.unmeasured[0], f"The result is in {str(done.folder)!r}.")
 
 
-def _show(settings: Settings, done: Compiled, junit_file: Path | None, page: Path | None, *, force: bool) -> None:
-    """Print what was done.
-
-    Raises:
-        GateError: a gate fails.
-        MeasurementError: something could not be measured.
-    """
-    from yocc.cli.concluding import conclude, show_summary
+def _show(settings: Settings, done: Compiled) -> None:
+    """Print what was done."""
+    from yocc.cli.concluding import show_summary
     from yocc.cli.summary import layer_tables
 
     if done.restored and not settings.quiet:
@@ -103,6 +104,3 @@ def _show(settings: Settings, done: Compiled, junit_file: Path | None, page: Pat
         click.echo(done.text, nl=False)
     elif not settings.quiet:
         show_summary(content, done.model)
-    conclude(settings, content, done.outcomes, junit_file, page, force=force)
-    if done.unmeasured:
-        raise MeasurementError(done.unmeasured[0], f"The result is in {str(done.folder)!r}.")

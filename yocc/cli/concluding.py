@@ -12,7 +12,7 @@ import click
 from yocc.cli.publishing import github_lines, publish
 from yocc.cli.summary import FIGURE_COLUMNS, GATE_COLUMNS, figures, gate_rows, sources
 from yocc.cli.terminal import Settings, printable, say, show_table
-from yocc.errors import GateError
+from yocc.errors import AlarmError, GateError
 from yocc.report.gates.gate import Outcome, violated
 
 SUMMARY_WIDTH = 80
@@ -37,11 +37,13 @@ def conclude(
     page: Path | None,
     *,
     force: bool = False,
+    strict: bool = False,
 ) -> None:
     """Show what became of the gates and write what CI systems read.
 
     Raises:
         GateError: a gate fails.
+        AlarmError: `strict` is set, and the result is of little use.
         OutputError: a file cannot be written.
     """
     broken = violated(outcomes)
@@ -53,3 +55,6 @@ def conclude(
     publish(content, outcomes, junit_file, page, force=force)
     if broken:
         raise GateError(broken)
+    alarms = content.get("alarms")  # reports of earlier schemas have none
+    if strict and alarms:
+        raise AlarmError(alarms[0], "Without --strict this is a warning.")

@@ -242,6 +242,12 @@ class MeasureOptions:
         flag="gate",
         metavar="'METRIC <= NUMBER'",
     )
+    strict: bool = option(
+        False,
+        "Exit status 10 if the result is of little use: accuracy collapsed, larger than the original, or nothing was "
+        "compressed.",
+        cached=Cached.NOT,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,7 @@ class CompileKeywords(TypedDict, total=False):
     bench: bool
     threads: int | None
     gates: Sequence[str]
+    strict: bool
     html: bool
     examples: bool
     out: str | Path | None

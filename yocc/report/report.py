@@ -173,6 +173,7 @@ class Report:
         accuracy: scores of both models against labels and on what data, or None when not asked for.
         warnings: what the user should read, the gravest first.
         alarms: those of the warnings that say the result is of little use.
+        wrong: whether one of them is about what the model computes, rather than its size.
         unmeasured: which of the warnings tell what was asked for and could not be measured.
         gates: the limits the result was checked against, and whether it is within them.
         measured: seconds and latencies, which differ from run to run.
@@ -202,6 +203,7 @@ class Report:
     accuracy: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
     alarms: tuple[str, ...] = ()
+    wrong: bool = False
     unmeasured: tuple[str, ...] = ()
     gates: tuple[Mapping[str, Any], ...] = ()
     measured: Mapping[str, Any] = field(default_factory=dict)

@@ -143,9 +143,9 @@ def test_synthetic_pictures_nothing_looked_at_are_none(model: Path, tmp_path: Pa
 
 def test_alarms_are_the_first_warnings(model: Path, tmp_path: Path) -> None:
     report = compile_model(model, pipeline="look,explode", out=tmp_path / "out", bench=False)
-    (alarm,) = report.alarms
-    assert "NaN or infinity" in alarm
-    assert report.warnings[0] == alarm
+    assert "NaN or infinity" in report.alarms[0]
+    assert report.wrong
+    assert report.warnings[: len(report.alarms)] == report.alarms
     assert "This model is of little use" in (tmp_path / "out" / "report.html").read_text()
 
 
@@ -194,7 +194,7 @@ def test_missing_pictures_are_refused(model: Path, tmp_path: Path) -> None:
 def test_operators_of_another_domain_are_left_alone_and_said_not_to_run(tmp_path: Path) -> None:
     report = compile_model(strange_model(), pipeline="negate", out=tmp_path / "out")
     assert report.fidelity is None
-    assert "strange.kernels" in report.warnings[0]
+    assert any("strange.kernels" in warning for warning in report.warnings)
     assert [node.domain for node in onnx.load(report.model).graph.node][4] == "strange.kernels"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import onnx
 import pytest
 from PIL import Image
 
+from tests.compiler.stages.reports import content_of
 from tests.outputs import DETECTORS
 from tests.runtime.backends.test_openvino import needs_openvino
 from tests.samples import tiny_model
@@ -50,15 +50,9 @@ def _compile(model: Path, pictures: Path, out: Path, **options: Any) -> Report:
     return compile_model(model, **values)
 
 
-def _content(report: Report) -> dict[str, Any]:
-    assert report.folder is not None
-    content: dict[str, Any] = json.loads((report.folder / "report.json").read_text())
-    return content
-
-
 def test_nms_finds_what_the_original_finds(models: Path, pictures: Path, tmp_path: Path) -> None:
     report = _compile(models / "yolox.onnx", pictures, tmp_path / "out", evaluate=pictures, **LOW)
-    content = _content(report)
+    content = content_of(report)
     assert content["pipeline"].endswith("nms{confidence=0.05,most=100}")
     assert content["fidelity"]["confident"][0] == content["fidelity"]["confident"][1]
     assert content["fidelity"]["outputs"] == []

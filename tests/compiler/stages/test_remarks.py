@@ -8,7 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from yocc.compiler.stages.remarks import Circumstances, Remark, fidelity_remarks, likely_reason, size_remarks
+from yocc.compiler.stages.remarks import (
+    Circumstances,
+    Remark,
+    compression_remarks,
+    fidelity_remarks,
+    likely_reason,
+    size_remarks,
+)
 from yocc.report.report import CalibrationFacts, ModelFacts
 from yocc.runtime.backends.compare import Difference
 from yocc.runtime.data.description import InputOptions, describe_input
@@ -43,8 +50,8 @@ def test_sound_figures_are_not_remarked_on(facts: FidelityFacts) -> None:
 @pytest.mark.parametrize(
     ("facts", "words", "severe"),
     [
-        (_outputs(5.9), ["'y'", "5.9 dB", "--fp16"], False),
-        (_outputs(-math.inf), ["-inf dB"], False),
+        (_outputs(5.9), ["'y'", "5.9 dB", "--fp16"], True),
+        (_outputs(-math.inf), ["-inf dB"], True),
         (_outputs(None, finite=False), ["'y'", "NaN or infinity"], True),
         (_outputs(None, finite=False, reference_finite=False), ["the original itself"], False),
         (_found(0.9, 100, 90), ["10 of the original's 100", "10%", "--max-accuracy-drop"], False),
@@ -109,9 +116,18 @@ def test_the_likeliest_reason_comes_first(around: Circumstances, word: str) -> N
 )
 def test_growth_is_told(after: ModelFacts, around: Circumstances, words: list[str]) -> None:
     (remark,) = size_remarks(SIZE, after, around)
-    assert not remark.severe
+    assert remark.severe
+    assert not remark.wrong
     for word in ["larger than the original", "Likely reason: ", *words]:
         assert word in remark.text
+
+
+def test_a_result_that_equals_its_input_is_an_alarm() -> None:
+    (remark,) = compression_remarks(["quantize"], [])
+    assert remark.severe
+    assert "quantize changed nothing" in remark.text
+    assert list(compression_remarks(["quantize"], ["prune"])) == []
+    assert list(compression_remarks([], [])) == []
 
 
 def test_half_precision_that_became_float_is_the_reason() -> None:
@@ -134,4 +150,5 @@ def test_new_biases_are_the_reason_for_a_few_parameters_in_a_smaller_file(
 ) -> None:
     (remark,) = size_remarks(SIZE, replace(SIZE, parameters=parameters, bytes=size), AROUND)
     assert ("were given one" in remark.text) is new_biases
+    assert remark.severe is not new_biases
     assert ("share became a copy" in remark.text) is (parameters == 1500)

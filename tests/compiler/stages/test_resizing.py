@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from PIL import Image
 
+from tests.compiler.stages.reports import content_of
 from tests.runtime.backends.ncnn.running import needs_ncnn
 from tests.runtime.backends.test_openvino import needs_openvino
 from tests.runtime.backends.tvm.needs import needs_tvm
@@ -20,31 +20,8 @@ from yocc.api.opening import examine_model, find_model
 from yocc.api.verifying import verify_model
 from yocc.compiler.stages.compiling import compile_model
 from yocc.errors import OptionError, PassError
-from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.report.page.render import render_page
 from yocc.report.report import Report, schema_text
-
-
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "detector.onnx"
-    onnx.save(build_yolov5(Scale(0.1, 0.05), size=96, classes=3), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    for number in range(12):
-        pixels = np.random.default_rng(number).integers(0, 255, (9, 12, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize((160, 100 + number)).save(folder / f"{number:02}.png")
-    return folder
-
-
-def _content(report: Report) -> dict:
-    assert report.folder is not None
-    content: dict = json.loads((report.folder / "report.json").read_text())
-    return content
 
 
 def _shapes(report: Report) -> list[list[int | str]]:
@@ -54,7 +31,7 @@ def _shapes(report: Report) -> list[list[int | str]]:
 
 def test_report_says_both_sizes_and_everything_is_measured(detector: Path, pictures: Path, tmp_path: Path) -> None:
     report = compile_model(detector, side=64, calibration=pictures, out=tmp_path / "out", threads=1)
-    content = _content(report)
+    content = content_of(report)
     assert _shapes(report) == [[1, 3, 64, 64], [1, 3 * (64 + 16 + 4), 8]]
     assert content["resized"] == {
         "name": "images",

@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 from PIL import Image
 
+from tests.compiler.stages.reports import content_of
 from tests.runtime.backends.examples.programs import built, expected, printed, require_same
 from tests.runtime.backends.ncnn.running import needs_ncnn
 from tests.runtime.backends.test_openvino import needs_openvino
@@ -25,28 +26,6 @@ from yocc.models.shipped import shipped_detector
 from yocc.models.street import SPLITS, draw_scene
 from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.report.report import Report, schema_text
-
-
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "detector.onnx"
-    onnx.save(build_yolov5(Scale(0.1, 0.05), size=96, classes=3), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    for number in range(12):
-        pixels = np.random.default_rng(number).integers(0, 256, (9, 12, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize((160, 100 + number)).save(folder / f"{number:02}.png")
-    return folder
-
-
-def _content(report: Report) -> dict:
-    assert report.folder is not None
-    content: dict = json.loads((report.folder / "report.json").read_text())
-    return content
 
 
 def _compile(model: Path, data: Path, out: Path, target: str = "onnxruntime", how: str = "uint8,nhwc,bgr") -> Report:
@@ -69,7 +48,7 @@ def test_bytes_give_what_floats_gave_on_every_target(
 ) -> None:
     pytest.importorskip("tensorrt_rtx" if target == "tensorrt" else "numpy")
     report = _compile(detector, pictures, tmp_path / "out", target)
-    content = _content(report)
+    content = content_of(report)
     assert content["inputs"] == [{"name": "images", "shape": [1, 96, 96, 3], "type": "uint8"}]
     assert content["resized"] is None
     fed = content["interface"]["preprocess"]
@@ -100,7 +79,7 @@ def test_the_folder_is_run_by_what_its_report_says(detector: Path, pictures: Pat
 def test_pictures_of_any_size(detector: Path, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     report = _compile(detector, pictures, out, how="uint8,nhwc,bgr,letterbox")
-    content = _content(report)
+    content = content_of(report)
     assert ort.InferenceSession(report.model).get_inputs()[0].shape == [1, "height", "width", 3]
     assert content["interface"]["preprocess"]["in_graph"]
     (whole,) = (each for each in content["fidelity"]["outputs"] if not each["label"])
@@ -117,7 +96,7 @@ def test_pictures_of_any_size(detector: Path, pictures: Path, tmp_path: Path) ->
 def test_arrays_are_measured_as_the_bytes_that_make_them(detector: Path, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (12, 3, 96, 96)).astype(np.float32) * np.float32(1 / 255)
     np.savez(tmp_path / "arrays.npz", images=pixels)
-    content = _content(_compile(detector, tmp_path / "arrays.npz", tmp_path / "out"))
+    content = content_of(_compile(detector, tmp_path / "arrays.npz", tmp_path / "out"))
     (whole,) = (each for each in content["fidelity"]["outputs"] if not each["label"])
     assert whole["snr_db"] > 25
 
@@ -133,7 +112,7 @@ def test_with_another_size_and_batch(detector: Path, pictures: Path, tmp_path: P
         html=False,
         threads=1,
     )
-    content = _content(report)
+    content = content_of(report)
     assert ort.InferenceSession(report.model).get_inputs()[0].shape == [2, 64, 96, 3]
     assert content["resized"]["after"] == [2, 64, 96, 3]
     assert content["unmeasured"] == []
@@ -145,7 +124,7 @@ def test_without_pictures_noise_is_of_bytes(tmp_path: Path) -> None:
     report = compile_model(
         tmp_path / "m.onnx", input="uint8", out=tmp_path / "out", html=False, fidelity=False, threads=1
     )
-    assert _content(report)["measured"]["latency_ms"] is not None
+    assert content_of(report)["measured"]["latency_ms"] is not None
 
 
 def test_report_fits_its_schema(detector: Path, pictures: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from tests.report.page.contents import content
 from yocc.report.page.cards import Card, cards
+from yocc.report.page.render import render_page
 
 
 def _card(title: str, made: dict) -> Card:
@@ -35,7 +36,14 @@ def test_accuracy_is_judged_by_what_can_be_noticed(after: float, mood: str) -> N
 def test_a_collapse_is_an_alarm() -> None:
     made = content()
     made["fidelity"]["collapsed"] = "Nothing is found."
+    del made["wrong"]  # which reports of earlier schemas do not have
     assert {card.mood for card in cards(made) if card.title.startswith(("Accuracy", "Agreement"))} == {"alarm"}
+
+
+def test_growth_does_not_color_what_the_model_computes() -> None:
+    made = content(alarms=("It is larger.",), warnings=("It is larger.",), wrong=False)
+    assert "alarm" not in {card.mood for card in cards(made)}
+    assert "This model gained nothing" in render_page(made)
 
 
 def test_models_that_detect_nothing_are_judged_by_their_outputs() -> None:

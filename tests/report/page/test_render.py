@@ -157,7 +157,7 @@ def test_numbers_that_are_none_are_shown_as_such(text: str) -> None:
 
 
 def test_warnings_come_before_the_figures_and_alarms_before_them() -> None:
-    made = content(warnings=("It is lost.", "A small thing."), alarms=("It is lost.",))
+    made = content(warnings=("It is lost.", "A small thing."), alarms=("It is lost.",), wrong=True)
     page = _Page(render_page(made))
     order = [page.words.index(text) for text in ("It is lost.", "A small thing.", "Size on disk")]
     assert order == sorted(order)

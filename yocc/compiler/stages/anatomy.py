@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.oversized import require_runnable_size
@@ -46,8 +46,8 @@ class Anatomy:
         """All inputs."""
         return input_specs(self.shapes, self.dtypes, self.profile)
 
-    def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Anatomy:
-        """The same with inputs of other shapes."""
+    def with_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> Self:
+        """The same model fed with inputs of other shapes."""
         profile = self.profile
         if profile is not None and profile.input_name in shapes:
             profile = replace(profile, input=replace(profile.input, shape=shapes[profile.input_name]))

@@ -12,7 +12,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.pipeline.pixels import Pixels
-from yocc.compiler.stages.subject import Subject, resize
+from yocc.compiler.stages.subject import Subject
 from yocc.errors import OptionError
 from yocc.models.families.interface import decode_facts, preprocess_facts
 from yocc.passes.resize_input import ResizeInput
@@ -49,7 +49,7 @@ def interfaces_of(subject: Subject, graph: Graph, pipeline: Pipeline) -> Interfa
         OptionError: a pass that changes the input stands where others would run on another input than they expect.
     """
     resizing = _only(pipeline, ResizeInput, place=0)
-    during = subject if resizing is None else resize(subject, resizing.input_shapes(graph, subject.shapes))
+    during = subject if resizing is None else subject.with_shapes(resizing.input_shapes(graph, subject.shapes))
     taking = _only(pipeline, Uint8Input, place=-1)
     return Interfaces(subject, during, during if taking is None else _fed_bytes(during, taking))
 

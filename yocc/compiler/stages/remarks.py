@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from yocc.report.report import CalibrationFacts, ModelFacts
@@ -31,10 +31,12 @@ class Remark:
     Attributes:
         text: what it is, why it likely is so, and what helps.
         severe: whether the result is of little use.
+        wrong: whether that is because of what the model computes, rather than its size.
     """
 
     text: str
     severe: bool = False
+    wrong: bool = True
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,26 @@ def size_remarks(before: ModelFacts, after: ModelFacts, around: Circumstances) -
     ]
     if grown:
         why = _why_larger(before, after, around)
-        yield Remark(f"The compiled model is larger than the original: {', '.join(grown)}. {why}")
+        severe = after.bytes > (1 + GROWN) * before.bytes or after.parameters > (1 + _BIASES) * before.parameters
+        text = f"The compiled model is larger than the original: {', '.join(grown)}. {why}"
+        yield Remark(text, severe=severe, wrong=False)
+
+
+def compression_remarks(idle: Sequence[str], others: Sequence[str]) -> Iterator[Remark]:
+    """A result that equals its input.
+
+    Args:
+        idle: passes that were to compress and changed nothing.
+        others: passes beyond those before every compression that changed something.
+    """
+    if idle and not others:
+        names = " and ".join(dict.fromkeys(idle))
+        yield Remark(
+            f"Nothing was compressed: {names} changed nothing in this model. Likely reason: no layer is of a kind that "
+            "can be; the report and `yocc inspect` say why for each.",
+            severe=True,
+            wrong=False,
+        )
 
 
 def input_remarks(fed: InputDescription | None, known: InputDescription | None) -> Iterator[Remark]:
@@ -192,7 +213,9 @@ def _noisy(facts: FidelityFacts, around: Circumstances) -> Iterator[Remark]:
         worst = min(each.snr_db for each in noisy if each.snr_db is not None)
         yield Remark(
             f"{_named(noisy)} of the compiled model hardly {'resembles' if len(noisy) == 1 else 'resemble'} the "
-            f"original's: {worst:.1f} dB signal to noise, under {LEAST_SNR:g}. {likely_reason(around, detector=False)}"
+            f"original's: {worst:.1f} dB signal to noise, under {LEAST_SNR:g}. {likely_reason(around, detector=False)}",
+            # Of a detector that finds nothing in these pictures, outputs say little.
+            severe=facts.confident is None,
         )
 
 
@@ -217,9 +240,9 @@ def _nothing_found(facts: FidelityFacts, around: Circumstances) -> str:
 
 
 def _why_larger(before: ModelFacts, after: ModelFacts, around: Circumstances) -> str:
-    if after.bytes <= (1 + GROWN) * before.bytes and after.parameters < (1 + _BIASES) * before.parameters:
+    if after.bytes <= (1 + GROWN) * before.bytes and after.parameters <= (1 + _BIASES) * before.parameters:
         return "Likely reason: layers without a bias were given one, which holds what was folded or corrected."
-    if after.parameters >= (1 + _BIASES) * before.parameters:
+    if after.parameters > (1 + _BIASES) * before.parameters:
         return (
             "Likely reason: a weight that several layers share became a copy for each, or constants were folded into "
             "larger ones; `yocc inspect` shows which layers grew, and fewer passes in --pipeline leave them."

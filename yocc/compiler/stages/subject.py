@@ -13,22 +13,20 @@ from yocc.compiler.graph import Graph, weight_bytes
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.graph.types import numpy_type
-from yocc.compiler.stages.anatomy import anatomy_of, require_runnable
-from yocc.compiler.stages.inputs import Inputs, changed_inputs, feed_specs, input_specs, open_inputs
+from yocc.compiler.stages.anatomy import Anatomy, anatomy_of, require_runnable
+from yocc.compiler.stages.inputs import Inputs, changed_inputs, feed_specs, open_inputs
 from yocc.errors import CalibrationError, ModelError
-from yocc.models.families.profile import ModelProfile
 from yocc.report.account import LayerStates, layer_names, layer_states
 from yocc.report.report import FileFacts, ModelFacts, Resizing, TensorFacts, bytes_facts, file_facts
 from yocc.runtime.data.bytes import as_bytes
-from yocc.runtime.data.description import InputDescription, InputOptions
+from yocc.runtime.data.description import InputOptions
 from yocc.runtime.data.feeds import fed_to, is_array_file
-from yocc.runtime.data.preprocess import InputSpec
 
 Source = str | Path | bytes | onnx.ModelProto
 
 
-@dataclass(frozen=True)
-class Subject:
+@dataclass(frozen=True, kw_only=True)
+class Subject(Anatomy):
     """The model as it came in.
 
     Attributes:
@@ -36,27 +34,12 @@ class Subject:
         facts: its size.
         layers: its layers, for the report.
         names: the layer of each node of its own, for timings.
-        profile: what is special about it, None when it is no known detector.
-        shapes: a concrete shape for each input.
-        dtypes: the type of each input.
-        description: how pictures are fed to it, None when it does not take them.
-        problems: a sentence about each family of detectors that failed on it.
     """
 
     file: FileFacts
     facts: ModelFacts
     layers: LayerStates
     names: Mapping[str, str]
-    profile: ModelProfile | None
-    shapes: Mapping[str, tuple[int, ...]]
-    dtypes: Mapping[str, Any]
-    description: InputDescription | None = None
-    problems: tuple[str, ...] = ()
-
-    @property
-    def specs(self) -> list[InputSpec]:
-        """All inputs."""
-        return input_specs(self.shapes, self.dtypes, self.profile)
 
 
 def examine(
@@ -82,24 +65,12 @@ def examine(
     file = _source_facts(source)
     size = file.bytes if file.bytes >= weight_bytes(graph) else file.bytes + weight_bytes(graph)
     return Subject(
-        file,
-        model_facts(graph, anatomy.shapes, size),
-        layer_states(graph, concrete_shapes(graph, anatomy.shapes)),
-        layer_names(graph),
-        anatomy.profile,
-        anatomy.shapes,
-        anatomy.dtypes,
-        anatomy.description,
-        anatomy.problems,
+        **vars(anatomy),
+        file=file,
+        facts=model_facts(graph, anatomy.shapes, size),
+        layers=layer_states(graph, concrete_shapes(graph, anatomy.shapes)),
+        names=layer_names(graph),
     )
-
-
-def resize(subject: Subject, shapes: Mapping[str, tuple[int, ...]]) -> Subject:
-    """The same model fed with inputs of other shapes; its facts stay those of the model that came in."""
-    profile = subject.profile
-    if profile is not None:
-        profile = replace(profile, input=replace(profile.input, shape=shapes[profile.input_name]))
-    return replace(subject, shapes=shapes, profile=profile)
 
 
 def model_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) -> ModelFacts:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from yocc.compiler.output.folder import OutputFolder
+from yocc.compiler.pipeline.pipeline import PassRun
 from yocc.compiler.stages.accounting import calibration_facts, measurements, pictures_fed, warnings_of
 from yocc.compiler.stages.emit import Built
 from yocc.compiler.stages.interface import interface_facts, takes_bytes
 from yocc.compiler.stages.measure import Verdict
 from yocc.compiler.stages.optimize import Optimized
 from yocc.compiler.stages.prepare import Prepared
-from yocc.compiler.stages.remarks import Circumstances, Remark, fidelity_remarks, input_remarks, size_remarks
+from yocc.compiler.stages.recipe import prepare_pipeline
+from yocc.compiler.stages.remarks import (
+    Circumstances,
+    Remark,
+    compression_remarks,
+    fidelity_remarks,
+    input_remarks,
+    size_remarks,
+)
 from yocc.compiler.stages.subject import resizing_facts
 from yocc.report.account import layer_reports
 from yocc.report.gates.gate import check_gates
@@ -34,6 +44,7 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
         *input_remarks(fed, subject.description),
         *map(Remark, subject.problems),
         *fidelity_remarks(verdict.fidelity, around),
+        *compression_remarks(*_effects(optimized.runs)),
         *size_remarks(subject.facts, built.facts, around),
     )
     total = time.perf_counter() - prepared.started
@@ -59,6 +70,7 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
         accuracy=verdict.accuracy,
         warnings=(*warnings_of(optimized.context, around, verdict, remarks), *built.advice),
         alarms=tuple(remark.text for remark in remarks if remark.severe),
+        wrong=any(remark.severe and remark.wrong for remark in remarks),
         unmeasured=verdict.unmeasured,
         measured=measurements(
             optimized.runs, built.seconds, total, verdict, (subject.names, built.names), built.checks
@@ -66,6 +78,13 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
     )
     outcomes = check_gates(prepared.plan.gates, plain(report))
     return replace(report, gates=tuple(vars(each) for each in outcomes))
+
+
+def _effects(runs: Sequence[PassRun]) -> tuple[list[str], list[str]]:
+    """The passes beyond those before every compression that changed nothing, and those that changed something."""
+    usual = {step.name for step in prepare_pipeline().passes}
+    chosen = [run for run in runs if run.name not in usual]
+    return [run.name for run in chosen if not run.rewrites], [run.name for run in chosen if run.rewrites]
 
 
 def write_report(report: Report, output: OutputFolder, *, html: bool) -> str | None:

@@ -54,6 +54,11 @@ def alarms(content: Mapping[str, Any]) -> list[str]:
     return [str(text) for text in found]
 
 
+def computes_wrong(content: Mapping[str, Any]) -> bool:
+    """Whether an alarm is about what the compiled model computes; older reports have no others."""
+    return bool(alarms(content)) and bool(content.get("wrong", True))
+
+
 def _less_is_better(title: str, before: float, after: float, form: Callable[[Any], str], remark: str = "") -> Card:
     relative = after / before - 1 if before else 0.0
     mood: Mood = "same" if abs(relative) < _NOTICEABLE else "good" if relative < 0 else "bad"
@@ -93,7 +98,7 @@ def _accuracy(content: Mapping[str, Any]) -> Iterator[Card]:
     before, after = (accuracy[side]["map50_95"] for side in ("original", "compiled"))
     lost = after - before
     mood: Mood = "same" if abs(lost) < _NOTICEABLE else "good" if lost > 0 else "bad"
-    if alarms(content):
+    if computes_wrong(content):
         mood = "alarm"
     yield Card(
         "Accuracy, mAP50-95",
@@ -114,7 +119,7 @@ def _fidelity(content: Mapping[str, Any]) -> Iterator[Card]:
     scores = facts["detection"]
     if scores is not None:
         before, after = facts["confident"]
-        mood: Mood = "alarm" if alarms(content) else "same"
+        mood: Mood = "alarm" if computes_wrong(content) else "same"
         found = f"with the original, {remark}; {after} confident detections, the original has {before}"
         yield Card(
             "Agreement, mAP50-95",
@@ -132,4 +137,4 @@ def _fidelity(content: Mapping[str, Any]) -> Iterator[Card]:
     worst = "equal" if not noises else f"{min(noises):.1f}{numbers.SPACE}dB".replace("-", numbers.MINUS)
     finite = all(each.get("finite", True) for each in facts["outputs"])
     text = worst if finite else "not finite"
-    yield Card("Outputs, signal to noise", text, "", "", "alarm" if alarms(content) else "same", remark)
+    yield Card("Outputs, signal to noise", text, "", "", "alarm" if computes_wrong(content) else "same", remark)

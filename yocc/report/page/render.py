@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any
 
-from yocc.report.page.cards import alarms, cards
+from yocc.report.page.cards import alarms, cards, computes_wrong
 from yocc.report.page.layers import layer_view, sensitivity
 from yocc.report.page.learning import learning
 from yocc.report.page.numbers import plain_number, seconds, share, size
@@ -62,6 +62,7 @@ def _view(content: Mapping[str, Any]) -> dict[str, Any]:
         "name": PurePath(content["source"]["path"]).name,
         "cards": cards(content),
         "alarms": alarms(content),
+        "computes_wrong": computes_wrong(content),
         "warnings": [warning for warning in content["warnings"] if warning not in alarms(content)],
         "pictures": shown_pictures(content),
         "layers": layer_view(content),
