@@ -1,9 +1,9 @@
 """yocc, the ONNX graph-level compression compiler.
 
 `yocc.compile("model.onnx", int8=True, calibration="pictures/", out="out/")` does what the command `yocc compile` does
-and returns the report. `advise`, `inspect`, `calibrate`, `evaluate`, `compare`, `bench`, `verify` and `check` do what
-the commands of these names do. `Graph`, `load`, `save`, `Pipeline`, `PassContext` and the passes in `yocc.passes` work
-on any graph.
+and returns the report. `advise`, `inspect`, `calibrate`, `detect`, `evaluate`, `compare`, `bench`, `verify` and `check`
+do what the commands of these names do. `Graph`, `load`, `save`, `Pipeline`, `PassContext` and the passes in
+`yocc.passes` work on any graph.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from yocc.errors import InternalError, YoccError
 
 if TYPE_CHECKING:
     from yocc.api.contexts import pass_context
-    from yocc.api.library import advise, bench, calibrate, check, compare, evaluate, inspect, verify
+    from yocc.api.library import advise, bench, calibrate, check, compare, detect, evaluate, inspect, verify
     from yocc.compiler.graph import Graph, load, save
     from yocc.compiler.pipeline.passes import Pass, PassContext
     from yocc.compiler.pipeline.pipeline import Pipeline
@@ -43,6 +43,7 @@ __all__ = [
     "check",
     "compare",
     "compile",
+    "detect",
     "evaluate",
     "inspect",
     "load",
@@ -63,7 +64,8 @@ _PLACES = {
     "Report": "yocc.report.report",
     "pass_context": "yocc.api.contexts",
     **dict.fromkeys(
-        ("advise", "bench", "calibrate", "check", "compare", "evaluate", "inspect", "verify"), "yocc.api.library"
+        ("advise", "bench", "calibrate", "check", "compare", "detect", "evaluate", "inspect", "verify"),
+        "yocc.api.library",
     ),
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from yocc.api.advising import advise_model
 from yocc.api.calibrate import calibrate_model
 from yocc.api.checking import check_output, read_report, require_unchanged
+from yocc.api.detecting import detect_pictures
 from yocc.api.inspection import Inspection, inspect_model
 from yocc.api.judging import Agreement, Speed, against_labels, against_original, time_against
 from yocc.api.opening import find_model
@@ -17,9 +18,9 @@ from yocc.compiler.pipeline.passes import Progress, silent
 from yocc.report.gates.gate import Outcome, parse_gates
 from yocc.runtime.backends.backend import Check
 from yocc.runtime.backends.registry import find_backend
-from yocc.runtime.detection.metrics import DetectionScores
+from yocc.runtime.detection.metrics import DetectionScores, DetectionSet
 
-__all__ = ["advise", "bench", "calibrate", "check", "compare", "evaluate", "inspect", "verify"]
+__all__ = ["advise", "bench", "calibrate", "check", "compare", "detect", "evaluate", "inspect", "verify"]
 
 advise = advise_model
 calibrate = calibrate_model
@@ -46,6 +47,30 @@ def inspect(
     """
     graph = load(find_model(Path(model)).artifact.model)
     return inspect_model(graph, find_backend(target).target(options or {}), input_shapes)
+
+
+def detect(
+    model: str | Path,
+    pictures: str | Path,
+    *,
+    confidence: float = 0.25,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> DetectionSet:
+    """What a detector finds in pictures, in its target's runtime.
+
+    Args:
+        model: an ONNX file or a folder yocc wrote.
+        pictures: a picture or a folder of pictures.
+        confidence: least score of a detection, 0..1.
+        threads: threads to run with, None for all cores.
+        progress: shows the loop.
+
+    Raises:
+        OptionError: it is no detector of a known family.
+        CalibrationError: there are no pictures, or one cannot be read.
+    """
+    return detect_pictures(Path(model), Path(pictures), confidence=confidence, threads=threads, progress=progress)
 
 
 def evaluate(

@@ -15,6 +15,7 @@ from yocc.cli.calibrating import calibrate
 from yocc.cli.checking import check
 from yocc.cli.compile import compile_command
 from yocc.cli.demo import demo
+from yocc.cli.detecting import detect
 from yocc.cli.judging import bench, compare, evaluate, verify
 from yocc.cli.latency import latency
 from yocc.cli.looking import families, inspect, passes, report, targets
@@ -58,6 +59,7 @@ COMMANDS = (
     check,
     inspect,
     report,
+    detect,
     evaluate,
     compare,
     bench,
