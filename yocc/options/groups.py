@@ -48,7 +48,7 @@ class CompressionRecipe:
         None,
         "Let the model take bytes, with scaling and mean in the graph: uint8, and after commas the layout nchw or nhwc "
         "and the color order rgb or bgr, such as uint8,nhwc,bgr for what OpenCV reads; with letterbox also pictures of "
-        "any size.",
+        "any size, and with --nms boxes in their pixels.",
         metavar="uint8[,LAYOUT][,ORDER][,letterbox]",
         otherwise="the model's own",
     )

@@ -23,7 +23,7 @@ class Nms(Pass):
 
     The outputs are `num_dets` [B, 1] int32, `det_boxes` [B, most, 4] of x1, y1, x2, y2 in pixels of the network's
     input, `det_scores` [B, most] and `det_classes` [B, most] int32: the best first, zeros behind the last. A box has
-    its best class only.
+    its best class only. `uint8_input{fit=true,boxes=picture}` turns boxes into pixels of the picture.
 
     Attributes:
         confidence: least score of a detection, 0..1.

@@ -13,6 +13,7 @@ from yocc.rewrites.emitting import Emitter, integers, number
 
 OUTPUTS = ("num_dets", "det_boxes", "det_scores", "det_classes")
 """As exporters for TensorRT name them: [B, 1] int32, [B, K, 4], [B, K] and [B, K] int32."""
+BOXES = OUTPUTS[1]
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,8 @@ def test_nms_finds_what_the_original_finds(models: Path, pictures: Path, tmp_pat
     assert content["accuracy"]["original"] == content["accuracy"]["compiled"]
     assert content["unmeasured"] == []
     assert content["interface"]["decode"]["layout"] == "detections"
-    assert content["interface"]["decode"]["suppression"] == {"confidence": 0.05, "overlap": 0.45, "most": 100}
+    own = {"confidence": 0.05, "overlap": 0.45, "most": 100, "boxes": "input"}
+    assert content["interface"]["decode"]["suppression"] == own
 
 
 @pytest.mark.slow

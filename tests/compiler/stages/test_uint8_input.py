@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,6 +27,9 @@ from yocc.models.shipped import shipped_detector
 from yocc.models.street import SPLITS, draw_scene
 from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.report.report import Report, schema_text
+from yocc.runtime.data.letterbox import read_picture
+from yocc.runtime.detection.boxes import SHOWING, Detections
+from yocc.runtime.detection.metrics import detections
 
 
 def _compile(model: Path, data: Path, out: Path, target: str = "onnxruntime", how: str = "uint8,nhwc,bgr") -> Report:
@@ -91,6 +95,81 @@ def test_pictures_of_any_size(detector: Path, pictures: Path, tmp_path: Path) ->
     assert whole.snr_db > 25
     speed = time_against(out, None, rounds=2, threads=1)
     assert speed.same_runtime is not None
+
+
+SHAPES = [(384, 300), (190, 401), (64, 64), (500, 90)]
+"""Width and height."""
+
+
+@pytest.mark.slow
+def test_boxes_of_nms_are_those_of_the_picture(tmp_path: Path) -> None:
+    pictures = []
+    for number, size in enumerate(SHAPES):
+        scene = Image.fromarray(draw_scene(SPLITS["test"][number], 256).picture)
+        pictures.append(tmp_path / f"{number}.png")
+        scene.resize(size).save(pictures[-1])
+    options = {"pipeline": None, "nms": True}
+    (tmp_path / "plain").mkdir()
+    plain = built(shipped_detector(), tmp_path / "plain", **options)
+    folder = built(shipped_detector(), tmp_path, input="uint8,nhwc,bgr,letterbox", **options)
+    decode = json.loads((folder / "decode.json").read_text())
+    assert decode["suppression"]["boxes"] == "picture"
+    session = ort.InferenceSession(folder / "model.onnx")
+    names = [each.name for each in session.get_outputs()]
+    wanted = _detections(plain, pictures)
+    assert sum(map(len, wanted)) >= 8
+    for path, expected_here in zip(pictures, wanted, strict=True):
+        picture = read_picture(path)
+        given = session.run(names, {session.get_inputs()[0].name: np.asarray(picture)[None, ..., ::-1]})
+        count, boxes, scores, numbers = (array[0] for array in given)
+        own = Detections(boxes[: count[0]], scores[: count[0]], numbers[: count[0]])
+        require_same(_listed(own), expected_here, path, score=0.02)
+        assert not boxes[count[0] :].any()
+    # Readers follow the report and the JSON files, and do not undo the letterbox again.
+    others = [list(map(_listed, _detections(folder, pictures))), printed(folder, *pictures)]
+    for found in others:
+        for one, expected_here, path in zip(found, wanted, pictures, strict=True):
+            require_same(one, expected_here, path, score=0.02)
+    assert all(check.passed is not False for check in verify_model(folder))
+
+
+def _detections(folder: Path, pictures: list[Path]) -> list[Detections]:
+    """What an output folder finds in pictures, read by its report."""
+    model = find_model(folder)
+    profile = examine_model(model).profile
+    assert profile is not None
+    with model.session(1) as session:
+        return list(detections(session, profile, pictures, SHOWING).found)
+
+
+def _listed(found: Detections) -> list[dict[str, Any]]:
+    """Detections as programs list them."""
+    return [
+        {"number": int(kind), "score": float(score), "box": list(map(float, box))}
+        for kind, score, box in zip(found.classes, found.scores, found.boxes, strict=True)
+    ]
+
+
+@pytest.mark.slow
+def test_boxes_in_the_picture_are_judged_by_every_command(detector: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = compile_model(
+        detector, input="uint8,nhwc,bgr,letterbox", nms=True, nms_confidence=0.05, calibration=pictures, out=out,
+        html=False, threads=1, bench=False,
+    )  # fmt: skip
+    content = _content(report)
+    assert content["pipeline"].endswith("uint8_input{layout=nhwc,color=bgr,fit=true,boxes=picture}")
+    before, after = content["fidelity"]["confident"]
+    assert abs(before - after) <= 1
+    agreement = against_original(out, None, pictures, count=4, threads=1)
+    assert agreement.facts.samples == 4
+    assert agreement.facts.detection is None or agreement.facts.detection.map50_95 > 0.9
+
+
+def test_only_nms_gives_boxes_of_the_picture(detector: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="Only boxes of NMS in the graph"):
+        compile_model(detector, pipeline="fuse,uint8_input{fit=true,boxes=picture}", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_arrays_are_measured_as_the_bytes_that_make_them(detector: Path, tmp_path: Path) -> None:

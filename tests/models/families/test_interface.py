@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,13 +40,21 @@ def test_a_detector_survives() -> None:
     assert read_profile(_through_json(decode_facts(profile)), spec, how) == profile
 
 
-def test_a_detector_that_suppresses_survives() -> None:
+@pytest.mark.parametrize("boxes", ["input", "picture"])
+def test_a_detector_that_suppresses_survives(boxes: Any) -> None:
     spec, how = InputSpec("images", (1, 3, 64, 64), np.dtype(np.float32)), Preprocess(letterbox=True)
-    own = Suppression(0.25, 0.45, 100)
+    own = Suppression(0.25, 0.45, 100, boxes)
     profile = ModelProfile(
         "yolov8", OutputLayout.DETECTIONS, ("n", "b", "s", "c"), ("cat",), (8,), spec, how, suppression=own
     )
-    assert read_profile(_through_json(decode_facts(profile)), spec, how) == profile
+    facts = _through_json(decode_facts(profile))
+    assert read_profile(facts, spec, how) == profile
+    assert profile.finds_in_picture == (boxes == "picture")
+    # Reports of earlier releases do not say it.
+    del facts["suppression"]["boxes"]
+    assert not read_profile(facts, spec, how).finds_in_picture
+    with pytest.raises(ValueError, match="screen"):
+        read_profile({**facts, "suppression": {**facts["suppression"], "boxes": "screen"}}, spec, how)
 
 
 def test_what_is_no_such_record_is_refused() -> None:

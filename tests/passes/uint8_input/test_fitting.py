@@ -15,7 +15,7 @@ from yocc.compiler.graph import Graph, to_proto
 from yocc.compiler.pipeline.pixels import Pixels
 from yocc.compiler.pipeline.target import Target
 from yocc.errors import OptionError
-from yocc.runtime.data.preprocess import InputSpec, Preprocess, prepare
+from yocc.runtime.data.preprocess import InputSpec, Preprocess, place, prepare
 
 FITS = Target("test", fits_pictures=True)
 SIZES = [(64, 48), (48, 64), (200, 133), (31, 33), (1, 90), (64, 96), (32, 48), (7, 5)]
@@ -32,8 +32,7 @@ def _picture(width: int, height: int) -> Image.Image:
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(
+every_fit = pytest.mark.parametrize(
     "pixels",
     [
         dataclasses.replace(PLAIN, fit="letterbox"),
@@ -42,21 +41,63 @@ def _picture(width: int, height: int) -> Image.Image:
     ],
     ids=["centered", "top left", "stretched"],
 )
+
+
+def _preprocess(pixels: Pixels) -> Preprocess:
+    return Preprocess(
+        pixels.color, pixels.scale, letterbox=pixels.fit == "letterbox", pad_value=pixels.pad_value,
+        alignment=pixels.alignment,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", SIZES)
+@every_fit
 def test_pictures_are_placed_as_for_calibration(size: tuple[int, int], pixels: Pixels) -> None:
     graph = _graph([1, 3, 64, 96])
     taken, _ = take_bytes(graph, "fit=true,layout=nhwc,color=rgb", pixels, FITS)
     assert list(taken.inputs[0].shape) == [1, "height", "width", 3]
     picture = _picture(*size)
-    how = Preprocess(
-        pixels.color, pixels.scale, letterbox=pixels.fit == "letterbox", pad_value=pixels.pad_value,
-        alignment=pixels.alignment,
-    )  # fmt: skip
-    wanted, _ = prepare(picture, how, InputSpec("x", (1, 3, 64, 96), np.dtype(np.float32)))
+    wanted, _ = prepare(picture, _preprocess(pixels), InputSpec("x", (1, 3, 64, 96), np.dtype(np.float32)))
     found = run(to_proto(taken), {"x": np.asarray(picture)[None]})["y"]
     levels = np.abs(found - wanted) / pixels.scale
     # Where the picture lies is the same to the pixel; runtimes round a few of them otherwise.
     assert levels.max() < 16
     assert levels.mean() < 0.1
+
+
+_BOXES = np.array([[[10, 20, 30.5, 40], [-5, 0, 200, 90], [40, 10, 60, 60], [0, 0, 0, 0]]], np.float32)
+
+
+def _finding(boxes: np.ndarray = _BOXES) -> Graph:
+    """A graph whose boxes, in pixels of its input, are always the same."""
+    lines = ["m: m = ReduceMean<keepdims=0>(x)", "z: z = Mul(m, zero)", "b: det_boxes = Add(k, z)"]
+    return build(lines, {"zero": np.zeros((), np.float32), "k": boxes}, ["det_boxes"], [1, 3, 64, 96])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@every_fit
+def test_boxes_are_in_pixels_of_the_picture(size: tuple[int, int], pixels: Pixels) -> None:
+    taken, _ = take_bytes(_finding(), "fit=true,layout=nhwc,boxes=picture", pixels, FITS)
+    found = run(to_proto(taken), {"x": np.zeros((1, size[1], size[0], 3), np.uint8)})
+    assert list(found) == ["det_boxes"]
+    where = place((size[1], size[0]), _preprocess(pixels), InputSpec("x", (1, 3, 64, 96), np.dtype(np.float32)))
+    np.testing.assert_allclose(found["det_boxes"][0], where.to_picture(_BOXES[0]), rtol=1e-5, atol=1e-4)
+    assert not found["det_boxes"][0, 3].any()
+
+
+def test_boxes_stay_in_pixels_of_the_input_unless_asked() -> None:
+    taken, _ = take_bytes(_finding(), "fit=true,layout=nhwc", dataclasses.replace(PLAIN, fit="letterbox"), FITS)
+    found = run(to_proto(taken), {"x": np.zeros((1, 10, 300, 3), np.uint8)})
+    np.testing.assert_array_equal(found["det_boxes"], _BOXES)
+
+
+def test_boxes_that_cannot_be_had_are_refused() -> None:
+    with pytest.raises(OptionError, match="no output 'det_boxes'"):
+        take_bytes(_graph([1, 3, 64, 96]), "fit=true,boxes=picture", target=FITS)
+    with pytest.raises(OptionError, match="need a graph that takes whole pictures"):
+        take_bytes(_finding(), "boxes=picture", target=FITS)
+    with pytest.raises(OptionError, match="boxes cannot be"):
+        take_bytes(_finding(), "fit=true,boxes=screen", target=FITS)
 
 
 def test_shapes_behind_it_are_known() -> None:

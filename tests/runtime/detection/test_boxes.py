@@ -65,6 +65,11 @@ class TestSuppressedInTheGraph:
         assert found.scores == pytest.approx([0.9, 0.8, 0.2])
         assert found.classes.tolist() == [1, 1, 0]
 
+    def test_boxes_of_the_picture_stay(self) -> None:
+        own = replace(self.profile, suppression=Suppression(0.1, 0.3, 4, boxes="picture"))
+        found = detect(self.outputs, own, Placement((64, 64), (0.5, 0.5), (0, 8)), SCORING)
+        assert found.boxes.tolist() == [[0, 0, 10, 10], [0, 0, 10, 10], [20, 20, 30, 30]]
+
     def test_fewer_can_be_asked_for(self) -> None:
         assert len(candidates(self.outputs, self.profile, replace(SINGLE, confidence=0.5))) == 2
         assert len(candidates(self.outputs, self.profile, replace(SINGLE, most=1))) == 1

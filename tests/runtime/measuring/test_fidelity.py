@@ -147,6 +147,37 @@ def test_nothing_measured_is_nothing_said() -> None:
     assert (facts.samples, facts.outputs, facts.detection) == (0, (), None)
 
 
+class PlacingDetector(SuppressingDetector):
+    """Finds the same box in pixels of a picture four times as wide and high."""
+
+    def run(self, feeds: dict) -> dict:
+        found = super().run(feeds)
+        return {**found, "boxes": found["boxes"] * 4}
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_boxes_in_pixels_of_the_picture_are_compared_there(apart: bool) -> None:
+    placing = replace(
+        PROFILE,
+        layout=OutputLayout.DETECTIONS,
+        outputs=("count", "boxes", "scores", "classes"),
+        suppression=Suppression(0.4, 0.45, 2, boxes="picture"),
+    )
+    pictures = [PictureRef(index=number, size=(4 * SIDE, 4 * SIDE)) for number in range(3)]
+    facts = measure_fidelity(
+        Detector() if apart else PlacingDetector(),
+        PlacingDetector(),
+        Samples(FEEDS, "three", held_out=True, pictures=pictures),
+        placing,
+        own=Own(FEEDS, PROFILE) if apart else None,
+    )
+    assert facts.detection is not None
+    assert facts.detection.map50_95 == pytest.approx(1)
+    # Those shown lie in the network's input.
+    assert facts.examples[0].compiled[0].box == (10.0, 20.0, 30.0, 40.0)
+    assert facts.examples[0].original == facts.examples[0].compiled
+
+
 def test_examples_are_of_the_pictures_named() -> None:
     pictures = [PictureRef(f"{number}.jpg") for number in range(len(FEEDS))]
     facts = measure_fidelity(

@@ -81,6 +81,7 @@ def require_changeable(graph: Graph, pipeline: Pipeline, subject: Subject, ctx: 
     Raises:
         OptionError: it is no detector of a known family, or its shape stays open, or the target cannot.
     """
+    _finds_in_picture(pipeline)
     for step in output_passes(pipeline):
         step.requires(graph, ctx)
         if isinstance(step, Nms | TopCandidates) and ctx.outputs is not None and not ctx.target.fixed_shapes:
@@ -106,7 +107,25 @@ def read_as(subject: Subject, pipeline: Pipeline, outputs: DetectorOutputs | Non
     changing = output_passes(pipeline)
     if not changing or subject.profile is None or outputs is None:
         return subject
-    return replace(subject, profile=read_profile_as(subject.profile, changing[0], outputs))
+    profile = read_profile_as(subject.profile, changing[0], outputs)
+    if profile.suppression is not None and _finds_in_picture(pipeline):
+        profile = replace(profile, suppression=replace(profile.suppression, boxes="picture"))
+    return replace(subject, profile=profile)
+
+
+def _finds_in_picture(pipeline: Pipeline) -> bool:
+    """Whether boxes become pixels of the picture.
+
+    Raises:
+        OptionError: they should, and there is no NMS that gives them.
+    """
+    asked = any(isinstance(step, Uint8Input) and step.boxes == "picture" for step in pipeline.passes)
+    if asked and not any(isinstance(step, Nms) for step in pipeline.passes):
+        raise OptionError(
+            "Only boxes of NMS in the graph can be given in pixels of the picture.",
+            "Put nms before uint8_input, or leave boxes out of it.",
+        )
+    return asked
 
 
 def read_profile_as(profile: ModelProfile, step: Pass, outputs: DetectorOutputs) -> ModelProfile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 from yocc.compiler.pipeline.passes import Pass
@@ -120,7 +121,9 @@ def _steps(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
         yield Fp16()
     yield from _outputs(recipe)
     if recipe.input is not None:
-        yield read_input(recipe.input)
+        step = read_input(recipe.input)
+        # Who hands over a picture wants boxes in that picture.
+        yield replace(step, boxes="picture") if recipe.nms and step.fit else step
 
 
 def _outputs(recipe: CompressionRecipe) -> Iterator[Pass]:

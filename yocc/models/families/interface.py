@@ -99,4 +99,7 @@ def read_profile(facts: Mapping[str, Any], spec: InputSpec, how: Preprocess) -> 
 def _read_suppression(facts: Mapping[str, Any] | None) -> Suppression | None:
     if facts is None:
         return None
-    return Suppression(float(facts["confidence"]), float(facts["overlap"]), int(facts["most"]))
+    boxes = facts.get("boxes", "input")
+    if boxes not in ("input", "picture"):
+        raise ValueError(boxes)
+    return Suppression(float(facts["confidence"]), float(facts["overlap"]), int(facts["most"]), boxes)

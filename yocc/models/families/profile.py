@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal
 
 from yocc.compiler.pipeline.passes import Cells, Detection
 from yocc.runtime.data.preprocess import InputSpec, Preprocess
@@ -36,11 +37,13 @@ class Suppression:
         confidence: least score of a detection.
         overlap: intersection over union with a better box of its class from which a box is dropped.
         most: detections per picture.
+        boxes: whether boxes are in pixels of the network's input or of the picture.
     """
 
     confidence: float
     overlap: float
     most: int
+    boxes: Literal["input", "picture"] = "input"
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ class ModelProfile:
     def input_name(self) -> str:
         """Name of the picture input."""
         return self.input.name
+
+    @property
+    def finds_in_picture(self) -> bool:
+        """Whether the graph itself gives boxes in pixels of the picture."""
+        return self.suppression is not None and self.suppression.boxes == "picture"
 
     @property
     def size(self) -> tuple[int, int]:

@@ -18,10 +18,13 @@ from yocc.errors import OptionError
 from yocc.passes.uint8_input.chain import Chain
 from yocc.passes.uint8_input.fitting import fit
 from yocc.passes.uint8_input.identity import feed_quantized
+from yocc.passes.uint8_input.placing import place_boxes
 from yocc.passes.uint8_input.weights import fold_unit, reverse_channels
+from yocc.rewrites.suppressing import BOXES
 
 Layout = Literal["own", "nchw", "nhwc"]
 Order = Literal["own", "rgb", "bgr"]
+BoxPixels = Literal["input", "picture"]
 _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
@@ -40,6 +43,8 @@ class Uint8Input(Pass):
         layout: nchw, nhwc or the model's own.
         color: rgb, bgr or the model's own order.
         fit: whether the graph takes pictures of any size and fits them into its input itself.
+        boxes: whether `det_boxes` of the pass `nms` stay in pixels of the network's input, or become pixels of the
+            picture, which takes `fit`.
     """
 
     name: ClassVar[str] = "uint8_input"
@@ -48,11 +53,21 @@ class Uint8Input(Pass):
     layout: Layout = "own"
     color: Order = "own"
     fit: bool = False
+    boxes: BoxPixels = "input"
 
     def __post_init__(self) -> None:
-        for option, value, known in (("layout", self.layout, Layout), ("color", self.color, Order)):
+        for option, value, known in (
+            ("layout", self.layout, Layout),
+            ("color", self.color, Order),
+            ("boxes", self.boxes, BoxPixels),
+        ):
             if value not in get_args(known):
                 raise OptionError(f"There is no {option} {value!r}.", f"Use one of {', '.join(get_args(known))}.")
+        if self.boxes == "picture" and not self.fit:
+            raise OptionError(
+                "Boxes in pixels of the picture need a graph that takes whole pictures.",
+                "Use uint8_input{fit=true,boxes=picture}, or leave boxes out.",
+            )
 
     def min_opset(self, ctx: PassContext) -> int:  # noqa: ARG002 # the same for all targets
         """Resize averages where it scales down from opset 18 on."""
@@ -143,7 +158,10 @@ class Uint8Input(Pass):
             chain.transpose(_TO_FIRST if channel == 1 else _TO_LAST)
         if self.fit:
             axes = picture_axes(shape) or (2, 3)
-            fit(chain, pixels, (shape[axes[0]], shape[axes[1]]), axes)
+            size = (shape[axes[0]], shape[axes[1]])
+            where = fit(chain, pixels, size, axes, measure=self.boxes == "picture")
+            if where is not None:
+                place_boxes(graph, where, _boxes(graph))
         if flips:
             chain.reverse(channel)
         quantized = feed_quantized(graph, inner, chain.tensor, pixels, channel) if moves_bytes else 0
@@ -173,3 +191,15 @@ class Uint8Input(Pass):
         chain.arithmetic("Sub", pixels.zero, channel, neutral=0)
         if not folded:
             chain.arithmetic("Mul", unit, channel, neutral=1)
+
+
+def _boxes(graph: Graph) -> gs.Variable:
+    """The boxes that the pass `nms` has left among the outputs.
+
+    Raises:
+        OptionError: there are none.
+    """
+    found = next((each for each in graph.outputs if each.name == BOXES), None)
+    if not isinstance(found, gs.Variable):
+        raise OptionError(f"The graph has no output {BOXES!r}.", "Put nms before uint8_input, or leave boxes out.")
+    return found

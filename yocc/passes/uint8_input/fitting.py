@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -11,7 +13,24 @@ from yocc.passes.uint8_input.chain import Chain
 _DOUBLE, _INT64 = 11, 7
 
 
-def fit(chain: Chain, pixels: Pixels, size: tuple[int, int], axes: tuple[int, int]) -> None:
+@dataclass(frozen=True)
+class Fitted:
+    """Where in the network's input a picture lies, as tensors [2] of height and width.
+
+    Attributes:
+        picture: size of the picture, float64.
+        inner: its size in the input, int64.
+        before: input pixels above and left of it, int64.
+    """
+
+    picture: gs.Tensor
+    inner: gs.Tensor
+    before: gs.Tensor
+
+
+def fit(
+    chain: Chain, pixels: Pixels, size: tuple[int, int], axes: tuple[int, int], *, measure: bool = False
+) -> Fitted | None:
     """Scale the picture at the end of a chain to a size, and pad what is left free.
 
     The geometry is that of `yocc.runtime.data.letterbox`, in float64 as there. Scaling down averages, as Pillow does.
@@ -21,18 +40,25 @@ def fit(chain: Chain, pixels: Pixels, size: tuple[int, int], axes: tuple[int, in
         pixels: how pictures are placed.
         size: height and width of the network's input.
         axes: which axes they are.
+        measure: whether the result is needed.
+
+    Returns:
+        Where the picture lies; None where that is not needed.
     """
     rank, (first, second) = 4, axes
     shape = [*chain.tensor.shape]
     shape[first], shape[second] = size
     free = [axis for axis in range(rank) if axis not in axes]
     if pixels.fit == "stretch":
+        picture = _picture_size(chain, axes) if measure else None
         sizes = chain.constant("sizes", np.array(shape, np.int64))
         _resize(chain, sizes, shape)
-        return
+        if picture is None:
+            return None
+        inside, corner = np.array(size, np.int64), np.zeros(2, np.int64)
+        return Fitted(picture, chain.constant("inside", inside), chain.constant("corner", corner))
     limits = chain.constant("limits", np.array(size, np.float64))
-    source = chain.node("Gather", [chain.node("Shape", [chain.tensor], np.int64), _axes(chain, axes)], np.int64)
-    given = chain.node("Cast", [source], np.float64, {"to": _DOUBLE})
+    given = _picture_size(chain, axes)
     ratio = chain.node("ReduceMin", [chain.node("Div", [limits, given], np.float64)], np.float64, {"keepdims": 1})
     inner = chain.node("Round", [chain.node("Mul", [given, ratio], np.float64)], np.float64)
     inner = chain.node("Max", [inner, chain.constant("one", np.ones(1, np.float64))], np.float64)
@@ -58,10 +84,14 @@ def fit(chain: Chain, pixels: Pixels, size: tuple[int, int], axes: tuple[int, in
     chain.append("Pad", [pads, gray], {"mode": "constant"}, np.uint8)
     # Shapes behind a Pad that is computed are not known otherwise.
     chain.append("Reshape", [chain.constant("shape", np.array(shape, np.int64))], {}, np.uint8, shape)
+    return Fitted(given, inner, before) if measure else None
 
 
-def _axes(chain: Chain, axes: tuple[int, int]) -> gs.Constant:
-    return chain.constant("axes", np.array(axes, np.int64))
+def _picture_size(chain: Chain, axes: tuple[int, int]) -> gs.Variable:
+    """Height and width of the picture at the end of a chain, in float64."""
+    places = chain.constant("axes", np.array(axes, np.int64))
+    source = chain.node("Gather", [chain.node("Shape", [chain.tensor], np.int64), places], np.int64)
+    return chain.node("Cast", [source], np.float64, {"to": _DOUBLE})
 
 
 def _spread(chain: Chain, sides: gs.Variable, others: gs.Constant, places: gs.Constant) -> gs.Variable:

@@ -92,7 +92,8 @@ def detect(
     Args:
         outputs: the network's outputs by name; only the first sample of a batch is looked at.
         profile: how they are laid out.
-        placement: where in the network input the picture lies.
+        placement: where in the network input the picture lies; of no account where the graph itself gives boxes in
+            picture pixels.
         selection: which candidates to keep.
 
     Returns:
@@ -101,6 +102,8 @@ def detect(
     found = candidates(outputs, profile, selection)
     if profile.layout is not OutputLayout.DETECTIONS:
         found = suppress_candidates(found, selection)
+    if profile.finds_in_picture:
+        return found
     return Detections(placement.to_picture(found.boxes), found.scores, found.classes)
 
 
@@ -108,7 +111,8 @@ def candidates(outputs: Mapping[str, NDArray[Any]], profile: ModelProfile, selec
     """Decode every candidate of sufficient confidence, boxes in network input pixels, best first.
 
     NaN scores and boxes that are not finite, as an overflowing network gives, never pass. The number is limited to
-    30000, as in YOLOv5. Of a graph that suppresses itself, these are its detections above the confidence.
+    30000, as in YOLOv5. Of a graph that suppresses itself, these are its detections above the confidence, with boxes in
+    the pixels it gives.
     """
     arrays = [_output(outputs, name) for name in profile.outputs]
     if profile.layout is OutputLayout.DETECTIONS:

@@ -96,10 +96,10 @@ def measure_fidelity(
 ) -> FidelityFacts:
     """Run both models on the same inputs, one at a time.
 
-    Where the original has an input size of its own, its detections are compared in the pixels of each picture. Where
-    its inputs or outputs are others, outputs are compared only if their names and, but for the batch, their shapes are
-    the same. Where the compiled model suppresses within the graph, the original's candidates are chosen in the same
-    way.
+    Where the original has an input size of its own, or the compiled model gives boxes in pixels of the picture,
+    detections are compared in the pixels of each picture. Where its inputs or outputs are others, outputs are compared
+    only if their names and, but for the batch, their shapes are the same. Where the compiled model suppresses within
+    the graph, the original's candidates are chosen in the same way.
 
     Args:
         original: the model to agree with.
@@ -116,7 +116,7 @@ def measure_fidelity(
     found: tuple[list[Detections], list[Detections]] = ([], [])
     count = 0
     feeds, pictures = samples.feeds, samples.pictures
-    fed = None if own is None else own.feeds
+    fed, theirs = (None, None) if own is None else (own.feeds, own.profile)
     pairs = ((feed, feed) for feed in feeds) if fed is None else zip(fed, feeds, strict=True)
     for first, second in progress(pairs, "comparing with the original", len(feeds)):
         reference, candidate = original.run(first), compiled.run(second)
@@ -127,23 +127,23 @@ def measure_fidelity(
         if profile is None:
             continue
         # Detections stay in pixels of the network input: overlaps are the same there.
-        for side, arrays, known in zip(
-            found, (reference, candidate), (own.profile if own and own.profile else profile, profile), strict=True
-        ):
+        for side, arrays, known in zip(found, (reference, candidate), (theirs or profile, profile), strict=True):
             side.append(detect(arrays, known, Placement(known.size, (1.0, 1.0), (0, 0)), selection_of(profile)))
     outputs = tuple(comparison.differences()) if comparison is not None else ()
     facts = FidelityFacts(samples.data, count, samples.held_out, outputs)
     if profile is None or not count:
         return facts
-    if fed is None or own is None or own.profile is None or None in pictures:
+    apart = (fed is not None and theirs is not None) or (bool(pictures) and profile.finds_in_picture)
+    if not apart or None in pictures:
         # Arrays have no pictures, and are fed to both models at one size.
         return _with_detections(facts, profile, choose_examples(pictures, profile, *found, CONFIDENT), *found)
     sizes = [picture.measure() for picture in pictures if picture is not None]
-    first = _in_pictures(found[0], [place(size, own.profile.preprocess, own.profile.input) for size in sizes])
+    first, second = (
+        _in_pictures(side, known, sizes) for side, known in zip(found, (theirs or profile, profile), strict=True)
+    )
     places = [place(size, profile.preprocess, profile.input) for size in sizes]
-    second = _in_pictures(found[1], places)
-    shown = [replace(each, boxes=where.to_input(each.boxes)) for each, where in zip(first, places, strict=True)]
-    examples = choose_examples(pictures, profile, shown, found[1], CONFIDENT)
+    shown = _in_inputs(second, places) if profile.finds_in_picture else found[1]
+    examples = choose_examples(pictures, profile, _in_inputs(first, places), shown, CONFIDENT)
     return _with_detections(facts, profile, examples, first, second)
 
 
@@ -164,9 +164,19 @@ def _of_one_shape(reference: Arrays, candidate: Arrays) -> tuple[Arrays, Arrays]
     return first, second
 
 
-def _in_pictures(found: Sequence[Detections], placements: Sequence[Placement]) -> list[Detections]:
-    """Detections in pixels of each picture."""
-    return [replace(each, boxes=where.to_picture(each.boxes)) for each, where in zip(found, placements, strict=True)]
+def _in_pictures(
+    found: Sequence[Detections], known: ModelProfile, sizes: Sequence[tuple[int, int]]
+) -> list[Detections]:
+    """Detections in pixels of each picture of a height and width."""
+    if known.finds_in_picture:
+        return list(found)
+    places = (place(size, known.preprocess, known.input) for size in sizes)
+    return [replace(each, boxes=where.to_picture(each.boxes)) for each, where in zip(found, places, strict=True)]
+
+
+def _in_inputs(found: Sequence[Detections], places: Sequence[Placement]) -> list[Detections]:
+    """Detections in pixels of the network's input, from those in pixels of each picture."""
+    return [replace(each, boxes=where.to_input(each.boxes)) for each, where in zip(found, places, strict=True)]
 
 
 def worst_snr(differences: Iterable[Difference]) -> float:

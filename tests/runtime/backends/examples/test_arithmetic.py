@@ -160,11 +160,16 @@ def test_detections_of_a_network_that_suppresses_are_taken_as_they_are(run_py: M
             return outputs
 
     feeding = preprocess_facts(InputSpec("images", (1, 3, 64, 96), np.dtype(np.float32)), Preprocess(letterbox=True))
-    facts = {"layout": "detections", "family": "yolov5", "outputs": list(outputs), "classes": ["a", "b"], "strides": []}
+    facts: dict[str, Any] = {
+        "layout": "detections", "family": "yolov5", "outputs": list(outputs), "classes": ["a", "b"], "strides": [],
+    }  # fmt: skip
     found = run_py.detect(Paper, Image.new("RGB", (192, 64)), feeding, facts)
     assert [one[:2] for one in found] == [("b", 1), ("b", 1), ("a", 0)]
     # 192 x 64 in 96 x 64 is 96 x 32, sixteen pixels from the top.
     np.testing.assert_allclose(found[0][3], [0, 32, 192, 64])
+    facts["suppression"] = {"confidence": 0.1, "overlap": 0.45, "most": 4, "boxes": "picture"}
+    found = run_py.detect(Paper, Image.new("RGB", (192, 64)), feeding, facts)
+    assert [one[3] for one in found] == boxes[0, :3].tolist()
 
 
 def test_raw_heads_of_yolox_are_read_as_its_rows(run_py: ModuleType) -> None:

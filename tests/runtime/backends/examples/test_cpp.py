@@ -208,10 +208,11 @@ def test_both_programs_read_outputs_that_passes_change(options: dict[str, Any], 
 
 
 @pytest.mark.slow
-def test_both_programs_feed_bytes_of_any_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nms", [False, True])
+def test_both_programs_feed_bytes_of_any_size(nms: bool, tmp_path: Path) -> None:
     _require_tools("cmake", "g++")
     settings = SETTINGS["onnxruntime"](tmp_path)
-    folder = built(shipped_detector(), tmp_path, pipeline=None, input="uint8,nhwc,bgr,letterbox")
+    folder = built(shipped_detector(), tmp_path, pipeline=None, input="uint8,nhwc,bgr,letterbox", nms=nms)
     pictures = _scenes(tmp_path)
     wanted = printed(folder, *pictures)
     for one, other in zip(_found(_made(folder, settings), folder, *pictures), wanted, strict=True):

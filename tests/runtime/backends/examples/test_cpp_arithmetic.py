@@ -181,15 +181,16 @@ def test_pictures_become_the_same_input(
         np.testing.assert_allclose(found.astype(np.float64), wanted.astype(np.float64), rtol=rounding, atol=rounding)
 
 
-@pytest.mark.parametrize("name", [*output_cases(), "raw yolox", "distances", "detections"])
+@pytest.mark.parametrize("name", [*output_cases(), "raw yolox", "distances", "detections", "in picture"])
 def test_outputs_are_read_the_same(name: str, tmp_path: Path) -> None:
     run_py, preprocess = program(tmp_path), _preprocess()
     random = np.random.default_rng(0)
-    if name == "detections":
+    if name in ("detections", "in picture"):
         boxes, scores = random.uniform(0, 60, (1, 9, 4)), random.uniform(0, 1, (1, 9))
         arrays = [np.array([[7]]), boxes, scores, random.integers(0, 3, (1, 9))]
         names = ["num_dets", "det_boxes", "det_scores", "det_classes"]
-        facts = {**decode_facts(output_cases()["rows"][0]), "layout": name, "outputs": names, "strides": []}
+        facts = {**decode_facts(output_cases()["rows"][0]), "layout": "detections", "outputs": names, "strides": []}
+        facts["suppression"] = {"boxes": "picture" if name == "in picture" else "input"}
     elif name == "raw yolox":
         facts, heads = raw_yolox()
         arrays = [array for head in heads for array in head]
@@ -208,6 +209,8 @@ def test_outputs_are_read_the_same(name: str, tmp_path: Path) -> None:
             return dict(zip(facts["outputs"], arrays, strict=True))
 
     wanted = run_py.detect(Paper, Image.new("RGB", (96, 64)), preprocess, facts)
+    if name == "in picture":
+        np.testing.assert_allclose([box for *_, box in wanted], arrays[1][0, :7], rtol=1e-6)
     assert bool(wanted) == (name != "nothing")
     (tmp_path / "values").write_bytes(b"".join(array.tobytes() for array in arrays))
     harness = _compiled(tmp_path, HARNESS, preprocess, facts)

@@ -69,6 +69,7 @@ def header_text(
         "// How the outputs are read.",
         "enum Layout { ROWS, COLUMNS, YOLOX, ANCHOR_HEADS, DISTANCE_HEADS, OFFSET_HEADS, DETECTIONS };",
         f"const Layout LAYOUT = {layout};",
+        f"const bool BOXES_IN_PICTURE = {_bool(_in_picture(decode))}; // whether boxes are in its pixels already",
         f"const char* const OUTPUTS[] = {_list(map(_text, decode['outputs']))};",
         f"const int OUTPUT_COUNT = {len(decode['outputs'])};",
         f"const int STRIDES[] = {_list(decode['strides'] or [0])};",
@@ -94,6 +95,10 @@ def _layout(decode: Mapping[str, Any]) -> str:
     if (decode["layout"], decode["family"]) == ("own", "yolox"):
         return "YOLOX"
     return _LAYOUTS.get(decode["layout"], "")
+
+
+def _in_picture(decode: Mapping[str, Any]) -> bool:
+    return (decode.get("suppression") or {}).get("boxes") == "picture"
 
 
 def _anchors(head: Sequence[Sequence[float]]) -> str:
