@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import onnx_graphsurgeon as gs
+
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.outputs import DetectorOutputs
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import OptionError
+from yocc.rewrites.all_candidates import all_decoded, all_from_heads
 from yocc.rewrites.candidates import Candidates, from_decoded, require_rankable
 from yocc.rewrites.emitting import Emitter
 from yocc.rewrites.raw_candidates import from_heads, grids
-from yocc.rewrites.suppressing import OUTPUTS, Limits, plugin, standard
+from yocc.rewrites.suppressing import OUTPUTS, Limits, detection_output, plugin, standard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,8 @@ class Nms(Pass):
         confidence: least score of a detection, 0..1.
         overlap: intersection over union with a better box of its class from which a box is dropped, 0..1.
         most: detections per picture.
-        candidates: boxes per picture that are looked at, by objectness, or by their best class where there is none.
+        candidates: boxes per picture that are looked at, by objectness, or by their best class where there is none;
+            boxes of a class above the confidence where the target chooses by itself.
     """
 
     name: ClassVar[str] = "nms"
@@ -72,7 +76,8 @@ class Nms(Pass):
                 f"The target {ctx.target.name!r} cannot run NMS on a YOLO detector's boxes.",
                 "Leave --nms out, or compile for another target.",
             )
-        require_rankable(ctx.target, self.candidates)
+        if ctx.target.suppression != "detection_output":
+            require_rankable(ctx.target, self.candidates)
 
     def require_fixed(self, shape: Sequence[int | str], outputs: DetectorOutputs) -> None:
         """Refuse an input whose shape leaves open what has to be fixed.
@@ -107,11 +112,27 @@ class Nms(Pass):
             if name in OUTPUTS:
                 tensor.name = f"{name}_before"
         emit = Emitter(graph, "nms")
-        pictures = _candidates(emit, graph, outputs, self.candidates, batch)
         limits = Limits(self.confidence, self.overlap, self.most)
-        suppress = plugin if ctx.target.suppression == "efficient_nms" else standard
-        graph.outputs = suppress(emit, pictures, limits, outputs.classes)
+        if ctx.target.suppression == "detection_output":
+            found = _everything(emit, graph, outputs, batch)
+            graph.outputs = detection_output(emit, *found, limits, self.candidates)
+        else:
+            pictures = _candidates(emit, graph, outputs, self.candidates, batch)
+            suppress = plugin if ctx.target.suppression == "efficient_nms" else standard
+            graph.outputs = suppress(emit, pictures, limits, outputs.classes)
         return PassResult(1, {"batch": batch, "outputs": list(OUTPUTS)})
+
+
+def _everything(emit: Emitter, graph: Graph, outputs: DetectorOutputs, batch: int) -> tuple[gs.Variable, gs.Variable]:
+    """Boxes and scores of all candidates.
+
+    Raises:
+        OptionError: there are several pictures.
+    """
+    if batch != 1:
+        raise OptionError(f"This target runs NMS on one picture at a time, not {batch}.", "Give --batch 1 as well.")
+    sizes = grids(graph, outputs)
+    return all_decoded(emit, graph, outputs) if sizes is None else all_from_heads(emit, graph, outputs, sizes)
 
 
 def _candidates(emit: Emitter, graph: Graph, outputs: DetectorOutputs, most: int, batch: int) -> list[Candidates]:

@@ -96,6 +96,35 @@ def plugin(emit: Emitter, pictures: Sequence[Candidates], limits: Limits, classe
     return [_typed(tensor, shape) for tensor, shape in zip(made, shapes, strict=True)]
 
 
+def detection_output(
+    emit: Emitter, corners: gs.Variable, scores: gs.Variable, limits: Limits, most_of_a_class: int
+) -> list[gs.Variable]:
+    """Suppress with ncnn's layer DetectionOutput, and return the four outputs.
+
+    It stands in the graph as one node `DetectionOutput` of the domain `ncnn`, which the backend for ncnn lowers.
+
+    Args:
+        emit: appends to the graph.
+        corners: [1, N, 4] of all candidates.
+        scores: [1, C, N] of them, with objectness.
+        limits: what is kept.
+        most_of_a_class: candidates of a class that are looked at, the best.
+    """
+    made = emit.many(
+        "DetectionOutput",
+        corners,
+        scores,
+        outputs=dict(zip(OUTPUTS, (np.int32, np.float32, np.float32, np.int32), strict=True)),
+        confidence_threshold=limits.confidence,
+        nms_threshold=limits.overlap,
+        nms_top_k=most_of_a_class,
+        keep_top_k=limits.most,
+    )
+    made[0].inputs[0].domain = "ncnn"
+    shapes = ([1, 1], [1, limits.most, 4], [1, limits.most], [1, limits.most])
+    return [_typed(tensor, shape) for tensor, shape in zip(made, shapes, strict=True)]
+
+
 def _picture(emit: Emitter, found: Candidates, limits: Limits, classes: int) -> tuple[gs.Variable, gs.Variable]:
     """Number of detections [1], and detections [most, 6] of corners, score and class, zeros behind the last."""
     scores = found.confidences(emit)

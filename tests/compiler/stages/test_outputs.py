@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.compiler.stages.reports import content_of
 from tests.outputs import DETECTORS
+from tests.runtime.backends.ncnn.running import needs_ncnn
 from tests.runtime.backends.test_openvino import needs_openvino
 from tests.samples import tiny_model
 from yocc.api.judging import against_labels, against_original, time_against
@@ -20,6 +21,7 @@ from yocc.api.verifying import verify_model
 from yocc.compiler.stages.compiling import compile_model
 from yocc.errors import OptionError
 from yocc.report.report import Report
+from yocc.rewrites.suppressing import OUTPUTS
 
 LOW = {"nms": True, "nms_confidence": 0.05, "nms_most": 100}
 targets = pytest.mark.parametrize("target", ["onnxruntime", pytest.param("openvino", marks=needs_openvino)])
@@ -64,7 +66,9 @@ def test_nms_finds_what_the_original_finds(models: Path, pictures: Path, tmp_pat
 
 
 @pytest.mark.slow
-@targets
+@pytest.mark.parametrize(
+    "target", ["onnxruntime", pytest.param("openvino", marks=needs_openvino), pytest.param("ncnn", marks=needs_ncnn)]
+)
 @pytest.mark.parametrize("name", ["yolov5", "yolov8", "yolox"])
 def test_a_folder_with_nms_and_int8_is_judged_by_every_command(
     models: Path, pictures: Path, tmp_path: Path, target: str, name: str
@@ -78,6 +82,7 @@ def test_a_folder_with_nms_and_int8_is_judged_by_every_command(
     assert agreement.facts.samples == 4
     speed = time_against(folder, None, rounds=2, threads=1)
     assert speed.same_runtime is not None
+    assert [each["name"] for each in find_model(folder).report["outputs"]] == list(OUTPUTS)
 
 
 @pytest.mark.slow
@@ -158,11 +163,15 @@ def test_open_shapes_are_refused_before_anything_runs(
         compile_model(tmp_path / "open.onnx", input_shapes={"images": (1, 3, 64, 64)}, out=tmp_path / "out", **options)
 
 
+def test_targets_without_nms(models: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tvm")
+    with pytest.raises(OptionError, match="'tvm' cannot run NMS"):
+        compile_model(models / "yolov8.onnx", nms=True, target="tvm", out=tmp_path / "out")
+
+
 @pytest.mark.parametrize("target", ["ncnn", "tvm"])
-def test_targets_without_nms(models: Path, tmp_path: Path, target: str) -> None:
+def test_targets_that_rank_nothing(models: Path, tmp_path: Path, target: str) -> None:
     pytest.importorskip(target)
-    with pytest.raises(OptionError, match=f"{target!r} cannot run NMS"):
-        compile_model(models / "yolov8.onnx", nms=True, target=target, out=tmp_path / "out")
     with pytest.raises(OptionError, match=f"{target!r} cannot choose the best candidates"):
         compile_model(models / "yolov8.onnx", max_candidates=5, target=target, out=tmp_path / "out")
 

@@ -98,7 +98,7 @@ class Target:
         fits_pictures: whether it scales bytes of any size as Pillow does, averaging where it scales down.
         skips_zeros: whether it computes faster with two zeros in each four weights along the input channels.
         suppression: how it runs non-maximum suppression: by ONNX's `NonMaxSuppression`, by the plugin
-            `EfficientNMS_TRT`, or not at all.
+            `EfficientNMS_TRT`, by ncnn's layer `DetectionOutput`, or not at all.
         most_ranked: how many values its `TopK` gives at most; None for any number, 0 where it has none.
     """
 
@@ -124,7 +124,7 @@ class Target:
     uint8_input: Literal["moved", "converted", "none"] = "moved"
     fits_pictures: bool = False
     skips_zeros: bool = False
-    suppression: Literal["onnx", "efficient_nms", "none"] = "onnx"
+    suppression: Literal["onnx", "efficient_nms", "detection_output", "none"] = "onnx"
     most_ranked: int | None = None
 
     def __post_init__(self) -> None:

@@ -27,5 +27,5 @@ def write_programs(artifact: Artifact, prepared: Prepared) -> tuple[Path, ...]:
     if not prepared.options.output.examples:
         return ()
     facts = plain(interface_facts(prepared.compiled, artifact.shapes))
-    decode = facts["decode"] if artifact.decode is None else plain(artifact.decode)
+    decode = facts["decode"] if artifact.decode is None else {**(facts["decode"] or {}), **plain(artifact.decode)}
     return tuple(write_examples(artifact.folder, prepared.plan.backend.example(artifact), facts["preprocess"], decode))

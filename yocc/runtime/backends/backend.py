@@ -34,8 +34,8 @@ class Artifact:
         files: the other files it needs.
         options: the target options it was built with.
         shapes: of inputs whose size the backend has fixed.
-        decode: how detections are read from the files' own outputs, as in `decode.json`, where the session gives
-            other outputs; else None.
+        decode: what `decode.json` says of the files' own outputs, where the session gives other outputs; else None.
+            What it leaves out is as for the session.
     """
 
     backend: str

@@ -172,6 +172,17 @@ def test_detections_of_a_network_that_suppresses_are_taken_as_they_are(run_py: M
     assert [one[3] for one in found] == boxes[0, :3].tolist()
 
 
+def test_rows_of_detection_output_are_read(run_py: ModuleType) -> None:
+    facts = {"layout": "detection_output", "family": "yolov5", "outputs": ["detection_out"]}
+    rows = np.array([[[2, 0.9, 0, 32, 96, 64], [1, 0.1, 5, 5, 9, 9]]], np.float32)
+    assert run_py.decodes(facts)
+    boxes, scores, classes = run_py.finished({"detection_out": rows}, facts)
+    np.testing.assert_array_equal(boxes, rows[0, :, 2:])
+    np.testing.assert_array_equal(scores, rows[0, :, 1])
+    assert classes.tolist() == [1, 0]
+    assert [len(each) for each in run_py.finished({"detection_out": np.zeros((1, 0))}, facts)] == [0, 0, 0]
+
+
 def test_raw_heads_of_yolox_are_read_as_its_rows(run_py: ModuleType) -> None:
     facts, heads = raw_yolox()
     rows = [

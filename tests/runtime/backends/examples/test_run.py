@@ -65,6 +65,22 @@ def test_it_finds_what_yocc_finds_on_photographs(name: str, target: str, shared_
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"fp16": True}], ids=["fp32", "fp16"])
+def test_what_ncnn_suppresses_on_photographs(options: dict[str, Any], shared_data: Path, tmp_path: Path) -> None:
+    model, blank = shared_data / "models" / "yolov5n.onnx", tmp_path / "blank.png"
+    pictures = [shared_data / "images" / picture for picture in ("bus.jpg", "zidane.jpg")]
+    Image.new("RGB", (90, 60)).save(blank)
+    folder = built(model, tmp_path, "ncnn", pipeline=None, nms=True, **options)
+    decode = json.loads((folder / "decode.json").read_text())
+    assert (decode["layout"], decode["outputs"]) == ("detection_output", ["detection_out"])
+    assert decode["suppression"]["boxes"] == "input"
+    *found, nothing = printed(folder, *pictures, blank)
+    assert nothing == []
+    for picture, one, detected in zip(pictures, found, expected(model, pictures), strict=True):
+        require_same(one, detected, picture, score=0.01 if options else 0.005)
+
+
+@pytest.mark.slow
 def test_raw_heads_of_ncnn_on_photographs(shared_data: Path, tmp_path: Path) -> None:
     model, picture = shared_data / "models" / "yolov5n.onnx", shared_data / "images" / "bus.jpg"
     folder = built(model, tmp_path, "ncnn", options={"head": "raw"})

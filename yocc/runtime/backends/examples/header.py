@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_LAYOUTS = {"rows": "ROWS", "columns": "COLUMNS", "detections": "DETECTIONS"}
+_LAYOUTS = {"rows": "ROWS", "columns": "COLUMNS", "detections": "DETECTIONS", "detection_output": "DETECTION_ROWS"}
 _HEADS = {1: "ANCHOR_HEADS", 2: "DISTANCE_HEADS", 3: "OFFSET_HEADS"}
 """Raw heads by the number of outputs of a stride."""
 _CONTROL = re.compile(r"\\u(00[01][0-9a-f])")
@@ -67,7 +67,7 @@ def header_text(
         f"const int PAD_VALUE = {preprocess['pad_value']};",
         "",
         "// How the outputs are read.",
-        "enum Layout { ROWS, COLUMNS, YOLOX, ANCHOR_HEADS, DISTANCE_HEADS, OFFSET_HEADS, DETECTIONS };",
+        "enum Layout { ROWS, COLUMNS, YOLOX, ANCHOR_HEADS, DISTANCE_HEADS, OFFSET_HEADS, DETECTIONS, DETECTION_ROWS };",
         f"const Layout LAYOUT = {layout};",
         f"const bool BOXES_IN_PICTURE = {_bool(_in_picture(decode))}; // whether boxes are in its pixels already",
         f"const char* const OUTPUTS[] = {_list(map(_text, decode['outputs']))};",

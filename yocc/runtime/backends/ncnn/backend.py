@@ -17,6 +17,7 @@ from yocc.runtime.backends.backend import Artifact, Backend, Session, read_count
 from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.ncnn.decoding import Cut, cut_heads
 from yocc.runtime.backends.ncnn.description import Description, Port, read_description
+from yocc.runtime.backends.ncnn.detections import BLOB, LAYOUT, with_one_output
 from yocc.runtime.backends.ncnn.format import Network, write_bin, write_param
 from yocc.runtime.backends.ncnn.lowering import Lowered, Refusal, lower
 from yocc.runtime.backends.ncnn.rules import RULES
@@ -77,8 +78,7 @@ class NcnnBackend(Backend):
             grouped="float",
             # Mat::from_pixels converts bytes before the network sees them.
             uint8_input="none",
-            # Its DetectionOutput decodes the priors of SSD.
-            suppression="none",
+            suppression="detection_output",
             most_ranked=0,
             head=_head(options.get("head", "decoded")),
             input_size=_input_size(options.get("input_size")),
@@ -120,9 +120,8 @@ class NcnnBackend(Backend):
         (folder / WEIGHTS_FILE).write_bytes(write_bin(network))
         description = _describe(graph, made, network)
         others = (folder / WEIGHTS_FILE, description.write(folder))
-        return Artifact(
-            self.name, folder, folder / PARAM_FILE, others, shapes=made.shapes_of(graph), decode=description.raw
-        )
+        own = {"layout": LAYOUT, "outputs": [BLOB]} if description.detections else description.raw
+        return Artifact(self.name, folder, folder / PARAM_FILE, others, shapes=made.shapes_of(graph), decode=own)
 
     def example(self, artifact: Artifact) -> Example:
         """Loads the network and names its blobs."""
@@ -138,6 +137,7 @@ class _Made:
     lowered: Lowered
     shapes: Mapping[str, tuple[int, ...]]
     cut: Cut | None = None
+    suppresses: bool = False
 
     def shapes_of(self, graph: Graph) -> dict[str, tuple[int, ...]]:
         """Shape of each input it was lowered with."""
@@ -156,7 +156,10 @@ def _lower(graph: Graph, target: Target) -> _Made:
         cut = cut_heads(graph, shapes) if head == "raw" else None
     except Refusal as refusal:
         return _Made(Lowered(None, (Reject(graph.name, refusal.reason, refusal.hint),)), {})
-    return _Made(lower(graph if cut is None else cut.graph, shapes, RULES), shapes.shapes, cut)
+    suppressing = with_one_output(graph) if cut is None else None
+    network = graph if cut is None else cut.graph
+    lowered = lower(suppressing or network, shapes, RULES)
+    return _Made(lowered, shapes.shapes, cut, suppressing is not None)
 
 
 def _judge_input(tensor: object, size: tuple[int, int] | None) -> list[Reject]:
@@ -184,8 +187,12 @@ def _any_size(network: Network) -> Network:
 
 def _describe(graph: Graph, made: _Made, network: Network) -> Description:
     inputs = tuple(_port(tensor.name, made.shapes[tensor.name], tensor.dtype) for tensor in graph.inputs)
-    outputs = tuple(_port(tensor.name, made.shapes[tensor.name], tensor.dtype) for tensor in graph.outputs)
+    known = {tensor.name: tuple(tensor.shape) for tensor in graph.outputs} if made.suppresses else made.shapes
+    outputs = tuple(_port(tensor.name, known[tensor.name], tensor.dtype) for tensor in graph.outputs)
     half = any(data.kind == "fp16" for layer in network.layers for data in layer.data)
+    if made.suppresses:
+        named = tuple(replace(port, blob="") for port in outputs)
+        return Description(inputs, named, half, detections=BLOB)
     if made.cut is None:
         return Description(inputs, outputs, half)
     free = tuple(replace(port, shape=(1, port.shape[1], None, None)) for port in inputs)

@@ -14,6 +14,7 @@ from yocc.compiler.pipeline.outputs import RawHeads
 from yocc.models.families.cutting import find_raw_heads
 from yocc.models.families.family import NoRawHeadsError, find_profile
 from yocc.models.families.profile import ModelProfile, OutputLayout
+from yocc.runtime.backends.ncnn.detections import with_one_output
 from yocc.runtime.backends.ncnn.distances import decode_columns
 from yocc.runtime.backends.ncnn.lowering import Refusal
 from yocc.runtime.backends.ncnn.splitting import sound_name
@@ -43,6 +44,8 @@ def cut_heads(graph: Graph, shapes: Shapes) -> Cut:
     Raises:
         Refusal: it is no such detector.
     """
+    if with_one_output(graph) is not None:
+        raise Refusal("head=raw leaves no boxes for non-maximum suppression", "Use head=decoded, or leave --nms out.")
     profile = find_profile(graph)
     if profile is None or profile.layout is OutputLayout.RAW_HEADS:
         raise Refusal("head=raw cuts detectors with YOLOv5's or YOLOv8's decoded output only", _DECODED)

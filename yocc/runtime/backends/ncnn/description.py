@@ -40,12 +40,14 @@ class Description:
         half: whether weights are stored, and may be computed with, in half precision.
         raw: how the network's outputs are decoded to those of the original model, as in `decode.json`; None where
             they are the same.
+        detections: name of the blob from which the four outputs of a network that suppresses are read; else empty.
     """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     half: bool
     raw: Mapping[str, Any] | None = None
+    detections: str = ""
 
     def write(self, folder: Path) -> Path:
         """Write `model.json` into a folder."""
@@ -56,6 +58,8 @@ class Description:
         }
         if self.raw is not None:
             facts["raw"] = self.raw
+        if self.detections:
+            facts["detections"] = self.detections
         path = folder / DESCRIPTION_FILE
         path.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return path
@@ -70,7 +74,7 @@ def read_description(folder: Path) -> Description:
     try:
         facts = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
         inputs, outputs = (tuple(_port(entry) for entry in facts[key]) for key in ("inputs", "outputs"))
-        return Description(inputs, outputs, bool(facts["half"]), facts.get("raw"))
+        return Description(inputs, outputs, bool(facts["half"]), facts.get("raw"), facts.get("detections", ""))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackendError(
             f"{str(folder / DESCRIPTION_FILE)!r} does not describe an ncnn model.", "Compile the model again."

@@ -198,7 +198,7 @@ def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
             continue
         if _folds(lowering, node, graph.opset):
             continue
-        rule = rules.get(node.op) if node.domain in (None, "", "ai.onnx") else None
+        rule = rules.get(node.op if node.domain in (None, "", "ai.onnx") else f"{node.domain}.{node.op}")
         if rule is None:
             hint = "Leave it out of the model, or use --target onnxruntime or openvino."
             rejects.append(Reject(node.name, f"ncnn has no operator {node.op}", hint))

@@ -12,6 +12,7 @@ from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.backend import Session, TensorSpec
 from yocc.runtime.backends.ncnn.decoding import decode_heads
 from yocc.runtime.backends.ncnn.description import Port, read_description
+from yocc.runtime.backends.ncnn.detections import four_outputs
 from yocc.runtime.backends.ncnn.format import Network, read_network
 from yocc.runtime.backends.onnxruntime import cores
 
@@ -73,6 +74,10 @@ class NcnnSession(Session):
         if raw is not None:
             heads = [self._extract(extractor, blob) for blob in raw["outputs"]]
             return {self.outputs[0].name: decode_heads(heads, raw)}
+        if self._description.detections:
+            rows = self._extract(extractor, self._description.detections)
+            found = four_outputs(rows, most=self._description.outputs[1].shape[1] or 0)
+            return dict(zip((port.name for port in self._description.outputs), found, strict=True))
         return {port.name: self._output(extractor, port) for port in self._description.outputs}
 
     def close(self) -> None:
@@ -112,7 +117,8 @@ class NcnnSession(Session):
         status, mat = extractor.extract(blob)
         if status != 0:
             raise BackendError(f"ncnn cannot compute {blob!r} (status {status}).", "Check the size of the input.")
-        return np.array(mat)
+        # DetectionOutput gives no blob where it finds nothing, and the wheel crashes on the array of one.
+        return np.zeros(0, np.float32) if mat.empty() else np.array(mat)
 
 
 _WEIGHTED = {"Convolution": 8, "ConvolutionDepthWise": 8, "InnerProduct": 8}

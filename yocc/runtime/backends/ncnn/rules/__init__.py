@@ -10,6 +10,7 @@ from yocc.runtime.backends.ncnn.rules import (
     activation,
     arithmetic,
     convolution,
+    detection,
     matrix,
     moving,
     normalization,
@@ -24,6 +25,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         **activation.RULES,
         **arithmetic.RULES,
         **convolution.RULES,
+        **detection.RULES,
         **matrix.RULES,
         **moving.RULES,
         **normalization.RULES,
@@ -33,4 +35,4 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         **shaping.RULES,
     }
 )
-"""Operators ncnn takes, by name."""
+"""Operators ncnn takes, by name; those of another domain than ONNX's own as `domain.name`."""
