@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +13,8 @@ import yocc
 from tests.passes.graphs import build
 from yocc.cli import cli
 from yocc.compiler.graph import to_proto
-from yocc.errors import CalibrationError
+from yocc.errors import CalibrationError, YoccError
+from yocc.models.yolov5 import Scale, build_yolov5
 
 SIZE = 64
 
@@ -58,6 +60,66 @@ def test_parts_compile_to_what_all_pictures_compile_to(folder: Path) -> None:
         return (folder / out / "model.onnx").read_bytes()
 
     assert compiled("merged", parts) == compiled("at once", [])
+
+
+def _detector(folder: Path, size: int) -> Path:
+    path = folder / f"detector{size}.onnx"
+    onnx.save(build_yolov5(Scale(0.1, 0.05), size=SIZE, classes=3), path)
+    random = np.random.default_rng(1).random((4, 3, size, size), dtype=np.float32)
+    np.savez(folder / f"detector{size}.npz", images=random)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "options"), [(96, {"side": 96}), (96, {"input_size": "96x96"}), (64, {"batch": "n"})])
+def test_statistics_fit_a_compilation_for_another_size(folder: Path, size: int, options: dict[str, Any]) -> None:
+    model, data = _detector(folder, size), folder / f"detector{size}.npz"
+    name = "_".join(options)
+    found = yocc.calibrate(model, data, folder / f"{name}.statistics", **options)
+    assert found.samples == 4
+    usual: dict[str, Any] = {"int8": True, "calibration": data, "bench": False, "fidelity": False, "html": False}
+    given = yocc.compile(
+        model, statistics=folder / f"{name}.statistics", out=folder / f"{name} given", **usual, **options
+    )
+    own = yocc.compile(model, out=folder / f"{name} own", **usual, **options)
+    # Both are calibrated on all four arrays, so that the ranges are the same.
+    assert given.model.read_bytes() == own.model.read_bytes()
+    _detector(folder, SIZE)
+    usual["calibration"] = folder / f"detector{SIZE}.npz"
+    with pytest.raises(CalibrationError, match="those of network"):
+        yocc.compile(model, statistics=folder / f"{name}.statistics", out=folder / f"{name} other", **usual)
+
+
+def test_the_command_takes_a_size(folder: Path) -> None:
+    model, data = _detector(folder, 96), folder / "detector96.npz"
+    out = folder / "command.statistics"
+    arguments = ["calibrate", str(model), "--calib", str(data), "--side", "96", "-o", str(out), "--json"]
+    run = CliRunner().invoke(cli, arguments)
+    assert run.exit_code == 0, run.output
+    wanted = yocc.calibrate(
+        model, data, folder / "pipeline.statistics", pipeline="resize_input{size=96},fp32,simplify,fuse"
+    )
+    assert json.loads(run.stdout)["network"] == wanted.network
+    assert out.read_bytes() == (folder / "pipeline.statistics").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prune": 0.3}, "Calibration has no option 'prune'"),
+        ({"side": 96, "input_size": "64x96"}, "--side is height and width at once"),
+        ({"side": 50}, "multiple"),
+        ({"pipeline": "fp32,resize_input{size=96}"}, "stands among other passes"),
+    ],
+)
+def test_what_does_not_fit_is_refused(folder: Path, options: dict[str, Any], message: str) -> None:
+    model = _detector(folder, 64)
+    size = options.get("side", 64)
+    data = folder / f"data{size}.npz"
+    np.savez(data, images=np.zeros((1, 3, size, size), np.float32))
+    with pytest.raises(YoccError, match=message):
+        yocc.calibrate(model, data, folder / "refused.statistics", **options)
+    assert not (folder / "refused.statistics").exists()
 
 
 def test_statistics_behind_other_passes_are_refused(folder: Path) -> None:

@@ -8,11 +8,12 @@ five groups, and its type to `CompileKeywords`, which type checkers read.
 from yocc.options.compile_options import CompileOptions
 from yocc.options.fields import OptionField, field_of, flag_of, option_fields
 from yocc.options.groups import CompressionRecipe, DataOptions, MeasureOptions, OutputOptions, TargetOptions
-from yocc.options.keywords import CompileKeywords
+from yocc.options.keywords import CalibrateKeywords, CompileKeywords
 from yocc.options.option import Cached, Color, Number, Option, Shapes
 
 __all__ = [
     "Cached",
+    "CalibrateKeywords",
     "Color",
     "CompileKeywords",
     "CompileOptions",

@@ -9,6 +9,24 @@ from typing import TypedDict
 from yocc.options.option import Color, Number, Outputs, Recovery, Schedule, Shapes, Sparsity
 
 
+class CalibrateKeywords(TypedDict, total=False):
+    """The options by name that decide what calibration statistics belong to, as in a compilation."""
+
+    side: int | None
+    input_size: str | None
+    batch: int | str | None
+    pipeline: str | None
+    target: str
+    options: Mapping[str, str] | None
+    count: int | None
+    input_shapes: Shapes | None
+    input_color: Color | None
+    input_scale: Number | None
+    input_mean: Number | Sequence[Number] | None
+    input_std: Number | Sequence[Number] | None
+    threads: int | None
+
+
 class CompileKeywords(TypedDict, total=False):
     """The options by name, for calls such as `yocc.compile("model.onnx", prune=0.4, int8=True)`."""
 

@@ -48,10 +48,19 @@ def interfaces_of(subject: Subject, graph: Graph, pipeline: Pipeline) -> Interfa
     Raises:
         OptionError: a pass that changes the input stands where others would run on another input than they expect.
     """
-    resizing = _only(pipeline, ResizeInput, place=0)
+    resizing = resizing_of(pipeline)
     during = subject if resizing is None else subject.with_shapes(resizing.input_shapes(graph, subject.shapes))
     taking = _only(pipeline, Uint8Input, place=-1)
     return Interfaces(subject, during, during if taking is None else _fed_bytes(during, taking))
+
+
+def resizing_of(pipeline: Pipeline) -> ResizeInput | None:
+    """The pass that changes the size of the input; None where there is none.
+
+    Raises:
+        OptionError: it stands where others would run on another input than they expect.
+    """
+    return _only(pipeline, ResizeInput, place=0)
 
 
 def require_possible(graph: Graph, pipeline: Pipeline, ctx: PassContext) -> None:

@@ -181,9 +181,7 @@ def test_pictures_become_the_same_input(
         np.testing.assert_allclose(found.astype(np.float64), wanted.astype(np.float64), rtol=rounding, atol=rounding)
 
 
-@pytest.mark.parametrize(
-    "name", [*output_cases(), "raw yolox", "distances", "detections", "in picture", "rows of ncnn"]
-)
+@pytest.mark.parametrize("name", [*output_cases(), "raw yolox", "distances", "detections", "in picture", "ncnn"])
 def test_outputs_are_read_the_same(name: str, tmp_path: Path) -> None:
     run_py, preprocess = program(tmp_path), _preprocess()
     random = np.random.default_rng(0)
@@ -193,7 +191,7 @@ def test_outputs_are_read_the_same(name: str, tmp_path: Path) -> None:
         names = ["num_dets", "det_boxes", "det_scores", "det_classes"]
         facts = {**decode_facts(output_cases()["rows"][0]), "layout": "detections", "outputs": names, "strides": []}
         facts["suppression"] = {"boxes": "picture" if name == "in picture" else "input"}
-    elif name == "rows of ncnn":
+    elif name == "ncnn":
         boxes, scores = random.uniform(0, 60, (1, 7, 4)), random.uniform(0, 1, (1, 7, 1))
         arrays = [np.concatenate([random.integers(1, 4, (1, 7, 1)), scores, boxes], axis=2)]
         facts = {**decode_facts(output_cases()["rows"][0]), "layout": "detection_output", "outputs": ["detection_out"]}
