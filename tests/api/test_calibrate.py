@@ -71,7 +71,7 @@ def _detector(folder: Path, size: int) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("size", "options"), [(96, {"side": 96}), (96, {"input_size": "96x96"}), (64, {"batch": "n"})])
+@pytest.mark.parametrize(("size", "options"), [(96, {"side": 96}), (64, {"batch": "n"})])
 def test_statistics_fit_a_compilation_for_another_size(folder: Path, size: int, options: dict[str, Any]) -> None:
     model, data = _detector(folder, size), folder / f"detector{size}.npz"
     name = "_".join(options)

@@ -39,7 +39,7 @@ from yocc.cli.terminal import Bars, Settings, show_json, warn
 @force_option
 @common
 @click.pass_obj
-def calibrate(settings: Settings, model: Path, calibration: Path, out: Path, force: bool, **values: Any) -> None:
+def calibrate(settings: Settings, /, model: Path, calibration: Path, out: Path, force: bool, **values: Any) -> None:
     """Write how MODEL's values are distributed over pictures, for --statistics of compilations.
 
     Parts of the pictures may be run on several machines; the files together say what one over all pictures would.

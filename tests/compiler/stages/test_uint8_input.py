@@ -157,7 +157,7 @@ def test_boxes_in_the_picture_are_judged_by_every_command(detector: Path, pictur
         detector, input="uint8,nhwc,bgr,letterbox", nms=True, nms_confidence=0.05, calibration=pictures, out=out,
         html=False, threads=1, bench=False,
     )  # fmt: skip
-    content = _content(report)
+    content = content_of(report)
     assert content["pipeline"].endswith("uint8_input{layout=nhwc,color=bgr,fit=true,boxes=picture}")
     before, after = content["fidelity"]["confident"]
     assert abs(before - after) <= 1
