@@ -18,6 +18,7 @@ from tests.runtime.backends.ncnn.running import needs_ncnn
 from tests.runtime.backends.test_openvino import needs_openvino
 from tests.runtime.backends.tvm.needs import needs_tvm
 from tests.samples import tiny_model
+from yocc.api.detecting import detect_pictures
 from yocc.api.judging import against_original, time_against
 from yocc.api.opening import examine_model, find_model
 from yocc.api.verifying import verify_model
@@ -28,8 +29,7 @@ from yocc.models.street import SPLITS, draw_scene
 from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.report.report import Report, schema_text
 from yocc.runtime.data.letterbox import read_picture
-from yocc.runtime.detection.boxes import SHOWING, Detections
-from yocc.runtime.detection.metrics import detections
+from yocc.runtime.detection.boxes import Detections
 
 
 def _compile(model: Path, data: Path, out: Path, target: str = "onnxruntime", how: str = "uint8,nhwc,bgr") -> Report:
@@ -104,9 +104,10 @@ SHAPES = [(384, 300), (190, 401), (64, 64), (500, 90)]
 @pytest.mark.slow
 def test_boxes_of_nms_are_those_of_the_picture(tmp_path: Path) -> None:
     pictures = []
+    (tmp_path / "pictures").mkdir()
     for number, size in enumerate(SHAPES):
         scene = Image.fromarray(draw_scene(SPLITS["test"][number], 256).picture)
-        pictures.append(tmp_path / f"{number}.png")
+        pictures.append(tmp_path / "pictures" / f"{number}.png")
         scene.resize(size).save(pictures[-1])
     options = {"pipeline": None, "nms": True}
     (tmp_path / "plain").mkdir()
@@ -116,7 +117,7 @@ def test_boxes_of_nms_are_those_of_the_picture(tmp_path: Path) -> None:
     assert decode["suppression"]["boxes"] == "picture"
     session = ort.InferenceSession(folder / "model.onnx")
     names = [each.name for each in session.get_outputs()]
-    wanted = _detections(plain, pictures)
+    wanted = detect_pictures(plain, pictures[0].parent, threads=1).found
     assert sum(map(len, wanted)) >= 8
     for path, expected_here in zip(pictures, wanted, strict=True):
         picture = read_picture(path)
@@ -126,20 +127,14 @@ def test_boxes_of_nms_are_those_of_the_picture(tmp_path: Path) -> None:
         require_same(_listed(own), expected_here, path, score=0.02)
         assert not boxes[count[0] :].any()
     # Readers follow the report and the JSON files, and do not undo the letterbox again.
-    others = [list(map(_listed, _detections(folder, pictures))), printed(folder, *pictures)]
+    others = [
+        list(map(_listed, detect_pictures(folder, pictures[0].parent, threads=1).found)),
+        printed(folder, *pictures),
+    ]
     for found in others:
         for one, expected_here, path in zip(found, wanted, pictures, strict=True):
             require_same(one, expected_here, path, score=0.02)
     assert all(check.passed is not False for check in verify_model(folder))
-
-
-def _detections(folder: Path, pictures: list[Path]) -> list[Detections]:
-    """What an output folder finds in pictures, read by its report."""
-    model = find_model(folder)
-    profile = examine_model(model).profile
-    assert profile is not None
-    with model.session(1) as session:
-        return list(detections(session, profile, pictures, SHOWING).found)
 
 
 def _listed(found: Detections) -> list[dict[str, Any]]:
