@@ -202,8 +202,8 @@ CASES = {
         for order in permutations(range(1, rank + 1))
     },
 }
-ELSEWHERE = {"QuantizeLinear", "DequantizeLinear", "Swish"}
-"""Cases in `test_int8.py` and `test_fusions.py`."""
+ELSEWHERE = {"QuantizeLinear", "DequantizeLinear", "Swish", "ncnn.DetectionOutput"}
+"""Cases in `test_int8.py`, `test_fusions.py` and `test_detections.py`."""
 
 
 def build(case: Case) -> onnx.ModelProto:
