@@ -14,7 +14,6 @@ LINES_OF_A_FUNCTION = 80
 LINES_OF_A_FILE = 450
 PARAMETERS = 8
 FACADE = {
-    "yocc/cli/compile.py:compile_command",
     "yocc/cli/judging.py:bench",
     "yocc/cli/judging.py:compare",
     "yocc/cli/judging.py:evaluate",

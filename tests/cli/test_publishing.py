@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.gates.contents import content
+from yocc.cli.options import Publishing
 from yocc.cli.publishing import github_lines, markdown, publish, require_publishable, require_writable
 from yocc.errors import OptionError, OutputError
 from yocc.report.gates.gate import check_gates, parse_gates
@@ -38,11 +39,11 @@ def test_page_without_gates_has_no_such_heading() -> None:
 def test_page_of_a_step_is_shared_and_an_earlier_one_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step, other = tmp_path / "step", tmp_path / "other"
     step.write_text("earlier\n")
-    publish(content(), OUTCOMES, None, other)
+    publish(content(), OUTCOMES, Publishing(None, other, force=False))
     other.write_text(other.read_text() + "earlier\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
-    publish(content(), OUTCOMES, None, step)
-    publish(content(), OUTCOMES, None, other)
+    publish(content(), OUTCOMES, Publishing(None, step, force=False))
+    publish(content(), OUTCOMES, Publishing(None, other, force=False))
     assert step.read_text() == "earlier\n" + other.read_text()
     assert "earlier" not in other.read_text()
 
@@ -53,19 +54,19 @@ def test_what_yocc_did_not_write_is_replaced_by_force_only(kind: str, tmp_path: 
     files = (file, None) if kind == "junit" else (None, file)
     file.write_text("precious")
     with pytest.raises(OptionError, match="did not write it"):
-        require_publishable(*files, force=False)
+        require_publishable(Publishing(*files, force=False))
     with pytest.raises(OptionError, match="did not write it"):
-        publish(content(), OUTCOMES, *files)
+        publish(content(), OUTCOMES, Publishing(*files, force=False))
     assert file.read_text() == "precious"
-    publish(content(), OUTCOMES, *files, force=True)
-    require_publishable(*files, force=False)
-    publish(content(), OUTCOMES, *files)
+    publish(content(), OUTCOMES, Publishing(*files, force=True))
+    require_publishable(Publishing(*files, force=False))
+    publish(content(), OUTCOMES, Publishing(*files, force=False))
     assert "precious" not in file.read_text()
 
 
 def test_nothing_is_written_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    publish(content(), OUTCOMES, None, None)
+    publish(content(), OUTCOMES, Publishing(None, None, force=False))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -88,4 +89,4 @@ def test_files_that_cannot_be_written_are_refused_beforehand(tmp_path: Path) -> 
 
 def test_file_that_cannot_be_written_after_all_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
-        publish(content(), OUTCOMES, tmp_path / "none" / "file", None)
+        publish(content(), OUTCOMES, Publishing(tmp_path / "none" / "file", None, force=False))

@@ -8,7 +8,7 @@ import click
 
 from yocc.cli.compile_options import gate_option
 from yocc.cli.config import config_option
-from yocc.cli.options import common, pairs, path_argument, published
+from yocc.cli.options import Publishing, common, pairs, path_argument, published
 from yocc.cli.terminal import Settings, announce_config, show_json
 
 
@@ -28,9 +28,7 @@ def check(
     settings: Settings,
     folder: Path,
     gates: tuple[str, ...],
-    junit_file: Path | None,
-    page: Path | None,
-    force: bool,
+    publishing: Publishing,
     baseline: Path | None,
     tolerances: dict[str, str],
     strict: bool,
@@ -52,7 +50,7 @@ def check(
 
     announce_config(settings)
     bounds, allowed = parse_gates(gates), parse_tolerances(tolerances)
-    require_publishable(junit_file, page, force=force)
+    require_publishable(publishing)
     content = read_report(folder)
     before = None if baseline is None else read_report(baseline)
     outcomes = check_output(content, bounds, before, allowed)
@@ -61,4 +59,4 @@ def check(
         show_json({"files": files, "gates": [vars(each) for each in outcomes]})
     elif not settings.quiet:
         click.echo(f"{folder}: {files} file{'' if files == 1 else 's'} as the report describes")
-    conclude(settings, content, outcomes, junit_file, page, force=force, strict=strict)
+    conclude(settings, content, outcomes, publishing, strict=strict)

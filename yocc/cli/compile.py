@@ -10,7 +10,7 @@ import click
 from yocc.cli.caching import chosen_cache, place_options
 from yocc.cli.compile_options import compile_options, without_outvoted
 from yocc.cli.config import config_option
-from yocc.cli.options import common, path_argument, published
+from yocc.cli.options import Publishing, common, path_argument, published
 from yocc.cli.terminal import Bars, Settings, announce_config, say, show_tables, warn
 from yocc.errors import MeasurementError
 
@@ -32,9 +32,7 @@ def compile_command(
     settings: Settings,
     /,
     model: Path,
-    junit_file: Path | None,
-    page: Path | None,
-    force: bool,
+    publishing: Publishing,
     print_after: bool,
     cache_folder: Path | None,
     cache_limit: str,
@@ -68,7 +66,7 @@ def compile_command(
     from yocc.options import CompileOptions
 
     announce_config(settings)
-    require_publishable(junit_file, page, force=force)
+    require_publishable(publishing)
     options = CompileOptions.of(**without_outvoted(values))
     done = compile_or_restore(
         model,
@@ -80,7 +78,7 @@ def compile_command(
         observers=([] if settings.quiet else [timing(say)]) + ([printing(say)] if print_after else []),
     )
     _show(settings, done)
-    conclude(settings, done.content, done.outcomes, junit_file, page, force=force, strict=options.measure.strict)
+    conclude(settings, done.content, done.outcomes, publishing, strict=options.measure.strict)
     if done.unmeasured:
         raise MeasurementError(done.unmeasured[0], f"The result is in {str(done.folder)!r}.")
 

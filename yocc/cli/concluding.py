@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from yocc.cli.options import Publishing
 from yocc.cli.publishing import github_lines, publish
 from yocc.cli.summary import FIGURE_COLUMNS, GATE_COLUMNS, figures, gate_rows, sources
 from yocc.cli.terminal import Settings, printable, say, show_table
@@ -33,10 +34,8 @@ def conclude(
     settings: Settings,
     content: Mapping[str, Any],
     outcomes: Sequence[Outcome],
-    junit_file: Path | None,
-    page: Path | None,
+    publishing: Publishing,
     *,
-    force: bool = False,
     strict: bool = False,
 ) -> None:
     """Show what became of the gates and write what CI systems read.
@@ -52,7 +51,7 @@ def conclude(
         show_table("", GATE_COLUMNS, gate_rows(outcomes), widest=SUMMARY_WIDTH, error=aside)
     for line in github_lines(content["warnings"], outcomes):
         say(line)
-    publish(content, outcomes, junit_file, page, force=force)
+    publish(content, outcomes, publishing)
     if broken:
         raise GateError(broken)
     alarms = content.get("alarms")  # reports of earlier schemas have none

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +74,29 @@ def shapes(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ..
     return found
 
 
+@dataclass(frozen=True)
+class Publishing:
+    """What is written for a CI system.
+
+    Attributes:
+        junit: file of the gates as JUnit XML, None for none.
+        page: file of the figures and gates as Markdown, None for none.
+        force: whether they may replace files that yocc did not write.
+    """
+
+    junit: Path | None
+    page: Path | None
+    force: bool
+
+
 def published(command: Callable[..., None]) -> Callable[..., None]:
-    """Options of commands that write what CI systems read."""
+    """Options of commands that write what CI systems read; they arrive as one `publishing`."""
+
+    @functools.wraps(command)
+    def bundled(*given: Any, junit_file: Path | None, page: Path | None, force: bool, **others: Any) -> None:
+        command(*given, publishing=Publishing(junit_file, page, force), **others)
+
+    made: Callable[..., None] = bundled
     for option in (
         click.option("--force", is_flag=True, help="Let --junit and --summary replace files that yocc did not write."),
         click.option("--summary", "page", type=path_argument, metavar="FILE",
@@ -81,8 +104,8 @@ def published(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--junit", "junit_file", type=path_argument, metavar="FILE",
                      help="Write the gates as JUnit XML."),
     ):  # fmt: skip
-        command = option(command)
-    return command
+        made = option(made)
+    return made
 
 
 class Numbers(click.types.StringParamType):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from yocc.cli.options import Publishing
 from yocc.cli.summary import FIGURE_COLUMNS, figures, sources
 from yocc.errors import OutputError
 from yocc.files.writing import require_replaceable, write_whole
@@ -21,18 +22,19 @@ _SUMMARY = re.compile(rb"## [^\n]+ for [^\n]+\n\nFrom `[^\n]+` with `")
 _HEAD = 1 << 16
 
 
-def require_publishable(junit_file: Path | None, page: Path | None, *, force: bool) -> None:
+def require_publishable(publishing: Publishing) -> None:
     """Refuse files that must not be replaced or could not be written at the end, before the long work.
 
     Raises:
         OptionError: one exists, and yocc did not write it.
         OutputError: one cannot be written.
     """
+    junit_file, page = publishing.junit, publishing.page
     require_writable((junit_file, page))
     if junit_file is not None:
-        require_replaceable(junit_file, is_junit, force=force)
+        require_replaceable(junit_file, is_junit, force=publishing.force)
     if page is not None and not _is_shared(page):
-        require_replaceable(page, _is_summary, force=force)
+        require_replaceable(page, _is_summary, force=publishing.force)
 
 
 def require_writable(paths: Iterable[Path | None]) -> None:
@@ -50,14 +52,7 @@ def require_writable(paths: Iterable[Path | None]) -> None:
             raise OutputError(f"{str(path)!r} cannot be written.", "Name a file in a folder that exists.")
 
 
-def publish(
-    content: Mapping[str, Any],
-    outcomes: Sequence[Outcome],
-    junit_file: Path | None,
-    page: Path | None,
-    *,
-    force: bool = False,
-) -> None:
+def publish(content: Mapping[str, Any], outcomes: Sequence[Outcome], publishing: Publishing) -> None:
     """Write what was asked for.
 
     The page is appended to where GitHub names it as that of the running step, as steps share it, and replaces the file
@@ -67,8 +62,9 @@ def publish(
         OptionError: a file exists that yocc did not write, and `force` is not set.
         OutputError: a file cannot be written.
     """
-    if junit_file is not None:
-        write_whole(junit_file, junit(outcomes).encode("utf-8"), is_junit, force=force)
+    page, force = publishing.page, publishing.force
+    if publishing.junit is not None:
+        write_whole(publishing.junit, junit(outcomes).encode("utf-8"), is_junit, force=force)
     if page is None:
         return
     if _is_shared(page):
