@@ -196,7 +196,7 @@ def test_published_detectors(shared_data: Path, name: str) -> None:
     assert len(profile.protected) == 3
 
 
-@pytest.mark.parametrize("name", ["squeezenet11.onnx", "ultraface_rfb320_op9.onnx"])
+@pytest.mark.parametrize("name", ["squeezenet11.onnx"])
 def test_other_networks(shared_data: Path, name: str) -> None:
     assert find_profile(load(shared_data / "models" / name)) is None
 

@@ -113,7 +113,7 @@ def anatomy_of(
     own = {} if profile is None else {profile.input_name: profile.input.shape}
     shapes = {**default_input_shapes(graph), **own, **given}
     dtypes = {tensor.name: numpy_type(tensor.dtype) for tensor in graph.inputs if tensor.dtype is not None}
-    family = None if profile is None else profile.preprocess
+    family = None if profile is None or profile.fed_unknown else profile.preprocess
     description = describe_input(input_specs(shapes, dtypes, profile), family, stated or InputOptions())
     if profile is not None and description is not None:
         profile = replace(profile, preprocess=description.preprocess)

@@ -53,6 +53,10 @@ def decode_facts(profile: ModelProfile) -> dict[str, Any]:
     }
     if profile.suppression is not None:
         facts["suppression"] = vars(profile.suppression)
+    if profile.unbatched:
+        facts["unbatched"] = sorted(profile.unbatched)
+    if profile.form:
+        facts["form"] = profile.form
     return facts
 
 
@@ -93,6 +97,8 @@ def read_profile(facts: Mapping[str, Any], spec: InputSpec, how: Preprocess) -> 
         anchors=tuple(tuple((float(width), float(height)) for width, height in head) for head in facts["anchors"]),
         squashed=bool(facts["squashed"]),
         suppression=_read_suppression(facts.get("suppression")),
+        unbatched=frozenset(facts.get("unbatched", ())),
+        form=facts.get("form", ""),
     )
 
 

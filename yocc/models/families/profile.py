@@ -64,6 +64,9 @@ class ModelProfile:
         detection: what passes need to know of the last layers' channels; None where only the outputs are known.
         cells: how constants of the decoding count cells; None where that is not known.
         suppression: what the graph itself drops; None where outputs are candidates.
+        unbatched: names of those outputs to decode that have no batch axis.
+        form: which of its family's forms the outputs have, where the layout does not say; else empty.
+        fed_unknown: whether the structure does not tell how pictures are fed, so that `preprocess` is an assumption.
     """
 
     family: str
@@ -79,6 +82,9 @@ class ModelProfile:
     detection: Detection | None = None
     cells: Cells | None = None
     suppression: Suppression | None = None
+    unbatched: frozenset[str] = frozenset()
+    form: str = ""
+    fed_unknown: bool = False
 
     @property
     def input_name(self) -> str:

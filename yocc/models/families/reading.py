@@ -10,10 +10,16 @@ import onnx_graphsurgeon as gs
 
 from yocc.analysis.heads import Head
 from yocc.compiler.graph.types import numpy_type
+from yocc.models.families.profile import Anchors
 from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
 DEFAULT_SIZE = 640
 STRIDES = ((8, 16, 32), (8, 16, 32, 64))
+MOVING = frozenset(
+    "Concat Reshape Transpose Flatten Squeeze Unsqueeze Slice Split Gather "
+    "Identity Cast QuantizeLinear DequantizeLinear".split()
+)
+"""Operators that move values and compute none."""
 _LARGEST_SIDE = 2**16
 """Pixels; metadata that say more mean something else."""
 
@@ -68,6 +74,17 @@ def strides_of_convolutions(channels: Sequence[int], per_stride: int) -> tuple[i
         if all(channels.count(one) % len(strides) == 0 for one in channels):
             return strides
     return ()
+
+
+def stated_anchors(metadata: Mapping[str, str], published: Anchors) -> Anchors:
+    """The entry `anchors` of the metadata, widths and heights in pixels for each head; else those published."""
+    try:
+        stated = np.asarray(literal(metadata.get("anchors", "")), np.float64).reshape(len(published), -1, 2)
+    except (TypeError, ValueError, OverflowError):
+        return published
+    if not stated.size or not (stated > 0).all() or not np.isfinite(stated).all():
+        return published
+    return tuple(tuple((float(width), float(height)) for width, height in head) for head in stated)
 
 
 def cells(spec: InputSpec, strides: Sequence[int]) -> int:

@@ -20,8 +20,8 @@ from yocc.models.families.reading import (
     cells,
     class_names,
     dimensions,
-    literal,
     rank,
+    stated_anchors,
     strides_of_convolutions,
     written,
     yolo_preprocess,
@@ -149,7 +149,8 @@ def _raw_heads(graph: gs.Graph, spec: InputSpec, metadata: Mapping[str, str]) ->
     if len(channels) != 1:
         return None
     total = channels.pop()
-    anchors = _anchors(metadata, len(heads))
+    published = YOLOV5_ANCHORS if len(heads) == len(YOLOV5_ANCHORS) else YOLOV5_P6_ANCHORS
+    anchors = stated_anchors(metadata, published)
     per_cell = len(anchors[0])
     classes = class_names(metadata, total // per_cell - _BOX_AND_OBJECTNESS)
     if total % per_cell or classes is None or len({len(some) for some in anchors}) != 1:
@@ -178,17 +179,6 @@ def _raw_heads(graph: gs.Graph, spec: InputSpec, metadata: Mapping[str, str]) ->
         detection=Detection(len(classes), objectness=True),
         cells=_CELLS,
     )
-
-
-def _anchors(metadata: Mapping[str, str], heads: int) -> Anchors:
-    published = YOLOV5_ANCHORS if heads == len(YOLOV5_ANCHORS) else YOLOV5_P6_ANCHORS
-    try:
-        stated = np.asarray(literal(metadata.get("anchors", "")), np.float64).reshape(heads, -1, 2)
-    except (TypeError, ValueError, OverflowError):
-        return published
-    if not stated.size or not (stated > 0).all() or not np.isfinite(stated).all():
-        return published
-    return tuple(tuple((float(width), float(height)) for width, height in head) for head in stated)
 
 
 def _grid(output: gs.Variable, classes: int) -> tuple[int | None, int | None] | None:

@@ -14,7 +14,7 @@ from yocc.analysis.heads import find_head
 from yocc.compiler.pipeline.outputs import RawHead, RawHeads
 from yocc.compiler.pipeline.passes import Cells, Detection
 from yocc.models.families.family import Decoding, Family, NoRawHeadsError
-from yocc.models.families.layouts import Channels, Decoded, Floats, sigmoid
+from yocc.models.families.layouts import Channels, Decoded, Floats, mean_distances, sigmoid
 from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.models.families.reading import (
     STRIDES,
@@ -72,8 +72,7 @@ class YoloV8(Family):
     def decode(self, outputs: Sequence[Floats], profile: ModelProfile, confidence: float) -> Decoded:
         """Decode raw heads as YOLOv8 does (ultralytics/nn/modules/head.py, `Detect`).
 
-        Each distance left, top, right and bottom is the mean of a distribution over bins (Li et al. 2020, "Generalized
-        Focal Loss", equation 5), in cells, from the middle of the cell.
+        Distances left, top, right and bottom are counted in cells from the middle of the cell.
         """
         if profile.layout is not OutputLayout.RAW_HEADS:
             return super().decode(outputs, profile, confidence)
@@ -106,10 +105,7 @@ def _from_raw_head(boxes: Floats, scores: Floats, stride: int, confidence: float
     """Candidates of bins [4 * bins, h, w] and logits of classes [C, h, w]."""
     scores = sigmoid(scores)
     row, column = np.nonzero(scores.max(axis=0) > confidence)
-    values = boxes[:, row, column].reshape(_SIDES, -1, len(row))
-    weights = np.exp(values - values.max(axis=1, keepdims=True))
-    bins = np.arange(values.shape[1], dtype=np.float32)[:, None]
-    left, top, right, bottom = (weights * bins).sum(axis=1) / weights.sum(axis=1)
+    left, top, right, bottom = mean_distances(boxes[:, row, column])
     half = np.float32(0.5)
     centers = [column + half + (right - left) / 2, row + half + (bottom - top) / 2]
     found = np.stack([*centers, left + right, top + bottom], axis=1) * stride

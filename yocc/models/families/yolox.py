@@ -14,9 +14,9 @@ from yocc.analysis.heads import find_head, output_channels
 from yocc.compiler.pipeline.outputs import RawHead, RawHeads
 from yocc.compiler.pipeline.passes import Cells, Detection
 from yocc.models.families.family import Decoding, Family, NoRawHeadsError
-from yocc.models.families.layouts import Channels, Decoded, Floats, sigmoid, split_channels
+from yocc.models.families.layouts import Channels, Decoded, Floats, cell_grid, sigmoid, split_channels
 from yocc.models.families.profile import ModelProfile, OutputLayout
-from yocc.models.families.reading import STRIDES, cells, class_names, dimensions, rank, written
+from yocc.models.families.reading import MOVING, STRIDES, cells, class_names, dimensions, rank, written
 from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
 _BOX = 4
@@ -25,8 +25,6 @@ _CELLS = Cells((0.0,))
 """Offsets are counted from the upper left corner of a cell."""
 _UNARY = {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear"}
 """What may stand between a last convolution and its Sigmoid or Concat."""
-_MOVING = {"Concat", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", *_UNARY}
-"""What moves values and computes none."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class YoloX(Family):
         rows = _joined(outputs) if profile.layout is OutputLayout.RAW_HEADS else outputs[0]
         places = np.flatnonzero(rows[:, 4] > confidence)
         rows = rows[places]
-        corners, strides = _grid(profile)
+        corners, strides = cell_grid(profile.size, profile.strides)
         boxes = np.empty((len(rows), _BOX), np.float32)
         boxes[:, :2] = (rows[:, :2] + corners[places]) * strides[places]
         boxes[:, 2:] = np.exp(rows[:, 2:4]) * strides[places]
@@ -123,17 +121,6 @@ def _joined(heads: Sequence[Floats]) -> Floats:
         for box, there, scores in zip(heads[::3], heads[1::3], heads[2::3], strict=True)
     ]
     return np.concatenate(levels)
-
-
-def _grid(profile: ModelProfile) -> tuple[Floats, Floats]:
-    """Column and row of each cell [N, 2] and its stride [N, 1], finest grid first."""
-    height, width = profile.size
-    corners, strides = [], []
-    for stride in profile.strides:
-        rows, columns = np.meshgrid(np.arange(-(-height // stride)), np.arange(-(-width // stride)), indexing="ij")
-        corners.append(np.stack([columns.reshape(-1), rows.reshape(-1)], axis=1))
-        strides.append(np.full((rows.size, 1), stride))
-    return np.concatenate(corners).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
 def _detection(classes: int) -> Detection | None:
@@ -184,7 +171,7 @@ def _level_behind(tensor: gs.Variable) -> gs.Node | None:
         node = tensor.inputs[0]
         if _level(node) is not None:
             return node
-        if node.op not in _MOVING or node.op == "Concat":
+        if node.op not in MOVING or node.op == "Concat":
             break
         tensor = node.inputs[0]
     return None
@@ -202,4 +189,4 @@ def _computing(layers: Sequence[gs.Node]) -> set[str]:
             seen.add(id(node))
             found.add(node.op)
             pending += node.outputs
-    return found - _MOVING - {"Sigmoid"}
+    return found - MOVING - {"Sigmoid"}

@@ -121,7 +121,7 @@ class InputDescription:
             return ""
         how = self.preprocess
         return (
-            f"How the model takes pictures was assumed, as it is no recognized detector: {_NAMES[how.colors]}, pixels "
+            f"How the model takes pictures was assumed, as nothing in it tells: {_NAMES[how.colors]}, pixels "
             f"0..255 times {_scale(how.scale)}, nothing subtracted. If it was trained otherwise, calibration and "
             f"measurements are wrong; state it with {OPTIONS}."
         )

@@ -114,7 +114,7 @@ def candidates(outputs: Mapping[str, NDArray[Any]], profile: ModelProfile, selec
     30000, as in YOLOv5. Of a graph that suppresses itself, these are its detections above the confidence, with boxes in
     the pixels it gives.
     """
-    arrays = [_output(outputs, name) for name in profile.outputs]
+    arrays = [_output(outputs, name, batched=name not in profile.unbatched) for name in profile.outputs]
     if profile.layout is OutputLayout.DETECTIONS:
         return _suppressed(arrays, selection)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -147,10 +147,10 @@ def _suppressed(arrays: Sequence[Floats], selection: Selection) -> Detections:
     return Detections(boxes[kept], scores[kept], classes[kept].astype(np.int64))
 
 
-def _output(outputs: Mapping[str, NDArray[Any]], name: str) -> Floats:
+def _output(outputs: Mapping[str, NDArray[Any]], name: str, *, batched: bool) -> Floats:
     if name not in outputs:
         raise InternalError(f"The session gave {sorted(outputs)} and not the output {name!r} the profile decodes.")
-    return np.asarray(outputs[name][0], np.float32)
+    return np.asarray(outputs[name][0] if batched else outputs[name], np.float32)
 
 
 def _corners(centres: Floats) -> Floats:
