@@ -108,6 +108,13 @@ def test_boxes_without_objectness_count_by_their_likeliest_class() -> None:
     assert information["classes"][0, 1, 0, 1] == pytest.approx(0.25)
 
 
+def test_a_layer_of_classes_and_boxes_counts_as_two_layers_do() -> None:
+    values = np.random.default_rng(0).normal(size=(1, 2 + 8, 3, 4))
+    apart = fisher({"classes": values[:, :2], "boxes": values[:, 2:]}, Detection(classes=2, objectness=False))
+    joined = fisher({"both": values}, Detection(classes=2, objectness=False, behind=8))["both"]
+    np.testing.assert_allclose(joined, np.concatenate([apart["classes"], apart["boxes"]], axis=1))
+
+
 def test_a_decoupled_objectness_weighs_classes_and_boxes() -> None:
     detection = Detection(classes=2, objectness=True, decoupled=True)
     there = np.array([-20.0, 20.0]).reshape(1, 1, 1, 2)

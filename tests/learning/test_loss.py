@@ -65,6 +65,14 @@ def test_a_decoupled_objectness_weighs_classes_and_boxes() -> None:
     assert loss({**teacher, "there": teacher["there"] * 0.1}, teacher, detection) > 0.1
 
 
+def test_a_layer_of_classes_and_boxes_costs_what_two_layers_do() -> None:
+    ours, theirs = (torch.from_numpy(np.random.default_rng(seed).normal(size=(1, 10, 3, 4))) for seed in (0, 1))
+    split = [{"classes": each[:, :2], "boxes": each[:, 2:]} for each in (ours, theirs)]
+    apart = output_loss(*split, Detection(classes=2, objectness=False))
+    joined = output_loss({"both": ours}, {"both": theirs}, Detection(classes=2, objectness=False, behind=8))
+    assert float(joined) == pytest.approx(float(apart), rel=1e-5)
+
+
 def test_a_class_matters_where_something_is() -> None:
     teacher = outputs(ANCHORS)
     rows = teacher["y"].reshape(1, 2, 7, 4, 5)

@@ -122,6 +122,10 @@ def fisher(outputs: Mapping[str, Array], detection: Detection | None, *, by_prob
         kind = detection.kind(values.shape[1])
         if kind == "anchors":
             found[name] = _anchors(values, detection.classes, doubt)
+        elif kind == "joined":
+            p = _sigmoid(values[:, : detection.classes])
+            boxes = np.repeat(_BOX * p.max(axis=1, keepdims=True), detection.behind, axis=1)
+            found[name] = np.concatenate([p * doubt(p), boxes], axis=1)
         elif kind == "boxes" or (kind == "classes" and detection.decoupled):
             weighed.append((name, kind))
         else:

@@ -11,6 +11,8 @@ from yocc.compiler.graph.cost import Totals, layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.anatomy import anatomy_of
+from yocc.models.families.family import family_named
+from yocc.models.families.profile import ModelProfile
 from yocc.passes.quantize.placement import place
 from yocc.runtime.data.description import InputDescription
 
@@ -69,6 +71,7 @@ class Inspection:
         inputs: name and shape of each input.
         outputs: name and shape of each output; None or text where a dimension is open.
         family: of the detector, or empty.
+        reason: what its family is recognized by, and the outputs that are decoded; or empty.
         classes: number of classes of the detector.
         input: how pictures are fed to it, None when it does not take them.
         totals: parameters and MACs.
@@ -81,6 +84,7 @@ class Inspection:
     inputs: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, tuple[int | str | None, ...]]
     family: str
+    reason: str
     classes: int
     input: InputDescription | None
     totals: Totals
@@ -133,9 +137,15 @@ def inspect_model(
         inputs=anatomy.shapes,
         outputs={tensor.name: tuple(tensor.shape or ()) for tensor in graph.outputs},
         family="" if profile is None else profile.family,
+        reason="" if profile is None else _reason(profile),
         classes=0 if profile is None else len(profile.classes),
         input=anatomy.description,
         totals=totals(costs),
         layers=layers,
         groups=groups,
     )
+
+
+def _reason(profile: ModelProfile) -> str:
+    listed = ", ".join(profile.outputs)
+    return f"{family_named(profile.family).summary.rstrip('.')} (output{'s' * (len(profile.outputs) > 1)} {listed})"

@@ -23,7 +23,8 @@ _ORIGINS = {
 
 def inspection_tables(inspection: Inspection) -> Iterator[Table]:
     """The model, its layers, its coupled groups."""
-    kind = f"{inspection.family}, {inspection.classes} classes" if inspection.family else "not a known detector"
+    classes = "1 class" if inspection.classes == 1 else f"{inspection.classes} classes"
+    kind = f"{inspection.family}, {classes}" if inspection.family else "not a known detector"
     facts = [
         ["inputs", ", ".join(f"{name} {_shape(shape)}" for name, shape in inspection.inputs.items())],
         ["outputs", ", ".join(f"{name} {_shape(shape)}" for name, shape in inspection.outputs.items())],
@@ -33,6 +34,8 @@ def inspection_tables(inspection: Inspection) -> Iterator[Table]:
         ["MACs", f"{inspection.totals.macs:,}"],
         ["kind", kind],
     ]
+    if inspection.reason:
+        facts.append(["recognized by", inspection.reason])
     if inspection.input is not None:
         facts.append(["pictures", f"{inspection.input.text} ({_ORIGINS[inspection.input.origin]})"])
     yield "Model", ["", ""], facts

@@ -48,6 +48,13 @@ def output_loss(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], de
             ours, theirs, weight = (values.index_select(0, seen).float() for values in (ours, theirs, there[:, None]))
             total = total + (weight * _divergence(ours[:, 5:], theirs[:, 5:])).sum()
             total = total + (weight * _distance(ours[:, :4], theirs[:, :4])).sum()
+        elif kind == "joined":
+            ours, theirs = student[name].float(), wanted.float()
+            sizes = (detection.classes, detection.behind)
+            (scores, box), (sure, told) = ours.split(sizes, dim=1), theirs.split(sizes, dim=1)
+            there = sure.sigmoid().amax(1, keepdim=True)
+            objects = objects + there.sum()
+            total = total + _divergence(scores, sure).sum() + (there * _distance(box, told)).sum()
         elif kind == "boxes" or (kind == "classes" and detection.decoupled):
             weighed.append((name, _distance if kind == "boxes" else _divergence))
         else:

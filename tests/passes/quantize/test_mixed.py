@@ -17,7 +17,16 @@ from yocc.compiler.pipeline.target import Target, TensorScheme
 from yocc.errors import OptionError
 from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.passes.quantize import Quantize
-from yocc.passes.quantize.mixed import CODED_TIME, Unit, measured, modeled_time, units, until_kept, within_time
+from yocc.passes.quantize.mixed import (
+    CODED_TIME,
+    Unit,
+    measured,
+    modeled_time,
+    output_errors,
+    units,
+    until_kept,
+    within_time,
+)
 from yocc.passes.quantize.placement import place
 from yocc.passes.quantize.weights import quantize_weights
 from yocc.runtime.backends.onnxruntime import reference_executor
@@ -190,6 +199,15 @@ def test_score_and_box_errors_are_told_apart() -> None:
         assert unit.score_error > 0
         assert unit.box_error > 0
         assert unit.score_error != unit.box_error
+
+
+def test_boxes_behind_the_classes_of_a_layer_are_told_apart() -> None:
+    ctx = Trial(COARSE, detection=Detection(classes=2, objectness=False, behind=4))
+    exact = {"both": np.random.default_rng(0).normal(size=(1, 6, 2, 2))}
+    for channel, errors in ((0, (True, False)), (5, (False, True))):
+        changed = exact["both"].copy()
+        changed[:, channel] += 1
+        assert tuple(error > 0 for error in output_errors(exact, {"both": changed}, ctx)) == errors
 
 
 def test_the_graph_measured_on_is_not_changed() -> None:

@@ -88,6 +88,16 @@ def test_boxes_count_where_something_is() -> None:
     np.testing.assert_allclose(fit.bias, bias + 1, atol=0.05)
 
 
+def test_a_layer_of_classes_and_boxes_is_fitted_as_two_layers_are() -> None:
+    answers, weight, bias = drawn(2 + 4, noise=2.0)
+    fit = refit_answers(answers, weight, bias, Detection(classes=2, objectness=False, behind=4))
+    scores = Answers(answers.inputs, answers.outputs[:, :2], answers.counts, answers.there, answers.held_out)
+    alone = refit_answers(scores, weight[:, :2], bias[:2], FREE)
+    np.testing.assert_allclose(fit.weight[:, :2], alone.weight, rtol=1e-4)
+    assert fit.loss < fit.loss_before
+    assert believed({"a": np.zeros((1, 6, 2, 2))}, {"both": "a"}, Detection(2, objectness=False, behind=4)) == {}
+
+
 @pytest.mark.parametrize("size", [0.0, 1e-18])
 def test_the_weight_of_a_dead_input_stays(size: float) -> None:
     answers, weight, bias = drawn(14)

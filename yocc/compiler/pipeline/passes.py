@@ -99,14 +99,21 @@ class Detection:
         classes: number of classes.
         objectness: whether each candidate has a score for being an object beside those of the classes.
         decoupled: whether that score comes from a layer of its own, as do classes and boxes.
+        behind: channels of a box that follow the classes in the same layer; 0 where boxes have layers of their own.
     """
 
     classes: int
     objectness: bool
     decoupled: bool = False
+    behind: int = 0
 
-    def kind(self, channels: int) -> Literal["anchors", "objectness", "classes", "boxes"]:
-        """What a layer with so many output channels gives: whole anchors, logits of objects or classes, or boxes."""
+    def kind(self, channels: int) -> Literal["anchors", "joined", "objectness", "classes", "boxes"]:
+        """What a layer with so many output channels gives.
+
+        Whole anchors, classes joined with the box behind them, logits of objects or classes, or boxes.
+        """
+        if self.behind and channels == self.classes + self.behind:
+            return "joined"
         if self.decoupled and channels == 1:
             return "objectness"
         if self.objectness and not self.decoupled and channels % (5 + self.classes) == 0:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.pipeline.passes import Detection
 from yocc.models.families.layouts import Decoded, Floats, boxes_around, cell_grid, mean_distances
 from yocc.models.families.profile import ModelProfile
 from yocc.models.families.tails import Tail, by_stride, protected_by, tails
@@ -24,13 +25,18 @@ class GflHead:
         outputs: their names, scores and distances of the finest grid first.
         classes: number of classes.
         protected: names of the tensors that the last convolutions write.
-        apart: whether scores and distances come from convolutions of their own.
+        behind: number of logits of distances that follow the scores in one convolution; 0 where they have their own.
     """
 
     outputs: tuple[str, ...]
     classes: int
     protected: frozenset[str]
-    apart: bool
+    behind: int
+
+    @property
+    def detection(self) -> Detection:
+        """What the last layers' channels mean."""
+        return Detection(self.classes, objectness=False, behind=self.behind)
 
 
 def find_gfl_head(graph: gs.Graph, picture: InputSpec, strides: Sequence[int]) -> GflHead | None:
@@ -56,7 +62,7 @@ def find_gfl_head(graph: gs.Graph, picture: InputSpec, strides: Sequence[int]) -
         tuple(tail.name for pair in pairs for tail in pair),
         classes,
         protected_by(found),
-        pairs[0][0].head.layers[0] is not pairs[0][1].head.layers[0],
+        width if pairs[0][0].head.layers[0] is pairs[0][1].head.layers[0] else 0,
     )
 
 

@@ -43,8 +43,7 @@ class NanoDet(Family):
         classes = None if head is None else class_names(metadata, head.classes)
         if head is None or classes is None:
             return None
-        detection = Detection(len(classes), objectness=False) if head.apart else None
-        return self._profile(head.outputs, classes, _STRIDES, picture, head.protected, detection)
+        return self._profile(head.outputs, classes, _STRIDES, picture, head.protected, head.detection)
 
     def decode(self, outputs: Sequence[Floats], profile: ModelProfile, confidence: float) -> Decoded:
         """Decode as NanoDet does (nanodet/model/head/nanodet_head.py and nanodet_plus_head.py).
@@ -80,7 +79,8 @@ class NanoDet(Family):
         classes = class_names(metadata, count)
         if classes is None:
             return None
-        return self._profile((found.name,), classes, _PLUS_STRIDES, picture, protected_by([found]), None)
+        detection = Detection(count, objectness=False, behind=width)
+        return self._profile((found.name,), classes, _PLUS_STRIDES, picture, protected_by([found]), detection)
 
     def _profile(
         self,
@@ -89,7 +89,7 @@ class NanoDet(Family):
         strides: tuple[int, ...],
         picture: InputSpec,
         protected: frozenset[str],
-        detection: Detection | None,
+        detection: Detection,
     ) -> ModelProfile:
         return ModelProfile(
             family=self.name,

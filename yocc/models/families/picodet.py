@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.pipeline.passes import Detection
 from yocc.models.families.family import Family
 from yocc.models.families.gfl import decode_gfl, find_gfl_head
 from yocc.models.families.layouts import Decoded, Floats
@@ -47,7 +46,7 @@ class PicoDet(Family):
             input=picture,
             preprocess=Preprocess("rgb", 1 / 255, _MEAN, _STD),
             protected=head.protected,
-            detection=Detection(len(classes), objectness=False) if head.apart else None,
+            detection=head.detection,
         )
 
     def decode(self, outputs: Sequence[Floats], profile: ModelProfile, confidence: float) -> Decoded:

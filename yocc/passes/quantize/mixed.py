@@ -290,8 +290,9 @@ def _boxes(shape: tuple[int, ...], ctx: PassContext) -> Array:
     channels = np.arange(shape[1]) if len(shape) > 1 else np.zeros(1, int)
     found = np.zeros(len(channels), bool)
     if ctx.detection is not None:
-        kind = ctx.detection.kind(shape[1])
-        found = (
-            channels % (5 + ctx.detection.classes) < 4 if kind == "anchors" else np.full(len(channels), kind == "boxes")
-        )
+        kind, classes = ctx.detection.kind(shape[1]), ctx.detection.classes
+        if kind == "anchors":
+            found = channels % (5 + classes) < 4
+        else:
+            found = channels >= classes if kind == "joined" else np.full(len(channels), kind == "boxes")
     return found.reshape(-1, *[1] * (len(shape) - 2))

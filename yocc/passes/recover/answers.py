@@ -143,7 +143,11 @@ def _sizes(inputs: Array) -> Array:
 def _parts(outputs: Array, answers: Answers, detection: Detection) -> Iterator[_Part]:
     counts, channels = answers.counts, outputs.shape[1]
     kind = detection.kind(channels)
-    if kind != "anchors":
+    if kind == "joined":
+        classes = detection.classes
+        yield _Part(slice(0, classes), counts, True)
+        yield _Part(slice(classes, channels), counts * sigmoid(outputs[:, :classes]).max(axis=1), False)
+    elif kind != "anchors":
         weighed = counts * answers.there if kind in _weighed(detection) else counts
         yield _Part(slice(0, channels), weighed, kind != "boxes")
     else:
@@ -160,6 +164,8 @@ def _objects(outputs: Array, answers: Answers, detection: Detection) -> float:
     kind = detection.kind(outputs.shape[1])
     if kind == "anchors":
         return float(counts @ sigmoid(outputs[:, 4 :: 5 + detection.classes]).sum(axis=1))
+    if kind == "joined":
+        return float(counts @ sigmoid(outputs[:, : detection.classes]).sum(axis=1))
     apart = kind in _weighed(detection)
     return float(counts @ (answers.there[answers.held_out] if apart else sigmoid(outputs).sum(axis=1)))
 
