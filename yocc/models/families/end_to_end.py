@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.compiler.pipeline.passes import Detection
+from yocc.compiler.pipeline.passes import Cells, Detection
 from yocc.models.families.family import Family
 from yocc.models.families.layouts import Decoded, Floats, boxes_between
 from yocc.models.families.profile import ModelProfile, OutputLayout, Suppression
@@ -18,6 +18,8 @@ from yocc.models.families.tails import protected_by, tails
 from yocc.runtime.data.preprocess import InputSpec
 
 _WIDTH = 6
+_CELLS = Cells((0.5,))
+"""Distances are counted from the middle of a cell, as in YOLOv8."""
 NOTHING_DROPPED = 1.0
 """An overlap that no box exceeds: what the graph gives is final."""
 LEAST_CONFIDENCE = 0.001
@@ -57,6 +59,7 @@ class EndToEnd(Family):
             preprocess=yolo_preprocess(picture),
             protected=protected_by([found]),
             detection=Detection(len(classes), objectness=False) if len(classes) in found.head.channels else None,
+            cells=_CELLS,
             suppression=Suppression(LEAST_CONFIDENCE, NOTHING_DROPPED, found.count),
         )
 

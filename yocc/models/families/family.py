@@ -106,6 +106,8 @@ class Family(abc.ABC):
         Raises:
             NoRawHeadsError: it cannot be cut.
         """
+        if profile.suppression is not None:
+            raise NoRawHeadsError("the graph itself chooses its detections")
         raise NoRawHeadsError(f"detectors of the family {profile.family} cannot be cut at their last convolutions")
 
 
