@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from PIL import Image
 
 from tests.networks.heads import HEADS
 from yocc.compiler.graph import load
 from yocc.models.families.family import family_named, find_profile
 from yocc.models.families.profile import ModelProfile
-from yocc.runtime.data.letterbox import Placement
-from yocc.runtime.detection.boxes import Selection, detect, selection_of
+from yocc.runtime.data.letterbox import Placement, read_picture
+from yocc.runtime.data.preprocess import prepare
+from yocc.runtime.detection.boxes import SHOWING, Selection, detect, selection_of
 
 Array = np.ndarray[Any, Any]
 Outputs = Mapping[str, Array]
@@ -87,9 +90,9 @@ def nanodet_plus(outputs: Outputs) -> list[Candidate]:
     return made
 
 
-def yunet(outputs: Outputs) -> list[Candidate]:
+def yunet(outputs: Outputs, size: int = 64) -> list[Candidate]:
     made = []
-    for _, place, stride, row, column in cells_of(64, (8, 16, 32)):
+    for _, place, stride, row, column in cells_of(size, (8, 16, 32)):
         x, y, width, height = outputs[f"bbox_{stride}"][0, place].tolist()
         first, second = (float(outputs[f"{kind}_{stride}"][0, place, 0]) for kind in ("cls", "obj"))
         made.append(
@@ -132,18 +135,18 @@ def retinaface(outputs: Outputs) -> list[Candidate]:
     return made
 
 
-def ssd(outputs: Outputs) -> list[Candidate]:
+def ssd(outputs: Outputs, width: int = 64, height: int = 64) -> list[Candidate]:
     pairs = zip(outputs["boxes"][0].tolist(), outputs["scores"][0].tolist(), strict=True)
-    return [(64 * x1, 64 * y1, 64 * x2, 64 * y2, scores[1:]) for (x1, y1, x2, y2), scores in pairs]
+    return [(width * x1, height * y1, width * x2, height * y2, scores[1:]) for (x1, y1, x2, y2), scores in pairs]
 
 
-def yolo_fastestv2(outputs: Outputs) -> list[Candidate]:
+def yolo_fastestv2(outputs: Outputs, size: int = 64) -> list[Candidate]:
     anchors = (
         ((12.64, 19.39), (37.88, 51.48), (55.71, 138.31)),
         ((126.91, 78.23), (131.57, 214.55), (279.92, 258.87)),
     )
     made = []
-    for level, _, stride, row, column in cells_of(64, (16, 32)):
+    for level, _, stride, row, column in cells_of(size, (16, 32)):
         values = outputs[f"grid_{stride}"][0, row, column].tolist()
         for number, (wide, high) in enumerate(anchors[level]):
             x, y, width, height = values[4 * number : 4 * number + 4]
@@ -282,3 +285,95 @@ def test_detections_of_the_plugin_of_tensorrt() -> None:
     found = detect(outputs, profile, Placement(profile.size, (1.0, 1.0), (0, 0)), selection_of(profile))
     assert found.boxes.tolist() == [[1, 2, 30, 40], [5, 6, 50, 60]]
     assert found.classes.tolist() == [1, 0]
+
+
+def plainly_suppressed(
+    candidates: list[Candidate], confidence: float, overlap: float
+) -> list[tuple[int, float, Array]]:
+    """Class, score and box of what greedy suppression within each class leaves, best first."""
+    ranked = sorted(
+        ((max(scores), scores.index(max(scores)), box) for *box, scores in candidates if max(scores) > confidence),
+        key=lambda each: -each[0],
+    )
+    kept: list[tuple[int, float, Array]] = []
+    for score, kind, box in ranked:
+        if all(kind != other or _overlap(box, one) <= overlap for other, _, one in kept):
+            kept.append((kind, score, np.array(box)))
+    return kept
+
+
+def _overlap(one: Array, other: Array) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(width, 0.0) * max(height, 0.0)
+    areas = [(each[2] - each[0]) * (each[3] - each[1]) for each in (one, other)]
+    return float(shared / (sum(areas) - shared))
+
+
+def fed(path: Path, size: tuple[int, int], resize: str) -> tuple[Array, Callable[[Array], Array]]:
+    """Pixels [h, w, 3] as red, green, blue, 0..255, and the way from boxes in the input back to the picture."""
+    picture = Image.open(path).convert("RGB")
+    width, height = size
+    if resize == "stretch":
+        ratios = np.array([width / picture.width, height / picture.height] * 2)
+        return np.asarray(picture.resize(size, Image.Resampling.BILINEAR), np.float64), lambda box: box / ratios
+    ratio = min(width / picture.width, height / picture.height)
+    inner = (round(picture.width * ratio), round(picture.height * ratio))
+    corner = (0, 0) if resize == "top left" else ((width - inner[0]) // 2, (height - inner[1]) // 2)
+    ground = Image.new("RGB", size)
+    ground.paste(picture.resize(inner, Image.Resampling.BILINEAR), corner)
+    return np.asarray(ground, np.float64), lambda box: (box - np.array([*corner, *corner])) / ratio
+
+
+NANODET = {f"{kind}{level}": name for kind, names in (
+    ("scores", ("792", "814", "836")), ("distances", ("795", "817", "839"))
+) for level, name in enumerate(names)}  # fmt: skip
+REAL: dict[str, tuple[tuple[int, int], str, Callable[[Array], Array], Callable[[Outputs], list[Candidate]]]] = {
+    "nanodet_m": (
+        (416, 416),
+        "middle",
+        lambda rgb: (rgb[..., ::-1] - [103.53, 116.28, 123.675]) / [57.375, 57.12, 58.395],
+        lambda found: gfl({name: found[source] for name, source in NANODET.items()}, 416, (8, 16, 32)),
+    ),
+    "fastestv2": (
+        (352, 352),
+        "stretch",
+        lambda rgb: rgb[..., ::-1] / 255,
+        lambda found: yolo_fastestv2({"grid_16": found["794"], "grid_32": found["796"]}, 352),
+    ),
+    "yunet": ((640, 640), "top left", lambda rgb: rgb[..., ::-1], lambda found: yunet(found, 640)),
+    "ultraface_rfb320_op9": (
+        (320, 240), "stretch", lambda rgb: (rgb - 127) / 128, lambda found: ssd(found, 320, 240),
+    ),
+}  # fmt: skip
+"""Size, placing, arithmetic and decoding of published detectors, as their authors do it."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("picture", ["bus.jpg", "zidane.jpg"])
+@pytest.mark.parametrize("name", sorted(REAL))
+def test_published_detectors_find_what_their_authors_find(name: str, picture: str, shared_data: Path) -> None:
+    size, resize, arithmetic, decode = REAL[name]
+    path, model = shared_data / "images" / picture, shared_data / "models" / f"{name}.onnx"
+    pixels, back = fed(path, size, resize)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def outputs(array: Array) -> dict[str, Array]:
+        return dict(zip(names, session.run(names, {session.get_inputs()[0].name: array}), strict=True))
+
+    array = arithmetic(pixels).transpose(2, 0, 1)[None].astype(np.float32)
+    wanted = plainly_suppressed(decode(outputs(array)), 0.25, 0.45)
+    profile = find_profile(load(model))
+    assert profile is not None
+    made, placement = prepare(read_picture(path), profile.preprocess, profile.input)
+    found = detect(outputs(np.asarray(made)), profile, placement, SHOWING)
+    assert len(wanted) >= 2
+    assert found.classes.tolist() == [kind for kind, _, _ in wanted]
+    np.testing.assert_allclose(found.scores, [score for _, score, _ in wanted], atol=1e-3)
+    with Image.open(path) as shown:
+        limits = np.array([shown.width, shown.height] * 2)
+    boxes = [np.clip(back(box), 0, limits) for _, _, box in wanted]
+    np.testing.assert_allclose(found.boxes, boxes, atol=1.0)
