@@ -117,7 +117,8 @@ def scrfd(seed: int = 0, *, landmarks: bool = True, batch: bool = True) -> onnx.
     named: dict[str, list[Value]] = {kind: [] for kind, _ in kinds}
     for x, stride in zip(writer.levels(64, (8, 16, 32)), (8, 16, 32), strict=True):
         for kind, width in kinds:
-            flat = writer.rows(writer.rare(x, 2 * width), width)
+            bias = np.full(2 * width, 2.0 if kind == "bbox" else -1.0, np.float32)
+            flat = writer.rows(writer.conv(x, 2 * width, bias=bias, filters=_SMALL), width)
             flat = flat if batch else writer.reshape(flat, flat.shape[1:])
             made = writer.sigmoid(flat) if kind == "score" else flat
             if kind == "bbox":

@@ -16,7 +16,15 @@ _BINS = 16
 _DOWN = Window(3, 2, pads=1)
 
 
-def yolov8(seed: int, classes: int = 3, size: int = 32, strides: Sequence[int] = (4, 8)) -> onnx.ModelProto:
+def yolov8(
+    seed: int,
+    classes: int = 3,
+    size: int = 32,
+    strides: Sequence[int] = (4, 8),
+    *,
+    task: str = "detect",
+    more: int = 0,
+) -> onnx.ModelProto:
     """Builds the detector.
 
     Args:
@@ -24,6 +32,8 @@ def yolov8(seed: int, classes: int = 3, size: int = 32, strides: Sequence[int] =
         classes: number of classes.
         size: input height and width in pixels, a multiple of the last stride.
         strides: input pixels per cell of each level, doubling, from 4 on.
+        task: "segment" adds the output `output1`, prototypes [1, more, h, w] of the finest level.
+        more: rows behind the classes, such as coefficients of masks, keypoints or angles.
 
     Returns:
         A model from `images` [1, 3, size, size] to `output0` [1, 4 + classes, cells]: centre x and y, width and height
@@ -41,8 +51,15 @@ def yolov8(seed: int, classes: int = 3, size: int = 32, strides: Sequence[int] =
     rows = writer.concat([_head(writer, x, classes) for x in levels], axis=2)
     box, scores = writer.split(rows, (4 * _BINS, classes))
     decoded = _decode(writer, _expected_distance(writer, box), levels, size)
-    writer.output(writer.concat([decoded, writer.activation("Sigmoid", scores)], output="output0"))
-    return writer.model({"stride": "8", "names": str({i: str(i) for i in range(classes)}), "task": "detect"})
+    parts = [decoded, writer.activation("Sigmoid", scores)]
+    if more:
+        rows = [writer.conv(conv_norm_act(writer, x, 8, Window(3), act="Silu"), more) for x in levels]
+        parts.append(writer.concat([writer.reshape(x, (1, more, x.spatial[0] * x.spatial[1])) for x in rows], axis=2))
+    writer.output(writer.concat(parts, output="output0"))
+    if task == "segment":
+        prototypes = conv_norm_act(writer, levels[0], more, Window(3), act="Silu")
+        writer.output(writer.node("Identity", [prototypes], prototypes.shape, output="output1"))
+    return writer.model({"stride": "8", "names": str({i: str(i) for i in range(classes)}), "task": task})
 
 
 def _head(writer: LayerWriter, x: Value, classes: int) -> Value:

@@ -20,6 +20,9 @@ BUILT: dict[str, tuple[str, Callable[[], onnx.ModelProto]]] = {
     "yolox": ("yolox", lambda: yolox(0)),
     "yolox decoded": ("yolox", lambda: yolox(0, decoded=True)),
     "yolov8": ("yolov8", lambda: yolov8(0, size=64, strides=(8, 16, 32))),
+    "yolov8 masks": ("yolov8", lambda: yolov8(0, size=64, strides=(8, 16, 32), task="segment", more=6)),
+    "yolov8 keypoints": ("yolov8", lambda: yolov8(0, size=64, strides=(8, 16, 32), task="pose", more=9)),
+    "yolov8 angles": ("yolov8", lambda: yolov8(0, size=64, strides=(8, 16, 32), task="obb", more=1)),
 }
 PUBLISHED = {
     "yolov5n.onnx": "yolov5",

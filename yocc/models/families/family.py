@@ -54,6 +54,9 @@ class Family(abc.ABC):
     priority: ClassVar[int] = 0
     """Higher is asked first: 1 where structure decides and not shapes alone, which may coincide."""
 
+    tasks: ClassVar[tuple[str, ...]] = ("detect",)
+    """Values of the entry `task` of the metadata, as Ultralytics writes it, with which it is asked."""
+
     @abc.abstractmethod
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
         """The profile of a detector of this family, None for any other graph.
@@ -147,20 +150,23 @@ def find_family(graph: gs.Graph) -> Recognition:
     """Ask each family whether a graph is one of its detectors: yocc's own first, then by priority and name.
 
     Args:
-        graph: a `yocc.compiler.graph.Graph`; families read its `metadata`. One whose metadata state another task than
-            `detect` is of no family.
+        graph: a `yocc.compiler.graph.Graph`; families read its `metadata`. One whose metadata state a task is of no
+            family that does not name it.
 
     Raises:
         OptionError: two distributions register the same name.
     """
     metadata: Mapping[str, str] = getattr(graph, "metadata", {})
-    picture = picture_input(graph, metadata) if metadata.get("task", "detect") == "detect" else None
+    picture = picture_input(graph, metadata)
+    task = metadata.get("task", "detect")
     if picture is None:
         return Recognition(None)
     problems = []
     for plugin in sorted(families().values(), key=_place):
         if plugin.loaded is None:
             problems.append(f"The family {plugin.name!r} of {plugin.distribution} does not load: {plugin.reason}.")
+            continue
+        if task not in getattr(plugin.loaded, "tasks", ()):
             continue
         try:
             profile = plugin.loaded().recognize(graph, picture, metadata)

@@ -21,6 +21,7 @@ from yocc.models.families.reading import (
     cells,
     class_names,
     dimensions,
+    literal,
     rank,
     strides_of_convolutions,
     written,
@@ -30,6 +31,9 @@ from yocc.runtime.data.preprocess import InputSpec
 
 _BOX = 4
 _SIDES = 4
+_ANGLES = "angles"
+_FORMS = {"pose": "keypoints", "obb": _ANGLES}
+"""What follows the classes, by the task in the metadata."""
 _CELLS = Cells((0.5,))
 """Distances are counted from the middle of a cell."""
 
@@ -39,26 +43,30 @@ class YoloV8(Family):
     """YOLOv8 and what decodes as it does."""
 
     name: ClassVar[str] = "yolov8"
-    summary: ClassVar[str] = "YOLOv8 and YOLO11: no anchors, decoded columns."
+    summary: ClassVar[str] = "YOLOv8 and YOLO11: no anchors, decoded columns; also with masks, keypoints or angles."
+
+    tasks: ClassVar[tuple[str, ...]] = ("detect", "segment", "pose", "obb")
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
-        """One output of columns, a candidate for each cell."""
-        if len(graph.outputs) != 1 or rank(graph.outputs[0]) != 3:
+        """One output of columns, a candidate for each cell, and of masks their prototypes."""
+        output = graph.outputs[0] if graph.outputs else None
+        if output is None or rank(output) != 3 or len(graph.outputs) > 2:
             return None
-        output = graph.outputs[0]
         head = find_head(graph, [output])
         _, width, count = dimensions(output)
         if width is None:
             return None
+        form, behind = _form(graph, metadata, width - _BOX)
         strides: tuple[int, ...] = next((some for some in STRIDES if count == cells(picture, some)), ())
         if count is None and head.squashes:
-            strides = strides_of_convolutions(head.channels, per_stride=2)
-        classes = class_names(metadata, width - _BOX) if strides else None
+            strides = strides_of_convolutions(head.channels, per_stride=2 if not form else 3)
+        classes = class_names(metadata, width - _BOX - behind) if strides and behind >= 0 else None
         if classes is None:
             return None
         return ModelProfile(
             family=self.name,
-            layout=OutputLayout.COLUMNS,
+            layout=OutputLayout.OWN if form else OutputLayout.COLUMNS,
+            form=form,
             outputs=(output.name,),
             classes=classes,
             strides=strides,
@@ -74,6 +82,8 @@ class YoloV8(Family):
 
         Distances left, top, right and bottom are counted in cells from the middle of the cell.
         """
+        if profile.layout is OutputLayout.OWN:
+            return _with_more(outputs[0], profile, confidence)
         if profile.layout is not OutputLayout.RAW_HEADS:
             return super().decode(outputs, profile, confidence)
         parts = [
@@ -83,8 +93,12 @@ class YoloV8(Family):
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
     def channels(self, shape: Sequence[int], profile: ModelProfile) -> Channels | None:
-        """As for columns; raw heads are boxes or scores as a whole."""
-        return None if profile.layout is OutputLayout.RAW_HEADS else super().channels(shape, profile)
+        """As for columns, with what follows the classes; raw heads are boxes or scores as a whole."""
+        if profile.layout is not OutputLayout.OWN:
+            return None if profile.layout is OutputLayout.RAW_HEADS else super().channels(shape, profile)
+        first = _BOX + len(profile.classes)
+        bounds = (("boxes", 0, _BOX), ("classes", _BOX, first), (profile.form, first, shape[1]))
+        return Channels(1, tuple((label, tuple(range(low, high))) for label, low, high in bounds))
 
     def raw_heads(
         self,
@@ -93,12 +107,44 @@ class YoloV8(Family):
         decoding: Decoding,  # noqa: ARG002 # the sizes say it all
     ) -> Iterator[RawHeads]:
         """Two convolutions for each stride, in each order that is possible."""
+        if profile.layout is OutputLayout.OWN:
+            raise NoRawHeadsError(f"its candidates have {profile.form} beside boxes and classes")
         ways = _pair_heads(sizes, profile.strides, len(profile.classes))
         if not ways:
             raise NoRawHeadsError("its last layers are not boxes and scores for each stride")
         for way in ways:
             heads = (RawHead(stride, *pair) for pair, stride in zip(way, profile.strides, strict=True))
             yield RawHeads(tuple(heads), bins=sizes[way[0][0]][1] // _SIDES)
+
+
+def _form(graph: gs.Graph, metadata: Mapping[str, str], width: int) -> tuple[str, int]:
+    """What the columns hold behind the classes, and how many rows it takes; negative where it does not fit.
+
+    Prototypes of masks tell that there are masks. Keypoints and angles take the task and the class names in the
+    metadata.
+    """
+    if len(graph.outputs) == 2:
+        prototypes = dimensions(graph.outputs[1])
+        return "masks", (prototypes[1] or -1) if len(prototypes) == 4 else -1
+    task = metadata.get("task", "detect")
+    if task == "detect":
+        return "", 0
+    named = literal(metadata.get("names", ""))
+    behind = width - len(named) if isinstance(named, dict | list | tuple) else -1
+    fits = task in _FORMS and behind > 0 and (task != "obb" or behind == 1)
+    return _FORMS.get(task, ""), behind if fits else -1
+
+
+def _with_more(columns: Floats, profile: ModelProfile, confidence: float) -> Decoded:
+    """Boxes and classes of columns [4 + C + more, N]; of rotated boxes the upright ones around them."""
+    first = _BOX + len(profile.classes)
+    columns = columns[:, columns[_BOX:first].max(axis=0) > confidence]
+    boxes, scores = columns[:_BOX].T, columns[_BOX:first].T
+    if profile.form == _ANGLES:
+        cosine, sine = np.abs(np.cos(columns[first])), np.abs(np.sin(columns[first]))
+        wide, high = columns[2], columns[3]
+        boxes = np.stack([columns[0], columns[1], wide * cosine + high * sine, wide * sine + high * cosine], axis=1)
+    return boxes, scores
 
 
 def _from_raw_head(boxes: Floats, scores: Floats, stride: int, confidence: float) -> Decoded:
