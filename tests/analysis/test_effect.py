@@ -115,6 +115,30 @@ def test_a_layer_of_classes_and_boxes_counts_as_two_layers_do() -> None:
     np.testing.assert_allclose(joined, np.concatenate([apart["classes"], apart["boxes"]], axis=1))
 
 
+def test_boxes_count_as_far_as_a_softmax_leaves_the_background() -> None:
+    detection = Detection(classes=2, objectness=False, background=frozenset({6}))
+    scores = np.zeros((1, 2, 3, 1, 2))
+    scores[0, :, 0, 0, 0] = 40
+    scores[0, 1, 1, 0, 1] = 40
+    information = fisher({"scores": scores.reshape(1, 6, 1, 2), "boxes": np.zeros((1, 8, 1, 2))}, detection)
+    np.testing.assert_allclose(information["boxes"][0, :, 0, 1], 0.25, rtol=1e-6)
+    assert information["boxes"][0, :, 0, 0].max() < 1e-6
+    found = information["scores"].reshape(2, 3, 2)
+    np.testing.assert_allclose(found[0, :, 1], 2 / 9, rtol=1e-6)
+    assert found[:, :, 0].max() < 1e-6
+    assert found[1, :, 1].max() < 1e-6
+
+
+def test_several_scores_of_a_cell_for_an_object_weigh_its_classes_and_boxes() -> None:
+    detection = Detection(classes=2, objectness=True, decoupled=True, candidates=3)
+    there = np.array([[-20.0, -20.0], [-20.0, 20.0], [-20.0, -20.0]]).reshape(1, 3, 1, 2)
+    outputs = {"boxes": np.zeros((1, 12, 1, 2)), "there": there, "classes": np.zeros((1, 2, 1, 2))}
+    for name in ("boxes", "classes"):
+        found = fisher(outputs, detection)[name]
+        np.testing.assert_allclose(found[0, :, 0, 1], 0.25, rtol=1e-6)
+        assert found[0, :, 0, 0].max() < 1e-6
+
+
 def test_a_decoupled_objectness_weighs_classes_and_boxes() -> None:
     detection = Detection(classes=2, objectness=True, decoupled=True)
     there = np.array([-20.0, 20.0]).reshape(1, 1, 1, 2)

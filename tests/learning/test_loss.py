@@ -73,6 +73,15 @@ def test_a_layer_of_classes_and_boxes_costs_what_two_layers_do() -> None:
     assert float(joined) == pytest.approx(float(apart), rel=1e-5)
 
 
+def test_candidates_with_a_background_cost_the_divergence_of_their_softmax() -> None:
+    detection = Detection(classes=2, objectness=False, background=frozenset({6}))
+    ours, theirs = (np.random.default_rng(seed).normal(size=(1, 6, 1, 1)) for seed in (0, 1))
+    first, second = ((rows := np.exp(each.reshape(2, 3))) / rows.sum(1, keepdims=True) for each in (ours, theirs))
+    wanted = (second * np.log(second / first)).sum() / max((1 - second[:, 0]).max(), 1.0)
+    found = output_loss({"s": torch.from_numpy(ours)}, {"s": torch.from_numpy(theirs)}, detection)
+    assert float(found) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_a_class_matters_where_something_is() -> None:
     teacher = outputs(ANCHORS)
     rows = teacher["y"].reshape(1, 2, 7, 4, 5)

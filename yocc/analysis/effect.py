@@ -24,6 +24,7 @@ from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.pipeline.partial import run_until
 from yocc.compiler.pipeline.passes import Arrays, Detection, Feeds, PassContext
 from yocc.errors import PassError
+from yocc.fitting.logistic import softmax_of_candidates
 
 Array = np.ndarray[Any, Any]
 PICTURES = 32
@@ -122,6 +123,12 @@ def fisher(outputs: Mapping[str, Array], detection: Detection | None, *, by_prob
         kind = detection.kind(values.shape[1])
         if kind == "anchors":
             found[name] = _anchors(values, detection.classes, doubt)
+        elif kind == "background":
+            p = softmax_of_candidates(values, 1 + detection.classes)
+            there = 1 - p[:, :, :1]
+            information = np.concatenate([there * doubt(there), p[:, :, 1:] * doubt(p[:, :, 1:])], axis=2)
+            found[name] = information.reshape(values.shape)
+            likeliest[values.shape[2:]] = there.max(axis=1)
         elif kind == "joined":
             p = _sigmoid(values[:, : detection.classes])
             boxes = np.repeat(_BOX * p.max(axis=1, keepdims=True), detection.behind, axis=1)

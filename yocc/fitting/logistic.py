@@ -22,6 +22,14 @@ _FLOOR = 1e-3
 """Least curvature of a sample, as a share of its target probability, so that steps stay bounded."""
 
 
+def softmax_of_candidates(logits: Array, width: int) -> Array:
+    """Probabilities [n, candidates, width, ...] from logits [n, candidates * width, ...], joined by a softmax each."""
+    rows = logits.reshape(len(logits), -1, width, *logits.shape[2:]).astype(np.float64)
+    grown = np.exp(rows - rows.max(axis=2, keepdims=True))
+    found: Array = grown / grown.sum(axis=2, keepdims=True)
+    return found
+
+
 def sigmoid(logits: Array) -> Array:
     """Probabilities of logits, without overflow."""
     found: Array = 0.5 * (1 + np.tanh(0.5 * logits))

@@ -48,6 +48,13 @@ def output_loss(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], de
             ours, theirs, weight = (values.index_select(0, seen).float() for values in (ours, theirs, there[:, None]))
             total = total + (weight * _divergence(ours[:, 5:], theirs[:, 5:])).sum()
             total = total + (weight * _distance(ours[:, :4], theirs[:, :4])).sum()
+        elif kind == "background":
+            ours, theirs = (_rows(values, detection.classes) for values in (student[name], wanted))
+            sure = theirs.exp()
+            total = total + (sure * (theirs - ours)).sum()
+            there = (1 - sure[:, :, 0]).amax(1, keepdim=True)
+            likeliest[tuple(wanted.shape[2:])] = there
+            objects = objects + there.sum()
         elif kind == "joined":
             ours, theirs = student[name].float(), wanted.float()
             sizes = (detection.classes, detection.behind)
@@ -90,6 +97,11 @@ def variances(values: Tensor) -> Tensor:
 def _cells(values: Tensor, classes: int) -> Tensor:
     """Shape [cells, 5 + classes]; a view where the channels lie last in memory."""
     return values.movedim(1, -1).reshape(-1, 5 + classes)
+
+
+def _rows(values: Tensor, classes: int) -> Tensor:
+    """Logarithms of the probabilities of a background and classes, shape [pictures, candidates, 1 + classes, ...]."""
+    return values.float().unflatten(1, (-1, 1 + classes)).log_softmax(2)
 
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:

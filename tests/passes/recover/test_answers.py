@@ -98,6 +98,18 @@ def test_a_layer_of_classes_and_boxes_is_fitted_as_two_layers_are() -> None:
     assert believed({"a": np.zeros((1, 6, 2, 2))}, {"both": "a"}, Detection(2, objectness=False, behind=4)) == {}
 
 
+def test_a_softmax_with_a_background_says_where_boxes_count() -> None:
+    detection = Detection(classes=1, objectness=False, background=frozenset({4}))
+    values = {"s": np.zeros((1, 4, 1, 2), np.float32), "b": np.zeros((1, 8, 1, 2), np.float32)}
+    values["s"][0, :, 0, 0] = [20, -20, 20, -20]
+    values["s"][0, :, 0, 1] = [20, -20, -20, 20]
+    there = believed(values, {"scores": "s", "boxes": "b"}, detection)
+    assert {name: found.round().tolist() for name, found in there.items()} == {"boxes": [0, 1]}
+    answers, weight, bias = drawn(4, noise=2.0)
+    fit = refit_answers(answers, weight, bias, detection)
+    assert fit.loss < fit.loss_before
+
+
 @pytest.mark.parametrize("size", [0.0, 1e-18])
 def test_the_weight_of_a_dead_input_stays(size: float) -> None:
     answers, weight, bias = drawn(14)

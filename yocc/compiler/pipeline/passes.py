@@ -100,21 +100,29 @@ class Detection:
         objectness: whether each candidate has a score for being an object beside those of the classes.
         decoupled: whether that score comes from a layer of its own, as do classes and boxes.
         behind: channels of a box that follow the classes in the same layer; 0 where boxes have layers of their own.
+        candidates: of a cell, where scores for being an object are apart from the classes.
+        background: channel counts of layers that give logits of a background and the classes for each candidate,
+            joined by a softmax; all other layers give boxes. Empty where there is no such layer.
     """
 
     classes: int
     objectness: bool
     decoupled: bool = False
     behind: int = 0
+    candidates: int = 1
+    background: frozenset[int] = frozenset()
 
-    def kind(self, channels: int) -> Literal["anchors", "joined", "objectness", "classes", "boxes"]:
+    def kind(self, channels: int) -> Literal["anchors", "joined", "background", "objectness", "classes", "boxes"]:
         """What a layer with so many output channels gives.
 
-        Whole anchors, classes joined with the box behind them, logits of objects or classes, or boxes.
+        Whole anchors, classes joined with the box behind them, a background and classes, logits of objects or classes,
+        or boxes.
         """
+        if self.background:
+            return "background" if channels in self.background else "boxes"
         if self.behind and channels == self.classes + self.behind:
             return "joined"
-        if self.decoupled and channels == 1:
+        if self.decoupled and channels == self.candidates:
             return "objectness"
         if self.objectness and not self.decoupled and channels % (5 + self.classes) == 0:
             return "anchors"

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.pipeline.passes import Detection
 from yocc.models.families.family import Family
 from yocc.models.families.layouts import Decoded, Floats, cell_grid
 from yocc.models.families.profile import Anchors, ModelProfile, OutputLayout
@@ -65,6 +66,7 @@ class RetinaFace(Family):
                 "bgr", 1.0, (104.0, 117.0, 123.0), (1.0,), letterbox=True, pad_value=0, alignment="top_left"
             ),
             protected=protected_by(found),
+            detection=Detection(1, objectness=False, background=frozenset({_PER_CELL * _SCORES})),
             anchors=_PRIORS,
         )
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.pipeline.passes import Detection
 from yocc.models.families.family import Family
 from yocc.models.families.layouts import Decoded, Floats, boxes_between, to_pixels
 from yocc.models.families.profile import ModelProfile, OutputLayout
@@ -52,6 +53,7 @@ class Ssd(Family):
             input=picture,
             preprocess=Preprocess("rgb", 1.0, (127.0,), (128.0,)),
             protected=protected_by(found),
+            detection=_detection(scores[0], boxes[0], len(classes)),
         )
 
     def decode(self, outputs: Sequence[Floats], profile: ModelProfile, confidence: float) -> Decoded:
@@ -59,6 +61,12 @@ class Ssd(Family):
         scores, corners = outputs[0][:, 1:], outputs[1]
         places = np.flatnonzero(scores.max(axis=1) > confidence)
         return boxes_between(to_pixels(corners[places], profile.size)), scores[places]
+
+
+def _detection(scores: Tail, boxes: Tail, classes: int) -> Detection | None:
+    """None where a layer of scores has as many channels as one of boxes: they are told apart by their channels."""
+    channels = frozenset(scores.head.channels)
+    return None if channels & set(boxes.head.channels) else Detection(classes, objectness=False, background=channels)
 
 
 def _fit(scores: Tail, boxes: Tail) -> bool:

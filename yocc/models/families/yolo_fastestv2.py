@@ -10,6 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.analysis.heads import output_channels
+from yocc.compiler.pipeline.passes import Detection
 from yocc.models.families.family import Family
 from yocc.models.families.layouts import Channels, Decoded, Floats
 from yocc.models.families.profile import Anchors, ModelProfile, OutputLayout
@@ -60,6 +61,7 @@ class YoloFastestV2(Family):
             input=picture,
             preprocess=Preprocess("bgr"),
             protected=protected_by(found),
+            detection=_detection(len(classes)),
             anchors=stated_anchors(metadata, _ANCHORS),
         )
 
@@ -82,6 +84,13 @@ class YoloFastestV2(Family):
             (label, tuple(range(low, high))) for label, low, high in zip(labels, bounds, bounds[1:], strict=False)
         )
         return Channels(len(shape) - 1, groups)
+
+
+def _detection(classes: int) -> Detection | None:
+    """None where classes are as many as another layer's channels: layers are told apart by their channels."""
+    if classes in (_PER_CELL, _PER_CELL * _BOX):
+        return None
+    return Detection(classes, objectness=True, decoupled=True, candidates=_PER_CELL)
 
 
 def _from_grid(grid: Floats, stride: int, anchors: Floats, confidence: float) -> Decoded:

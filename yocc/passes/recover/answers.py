@@ -15,7 +15,7 @@ import numpy as np
 from yocc.analysis.heads import final_layers
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.passes import Arrays, Detection
-from yocc.fitting.logistic import divergence, refit_logistic, sigmoid
+from yocc.fitting.logistic import divergence, refit_logistic, sigmoid, softmax_of_candidates
 
 Array = np.ndarray[Any, Any]
 RIDGES = (1e-1, 1e-2, 1e-3)
@@ -95,7 +95,10 @@ def believed(values: Arrays, layers: Mapping[str, str], detection: Detection) ->
     likeliest: dict[tuple[int, ...], Array] = {}
     for output in layers.values():
         place = values[output].shape[2:]
-        if detection.kind(values[output].shape[1]) == telling:
+        if detection.kind(values[output].shape[1]) == "background":
+            p = softmax_of_candidates(values[output], 1 + detection.classes)
+            likeliest[place] = (1 - p[:, :, 0]).max(axis=1).reshape(-1).astype(np.float32)
+        elif detection.kind(values[output].shape[1]) == telling:
             likeliest[place] = sigmoid(values[output].max(axis=1)).reshape(-1) * likeliest.get(place, np.float32(1))
     return {
         name: likeliest[values[output].shape[2:]]
@@ -143,7 +146,10 @@ def _sizes(inputs: Array) -> Array:
 def _parts(outputs: Array, answers: Answers, detection: Detection) -> Iterator[_Part]:
     counts, channels = answers.counts, outputs.shape[1]
     kind = detection.kind(channels)
-    if kind == "joined":
+    if kind == "background":
+        for column in range(1 + detection.classes):
+            yield _Part(slice(column, None, 1 + detection.classes), counts, True)
+    elif kind == "joined":
         classes = detection.classes
         yield _Part(slice(0, classes), counts, True)
         yield _Part(slice(classes, channels), counts * sigmoid(outputs[:, :classes]).max(axis=1), False)
@@ -164,6 +170,8 @@ def _objects(outputs: Array, answers: Answers, detection: Detection) -> float:
     kind = detection.kind(outputs.shape[1])
     if kind == "anchors":
         return float(counts @ sigmoid(outputs[:, 4 :: 5 + detection.classes]).sum(axis=1))
+    if kind == "background":
+        return float(counts @ (1 - softmax_of_candidates(outputs, 1 + detection.classes)[:, :, 0]).sum(axis=1))
     if kind == "joined":
         return float(counts @ sigmoid(outputs[:, : detection.classes]).sum(axis=1))
     apart = kind in _weighed(detection)
