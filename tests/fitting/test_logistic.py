@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from yocc.fitting.logistic import divergence, refit_logistic, sigmoid
+from yocc.fitting.logistic import divergence, refit_logistic, sigmoid, softmax_of_candidates
 
 
 @pytest.fixture
@@ -76,3 +76,12 @@ def test_divergence_is_that_of_bernoulli_variables() -> None:
     given, wanted = np.array([0.3, -1.2]), np.array([-0.5, 2.0])
     p, q = sigmoid(wanted), sigmoid(given)
     np.testing.assert_allclose(divergence(given, wanted), p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))
+
+
+def test_a_softmax_of_candidates_is_one_for_each() -> None:
+    logits = np.random.default_rng(0).normal(size=(2, 6, 4))
+    found = softmax_of_candidates(logits, 3)
+    assert found.shape == (2, 2, 3, 4)
+    np.testing.assert_allclose(found.sum(axis=2), 1)
+    np.testing.assert_allclose(found[1, 1, :, 2], np.exp(logits[1, 3:, 2]) / np.exp(logits[1, 3:, 2]).sum())
+    assert softmax_of_candidates(np.zeros((0, 6)), 3).shape == (0, 2, 3)

@@ -265,6 +265,32 @@ def selected(seed: int = 0, classes: int = 3, *, centers: bool = False) -> onnx.
     return model
 
 
+def listed(seed: int = 0, classes: int = 3, *, rows: bool = False) -> onnx.ModelProto:
+    """The selected as `boxes` [k, 4], `labels` [k], `scores` [k], or as `output` [k, 7]: 0, box, class, score."""
+    writer = HeadWriter(seed)
+    boxes, scores = _candidates(writer, classes)
+    turned = writer.transpose(scores, (0, 2, 1))
+    limits = [writer.constant([10]), *(writer.constant(np.array([one], np.float32)) for one in (0.45, 0.05))]
+    found = writer.node("NonMaxSuppression", [boxes, turned, *limits], (1, 3))
+    number, kind, place = (writer.slice(found, 1, column, column + 1) for column in range(3))
+    flat = [writer.reshape(each, (-1,)) for each in (kind, place)]
+    chosen = writer.whole("Gather", [writer.reshape(boxes, boxes.shape[1:]), flat[1]], (1, 4), axis=0)
+    picked = writer.node("GatherND", [turned, found], (1,))
+    if rows:
+        columns = [writer.whole("Cast", [each], (1, 1), to=1) for each in (number, kind)]
+        last = writer.node("Unsqueeze", [picked, writer.constant([1])], (1, 1))
+        outputs = [writer.concat([columns[0], chosen, columns[1], last], 1, output="output")]
+    else:
+        outputs = [
+            writer.node("Identity", [value], shape, output=name)
+            for value, name, shape in ((chosen, "boxes", (1, 4)), (flat[0], "labels", (1,)), (picked, "scores", (1,)))
+        ]
+    model = writer.finish(outputs, whole=["labels"])
+    for info in model.graph.output:
+        info.type.tensor_type.shape.dim[0].dim_param = "k"
+    return model
+
+
 def efficient_nms(seed: int = 0, classes: int = 3, most: int = 10) -> onnx.ModelProto:
     """A detector that ends in TensorRT's EfficientNMS_TRT, which onnxruntime does not run."""
     writer = HeadWriter(seed)
@@ -318,6 +344,8 @@ HEADS: dict[str, tuple[str, Callable[[], onnx.ModelProto]]] = {
     "labels, boxes, scores": ("rtdetr", labels_boxes_scores),
     "selected": ("nms", selected),
     "selected centers": ("nms", lambda: selected(centers=True)),
+    "listed": ("nms", listed),
+    "listed rows": ("nms", lambda: listed(rows=True)),
     "efficient_nms": ("nms", efficient_nms),
 }
 """By name: the family that recognizes it, and what builds it."""

@@ -24,7 +24,7 @@ _FLOOR = 1e-3
 
 def softmax_of_candidates(logits: Array, width: int) -> Array:
     """Probabilities [n, candidates, width, ...] from logits [n, candidates * width, ...], joined by a softmax each."""
-    rows = logits.reshape(len(logits), -1, width, *logits.shape[2:]).astype(np.float64)
+    rows = logits.reshape(len(logits), logits.shape[1] // width, width, *logits.shape[2:]).astype(np.float64)
     grown = np.exp(rows - rows.max(axis=2, keepdims=True))
     found: Array = grown / grown.sum(axis=2, keepdims=True)
     return found

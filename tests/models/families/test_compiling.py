@@ -16,7 +16,7 @@ from PIL import Image
 import yocc
 from tests.networks.heads import HEADS
 from yocc.analysis.heads import final_layers
-from yocc.cli import main
+from yocc.cli import cli
 from yocc.compiler.graph import load
 from yocc.models.families.family import find_profile
 from yocc.models.families.profile import ModelProfile
@@ -80,6 +80,7 @@ def test_what_the_user_states_wins(tmp_path: Path, pictures: Path) -> None:
 
 def test_inspect_says_what_a_detector_is_recognized_by(tmp_path: Path) -> None:
     onnx.save(HEADS["yunet"][1](), tmp_path / "model.onnx")
-    shown = CliRunner().invoke(main, ["inspect", str(tmp_path / "model.onnx")], terminal_width=300).stdout
-    assert "yunet, 1 class " in shown
-    assert "cls_8" in shown.partition("recognized by")[2]
+    shown = CliRunner().invoke(cli, ["inspect", str(tmp_path / "model.onnx")], prog_name="yocc").stdout
+    plain = " ".join(shown.split())
+    assert "kind yunet, 1 class recognized by YuNet: faces" in plain
+    assert "(outputs cls_8, " in plain

@@ -198,6 +198,15 @@ def selected(outputs: Outputs, *, centers: bool = False) -> list[Candidate]:
     return made
 
 
+def listed(outputs: Outputs) -> list[Candidate]:
+    if "output" in outputs:
+        rows = [row[1:] for row in outputs["output"].tolist()]
+    else:
+        parts = (outputs[name].tolist() for name in ("boxes", "labels", "scores"))
+        rows = [[*box, kind, score] for box, kind, score in zip(*parts, strict=True)]
+    return [(*box, [score if number == kind else 0.0 for number in range(3)]) for *box, kind, score in rows]
+
+
 WANTED: dict[str, Callable[[Outputs], list[Candidate]]] = {
     "nanodet": lambda outputs: gfl(outputs, 64, (8, 16, 32)),
     "nanodet apart": lambda outputs: gfl(outputs, 64, (8, 16, 32)),
@@ -216,6 +225,8 @@ WANTED: dict[str, Callable[[Outputs], list[Candidate]]] = {
     "queries": queries,
     "labels, boxes, scores": labels_boxes_scores,
     "selected": selected,
+    "listed": listed,
+    "listed rows": listed,
     "selected centers": lambda outputs: selected(outputs, centers=True),
 }
 

@@ -22,6 +22,9 @@ _PLUGINS = ("EfficientNMS_TRT", "BatchedNMSDynamic_TRT")
 _BOX = 4
 _CENTERS = "centers"
 """The form of boxes given as cx, cy, w, h; else corners."""
+_ROWS, _LISTS = "rows", "lists"
+"""The forms of one output of rows, and of boxes, labels and scores."""
+_ROW = 7
 _MOST = 300
 
 
@@ -29,7 +32,8 @@ _MOST = 300
 class Suppressed(Family):
     """Detectors with `NonMaxSuppression` (onnx) or `EfficientNMS_TRT` (TensorRT) at their end.
 
-    Nothing there tells how pictures are fed, so that this stays an assumption.
+    Torchvision and YOLOv7 export such graphs too. Nothing there tells how pictures are fed, so that this stays an
+    assumption.
     """
 
     name: ClassVar[str] = "nms"
@@ -37,20 +41,28 @@ class Suppressed(Family):
     priority: ClassVar[int] = 1
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
-        """Boxes, scores and selected indices; or number, boxes, scores and classes of detections."""
+        """Boxes, scores and indices; number, boxes, scores and classes; boxes, labels and scores; or rows of seven."""
         suppressing = [node for node in graph.nodes if node.op in (_STANDARD, *_PLUGINS)]
-        if len(suppressing) != 1 or len(graph.outputs) not in (3, 4):
+        if not suppressing or len(graph.outputs) not in (1, 3, 4):
             return None
         found = tails(graph, picture)
         if len(found) == 4:
-            return self._detections(graph, suppressing[0], found, picture, metadata)
-        return self._selected(graph, suppressing[0], found, picture, metadata)
+            return self._detections(graph, suppressing[-1], found, picture, metadata)
+        return self._selected(graph, suppressing[-1], found, picture, metadata) or self._listed(
+            graph, suppressing[-1], found, picture, metadata
+        )
 
     def decode(self, outputs: Sequence[Floats], profile: ModelProfile, confidence: float) -> Decoded:
         """Take the selected boxes, rows of picture, class and box (onnx, operator NonMaxSuppression).
 
-        Corners are taken for x1, y1, x2, y2, as PyTorch exports them.
+        Corners are taken for x1, y1, x2, y2, as PyTorch exports them. Rows are picture, corners, class, score, as those
+        of YOLOv7 (WongKinYiu/yolov7, models/experimental.py, `ONNX_ORT`).
         """
+        if profile.form in (_ROWS, _LISTS):
+            boxes, labels, scores = _lists(outputs) if profile.form == _LISTS else _of_rows(outputs[0])
+            places = np.flatnonzero(scores > confidence)
+            boxes = boxes_between(pixels_of(boxes[places], profile.size))
+            return boxes, one_class_each(scores[places], labels[places], len(profile.classes))
         selected, boxes, scores = outputs
         boxes = pixels_of(boxes, profile.size)
         picture, number, box = selected.astype(np.int64).T
@@ -79,6 +91,36 @@ class Suppressed(Family):
             Suppression(max(_constant(node, 4, 0.0), LEAST_CONFIDENCE), NOTHING_DROPPED, _MOST),
             layout=OutputLayout.OWN,
             form=_CENTERS if node.attrs.get("center_point_box", 0) else "",
+        )
+
+    def _listed(
+        self, graph: gs.Graph, node: gs.Node, found: Sequence[Tail], picture: InputSpec, metadata: Mapping[str, str]
+    ) -> ModelProfile | None:
+        kinds = {tensor.name: np.dtype(tensor.dtype).kind for tensor in graph.outputs if tensor.dtype is not None}
+        if not all(node.op in tail.computing for tail in found):
+            return None
+        if len(found) == 1:
+            names, form = [found[0].name], _ROWS
+            fits = len(found[0].shape) == 2 and found[0].width == _ROW
+        else:
+            boxes = [tail for tail in found if len(tail.shape) == 2 and tail.width == _BOX]
+            flat = [tail for tail in found if len(tail.shape) == 1]
+            labels, scores = ([tail for tail in flat if kinds.get(tail.name) == kind] for kind in "if")
+            fits = len(boxes) == len(labels) == len(scores) == 1
+            names, form = [tail.name for tail in (*boxes, *labels, *scores)], _LISTS
+        sizes = dimensions(node.inputs[1])
+        count = named_classes(metadata) or (sizes[1] if len(sizes) == 3 else None) or 0
+        classes = class_names(metadata, count) if fits else None
+        if classes is None:
+            return None
+        return self._profile(
+            tuple(names),
+            classes,
+            picture,
+            protected_by(found),
+            Suppression(max(_constant(node, 4, 0.0), LEAST_CONFIDENCE), NOTHING_DROPPED, _MOST),
+            layout=OutputLayout.OWN,
+            form=form,
         )
 
     def _detections(
@@ -132,10 +174,27 @@ class Suppressed(Family):
             preprocess=default_preprocess(picture),
             protected=protected,
             suppression=suppression,
-            unbatched=frozenset(outputs[:1]) if layout is OutputLayout.OWN else frozenset(),
+            unbatched=_unbatched(outputs, layout, form),
             fed_unknown=True,
             form=form,
         )
+
+
+def _unbatched(outputs: tuple[str, ...], layout: OutputLayout, form: str) -> frozenset[str]:
+    if layout is not OutputLayout.OWN:
+        return frozenset()
+    return frozenset(outputs if form in (_ROWS, _LISTS) else outputs[:1])
+
+
+def _lists(outputs: Sequence[Floats]) -> tuple[Floats, Floats, Floats]:
+    boxes, labels, scores = outputs
+    return boxes, labels, scores
+
+
+def _of_rows(rows: Floats) -> tuple[Floats, Floats, Floats]:
+    """Boxes, class numbers and scores of the first picture."""
+    rows = rows[rows[:, 0] == 0]
+    return rows[:, 1:5], rows[:, 5], rows[:, 6]
 
 
 def _source(tensor: gs.Variable) -> gs.Variable:

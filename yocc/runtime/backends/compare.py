@@ -125,8 +125,8 @@ def parts_of(outputs: Arrays, profile: ModelProfile | None = None) -> list[Part]
             continue
         if array.dtype.kind not in "fiub" or not array.size:
             continue
-        if profile is not None and name in profile.unbatched and array.dtype.kind in "iu":
-            continue  # indices of what was selected, more or fewer with each picture
+        if profile is not None and profile.suppression is not None and name in profile.unbatched:
+            continue  # what the graph selected, more or fewer with each picture
         parts.append(Part(name))
         if profile is not None and name in profile.outputs:
             parts += _detector_parts(name, array.shape, profile)
