@@ -18,6 +18,7 @@ from yocc.models.families.tails import protected_by, tails
 from yocc.runtime.data.preprocess import InputSpec
 
 _WIDTH = 6
+_CHOOSING = {"TopK", "NonMaxSuppression"}
 _CELLS = Cells((0.5,))
 """Distances are counted from the middle of a cell, as in YOLOv8."""
 NOTHING_DROPPED = 1.0
@@ -39,12 +40,12 @@ class EndToEnd(Family):
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
         """Detections [1, K, 6] that TopK or NonMaxSuppression chooses."""
-        if len(graph.outputs) != 1:
+        if len(graph.outputs) != 1 or all(node.op not in _CHOOSING for node in graph.nodes):
             return None
         (found,) = tails(graph, picture)
         if len(found.shape) != 3 or found.width != _WIDTH or not found.count or not found.head.layers:
             return None
-        if not {"TopK", "NonMaxSuppression"} & found.computing:
+        if not _CHOOSING & found.computing:
             return None
         classes = class_names(metadata, named_classes(metadata) or divided_by(found.head.decode))
         if classes is None:

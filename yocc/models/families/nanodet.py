@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.heads import find_head
 from yocc.compiler.pipeline.passes import Detection
 from yocc.models.families.family import Family
 from yocc.models.families.gfl import decode_gfl, find_gfl_head
@@ -65,11 +66,11 @@ class NanoDet(Family):
         return Channels(len(shape) - 1, groups)
 
     def _joined(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
-        (found,) = tails(graph, picture)
-        channels = set(found.head.channels)
-        if len(found.shape) != 3 or found.computing != {"Sigmoid"} or not found.head.pointwise:
+        head = find_head(graph, graph.outputs)
+        if len(head.layers) != len(_PLUS_STRIDES) or len(set(head.channels)) != 1 or not head.pointwise:
             return None
-        if len(found.head.layers) != len(_PLUS_STRIDES) or channels != {found.width}:
+        (found,) = tails(graph, picture)
+        if len(found.shape) != 3 or found.computing != {"Sigmoid"} or found.width != head.channels[0]:
             return None
         scored = {_scores_first(node) for node in found.head.decode if node.op == "Sigmoid"}
         count = scored.pop() if len(scored) == 1 else 0

@@ -13,7 +13,7 @@ from yocc.compiler.pipeline.passes import Detection
 from yocc.models.families.family import Family
 from yocc.models.families.layouts import Decoded, Floats, cell_grid
 from yocc.models.families.profile import Anchors, ModelProfile, OutputLayout
-from yocc.models.families.reading import cells
+from yocc.models.families.reading import cells, rank
 from yocc.models.families.tails import face_names, of_width, protected_by, tails
 from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
@@ -39,7 +39,7 @@ class RetinaFace(Family):
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
         """Two candidates of each cell: box, probabilities of background and face, landmarks."""
-        if len(graph.outputs) != 3:
+        if len(graph.outputs) != 3 or any(rank(output) not in (3, -1) for output in graph.outputs):
             return None
         found = tails(graph, picture)
         groups = [of_width(found, width) for width in (_BOX, _SCORES, _LANDMARKS)]
