@@ -1,20 +1,21 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from yocc.errors import BackendError
-from yocc.models.families.profile import OutputLayout
+from yocc.models.families.profile import ModelProfile, OutputLayout, Suppression
 from yocc.runtime.backends.compare import Comparison, Part, compare, parts_of
+from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
 RANDOM = np.random.default_rng(5)
 
 
-def _profile(layout: str, classes: int, outputs: tuple[str, ...] = ("y",), family: str = "yolov5") -> Any:
-    return SimpleNamespace(layout=OutputLayout[layout], classes=("c",) * classes, outputs=outputs, family=family)
+def _profile(layout: str, classes: int, outputs: tuple[str, ...] = ("y",), family: str = "yolov5") -> ModelProfile:
+    picture = InputSpec("x", (1, 3, 64, 64), np.dtype(np.float32))
+    return ModelProfile(family, OutputLayout[layout], outputs, ("c",) * classes, (8,), picture, Preprocess())
 
 
 def test_equal_outputs_differ_in_nothing() -> None:
@@ -60,6 +61,14 @@ def test_parts_follow_the_layout(layout: str, shape: tuple[int, ...], family: st
     assert channels.items() >= expected.items()
     sizes = [part.of({"y": np.zeros(shape)}).size for part in parts]
     assert sizes[0] == sum(sizes[1:])
+
+
+def test_what_a_graph_selects_is_not_compared_value_by_value() -> None:
+    """There may be more or fewer for each picture."""
+    suppressing = replace(_profile("OWN", 2, family="nms"), suppression=Suppression(0.25, 1.0, 300))
+    outputs = {"y": np.zeros((4, 3), np.int64), "boxes": np.zeros((1, 9, 4))}
+    found = parts_of(outputs, replace(suppressing, unbatched=frozenset({"y"})))
+    assert [part.output for part in found] == ["boxes"]
 
 
 def test_outputs_the_profile_does_not_decode_are_compared_whole() -> None:
