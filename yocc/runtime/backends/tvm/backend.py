@@ -17,6 +17,7 @@ from yocc.runtime.backends.channels_last import move_channels_last
 from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.tvm.building import compile_library
 from yocc.runtime.backends.tvm.files import LIBRARY_FILE, ONNX_FILE, Facts, ports, read_facts, write_runner
+from yocc.runtime.backends.tvm.limits import misread
 from yocc.runtime.backends.tvm.operators import OPERATORS
 from yocc.runtime.backends.tvm.processors import find_processor, host_family
 from yocc.runtime.backends.tvm.session import ForeignSession, TvmSession
@@ -84,13 +85,15 @@ class TvmBackend(Backend):
         )
 
     def validate(self, graph: Graph, target: Target) -> list[Reject]:  # noqa: ARG002 # every processor takes the same
-        """Operators the importer does not know, and open shapes, which kernels are not compiled for."""
+        """Operators the importer does not know or misreads, and open shapes, which kernels are not compiled for."""
         rejects = []
         for node in graph.nodes:
             if node.domain not in (None, "", "ai.onnx") or node.op not in OPERATORS:
                 quantized = "Integer" in node.op or "QLinear" in node.op or node.op == "DynamicQuantizeLinear"
-                hint = "Quantize the float model with --int8 instead." if quantized else "Use --target onnxruntime."
+                other = "Use --target onnxruntime or openvino."
+                hint = "Quantize the float model with --int8 instead." if quantized else other
                 rejects.append(Reject(node.name, f"TVM has no operator {node.op}", hint))
+        rejects += [wrong for node in graph.nodes if (wrong := misread(node)) is not None]
         rejects += [
             Reject(tensor.name, "its shape is open", "Give it with --input-shape NAME=1,3,640,640.")
             for tensor in [*graph.inputs, *graph.outputs]

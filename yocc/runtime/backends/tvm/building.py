@@ -14,6 +14,7 @@ import onnx
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.tvm.integers import legalize_round
 from yocc.runtime.backends.tvm.lowering import lower
+from yocc.runtime.backends.tvm.messages import one_sentence
 from yocc.runtime.backends.tvm.processors import Processor, host_family
 from yocc.runtime.backends.tvm.schedules import schedule_module
 from yocc.runtime.backends.tvm.sigmoid import legalize_sigmoid
@@ -95,13 +96,6 @@ def compile_library(model: onnx.ModelProto, processor: Processor, path: Path, *,
             f"TVM cannot compile the model: {one_sentence(error)}.", "Use --target onnxruntime."
         ) from error
     return Compiled(lowered.padded, tuple(unscheduled), lowered.integer, lowered.half)
-
-
-def one_sentence(error: Exception) -> str:
-    """The line of a TVM error that states the problem, without its stack trace."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    checks = [line for line in lines if "Check failed" in line]
-    return (checks or lines or [type(error).__name__])[0].rpartition("Check failed: ")[2].rstrip(". :")
 
 
 def _pipeline(target: Any, processor: Processor, unscheduled: list[str]) -> Any:

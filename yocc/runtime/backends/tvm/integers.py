@@ -22,10 +22,12 @@ def rewrite_codes(module: Any) -> tuple[Any, int]:
     Returns:
         The module, and how many convolutions compute in integers.
     """
-    import tvm
-
     rewriting = _Rewriting()
-    rewritten = tvm.IRModule({"main": mutator_of(module, rewriting.rules()).visit_expr(module["main"])})
+    mutator = mutator_of(module, rewriting.rules())
+    main = mutator.visit_expr(module["main"])
+    # With the kernels that the importer added.
+    rewritten = mutator.builder_.get()
+    rewritten["main"] = main
     return rewritten, rewriting.integer
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from yocc.runtime.backends.tvm.dot import GROUP, NAME, Geometry, convolution, pack
+from yocc.runtime.backends.tvm.importing import import_model
 from yocc.runtime.backends.tvm.integers import rewrite_codes
 from yocc.runtime.backends.tvm.mutator import Rule, mutator_of, operator_of
 
@@ -51,9 +52,8 @@ def lower(model: onnx.ModelProto, *, dot_rows: int = 0, half: bool = False) -> L
         Exception: TVM's own, of many classes, if it cannot import the model.
     """
     from tvm import relax
-    from tvm.relax.frontend.onnx import from_onnx
 
-    module, integer = rewrite_codes(from_onnx(model))
+    module, integer = rewrite_codes(import_model(model))
     for step in (
         relax.transform.DecomposeOpsForInference(),
         relax.transform.ConvertLayout(_LAYOUTS),

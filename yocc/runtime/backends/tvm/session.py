@@ -12,8 +12,9 @@ from yocc.compiler.pipeline.passes import Arrays
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.backend import Session, TensorSpec
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession
-from yocc.runtime.backends.tvm.building import INSTALL, one_sentence
+from yocc.runtime.backends.tvm.building import INSTALL
 from yocc.runtime.backends.tvm.files import Facts, read_facts
+from yocc.runtime.backends.tvm.messages import one_sentence
 from yocc.runtime.backends.tvm.threads import use_threads
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -10,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.runtime.backends.ncnn.format import Parameter
 from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal, Rule
+from yocc.runtime.backends.nearest import taken
 
 _NEAREST, _BILINEAR = 1, 2
 
@@ -28,7 +28,7 @@ def _resize(lowering: Lowering, node: gs.Node) -> None:
     parameters: dict[int, Parameter] = {}
     if mode == "nearest":
         rounding = "floor" if node.op == "Upsample" else node.attrs.get("nearest_mode", "round_prefer_floor")
-        if any(_taken(*pair, coordinates, rounding) != _ncnn_takes(*pair) for pair in sizes):
+        if any(taken(*pair, coordinates, rounding) != _ncnn_takes(*pair) for pair in sizes):
             raise Refusal(f"ncnn takes other neighbors than {coordinates}, {rounding}", "Export asymmetric, floor.")
         parameters[0] = _NEAREST
     elif mode == "linear" and coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners"):
@@ -46,31 +46,6 @@ def _size(sizes: list[tuple[int, int]]) -> dict[int, Parameter]:
     if all(after % before == 0 for before, after in sizes):
         return {1: float(sizes[0][1] // sizes[0][0]), 2: float(sizes[1][1] // sizes[1][0])}
     return {3: sizes[0][1], 4: sizes[1][1]}
-
-
-def _taken(before: int, after: int, coordinates: str, rounding: str) -> list[int]:
-    """Elements ONNX takes along one axis."""
-    scale = after / before
-    taken = []
-    for place in range(after):
-        if coordinates == "asymmetric":
-            where = place / scale
-        elif coordinates == "align_corners":
-            where = place * (before - 1) / (after - 1) if after > 1 else 0.0
-        elif coordinates == "pytorch_half_pixel" and after == 1:
-            where = 0.0
-        else:
-            where = (place + 0.5) / scale - 0.5
-        taken.append(min(max(_rounded(where, rounding), 0), before - 1))
-    return taken
-
-
-def _rounded(where: float, rounding: str) -> int:
-    if rounding == "floor":
-        return math.floor(where)
-    if rounding == "ceil":
-        return math.ceil(where)
-    return math.ceil(where - 0.5) if rounding == "round_prefer_floor" else math.floor(where + 0.5)
 
 
 def _ncnn_takes(before: int, after: int) -> list[int]:
