@@ -144,10 +144,11 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
         CalibrationError: pictures, labels or statistics are missing or unusable.
         OptionError: options that do not fit the model.
     """
-    data = plan.options.data
     started = time.perf_counter()
     graph = load(source)
     check_finite(graph)
+    plan = _with_closed_inputs(plan, graph)
+    data = plan.options.data
     subject = examine(graph, source, data.input_shapes, plan.stated)
     _require_scorable(subject, plan)
     if data.statistics:
@@ -205,6 +206,23 @@ def assemble(graph: Graph, plan: Plan, opened: Opened, progress: Progress = sile
         )
     measured = measured_on(inputs, during, interfaces.compiled)
     return Prepared(opened.source, plan, subject, compiled, measured, pipeline, context, opened.started)
+
+
+def _with_closed_inputs(plan: Plan, graph: Graph) -> Plan:
+    """The plan with the size that the target builds open inputs for also as the size they are fed with, and vice versa.
+
+    Raises:
+        OptionError: two sizes are stated.
+    """
+    target, data = plan.options.target, plan.options.data
+    stated = data.input_shapes or {}
+    options, shapes = plan.backend.close_inputs(target.options, graph, stated)
+    if options == target.options and shapes == stated:
+        return plan
+    closed = replace(
+        plan.options, target=replace(target, options=options), data=replace(data, input_shapes=dict(shapes))
+    )
+    return replace(plan, options=closed, target=plan.backend.target(options))
 
 
 def asked_of(measure: MeasureOptions) -> dict[Need, bool]:

@@ -169,6 +169,27 @@ class Backend(abc.ABC):
             OptionError: an option the backend does not know, or a value it cannot take.
         """
 
+    def close_inputs(
+        self, options: Mapping[str, str], graph: Graph, stated: Mapping[str, tuple[int, ...]]
+    ) -> tuple[Mapping[str, str], Mapping[str, tuple[int, ...]]]:
+        """Complete options of the target that give sizes to open inputs by the shapes the user states, and vice versa.
+
+        So a model is calibrated and measured at the size it is built for.
+
+        Args:
+            options: of the target.
+            graph: the model as it came in.
+            stated: shapes by input name.
+
+        Returns:
+            Options and shapes.
+
+        Raises:
+            OptionError: they contradict each other.
+        """
+        del graph
+        return options, stated
+
     @abc.abstractmethod
     def validate(self, graph: Graph, target: Target) -> list[Reject]:
         """Every reason why the backend cannot take the graph; empty when it can."""

@@ -84,6 +84,28 @@ class NcnnBackend(Backend):
             input_size=_input_size(options.get("input_size")),
         )
 
+    def close_inputs(
+        self, options: Mapping[str, str], graph: Graph, stated: Mapping[str, tuple[int, ...]]
+    ) -> tuple[Mapping[str, str], Mapping[str, tuple[int, ...]]]:
+        """`input_size` and the height and width of stated shapes.
+
+        Raises:
+            OptionError: both are given and differ.
+        """
+        size = _input_size(options.get("input_size"))
+        opened = {tensor.name: tensor.shape for tensor in graph.inputs if _is_open_picture(tensor.shape)}
+        wanted = {stated[name][2:] for name in opened if name in stated}
+        if size is None:
+            height, width = next(iter(wanted)) if len(wanted) == 1 else (0, 0)
+            return ({**options, "input_size": f"{height}x{width}"} if height and width else options), stated
+        if wanted - {size}:
+            raise OptionError(
+                f"The option 'input_size' of target 'ncnn' is {options['input_size']}, and --input-shape states "
+                f"{'x'.join(map(str, next(iter(wanted - {size}))))}.",
+                "Leave one of them out.",
+            )
+        return options, {**{name: _closed(shape, size) for name, shape in opened.items()}, **stated}
+
     def validate(self, graph: Graph, target: Target) -> list[Reject]:
         """Lower it without keeping the result."""
         return list(_lower(graph, target).lowered.rejects)
@@ -172,6 +194,10 @@ def _judge_input(tensor: object, size: tuple[int, int] | None) -> list[Reject]:
     if open_axes and (size is None or len(shape) != 4 or 1 in open_axes):
         return [Reject(name, f"its shape {list(shape)} is open", "Give it with -O input_size=640.")]
     return []
+
+
+def _is_open_picture(shape: list[int | str | None] | None) -> bool:
+    return shape is not None and len(shape) == 4 and not all(isinstance(dim, int) and dim > 0 for dim in shape[2:])
 
 
 def _closed(shape: list[int | str | None], size: tuple[int, int] | None) -> tuple[int, ...]:

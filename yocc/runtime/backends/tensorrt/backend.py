@@ -16,6 +16,7 @@ from yocc.runtime.backends.tensorrt.options import (
     NAME,
     OPTIONS,
     TensorRtTarget,
+    close_inputs,
     profiles,
     read_level,
     read_shapes,
@@ -71,6 +72,12 @@ class TensorRtBackend(Backend):
             usual=read_shapes("opt_shapes", options.get("opt_shapes")),
             largest=read_shapes("max_shapes", options.get("max_shapes")),
         )
+
+    def close_inputs(
+        self, options: Mapping[str, str], graph: Graph, stated: Mapping[str, tuple[int, ...]]
+    ) -> tuple[Mapping[str, str], Mapping[str, tuple[int, ...]]]:
+        """`opt_shapes` and the stated shapes of inputs that are open beyond the batch."""
+        return close_inputs(options, graph, stated)
 
     def validate(self, graph: Graph, target: Target) -> list[Reject]:
         """Every rule of the parser, and whether ranges of dynamic shapes are known."""

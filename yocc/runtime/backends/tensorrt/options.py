@@ -97,6 +97,27 @@ def profiles(graph: Graph, target: Target) -> tuple[dict[str, Profile], list[Rej
     return found, rejects
 
 
+def close_inputs(
+    options: Mapping[str, str], graph: Graph, stated: Mapping[str, Shape]
+) -> tuple[Mapping[str, str], Mapping[str, Shape]]:
+    """Inputs that are open beyond the batch are fed what the engine is tuned for, whichever of the two is given."""
+    opened = {tensor.name for tensor in graph.inputs if tensor.shape is None or _is_open(tensor.shape[1:])}
+    tuned: dict[str, Shape] = {}
+    for option in ("min_shapes", "max_shapes", "opt_shapes"):
+        tuned |= read_shapes(option, options.get(option))
+    missing = {name: shape for name, shape in stated.items() if name in opened and name not in tuned}
+    shapes = {**{name: shape for name, shape in tuned.items() if name in opened}, **stated}
+    if not missing:
+        return options, shapes
+    given = [options["opt_shapes"]] if "opt_shapes" in options else []
+    added = [f"{name}:{'x'.join(map(str, shape))}" for name, shape in missing.items()]
+    return {**options, "opt_shapes": ",".join([*given, *added])}, shapes
+
+
+def _is_open(sizes: list[int | str | None]) -> bool:
+    return not all(isinstance(size, int) and size > 0 for size in sizes)
+
+
 def settings_of(graph: Graph, target: Target) -> Settings:
     """How to build the engine of a graph."""
     wanted = target if isinstance(target, TensorRtTarget) else TensorRtTarget(target.name)
