@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import yocc.runtime.backends.onnxruntime as under_test
 from tests.backend_template import BackendContract
-from tests.samples import tiny_feed, tiny_model
+from tests.samples import strange_model, tiny_feed, tiny_model
 from yocc.errors import BackendError, OptionError
 from yocc.runtime.backends.backend import Backend
 from yocc.runtime.backends.onnxruntime import (
@@ -241,3 +241,13 @@ def test_an_input_without_a_shape_takes_any_and_a_scalar_takes_scalars() -> None
         assert found.shape == shape
     with pytest.raises(BackendError, match="'s' takes"):
         session.run({"x": np.zeros(2, np.float32), "s": np.zeros(2, np.float32)})
+
+
+def test_what_depends_on_no_unknown_operator_runs() -> None:
+    model = strange_model()
+    name = model.graph.node[3].output[0]
+    with pytest.raises(BackendError, match="Whiten"):
+        reference_executor()(model)
+    del model.graph.output[:]
+    model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    assert reference_executor()(model)(tiny_feed())[name].size > 0

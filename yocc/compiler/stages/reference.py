@@ -19,6 +19,7 @@ from yocc.compiler.pipeline.target import Target
 from yocc.errors import BackendError
 from yocc.runtime.backends.backend import Backend, Session
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession, session_of
+from yocc.runtime.backends.tensorrt.plugins import FullSession, find_plugin
 
 
 @contextlib.contextmanager
@@ -79,5 +80,8 @@ def _open(source: str | Path | bytes | onnx.ModelProto, threads: int | None) -> 
             source if isinstance(source, bytes) else Path(source), threads=threads, optimize=False
         )
     except BackendError:
-        # onnxruntime refuses some files that are read here, such as unsorted ones.
-        return session_of(to_proto(load(source)), threads=threads, optimize=False)
+        # onnxruntime refuses some files that are read here, such as unsorted ones, and lacks the plugins of TensorRT.
+        model = to_proto(load(source))
+        if find_plugin(model) is not None:
+            return FullSession(model, threads=threads, optimize=False)
+        return session_of(model, threads=threads, optimize=False)

@@ -14,12 +14,14 @@ import numpy as np
 import onnx
 
 from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, clone, save
+from yocc.compiler.graph.order import captured
 from yocc.compiler.pipeline.passes import Arrays, Executor
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, read_count
 from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.kernels import KernelTime, read_profile
+from yocc.runtime.backends.plugin_operators import is_plugin, remedy
 from yocc.runtime.backends.unsigned import store_unsigned
 
 MODEL_FILE = "model.onnx"
@@ -116,12 +118,22 @@ class OnnxRuntimeBackend(Backend):
         )
 
     def validate(self, graph: Graph, target: Target) -> list[Reject]:  # noqa: ARG002 # nothing depends on the options
-        """Operators outside ONNX are not judged: a library of custom kernels may be loaded where the model runs."""
+        """Plugins of TensorRT, and operators that ONNX lacks.
+
+        Those of other domains are not judged: a library of custom kernels may be loaded where the model runs.
+        """
         newest = onnx.defs.onnx_opset_version()
         rejects = [
+            Reject(node.name, f"onnxruntime has no operator {node.op}", remedy(node, ""))
+            for node in graph.nodes
+            if is_plugin(node)
+        ]
+        rejects += [
             Reject(node.name, f"opset {graph.opset} has no operator {node.op}", "Export the model again.")
             for node in graph.nodes
-            if node.domain in (None, "", "ai.onnx") and not onnx.defs.has(node.op, max_inclusive_version=graph.opset)
+            if not is_plugin(node)
+            and node.domain in (None, "", "ai.onnx")
+            and not onnx.defs.has(node.op, max_inclusive_version=graph.opset)
         ]
         if graph.opset > newest:
             rejects.insert(
@@ -226,9 +238,35 @@ def reference_executor(*, threads: int | None = None, optimize: bool = False) ->
     """
 
     def prepare(model: onnx.ModelProto) -> Callable[[Arrays], Arrays]:
-        return session_of(model, threads=threads, optimize=optimize).run
+        try:
+            return session_of(model, threads=threads, optimize=optimize).run
+        except BackendError:
+            part = _needed(model)
+            if part is None:
+                raise
+            return session_of(part, threads=threads, optimize=optimize).run
 
     return prepare
+
+
+def _needed(model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """The part of a model that its outputs depend on; None if that is all of it.
+
+    onnxruntime does not load a model with an operator it lacks even where nothing that is asked for depends on it.
+    """
+    wanted = {value.name for value in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            kept.append(node)
+            wanted |= captured(node)
+    if len(kept) == len(model.graph.node):
+        return None
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    del part.graph.node[:]
+    part.graph.node.extend(kept[::-1])
+    return part
 
 
 def session_of(model: onnx.ModelProto, *, threads: int | None = None, optimize: bool = True) -> Session:

@@ -20,12 +20,14 @@ from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec
 from yocc.runtime.backends.channels_last import move_channels_last
 from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.onnxruntime import cores
+from yocc.runtime.backends.plugin_operators import remedy
 from yocc.runtime.backends.undivided import undivide
 
 MODEL_FILE = "model.xml"
 WEIGHTS_FILE = "model.bin"
 ONNX_FILE = "model.onnx"
 
+_WITHOUT = "Leave it out, or use --target onnxruntime."
 _INSTALL = "Install it with: pip install 'yocc[openvino]'"
 _GENERATED_NAME = re.compile(r"[A-Za-z]\w*_\d+")
 """Names OpenVINO makes up hold a counter of the process, which would make two builds of one graph differ."""
@@ -89,7 +91,7 @@ class OpenVinoBackend(Backend):
     def validate(self, graph: Graph, target: Target) -> list[Reject]:  # noqa: ARG002 # nothing depends on the options
         """Operators outside ONNX, and models whose weights one protobuf message cannot hold."""
         rejects = [
-            Reject(node.name, f"OpenVINO has no operator {node.op}", "Leave it out, or use --target onnxruntime.")
+            Reject(node.name, f"OpenVINO has no operator {node.op}", remedy(node, _WITHOUT))
             for node in graph.nodes
             if node.domain not in (None, "", "ai.onnx") or not onnx.defs.has(node.op)
         ]

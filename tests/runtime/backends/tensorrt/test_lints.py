@@ -43,7 +43,7 @@ def test_float_networks_break_no_rule() -> None:
 def test_every_breach_is_told() -> None:
     graph = load(tiny_model())
     graph.nodes[0].op, graph.nodes[3].op = "QLinearConv", "NoSuchOperator"
-    assert [(reject.node, reject.hint[:8]) for reject in lint(graph)] == [("first", "Quantize"), ("last", "Use --ta")]
+    assert [(reject.node, reject.hint[:8]) for reject in lint(graph)] == [("first", "Quantize"), ("last", "If it is")]
 
 
 @pytest.mark.slow

@@ -1,18 +1,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
+import pytest
 
+import yocc
 from tests.outputs import DETECTORS, assert_same, changed, found, picture, run
+from tests.passes.graphs import build
 from tests.runtime.backends.tensorrt.needs import needs_rtx
-from yocc.compiler.graph import load, save
+from yocc.compiler.graph import Graph, load, save, to_proto
 from yocc.compiler.pipeline.target import Target
+from yocc.errors import OptionError
 from yocc.passes import Nms
 from yocc.runtime.backends.backend import Artifact
+from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.backends.tensorrt.backend import TensorRtBackend
-from yocc.runtime.backends.tensorrt.plugins import FullSession, efficient_nms, find_plugin, without_plugin
+from yocc.runtime.backends.tensorrt.plugins import FullSession, efficient_nms, find_plugin
 from yocc.runtime.detection.boxes import selection_of
 
 STEP = Nms(confidence=0.01, most=20)
@@ -70,11 +77,112 @@ def test_nvidias_parser_takes_what_stands_before_the_plugin(tmp_path: Path) -> N
     artifact = backend.build(graph, target, tmp_path / "out")
     checks = backend.verify(Artifact("tensorrt", artifact.folder, artifact.model), thorough=False)
     assert [check.passed for check in checks] == [True, True]
-    assert "without its plugin" in checks[-1].message
+    assert "only up to EfficientNMS_TRT" in checks[-1].message
+
+
+def _suppressing(op: str, domain: str) -> Graph:
+    """Layers whose output is cut into boxes [1, 64, 4] and scores [1, 64, 3] for a node `nms`."""
+    lines = [
+        "a: h = Conv<pads = [1, 1, 1, 1]>(x, v)",
+        "z: i = Relu(h)",
+        "e: j = Conv(i, u)",
+        "q: k = Relu(j)",
+        "c: f = Conv(k, w)",
+        "r: m = Reshape(f, shape)",
+        "t: n = Transpose<perm = [0, 2, 1]>(m)",
+        "s: boxes, raw = Split<axis = 2>(n, sizes)",
+        "g: scores = Sigmoid(raw)",
+    ]
+    weights: dict[str, Any] = {"v": (32, 3, 3, 3), "u": (32, 32, 1, 1), "w": (7, 32, 1, 1)}
+    weights |= {"shape": [1, 7, 64], "sizes": [4, 3]}
+    graph = build(lines, weights, ["boxes", "scores"], [1, 3, 8, 8])
+    tensors = graph.tensors()
+    shapes = (("num_dets", np.int32, [1, 1]), ("det_boxes", np.float32, [1, 5, 4]))
+    shapes += (("det_scores", np.float32, [1, 5]), ("det_classes", np.int32, [1, 5]))  # type: ignore[assignment]
+    graph.outputs = [gs.Variable(name, dtype, shape) for name, dtype, shape in shapes]
+    attributes = {"max_output_boxes": 5, "score_threshold": 0.4, "iou_threshold": 0.5, "box_coding": 1}
+    attributes |= {"background_class": -1, "score_activation": 0, "plugin_version": "1"}
+    inputs = [tensors["boxes"], tensors["scores"]]
+    graph.nodes.append(gs.Node(op, "nms", attributes, inputs, list(graph.outputs), domain))
+    graph.import_domains = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid(domain or "ai.onnx.ml", 1)]
+    return graph
+
+
+@pytest.mark.slow
+@needs_rtx
+@pytest.mark.parametrize("recipe", [{"int8": True, "fp16": True}, {"prune": 0.3, "recover": "none"}])
+def test_a_model_that_comes_with_the_plugin_is_compressed_and_measured(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    model = to_proto(_suppressing("EfficientNMS_TRT", "TRT"))
+    report = yocc.compile(model, target="tensorrt", **recipe, out=tmp_path / "out", bench=False, html=False, count=8)
+    assert report.fidelity is not None
+    nodes = onnx.load(tmp_path / "out" / "model.onnx").graph.node
+    assert [node.domain for node in nodes if node.op_type == "EfficientNMS_TRT"] == ["TRT"]
+    assert ("QuantizeLinear" in {node.op_type for node in nodes}) == ("int8" in recipe)
+    assert not [text for text in report.warnings if "not run here" in text or "not measured" in text]
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino", "ncnn", "tvm"])
+def test_other_targets_say_whose_plugin_it_is(target: str) -> None:
+    backend = find_backend(target)
+    (reject,) = backend.validate(_suppressing("EfficientNMS_TRT", "TRT"), backend.target({}))
+    assert reject.node == "nms"
+    assert reject.reason.endswith("has no operator EfficientNMS_TRT")
+    assert "--target tensorrt" in reject.hint
+
+
+def test_plugins_of_the_user_are_taken_when_named() -> None:
+    graph = _suppressing("MySuppression", "mine")
+    backend = TensorRtBackend()
+    (reject,) = backend.validate(graph, backend.target({}))
+    assert (reject.node, "-O plugins=MySuppression" in reject.hint) == ("nms", True)
+    assert backend.validate(graph, backend.target({"plugins": "Other,MySuppression"})) == []
+
+
+@pytest.mark.parametrize("text", ["", "a b", "MyPool,", "My-Pool"])
+def test_names_of_plugins_are_names(text: str) -> None:
+    with pytest.raises(OptionError, match="plugins"):
+        TensorRtBackend().target({"plugins": text})
+
+
+@needs_rtx
+def test_suppression_that_tensorrt_rtx_lacks_is_no_fault_of_the_model(tmp_path: Path) -> None:
+    lines = ["b: q = Transpose<perm = [0, 2, 1]>(scores)", "k: kept = NonMaxSuppression(boxes, q, most, share, least)"]
+    lines.append("d: y = Cast<to = 1>(kept)")
+    weights: dict[str, Any] = {"w": (7, 4, 3, 3), "shape": [1, 7, 64], "sizes": [4, 3], "most": np.array([5], np.int64)}
+    weights |= {"share": np.array([0.5], np.float32), "least": np.array([0.4], np.float32)}
+    before = [
+        "c: f = Conv<pads = [1, 1, 1, 1]>(x, w)",
+        "r: m = Reshape(f, shape)",
+        "t: n = Transpose<perm = [0, 2, 1]>(m)",
+        "s: boxes, scores = Split<axis = 2>(n, sizes)",
+    ]
+    graph = build([*before, *lines], weights, ["y"])
+    backend = TensorRtBackend()
+    checks = backend.verify(backend.build(graph, backend.target({}), tmp_path), thorough=False)
+    assert [check.passed for check in checks] == [True, True]
+    assert "only up to NonMaxSuppression" in checks[-1].message
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        ({}, [0, 1]),
+        ({"class_agnostic": 1}, [0]),
+        ({"background_class": 0}, [1]),
+        ({"score_activation": 1, "score_threshold": 0.6}, [0, 1]),
+    ],
+)
+def test_attributes_of_the_plugin(changed: dict[str, Any], wanted: list[int]) -> None:
+    boxes = np.array([[[5, 5, 10, 10], [5, 5.5, 10, 10]]], np.float32)
+    scores = np.array([[[0.9, 0], [0, 0.8]]], np.float32)
+    options = {"max_output_boxes": 3, "score_threshold": 0.4, "iou_threshold": 0.5, "box_coding": 1, **changed}
+    count, corners, _, kinds = efficient_nms(boxes, scores, options)
+    assert count.tolist() == [[len(wanted)]]
+    assert kinds[0, : len(wanted)].tolist() == wanted
+    assert corners[0, 0].tolist() == ([0, 0.5, 10, 10.5] if wanted == [1] else [0, 0, 10, 10])
 
 
 def test_a_model_without_it_is_whole(tmp_path: Path) -> None:
     onnx.save(DETECTORS["yolov8"](), tmp_path / "model.onnx")
-    assert without_plugin(tmp_path / "model.onnx") is None
     with FullSession(tmp_path / "model.onnx", threads=1) as session:
         assert [spec.name for spec in session.outputs] == ["output0"]

@@ -19,6 +19,7 @@ from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.pipeline.target import Reject
 from yocc.runtime.backends.ncnn.format import Data, Layer, Network, Parameter
 from yocc.runtime.backends.ncnn.splitting import one_reader_each
+from yocc.runtime.backends.plugin_operators import remedy
 
 Array = np.ndarray[Any, Any]
 MOST_AXES = 4
@@ -201,7 +202,7 @@ def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
         rule = rules.get(node.op if node.domain in (None, "", "ai.onnx") else f"{node.domain}.{node.op}")
         if rule is None:
             hint = "Leave it out of the model, or use --target onnxruntime or openvino."
-            rejects.append(Reject(node.name, f"ncnn has no operator {node.op}", hint))
+            rejects.append(Reject(node.name, f"ncnn has no operator {node.op}", remedy(node, hint)))
             refused |= {tensor.name for tensor in node.outputs}
             continue
         try:

@@ -19,6 +19,7 @@ from yocc.runtime.backends.tensorrt.options import (
     close_inputs,
     profiles,
     read_level,
+    read_plugins,
     read_shapes,
     settings_of,
 )
@@ -71,6 +72,7 @@ class TensorRtBackend(Backend):
             smallest=read_shapes("min_shapes", options.get("min_shapes")),
             usual=read_shapes("opt_shapes", options.get("opt_shapes")),
             largest=read_shapes("max_shapes", options.get("max_shapes")),
+            plugins=read_plugins(options.get("plugins")),
         )
 
     def close_inputs(
@@ -81,7 +83,8 @@ class TensorRtBackend(Backend):
 
     def validate(self, graph: Graph, target: Target) -> list[Reject]:
         """Every rule of the parser, and whether ranges of dynamic shapes are known."""
-        return [*lint(graph), *profiles(graph, target)[1]]
+        own = target.plugins if isinstance(target, TensorRtTarget) else ()
+        return [*lint(graph, own), *profiles(graph, target)[1]]
 
     def build(self, graph: Graph, target: Target, folder: Path) -> Artifact:
         """Write the model and the command that builds its engine."""

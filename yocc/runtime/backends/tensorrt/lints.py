@@ -5,14 +5,14 @@ Sources: the rules were tried on the parser of tensorrt-rtx 1.7.1, which shares 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, weight_bytes
 from yocc.compiler.pipeline.target import Reject
+from yocc.runtime.backends.plugin_operators import is_plugin
 from yocc.runtime.backends.tensorrt import codes, types
 from yocc.runtime.backends.tensorrt.operators import OPERATORS
-from yocc.runtime.backends.tensorrt.plugins import PLUGINS
 
 OLDEST_OPSET, NEWEST_OPSET = 9, 25
 
@@ -30,10 +30,19 @@ class Lint:
     check: Callable[[Graph], Iterator[Reject]]
 
 
-def lint(graph: Graph) -> list[Reject]:
-    """Every violation of every rule; the rule's name is at the end of the reason, in brackets."""
+def lint(graph: Graph, plugins: Collection[str] = ()) -> list[Reject]:
+    """Every violation of every rule; the rule's name is at the end of the reason, in brackets.
+
+    Args:
+        graph: not changed.
+        plugins: operators that plugins of the user's own compute.
+    """
+    own = {node.name for node in graph.nodes if node.op in plugins}
     return [
-        Reject(found.node, f"{found.reason} [{rule.name}]", found.hint) for rule in LINTS for found in rule.check(graph)
+        Reject(found.node, f"{found.reason} [{rule.name}]", found.hint)
+        for rule in LINTS
+        for found in rule.check(graph)
+        if rule.check is not _operators or found.node not in own
     ]
 
 
@@ -47,13 +56,17 @@ def _opset(graph: Graph) -> Iterator[Reject]:
 
 def _operators(graph: Graph) -> Iterator[Reject]:
     for node in graph.nodes:
-        if node.domain not in (None, "", "ai.onnx") or node.op not in OPERATORS | PLUGINS:
+        # The parser looks an unknown operator up among its plugins, whatever its domain.
+        if is_plugin(node):
+            continue
+        if node.domain not in (None, "", "ai.onnx") or node.op not in OPERATORS:
             quantized = node.op.startswith("QLinear") or node.op in (
                 "ConvInteger",
                 "MatMulInteger",
                 "DynamicQuantizeLinear",
             )
-            hint = "Quantize the float model with --int8 instead." if quantized else "Use --target onnxruntime."
+            own = f"If it is a plugin of your own, add -O plugins={node.op}; otherwise use --target onnxruntime."
+            hint = "Quantize the float model with --int8 instead." if quantized else own
             yield Reject(node.name, f"TensorRT has no operator {node.op}", hint)
 
 

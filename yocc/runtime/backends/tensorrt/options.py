@@ -23,6 +23,7 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
         "min_shapes": "smallest shapes of open inputs, such as images:1x3x640x640, several with commas between",
         "opt_shapes": "shapes the engine is tuned for",
         "max_shapes": "largest shapes",
+        "plugins": "operators that plugins of your own compute, such as MyPool,MyNorm",
     }
 )
 LARGEST_BATCH = 8
@@ -38,6 +39,7 @@ class TensorRtTarget(Target):
         workspace: in MiB.
         optimization_level: 0 to 5.
         smallest, usual, largest: shapes by input name.
+        plugins: operators that plugins of the user's own compute.
     """
 
     workspace: int = 1024
@@ -45,6 +47,7 @@ class TensorRtTarget(Target):
     smallest: Mapping[str, Shape] = field(default_factory=dict)
     usual: Mapping[str, Shape] = field(default_factory=dict)
     largest: Mapping[str, Shape] = field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
 
 
 def read_level(text: str) -> int:
@@ -56,6 +59,21 @@ def read_level(text: str) -> int:
     if text not in tuple("012345"):
         raise OptionError(f"The option 'optimization_level' of target {NAME!r} cannot be {text!r}.", "Use 0 to 5.")
     return int(text)
+
+
+def read_plugins(text: str | None) -> tuple[str, ...]:
+    """Names of operators.
+
+    Raises:
+        OptionError: one of them is no name.
+    """
+    names = () if text is None else tuple(text.split(","))
+    wrong = next((name for name in names if not name.isidentifier()), None)
+    if wrong is not None:
+        raise OptionError(
+            f"The option 'plugins' of target {NAME!r} cannot be {wrong!r}.", "Name operators, such as MyPool,MyNorm."
+        )
+    return names
 
 
 def read_shapes(option: str, text: str | None) -> dict[str, Shape]:

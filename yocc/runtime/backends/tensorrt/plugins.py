@@ -12,17 +12,15 @@ import onnx
 from yocc.compiler.pipeline.passes import Arrays
 from yocc.runtime.backends.backend import TensorSpec
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession
+from yocc.runtime.backends.plugin_operators import EFFICIENT_NMS
 from yocc.runtime.detection.suppression import suppress
-
-PLUGINS = frozenset({"EfficientNMS_TRT"})
-"""Plugins that come with TensorRT and that yocc writes; they stand in the default domain."""
 
 
 class FullSession(OnnxRuntimeSession):
     """A model in onnxruntime, with what the plugin does behind it in numpy.
 
     Args:
-        model: the file; the plugin may only give its outputs.
+        model: the file, or a model in memory.
         threads: as for onnxruntime.
         optimize: as for onnxruntime.
 
@@ -31,35 +29,39 @@ class FullSession(OnnxRuntimeSession):
         BackendError: it does not load the model.
     """
 
-    def __init__(self, model: Path, *, threads: int | None = None, optimize: bool = True) -> None:
-        self._plugin = _plugin_of(model)
-        if self._plugin is None:
-            super().__init__(model, threads=threads, optimize=optimize)
+    def __init__(self, model: Path | onnx.ModelProto, *, threads: int | None = None, optimize: bool = True) -> None:
+        whole = _read(model) if isinstance(model, Path) else model
+        self._plugin = None if whole is None else find_plugin(whole)
+        if whole is None or self._plugin is None:
+            super().__init__(
+                model if isinstance(model, Path) else model.SerializeToString(), threads=threads, optimize=optimize
+            )
             return
-        whole = onnx.load_model(model)
-        ports = {port.name: port for port in whole.graph.output}
+        if isinstance(model, Path):
+            whole = onnx.load_model(model)
+        ports = [_spec(port) for port in whole.graph.output]
         super().__init__(_without(whole, self._plugin), threads=threads, optimize=optimize)
-        self._candidates = self._plugin.input[:2]
-        self.outputs = tuple(_spec(ports[name]) for name in self._plugin.output)
+        self.outputs = tuple(ports)
 
     def run(self, feeds: Arrays) -> Arrays:
         """Run once."""
         found = super().run(feeds)
         if self._plugin is None:
             return found
-        boxes, scores = (found[name] for name in self._candidates)
-        return dict(zip(self._plugin.output, efficient_nms(boxes, scores, _attributes(self._plugin)), strict=True))
+        boxes, scores = (found[name] for name in self._plugin.input[:2])
+        results = efficient_nms(boxes, scores, _attributes(self._plugin))
+        found |= dict(zip(self._plugin.output, results, strict=False))
+        return {spec.name: found[spec.name] for spec in self.outputs}
 
 
 def find_plugin(model: onnx.ModelProto) -> onnx.NodeProto | None:
-    """The plugin's node, None where there is none."""
-    return next((node for node in model.graph.node if node.op_type in PLUGINS and not node.domain), None)
-
-
-def without_plugin(model: Path) -> bytes | None:
-    """A model up to its plugin, None where it has none."""
-    plugin = _plugin_of(model)
-    return None if plugin is None else _without(onnx.load_model(model), plugin)
+    """The node of the plugin if it is the last and takes boxes and scores alone; otherwise None."""
+    graph = model.graph
+    node = next((node for node in graph.node if node.op_type == EFFICIENT_NMS), None)
+    if node is None or sum(bool(name) for name in node.input) != 2:
+        return None
+    read = {name for other in graph.node for name in other.input}
+    return None if read & set(node.output) else node
 
 
 def efficient_nms(
@@ -68,20 +70,31 @@ def efficient_nms(
     """What the plugin gives: number, boxes, scores and class numbers of the detections, the best first.
 
     Args:
-        boxes: [B, K, 4] corners.
+        boxes: [B, K, 4] or [B, K, 1, 4] corners, or centers and sizes (`box_coding`).
         scores: [B, K, C].
-        attributes: of the node; thresholds and the number of boxes.
+        attributes: of the node.
+
+    Source: the description of the plugin in TensorRT's `plugin/efficientNMSPlugin/README.md`.
     """
     batch, most = len(boxes), int(attributes["max_output_boxes"])
+    if attributes.get("score_activation", 0):
+        scores = 1 / (1 + np.exp(-scores))
+    if attributes.get("box_coding", 0):
+        boxes = np.concatenate([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], axis=-1)
+    boxes = boxes.reshape(batch, -1, 4)
     counts = np.zeros((batch, 1), np.int32)
     corners = np.zeros((batch, most, 4), np.float32)
     values, kinds = np.zeros((batch, most), np.float32), np.zeros((batch, most), np.int32)
     for place in range(batch):
-        rows, classes = np.nonzero(scores[place] > attributes["score_threshold"])
+        above = scores[place] > attributes["score_threshold"]
+        if attributes.get("background_class", -1) >= 0:
+            above[:, int(attributes["background_class"])] = False
+        rows, classes = np.nonzero(above)
         found = scores[place][rows, classes]
         order = np.argsort(-found, kind="stable")
         rows, classes, found = rows[order], classes[order], found[order]
-        kept = suppress(boxes[place][rows], classes, float(attributes["iou_threshold"]), most)
+        apart = np.zeros_like(classes) if attributes.get("class_agnostic", 0) else classes
+        kept = suppress(boxes[place][rows], apart, float(attributes["iou_threshold"]), most)
         counts[place] = len(kept)
         corners[place, : len(kept)] = boxes[place][rows[kept]]
         values[place, : len(kept)] = found[kept]
@@ -89,22 +102,28 @@ def efficient_nms(
     return counts, corners, values, kinds
 
 
-def _plugin_of(model: Path) -> onnx.NodeProto | None:
+def _read(model: Path) -> onnx.ModelProto | None:
+    """The model without weights of other files; None for what is no model, of which onnxruntime says so."""
     try:
-        return find_plugin(onnx.load_model(model, load_external_data=False))
-    except Exception:  # a file that is no model, of which onnxruntime says so
+        return onnx.load_model(model, load_external_data=False)
+    except Exception:  # whatever protobuf raises
         return None
 
 
 def _without(model: onnx.ModelProto, plugin: onnx.NodeProto) -> bytes:
-    """The model up to the plugin."""
-    graph = model.graph
-    kept = [node for node in graph.node if node.name != plugin.name]
+    """The model up to the plugin, with what it reads as outputs."""
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    graph = part.graph
+    known = {value.name: value for value in [*model.graph.value_info, *model.graph.input]}
+    others = [value for value in model.graph.output if value.name not in plugin.output]
     del graph.node[:], graph.output[:], graph.value_info[:]
-    graph.node.extend(kept)
+    graph.node.extend(node for node in model.graph.node if node.name != plugin.name)
+    graph.output.extend(others)
     for name in plugin.input[:2]:
-        graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * 3))
-    return bytes(model.SerializeToString())
+        kind = known[name].type.tensor_type.elem_type if name in known else onnx.TensorProto.FLOAT
+        graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+    return bytes(part.SerializeToString())
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

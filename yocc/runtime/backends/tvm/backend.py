@@ -15,6 +15,7 @@ from yocc.errors import BackendUnavailable
 from yocc.runtime.backends.backend import Artifact, Backend, Check, Session, read_count
 from yocc.runtime.backends.channels_last import move_channels_last
 from yocc.runtime.backends.examples import Example, example_of
+from yocc.runtime.backends.plugin_operators import remedy
 from yocc.runtime.backends.tvm.building import compile_library
 from yocc.runtime.backends.tvm.files import LIBRARY_FILE, ONNX_FILE, Facts, ports, read_facts, write_runner
 from yocc.runtime.backends.tvm.limits import misread
@@ -90,7 +91,7 @@ class TvmBackend(Backend):
         for node in graph.nodes:
             if node.domain not in (None, "", "ai.onnx") or node.op not in OPERATORS:
                 quantized = "Integer" in node.op or "QLinear" in node.op or node.op == "DynamicQuantizeLinear"
-                other = "Use --target onnxruntime or openvino."
+                other = remedy(node, "Use --target onnxruntime or openvino.")
                 hint = "Quantize the float model with --int8 instead." if quantized else other
                 rejects.append(Reject(node.name, f"TVM has no operator {node.op}", hint))
         rejects += [wrong for node in graph.nodes if (wrong := misread(node)) is not None]
