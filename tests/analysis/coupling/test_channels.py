@@ -57,7 +57,14 @@ def analysed(lines: list[str], weights: dict[str, object], outputs: list[str]) -
 W = {"w": (4, 4, 1, 1), "v": (4, 4, 1, 1), "u": (4, 4, 1, 1)}
 FIRST, LAST = "c: a = Conv(x, w)", "d: y = Conv(b, v)"
 REASONS = {
-    "Pad adds channels": (["p: b = Pad(a, pads)", "d: y = Conv(b, v5)"], {"pads": [0, 1, 0, 0, 0, 0, 0, 0]}),
+    "Pad makes channels of other channels, or cuts them off": (
+        ['p: b = Pad<mode = "edge">(a, pads)', "d: y = Conv(b, v5)"],
+        {"pads": [0, 1, 0, 0, 0, 0, 0, 0]},
+    ),
+    "Pad has widths computed at run time": (
+        ["r: n = Identity(pads)", "p: b = Pad(a, n)", "d: y = Conv(b, v5)"],
+        {"pads": [0, 1, 0, 0, 0, 0, 0, 0]},
+    ),
     "Softmax mixes channels": (["s: b = Softmax<axis=1>(a)", LAST], {}),
     "ReduceSum reduces over channels": (["s: b1 = ReduceSum(a, axes)", "e: y = Conv(b1, v1)"], {"axes": [1]}),
     "Slice takes every n-th channel": (
@@ -106,6 +113,14 @@ def test_a_residual_sum_ties_both_sides() -> None:
     lines = [FIRST, "r: b = Relu(a)", "e: f = Conv(b, u)", "s: g = Add(f, b)", "d: y = Conv(g, v)"]
     _, channels = analysed(lines, W, ["y"])
     assert [(len(group.classes), group.producers) for group in channels.groups] == [(4, ("c", "e"))]
+
+
+def test_channels_that_a_pad_adds_live_with_what_they_are_added_to() -> None:
+    """A narrow shortcut is padded to the width of its block, as in BlazeFace."""
+    lines = [FIRST, "e: f = Conv(a, v6)", "p: b = Pad(a, pads)", "s: g = Add(f, b)", "d: y = Conv(g, v4)"]
+    weights = {**W, "v6": (6, 4, 1, 1), "v4": (4, 6, 1, 1), "pads": [0, 0, 0, 0, 0, 2, 0, 0]}
+    _, channels = analysed(lines, weights, ["y"])
+    assert [(len(group.classes), group.producers) for group in channels.groups] == [(4, ("c", "e")), (2, ("e",))]
 
 
 def test_layers_that_share_a_weight_live_and_die_together() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,9 +11,12 @@ from hypothesis import strategies as st
 
 from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
-from tests.passes.prune.masking import check_removal, pruned_equals_masked
+from tests.passes.graphs import build
+from tests.passes.prune.masking import check_removal, pruned_equals_masked, random_choice
 from tests.strategies import RandomGraph, random_graphs
+from yocc.analysis.coupling.channels import map_channels
 from yocc.compiler.graph import convert_opset, load
+from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.target import Target
 from yocc.passes.prune.plan import plan_pruning
@@ -40,6 +44,28 @@ def test_pruned_equals_masked_on_the_real_detector(shared_data: Path, name: str,
     graph = convert_opset(load(shared_data / "models" / f"{name}.onnx"), 13)
     plan = plan_pruning(graph, PassContext(Target("test")), ratio=ratio, criterion="auto", multiple=8)
     check_removal(graph, plan.channels, plan.kept)
+
+
+@pytest.mark.parametrize(
+    ("node", "weights", "opset"),
+    [
+        ("p: z = Pad(a, pads)", {"pads": [0, 0, 0, 0, 0, 8, 0, 0]}, 17),
+        ("p: z = Pad(a, pads, value)", {"pads": [0, 3, 1, 1, 0, 5, 1, 1], "value": np.float32(0.5)}, 17),
+        ("p: z = Pad(a, pads, , axes)", {"pads": [3, 5], "axes": [-3]}, 18),
+        ("p: z = Pad<pads = [0, 0, 0, 0, 0, 8, 0, 0]>(a)", {}, 10),
+    ],
+    ids=["behind", "both", "axes", "attribute"],
+)
+def test_channels_that_a_pad_adds_are_removed(node: str, weights: dict[str, Any], opset: int) -> None:
+    pads = 1 if "value" in weights else 0
+    lines = ["c: a = Conv(x, w)", node, f"e: f = Conv<pads = [{pads}, {pads}, {pads}, {pads}]>(a, v)"]
+    lines += ["s: g = Add(f, z)", "d: y = Conv(g, u)"]
+    shapes = {"w": (8, 4, 1, 1), "v": (16, 8, 1, 1), "u": (2, 16, 1, 1)}
+    graph = build(lines, {**shapes, **weights}, ["y"], opset=opset)
+    channels = map_channels(graph, concrete_shapes(graph))
+    kept = random_choice(channels, 0.5, seed=3)
+    assert (~kept).sum() == 8
+    check_removal(graph, channels, kept)
 
 
 def test_weights_are_not_written_in_place() -> None:

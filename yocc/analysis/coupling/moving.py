@@ -102,12 +102,37 @@ def _insert_axes(data: Array, axis: int, count: int) -> Array:
 
 
 def pad(walk: Walk, node: gs.Node) -> list[Array]:
-    """Hands atoms on where only other axes are padded."""
-    data, before = walk.shape(node.inputs[0]), walk.of(node.inputs[0])
-    after = walk.shape(node.outputs[0])
-    if any(data[axis] != after[axis] for axis in varying_axes(before)):
-        return give_up(walk, node, f"{node.op} adds channels")
-    return [before]
+    """Hands atoms on; a constant put around channels is a concatenation with new channels, which live as they must."""
+    atoms = walk.of(node.inputs[0])
+    varies = varying_axes(atoms)
+    data, after = walk.shape(node.inputs[0]), walk.shape(node.outputs[0])
+    grown = [axis for axis in varies if data[axis] != after[axis]]
+    if not grown:
+        return [atoms]
+    widths = pad_widths(walk.shapes, node)
+    if widths is None or (len(node.inputs) > 1 and not isinstance(node.inputs[1], gs.Constant)):
+        return give_up(walk, node, f"{node.op} has widths computed at run time")
+    if node.attrs.get("mode", "constant") != "constant" or min(min(widths[axis]) for axis in varies) < 0:
+        return give_up(walk, node, f"{node.op} makes channels of other channels, or cuts them off")
+    if len(varies) > 1:
+        return give_up(walk, node, f"{node.op} adds channels along one of several axes")
+    axis = grown[0]
+    first, last = (on_axis(walk.table.fresh(width), axis, atoms.ndim) for width in widths[axis])
+    return [np.concatenate([first, atoms, last], axis=axis)]
+
+
+def pad_widths(shapes: Shapes, node: gs.Node) -> list[tuple[int, int]] | None:
+    """Width before and behind each axis of a Pad; None if computed at run time."""
+    rank = len(shapes.shapes[node.inputs[0].name])
+    stated = node.attrs.get("pads") if len(node.inputs) < 2 else shapes.values.get(node.inputs[1].name)
+    named = node.inputs[3] if len(node.inputs) > 3 and node.inputs[3].name else None
+    axes = range(rank) if named is None else shapes.values.get(named.name)
+    if stated is None or axes is None:
+        return None
+    widths = [(0, 0)] * rank
+    for axis, first, last in zip(axes, stated, stated[len(stated) // 2 :], strict=False):
+        widths[int(axis) % rank] = int(first), int(last)
+    return widths
 
 
 def reshape(walk: Walk, node: gs.Node) -> list[Array]:

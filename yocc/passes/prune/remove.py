@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.analysis.coupling.atoms import WeightCut, along
 from yocc.analysis.coupling.channels import ChannelMap
-from yocc.analysis.coupling.moving import slice_ranges
+from yocc.analysis.coupling.moving import pad_widths, slice_ranges
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.operators import OPS, WEIGHTED
 from yocc.compiler.graph.shapes import Shapes
@@ -169,6 +169,27 @@ def _slice(removal: _Removal, node: gs.Node) -> int:
     return 1
 
 
+def _pad(removal: _Removal, node: gs.Node) -> int:
+    """Correct how many channels a Pad adds."""
+    output = node.outputs[0]
+    axes = [axis for axis in range(len(removal.shapes.shapes[output.name])) if removal.touches(output, axis)]
+    widths = pad_widths(removal.shapes, node) if axes else None
+    if widths is None:
+        return 0
+    for axis in axes:
+        first, last = widths[axis]
+        mask = removal.mask(output, axis)
+        widths[axis] = int(mask[:first].sum()), int(mask[len(mask) - last :].sum())
+    stated = [width for side in zip(*widths, strict=True) for width in side]
+    if len(node.inputs) < 2:
+        node.attrs["pads"] = stated
+        return 1
+    _set_input(node, 1, np.array(stated, dtype=np.int64))
+    if len(node.inputs) > 3:  # widths of every axis are stated now
+        node.inputs.pop()
+    return 1
+
+
 def _gather(removal: _Removal, node: gs.Node) -> int:
     axis = node.attrs.get("axis", 0) % len(removal.shapes.shapes[node.inputs[0].name])
     if not removal.touches(node.inputs[0], axis):
@@ -233,6 +254,7 @@ _CORRECTIONS: Mapping[str, Callable[[_Removal, gs.Node], int]] = MappingProxyTyp
         "Split": _split,
         "Slice": _slice,
         "Gather": _gather,
+        "Pad": _pad,
         "Reshape": _shape_input,
         "Expand": _shape_input,
         "Resize": _resize,
