@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import LayerCost, constant_behind, layer_costs, weight_of
+from yocc.compiler.graph.operators import RECURRENT
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.pipeline.result import LAYERS, SKIPPED
@@ -130,7 +131,7 @@ def _said(details: Mapping[str, Any], what: str) -> dict[str, Mapping[str, Any]]
 
 
 def _state(node: gs.Node, cost: LayerCost) -> LayerState:
-    slot = 0 if cost.weight_shape is not None and constant_behind(node, 1) is None else 1
+    slot = 0 if node.op == "Gather" or (node.op == "MatMul" and constant_behind(node, 1) is None) else 1
     weight = constant_behind(node, slot)
     incoming, outgoing = (None, None) if cost.weight_shape is None else _channels(node, slot, cost.weight_shape)
     data = node.inputs[1 - slot]
@@ -142,6 +143,8 @@ def _state(node: gs.Node, cost: LayerCost) -> LayerState:
 def _channels(node: gs.Node, slot: int, shape: tuple[int, ...]) -> tuple[int, int]:
     """Channels in and out of an operator that multiplies a weight of this shape."""
     groups = int(node.attrs.get("group", 1))
+    if node.op in RECURRENT:
+        return shape[-1], int(node.attrs["hidden_size"]) * shape[0]
     if node.op == "Conv":
         return shape[1] * groups, shape[0]
     if node.op == "ConvTranspose":

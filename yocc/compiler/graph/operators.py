@@ -106,5 +106,8 @@ OPS: Mapping[str, OpFacts] = MappingProxyType(
     }
 )
 
+RECURRENT: Mapping[str, tuple[int, ...]] = MappingProxyType({"LSTM": (1, 2, 3, 7), "GRU": (1, 2, 3), "RNN": (1, 2, 3)})
+"""Recurrent operators, with the input slots of trained parameters: both weights, biases, peepholes."""
+
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators that multiply by a weight matrix: what has MACs, and what a channel comes from and goes to."""

@@ -15,7 +15,6 @@ import numpy as np
 from yocc.analysis.coupling.channels import ChannelMap
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import LayerCost, totals, weight_of
-from yocc.errors import InternalError
 
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -74,10 +73,12 @@ def capacity(graph: Graph, channels: ChannelMap, layers: list[LayerCost]) -> Cap
     for layer in layers:
         if not layer.weight_shape:
             continue
-        row = _row(layer, nodes[layer.node], cuts, group_of, len(channels.groups))
         weight = weight_of(nodes[layer.node])
-        if weight is None:
-            raise InternalError(f"The layer {layer.node!r} has costs but no weight.")
+        if weight is None:  # a recurrent network, an embedding, or a weight computed at run time: nothing of it goes
+            none = np.zeros(len(channels.groups))
+            rows.append((none, 1.0, none, 1.0, 0.0, float(layer.macs)))
+            continue
+        row = _row(layer, nodes[layer.node], cuts, group_of, len(channels.groups))
         rows.append((*row[:4], 0.0 if weight.name in seen else row[4], row[5]))
         seen.add(weight.name)
     out, out_fixed, into, into_fixed, parameters, macs = (np.array(column) for column in zip(*rows, strict=True))
