@@ -11,7 +11,7 @@ import pytest
 import yocc
 from tests import oracles
 from tests.backend_template import BackendContract
-from tests.runtime.backends.ncnn.running import ncnn_outputs, needs_ncnn
+from tests.runtime.backends.ncnn.running import assert_same, ncnn_outputs, needs_ncnn
 from tests.samples import strange_model, tiny_feed, tiny_model
 from yocc.compiler.graph import load, to_proto
 from yocc.errors import BackendError, BackendUnavailable
@@ -89,23 +89,36 @@ def test_names_with_spaces_are_made_fit(tmp_path: Path) -> None:
 def test_unknown_operator_ends_the_compilation_before_anything_is_written(tmp_path: Path) -> None:
     backend = NcnnBackend()
     graph = load(strange_model())
-    assert [reject.reason for reject in backend.validate(graph, backend.target({}))] == ["ncnn has no operator Whiten"]
+    assert [reject.reason for reject in backend.validate(graph, backend.target({}))] == [
+        "yocc has no ncnn layer for Whiten"
+    ]
     folder = tmp_path / "out"
     folder.mkdir()
-    with pytest.raises(BackendError, match="no operator Whiten"):
+    with pytest.raises(BackendError, match="no ncnn layer for Whiten"):
         backend.build(graph, backend.target({}), folder)
     assert list(folder.iterdir()) == []
 
 
-def test_integer_input_is_refused() -> None:
+def _with_integer_input(kind: int) -> onnx.ModelProto:
     model = tiny_model()
-    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    model.graph.input[0].type.tensor_type.elem_type = kind
     cast = onnx.helper.make_node("Cast", ["x"], ["float"], to=onnx.TensorProto.FLOAT)
     model.graph.node[0].input[0] = "float"
     model.graph.node.insert(0, cast)
+    return model
+
+
+def test_integer_input_is_refused() -> None:
     backend = NcnnBackend()
-    rejects = backend.validate(load(model), backend.target({}))
-    assert "not float32" in rejects[0].reason
+    rejects = backend.validate(load(_with_integer_input(onnx.TensorProto.INT64)), backend.target({}))
+    assert "this input is int64" in rejects[0].reason
+
+
+@needs_ncnn
+def test_bytes_that_a_cast_reads_are_fed_as_they_are() -> None:
+    model = _with_integer_input(onnx.TensorProto.UINT8)
+    picture = np.random.default_rng(0).integers(0, 256, (1, 3, 16, 16), np.uint8)
+    assert_same(model, {"x": picture}, 1e-5)
 
 
 def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, artifact: Artifact) -> None:

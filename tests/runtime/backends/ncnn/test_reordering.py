@@ -77,6 +77,8 @@ OTHERS = {
     "oblong_blocks": ((1, 2, 6, 8), [1, 2, 3, 2, 2, 4], [0, 3, 5, 1, 2, 4], [1, 16, 3, 2]),
     "windows": ((1, 2, 6, 8), [1, 2, 3, 2, 4, 2], [0, 2, 4, 3, 5, 1], [1, 12, 8]),
     "seven_axes": ((1, 12, 6, 8), [1, 3, 4, 3, 2, 4, 2], [0, 4, 6, 2, 1, 3, 5], [1, 48, 3, 4]),
+    "batch_moves": (*SPACE_TO_DEPTH[:2], [3, 0, 5, 1, 2, 4], SPACE_TO_DEPTH[2]),
+    "without_batch": ((1, 3, 6, 8), [3, 3, 2, 4, 2], [2, 4, 0, 1, 3], [12, 12]),
     "axes_of_one": ((1, 3, 6, 8), [1, 3, 1, 6, 8, 1, 1], [0, 4, 5, 3, 6, 2, 1], [1, 8, 6, 3]),
 }
 
@@ -103,8 +105,40 @@ def test_any_order_of_axes_is_kept(sizes: list[int], random: Random) -> None:
     assert_same(_model(shape, [1, *sizes], [0, *order], [1, -1, sizes[-1]]), _feeds(*shape), 0.0)
 
 
+@needs_ncnn
+@pytest.mark.parametrize(
+    ("between", "order", "behind"),
+    [
+        ([1, 2, 6, 4, 5], [0, 2, 1, 3, 4], [1, 12, 4, 5]),
+        ([6, 2, 20], [1, 0, 2], [1, 12, 4, 5]),
+        ([3, 4, 20], [1, 0, 2], [4, 1, 3, 4, 5]),
+    ],
+    ids=["five_axes", "three_axes", "in_groups"],
+)
+def test_shuffled_channels_are_one_layer_however_they_are_exported(
+    between: list[int], order: list[int], behind: list[int], tmp_path: Path
+) -> None:
+    model = _model((1, 12, 4, 5), between, order, behind)
+    assert _types(model, tmp_path) == ["ShuffleChannel", "Reshape"][: 1 + (len(behind) > 4)]
+    assert_same(model, _feeds(1, 12, 4, 5), 0.0)
+
+
+@needs_ncnn
+def test_halves_of_shuffled_channels_are_cut_out(tmp_path: Path) -> None:
+    """The end of a ShuffleNetV2 block: both halves are picked by their index along the first axis."""
+    model = _model((1, 16, 4, 5), [8, 2, 20], [1, 0, 2], [2, 1, 8, 4, 5])
+    for place, name in enumerate(("first", "second")):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(place, np.int64), f"{name}_index"))
+        model.graph.node.append(helper.make_node("Gather", ["y", f"{name}_index"], [name], name=f"{name}_half", axis=0))
+    del model.graph.output[:]
+    model.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("first", "second")
+    )
+    assert_same(model, _feeds(1, 16, 4, 5), 0.0)
+    assert "Permute" not in _types(model, tmp_path)
+
+
 REFUSED = {
-    "batch_moves": _model((1, 3, 6, 8), [1, 3, 3, 2, 4, 2], [3, 0, 5, 1, 2, 4], [1, 12, 3, 4]),
     "read_elsewhere": _model((1, 3, 6, 8), [1, 3, 3, 2, 4, 2], [0, 3, 5, 1, 2, 4], [1, 12, 3, 4], seen=True),
     "too_many_axes": _model((1, 32, 16, 8), [1, 2, 4, 4, 2, 8, 2, 4], [0, 7, 6, 5, 4, 3, 2, 1], [1, 64, 64]),
 }
@@ -115,5 +149,5 @@ def test_what_has_no_such_moves_is_refused_with_the_way_out(model: onnx.ModelPro
     backend = NcnnBackend()
     rejects = backend.validate(load(model), backend.target({}))
     assert rejects[0].node == "view"
-    assert "axes, and ncnn takes 2 to 5" in rejects[0].reason
-    assert "one Transpose that keeps the batch first and one Reshape" in rejects[0].hint
+    assert "axes, and ncnn's blobs have at most 4" in rejects[0].reason
+    assert "one Transpose and one Reshape" in rejects[0].hint

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import concrete_shapes
@@ -184,10 +185,12 @@ def _lower(graph: Graph, target: Target) -> _Made:
     return _Made(lowered, shapes.shapes, cut, suppressing is not None)
 
 
-def _judge_input(tensor: object, size: tuple[int, int] | None) -> list[Reject]:
-    name, shape, dtype = (getattr(tensor, key) for key in ("name", "shape", "dtype"))
-    if dtype is None or np.dtype(dtype) != np.float32:
-        return [Reject(name, f"an input of type {dtype} is not float32, which ncnn takes", "Put a Cast before it.")]
+def _judge_input(tensor: gs.Tensor, size: tuple[int, int] | None) -> list[Reject]:
+    name, shape, dtype = tensor.name, tensor.shape, tensor.dtype
+    bytes_cast = dtype == np.uint8 and all(reader.op == "Cast" for reader in tensor.outputs)
+    if not bytes_cast and (dtype is None or np.dtype(dtype) != np.float32):
+        hint = "Export it with an input of float32, or of uint8 that only a Cast to float32 reads."
+        return [Reject(name, f"ncnn takes float32, and this input is {dtype}", hint)]
     if shape is None:
         return [Reject(name, "the number of axes of this input is open", "Export it with a shape.")]
     open_axes = [axis for axis, dim in enumerate(shape) if axis and not (isinstance(dim, int) and dim > 0)]

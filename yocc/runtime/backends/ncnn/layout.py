@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+_GATES: Mapping[str, tuple[int, int]] = MappingProxyType({"LSTM": (4, 4), "GRU": (3, 4), "RNN": (1, 1)})
+"""Gates and biases of recurrent layers."""
 Sections = list[tuple[str, int]]
 """Kind (`tagged` or `floats`) and number of values."""
 
@@ -30,6 +33,14 @@ def sections(kind: str, parameters: Mapping[int, Any]) -> Sections:
         for size in sizes:
             count *= size or 1
         return [("floats", count)]
+    if kind in _GATES:
+        gates, biases = _GATES[kind]
+        directions = 2 if parameters.get(2, 0) == 2 else 1
+        counts = (parameters[1], directions * biases * outputs, directions * gates * outputs * outputs)
+        return [("tagged", count) for count in counts]
+    if kind in ("GroupNorm", "LayerNorm"):
+        affine, size = (parameters.get(3, 1), parameters[1]) if kind == "GroupNorm" else (parameters.get(2, 1), outputs)
+        return [("floats", size)] * 2 if affine else []
     if kind == "PReLU":
         return [("floats", outputs)]
     if kind == "BatchNorm":

@@ -1,7 +1,7 @@
 """From our graph to ncnn layers: one rule per operator, every rejection collected.
 
-ncnn has no batch axis: a tensor [1, C, H, W] is a blob of C x H x W. Blobs here have exactly the axes of their tensor
-except the first, even if ncnn's layer would give fewer.
+ncnn has no batch axis: a tensor [1, C, H, W] is a blob of C x H x W. A first axis of size 1 is never an axis of the
+blob, any other is (`axes.blob_axes`): a sequence [T, 1, F] or channels in groups [8, 2, N] keep all of theirs.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from yocc.compiler.graph import Graph, node_proto
 from yocc.compiler.graph.evaluating import compute
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.pipeline.target import Reject
+from yocc.runtime.backends.ncnn.axes import MOST_AXES, blob_axes
 from yocc.runtime.backends.ncnn.format import Data, Layer, Network, Parameter
 from yocc.runtime.backends.ncnn.splitting import one_reader_each
 from yocc.runtime.backends.plugin_operators import remedy
 
 Array = np.ndarray[Any, Any]
-MOST_AXES = 4
-"""Axes a blob can have: width, height, depth, channels."""
 
 
 class Refusal(Exception):  # noqa: N818 # caught where rules are applied; it becomes a Reject
@@ -50,6 +49,8 @@ class Lowering:
 
     Attributes:
         shapes: of all tensors.
+        outputs: names of the graph's outputs.
+        batched: whether an input of the model has a first axis larger than 1.
         layers: so far; several may read one blob.
         scales: of the outputs of Q/DQ pairs, by name: value = scale * int8 value.
         absorbed: names of nodes that an earlier node's layer computes too.
@@ -59,6 +60,7 @@ class Lowering:
 
     shapes: Shapes
     outputs: frozenset[str]
+    batched: bool = False
     layers: list[Layer] = field(default_factory=list)
     scales: dict[str, float] = field(default_factory=dict)
     absorbed: set[str] = field(default_factory=set)
@@ -67,33 +69,83 @@ class Lowering:
     _sources: dict[str, str] = field(default_factory=dict)
     _counter: int = 0
 
-    def dims(self, tensor: gs.Tensor) -> tuple[int, ...]:
-        """Axes of a tensor's blob, outermost first.
+    def shape(self, tensor: gs.Tensor) -> tuple[int, ...]:
+        """Shape of a tensor.
 
         Raises:
-            Refusal: ncnn has no such blobs.
+            Refusal: it is not known before the model runs.
         """
         shape = self.shapes.of(tensor)
         if shape is None:
             raise UnknownShape(f"the shape of {tensor.name!r} depends on data")
+        return shape
+
+    def sizes(self, tensor: gs.Tensor) -> tuple[int, ...]:
+        """Sizes of a tensor's blob, outermost first.
+
+        Raises:
+            Refusal: ncnn has no such blobs.
+        """
+        shape = self.shape(tensor)
+        axes = blob_axes(shape)
+        if not axes:
+            raise Refusal(f"{tensor.name!r} has {len(shape)} axes, and ncnn's blobs have 1 to {MOST_AXES}")
+        return tuple(shape[axis] for axis in axes)
+
+    def sample(self, tensor: gs.Tensor) -> tuple[int, ...]:
+        """The same for operators that treat the first axis as the batch and the second as channels.
+
+        Raises:
+            Refusal: ncnn has no such blobs, or the batch is larger than 1.
+        """
+        shape = self.shape(tensor)
         if not 2 <= len(shape) <= MOST_AXES + 1:
             raise Refusal(f"{tensor.name!r} has {len(shape)} axes, and ncnn takes 2 to {MOST_AXES + 1}")
         if shape[0] != 1:
-            raise Refusal(
-                f"{tensor.name!r} has a first axis of {shape[0]}, and ncnn has no batches", "Export with a batch of 1."
-            )
+            reason = f"{tensor.name!r} has a first axis of {shape[0]}, and ncnn has no batches"
+            raise Refusal(reason, "Export with a batch of 1.") if self.batched else Refusal(reason)
         return shape[1:]
 
-    def axis(self, node: gs.Node, axis: int, rank: int) -> int:
-        """An ONNX axis in ncnn's numbering.
+    def place(self, node: gs.Node, tensor: gs.Tensor, axis: int) -> int:
+        """Where an axis of a tensor is in its blob.
 
         Raises:
-            Refusal: it is the batch axis.
+            Refusal: it is none of the blob's, as it has a size of 1.
         """
-        axis = axis + rank if axis < 0 else axis
-        if axis == 0:
-            raise Refusal(f"{node.op} works along the batch axis")
-        return axis - 1
+        shape = self.shape(tensor)
+        self.sizes(tensor)
+        axes = blob_axes(shape) or ()
+        if axis % len(shape) not in axes:
+            raise Refusal(f"this {node.op} works along an axis of size 1 that ncnn's blob does not have")
+        return axes.index(axis % len(shape))
+
+    def shaped(self, node: gs.Node, tensor: gs.Tensor, sizes: tuple[int, ...]) -> str:
+        """A blob of a tensor's values with as many elements and other sizes."""
+        value = self.value(tensor)
+        if value is not None:
+            return self.constant(tensor.name, np.asarray(value, np.float32).reshape(sizes))
+        if self.sizes(tensor) == sizes:
+            return self.blob(tensor)
+        result, name = self.fresh(tensor.name), f"{node.name}_axes"
+        if any(layer.name == name for layer in self.layers):
+            name = f"{node.name}_{result}"
+        self.reshape(name, self.blob(tensor), sizes, result)
+        return result
+
+    def result(self, tensor: gs.Tensor, sizes: tuple[int, ...]) -> str:
+        """The blob for a result of some sizes; `settle` turns it into the tensor's."""
+        return tensor.name if self.sizes(tensor) == sizes else self.fresh(tensor.name)
+
+    def settle(self, name: str, blob: str, tensor: gs.Tensor) -> None:
+        """Reshape what was written to the blob of `result` if the tensor's has other sizes.
+
+        Args:
+            name: for the layer.
+            blob: from `result`.
+            tensor: the same.
+        """
+        if blob != tensor.name:
+            self.reshape(name, blob, self.sizes(tensor), tensor.name)
 
     def value(self, tensor: gs.Tensor) -> Array | None:
         """The value of a tensor that does not depend on the inputs, else None; fp16 is widened."""
@@ -184,11 +236,12 @@ def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
         shapes: of all its tensors.
         rules: how to lower each operator.
     """
-    lowering = Lowering(shapes, frozenset(tensor.name for tensor in graph.outputs))
+    batched = any((shapes.of(tensor) or (1,))[0] != 1 for tensor in graph.inputs)
+    lowering = Lowering(shapes, frozenset(tensor.name for tensor in graph.outputs), batched)
     rejects = []
     for tensor in graph.inputs:
         try:
-            parameters = dict(zip(size_keys(len(lowering.dims(tensor))), lowering.dims(tensor), strict=True))
+            parameters = dict(zip(size_keys(len(lowering.sizes(tensor))), lowering.sizes(tensor), strict=True))
         except Refusal as refusal:
             rejects.append(Reject(tensor.name, refusal.reason, refusal.hint))
             continue
@@ -202,7 +255,7 @@ def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
         rule = rules.get(node.op if node.domain in (None, "", "ai.onnx") else f"{node.domain}.{node.op}")
         if rule is None:
             hint = "Leave it out of the model, or use --target onnxruntime or openvino."
-            rejects.append(Reject(node.name, f"ncnn has no operator {node.op}", remedy(node, hint)))
+            rejects.append(Reject(node.name, f"yocc has no ncnn layer for {node.op}", remedy(node, hint)))
             refused |= {tensor.name for tensor in node.outputs}
             continue
         try:

@@ -10,6 +10,7 @@ import numpy as np
 from yocc.compiler.pipeline.passes import Arrays
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.backend import Session, TensorSpec
+from yocc.runtime.backends.ncnn.axes import blob_sizes
 from yocc.runtime.backends.ncnn.decoding import decode_heads
 from yocc.runtime.backends.ncnn.description import Port, read_description
 from yocc.runtime.backends.ncnn.detections import four_outputs
@@ -66,8 +67,8 @@ class NcnnSession(Session):
         extractor = self._net.create_extractor()
         for port in self._description.inputs:
             # A Mat neither keeps its array alive nor respects its strides, and layers may write into it.
-            array = np.ascontiguousarray(feeds[port.name][0])
-            mat = self._mat(array).clone()
+            array = np.ascontiguousarray(feeds[port.name], np.float32)
+            mat = self._mat(array.reshape(blob_sizes(array.shape))).clone()
             if extractor.input(port.blob, mat) != 0:
                 raise BackendError(f"ncnn does not take the input {port.name!r}.", "Compile the model again.")
         raw = self._description.raw

@@ -90,7 +90,7 @@ def _bounds(lowering: Lowering, node: gs.Node) -> tuple[float, float]:
 
 def _prelu(lowering: Lowering, node: gs.Node) -> None:
     slope = lowering.parameter(node, 1)
-    channels = lowering.dims(node.inputs[0])[0]
+    channels = lowering.sample(node.inputs[0])[0]
     if slope is None or slope.size not in (1, channels) or (slope.size > 1 and max(slope.shape[-2:]) > 1):
         raise Refusal("ncnn's PReLU has one slope for each channel")
     data = [Data("floats", slope.astype(np.float32).reshape(-1))]
@@ -100,6 +100,11 @@ def _prelu(lowering: Lowering, node: gs.Node) -> None:
 
 def _elu(lowering: Lowering, node: gs.Node) -> None:
     _layer(lowering, node, "ELU", {0: float(node.attrs.get("alpha", 1.0))})
+
+
+def _selu(lowering: Lowering, node: gs.Node) -> None:
+    alpha, gamma = float(node.attrs.get("alpha", 1.6732632)), float(node.attrs.get("gamma", 1.0507010))
+    _layer(lowering, node, "SELU", {0: alpha, 1: gamma})
 
 
 def _leaky(lowering: Lowering, node: gs.Node) -> None:
@@ -134,7 +139,7 @@ def _layer(
     parameters: Mapping[int, Parameter] | None = None,
     output: gs.Tensor | None = None,
 ) -> None:
-    lowering.dims(node.inputs[0])
+    lowering.sizes(node.inputs[0])
     written = node.outputs[0] if output is None else output
     lowering.add(kind, node.name, [lowering.blob(node.inputs[0])], [written.name], parameters)
 
@@ -152,7 +157,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "Tanh": _plain("TanH"),
         "Softplus": _plain("Softplus"),
         "Elu": _elu,
+        "Erf": _plain("Erf"),
         "Gelu": _gelu,
+        "Selu": _selu,
         "PRelu": _prelu,
     }
 )

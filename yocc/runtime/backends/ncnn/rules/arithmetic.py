@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.runtime.backends.ncnn.axes import blob_axes
 from yocc.runtime.backends.ncnn.format import Parameter
-from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal, Rule
+from yocc.runtime.backends.ncnn.lowering import Lowering, Rule
 
 _BINARY = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3, "Max": 4, "Min": 5, "Pow": 6}
 _REVERSED = {"Sub": 7, "Div": 8, "Pow": 9}
@@ -22,51 +21,63 @@ _SQUARE = 4
 
 
 def _binary(lowering: Lowering, node: gs.Node) -> None:
-    if len(node.inputs) != 2:
-        raise Refusal(f"ncnn's BinaryOp takes two tensors, and this {node.op} {len(node.inputs)}")
-    output = lowering.dims(node.outputs[0])
+    output = node.outputs[0]
     values = [lowering.value(tensor) for tensor in node.inputs]
     if node.op == "Pow" and values[1] is not None and values[1].size == 1 and float(values[1].reshape(())) == 2.0:
         # The general power of a negative number is not a number in some of ncnn's kernels.
-        lowering.add("UnaryOp", node.name, [lowering.blob(node.inputs[0])], [node.outputs[0].name], {0: _SQUARE})
+        lowering.sizes(output)
+        lowering.add("UnaryOp", node.name, [lowering.blob(node.inputs[0])], [output.name], {0: _SQUARE})
         return
     for slot, value in enumerate(values):
         variable = node.inputs[1 - slot]
-        if value is not None and value.size == 1 and lowering.dims(variable) == output:
+        if value is not None and value.size == 1 and lowering.sizes(variable) == lowering.sizes(output):
             kind = _BINARY[node.op] if slot == 1 else _REVERSED.get(node.op, _BINARY[node.op])
             parameters: dict[int, Parameter] = {0: kind, 1: 1, 2: float(value.reshape(()))}
-            lowering.add("BinaryOp", node.name, [lowering.blob(variable)], [node.outputs[0].name], parameters)
+            lowering.add("BinaryOp", node.name, [lowering.blob(variable)], [output.name], parameters)
             return
-    inputs = [
-        _operand(lowering, node, tensor, value, len(output)) for tensor, value in zip(node.inputs, values, strict=True)
-    ]
-    lowering.add("BinaryOp", node.name, inputs, [node.outputs[0].name], {0: _BINARY[node.op]})
+    inputs = [_operand(lowering, node, tensor) for tensor in node.inputs]
+    lowering.add("BinaryOp", node.name, inputs, [output.name], {0: _BINARY[node.op]})
 
 
-def _operand(lowering: Lowering, node: gs.Node, tensor: gs.Tensor, value: Any, axes: int) -> str:
+def _variadic(lowering: Lowering, node: gs.Node) -> None:
+    """Two at a time, in order; of a mean the sum is divided."""
+    kind = _BINARY.get(node.op, _BINARY["Add"])
+    output, count = node.outputs[0], len(node.inputs)
+    lowering.sizes(output)
+    if count == 1:
+        lowering.alias(output, node.inputs[0])
+        return
+    if count == 2 and node.op in _BINARY:
+        _binary(lowering, node)
+        return
+    blob = _operand(lowering, node, node.inputs[0])
+    for place, tensor in enumerate(node.inputs[1:], 2):
+        result = output.name if place == count and node.op != "Mean" else lowering.fresh(output.name)
+        lowering.add("BinaryOp", f"{node.name}_{place}", [blob, _operand(lowering, node, tensor)], [result], {0: kind})
+        blob = result
+    if node.op == "Mean":
+        parameters: dict[int, Parameter] = {0: _BINARY["Mul"], 1: 1, 2: 1.0 / count}
+        lowering.add("BinaryOp", node.name, [blob], [output.name], parameters)
+
+
+def _operand(lowering: Lowering, node: gs.Node, tensor: gs.Tensor) -> str:
     """A blob with as many axes as the result, so that broadcasting means the same in both worlds."""
-    if value is not None:
-        shape = (1,) * (axes + 1 - value.ndim) + value.shape
-        if shape[0] != 1:
-            raise Refusal(f"{tensor.name!r} has a first axis of {shape[0]}, and ncnn has no batches")
-        return lowering.constant(tensor.name, np.asarray(value, np.float32).reshape(shape[1:]))
-    shape = lowering.shapes.of(tensor) or ()
-    full = (1,) * (axes + 1 - len(shape)) + tuple(shape)
-    if len(shape) == axes + 1:
-        lowering.dims(tensor)
-        return lowering.blob(tensor)
-    if full[0] != 1:
-        raise Refusal(f"{tensor.name!r} has a first axis of {full[0]}, and ncnn has no batches")
-    result = lowering.fresh(tensor.name)
-    lowering.reshape(f"{node.name}_axes", lowering.blob(tensor), full[1:], result)
-    return result
+    lowering.sizes(node.outputs[0])
+    result = lowering.shape(node.outputs[0])
+    shape = lowering.shape(tensor)
+    full = (1,) * (len(result) - len(shape)) + tuple(shape)
+    return lowering.shaped(node, tensor, tuple(full[axis] for axis in blob_axes(result) or ()))
 
 
 def _unary(lowering: Lowering, node: gs.Node) -> None:
-    lowering.dims(node.inputs[0])
+    lowering.sizes(node.inputs[0])
     lowering.add("UnaryOp", node.name, [lowering.blob(node.inputs[0])], [node.outputs[0].name], {0: _UNARY[node.op]})
 
 
 RULES: Mapping[str, Rule] = MappingProxyType(
-    {**dict.fromkeys(_BINARY, _binary), **dict.fromkeys(_UNARY, _unary)},
+    {
+        **dict.fromkeys(_BINARY, _binary),
+        **dict.fromkeys(("Sum", "Mean", "Max", "Min"), _variadic),
+        **dict.fromkeys(_UNARY, _unary),
+    }
 )

@@ -100,7 +100,7 @@ def _weight(lowering: Lowering, node: gs.Node) -> Array:
     weight = lowering.parameter(node, 1)
     if weight is None or weight.ndim != 4:
         raise Refusal(f"ncnn's {node.op} here has two spatial axes", "Use --target onnxruntime.")
-    lowering.dims(node.inputs[0])
+    lowering.sample(node.inputs[0])
     return weight
 
 
@@ -130,7 +130,7 @@ def _explicit_pads(node: gs.Node) -> tuple[int, ...]:
 
 
 def _same_pads(lowering: Lowering, node: gs.Node, kernel: tuple[int, ...], *, upper: bool) -> tuple[int, ...]:
-    sizes = zip(lowering.dims(node.inputs[0])[1:], lowering.dims(node.outputs[0])[1:], strict=True)
+    sizes = zip(lowering.sample(node.inputs[0])[1:], lowering.sample(node.outputs[0])[1:], strict=True)
     first, second = [], []
     window = _window(node)
     strides, dilations = (window[13], window[3]), (window[12], window[2])

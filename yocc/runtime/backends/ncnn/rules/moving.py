@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.runtime.backends.ncnn.axes import blob_axes
 from yocc.runtime.backends.ncnn.format import Data, Parameter
 from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal, Rule
 from yocc.runtime.backends.ncnn.rules.permuting import permutation
@@ -17,52 +18,56 @@ _PADDING = {"constant": 0, "edge": 1, "reflect": 2}
 
 
 def _concat(lowering: Lowering, node: gs.Node) -> None:
-    output = lowering.dims(node.outputs[0])
-    axis = lowering.axis(node, int(node.attrs["axis"]), len(output) + 1)
+    output = node.outputs[0]
+    if len(node.inputs) == 1:
+        lowering.alias(output, node.inputs[0])
+        return
+    axis, shape = int(node.attrs["axis"]), lowering.shape(output)
+    place, axes = lowering.place(node, output, axis), blob_axes(shape) or ()
     blobs = []
     for tensor in node.inputs:
-        value = lowering.value(tensor)
-        if value is not None:
-            blobs.append(lowering.constant(tensor.name, value[0]))
+        own = lowering.shape(tensor)
+        if not own[axis]:
             continue
-        lowering.dims(tensor)
-        blobs.append(lowering.blob(tensor))
-    if len(blobs) == 1:
-        lowering.alias(node.outputs[0], node.inputs[0])
-        return
-    lowering.add("Concat", node.name, blobs, [node.outputs[0].name], {0: axis})
+        blobs.append(lowering.shaped(node, tensor, tuple(own[each] for each in axes)))
+    lowering.add("Concat", node.name, blobs, [output.name], {0: place})
 
 
 def _split(lowering: Lowering, node: gs.Node) -> None:
-    source = lowering.dims(node.inputs[0])
-    axis = lowering.axis(node, int(node.attrs.get("axis", 0)), len(source) + 1)
-    sizes = tuple(lowering.dims(tensor)[axis] for tensor in node.outputs)
-    names = [tensor.name for tensor in node.outputs]
-    lowering.add("Slice", node.name, [lowering.blob(node.inputs[0])], names, {0: sizes, 1: axis})
+    source, axis = node.inputs[0], int(node.attrs.get("axis", 0))
+    place = lowering.place(node, source, axis)
+    whole = lowering.sizes(source)
+    parts = tuple(lowering.shape(tensor)[axis] for tensor in node.outputs)
+    # A part of size 1 along the first axis has a blob of fewer axes.
+    cuts = [(*whole[:place], part, *whole[place + 1 :]) for part in parts]
+    names = [lowering.result(tensor, cut) for tensor, cut in zip(node.outputs, cuts, strict=True)]
+    lowering.add("Slice", node.name, [lowering.blob(source)], names, {0: parts, 1: place})
+    for number, (name, tensor) in enumerate(zip(names, node.outputs, strict=True)):
+        lowering.settle(f"{node.name}_axes{number}", name, tensor)
 
 
 def _slice(lowering: Lowering, node: gs.Node) -> None:
-    source = lowering.dims(node.inputs[0])
-    starts, ends, axes, steps = _ranges(lowering, node, len(source) + 1)
+    shape, source = lowering.shape(node.inputs[0]), lowering.sizes(node.inputs[0])
+    starts, ends, axes, steps = _ranges(lowering, node, len(shape))
     ranges = {}
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        place = axis % (len(source) + 1)
-        size = 1 if place == 0 else source[place - 1]
+        size = shape[axis % len(shape)]
         taken = range(*slice(start, end, step).indices(size))
-        if step < 0 or not len(taken):
+        if (step < 0 and size > 1) or not len(taken):
             raise Refusal("ncnn's Crop neither reverses nor empties a tensor")
-        if place:
-            ranges[place - 1] = taken
+        if len(taken) < size:
+            ranges[lowering.place(node, node.inputs[0], axis)] = taken
+    output = node.outputs[0]
     blob = lowering.blob(node.inputs[0])
-    strided = {axis: taken for axis, taken in ranges.items() if taken.step > 1 and len(taken) > 1}
-    whole = {axis: taken for axis, taken in ranges.items() if axis not in strided}
-    cut = {axis: taken for axis, taken in whole.items() if len(taken) < source[axis]}
-    steps_left = bool(strided)
-    if not cut and not steps_left:
-        lowering.alias(node.outputs[0], node.inputs[0])
+    strided = {place: taken for place, taken in ranges.items() if taken.step > 1 and len(taken) > 1}
+    cut = {place: taken for place, taken in ranges.items() if place not in strided}
+    if not ranges:
+        lowering.alias(output, node.inputs[0])
         return
+    final = tuple(len(ranges[place]) if place in ranges else size for place, size in enumerate(source))
+    written = lowering.result(output, final)
     if cut:
-        result = lowering.fresh(blob) if steps_left else node.outputs[0].name
+        result = lowering.fresh(blob) if strided else written
         parameters: dict[int, Parameter] = {
             9: tuple(taken[0] for taken in cut.values()),
             10: tuple(taken[-1] + 1 for taken in cut.values()),
@@ -70,20 +75,23 @@ def _slice(lowering: Lowering, node: gs.Node) -> None:
         }
         lowering.add("Crop", node.name, [blob], [result], parameters)
         blob = result
-    dims = [len(whole[axis]) if axis in whole else size for axis, size in enumerate(source)]
-    if steps_left:
-        _strided(lowering, node, blob, dims, strided)
+    if strided:
+        left = [len(cut[place]) if place in cut else size for place, size in enumerate(source)]
+        _strided(lowering, node, blob, (left, strided), written)
+    lowering.settle(f"{node.name}_axes", written, output)
 
 
-def _strided(lowering: Lowering, node: gs.Node, blob: str, dims: list[int], strided: dict[int, range]) -> None:
+def _strided(
+    lowering: Lowering, node: gs.Node, blob: str, ranges: tuple[list[int], dict[int, range]], result: str
+) -> None:
     """Every n-th element: of rows and columns by pooling windows of 1, of channels by a convolution with ones.
 
     Both give the elements exactly.
     """
+    dims, strided = ranges
     if len(dims) != 3:
         raise Refusal("ncnn takes every n-th element of tensors of four axes only", "Export slices with a step of 1.")
     spatial = {axis: taken for axis, taken in strided.items() if axis > 0}
-    result = node.outputs[0].name
     if spatial:
         rows, columns = (spatial.get(axis, range(dims[axis])) for axis in (1, 2))
         begins, ends = (rows[0], columns[0]), (rows[-1] + 1, columns[-1] + 1)
@@ -126,38 +134,62 @@ def _integers(values: Any) -> list[int]:
 
 
 def _gather(lowering: Lowering, node: gs.Node) -> None:
-    source = lowering.dims(node.inputs[0])
-    axis = lowering.axis(node, int(node.attrs.get("axis", 0)), len(source) + 1)
+    tensor, output = node.inputs[0], node.outputs[0]
+    source, shape = lowering.sizes(tensor), lowering.shape(tensor)
     found = lowering.parameter(node, 1)
     if found is None or found.ndim > 1:
         raise Refusal("ncnn gathers along one axis by a constant list")
-    places = [place % source[axis] for place in _integers(found)]
-    blob, result = lowering.blob(node.inputs[0]), node.outputs[0].name
-    if places != list(range(places[0], places[-1] + 1)):
-        if axis or len(source) != 3:
-            raise Refusal("ncnn picks single channels of tensors of four axes only")
-        pick_channels(lowering, node.name, blob, places, source[0], result)
+    axis = int(node.attrs.get("axis", 0)) % len(shape)
+    places = [place % shape[axis] for place in _integers(found)]
+    if places == list(range(shape[axis])):
+        # Everything; one index of one only drops the axis.
+        written = lowering.result(output, source)
+        if written == output.name:
+            lowering.alias(output, tensor)
+        else:
+            lowering.reshape(node.name, lowering.blob(tensor), lowering.sizes(output), output.name)
         return
-    cut = lowering.fresh(result) if found.ndim == 0 else result
-    lowering.add("Crop", node.name, [blob], [cut], {9: (places[0],), 10: (places[-1] + 1,), 11: (axis,)})
-    if found.ndim == 0:
-        lowering.reshape(f"{node.name}_axes", cut, lowering.dims(node.outputs[0]), result)
+    place = lowering.place(node, tensor, axis)
+    written = lowering.result(output, (*source[:place], len(places), *source[place + 1 :]))
+    blob = lowering.blob(tensor)
+    if places != list(range(places[0], places[-1] + 1)):
+        if place or len(source) != 3:
+            raise Refusal("ncnn picks single channels of tensors of four axes only")
+        pick_channels(lowering, node.name, blob, places, source[0], written)
+    else:
+        lowering.add("Crop", node.name, [blob], [written], {9: (places[0],), 10: (places[-1] + 1,), 11: (place,)})
+    lowering.settle(f"{node.name}_axes", written, output)
 
 
 def _transpose(lowering: Lowering, node: gs.Node) -> None:
-    source = lowering.dims(node.inputs[0])
-    order = [int(axis) for axis in node.attrs.get("perm", range(len(source), -1, -1))]
-    if order[0] != 0:
-        raise Refusal("it moves the batch axis, which ncnn does not have")
-    if order == sorted(order):
-        lowering.alias(node.outputs[0], node.inputs[0])
+    source, output = node.inputs[0], node.outputs[0]
+    shape = lowering.shape(source)
+    order = [int(axis) for axis in node.attrs.get("perm", range(len(shape) - 1, -1, -1))]
+    before, after = blob_axes(shape) or (), blob_axes(lowering.shape(output)) or ()
+    moved = [order[axis] for axis in after]
+    sizes = lowering.sizes(source)
+    lowering.sizes(output)
+    if [axis for axis in order if shape[axis] != 1] == [axis for axis in range(len(shape)) if shape[axis] != 1]:
+        # Only axes of size 1 move.
+        if lowering.sizes(output) == sizes:
+            lowering.alias(output, source)
+        else:
+            lowering.reshape(node.name, lowering.blob(source), lowering.sizes(output), output.name)
         return
-    kind = permutation([axis - 1 for axis in order[1:]])
-    lowering.add("Permute", node.name, [lowering.blob(node.inputs[0])], [node.outputs[0].name], {0: kind})
+    blob, axes = lowering.blob(source), before
+    if sorted(moved) != sorted(before):
+        # The blobs have different axes of size 1; without those they have the same.
+        axes = tuple(axis for axis in before if shape[axis] != 1)
+        moved = [axis for axis in order if axis in axes]
+        blob = lowering.shaped(node, source, tuple(shape[axis] for axis in axes))
+    written = lowering.result(output, tuple(shape[axis] for axis in moved))
+    kind = permutation([axes.index(axis) for axis in moved])
+    lowering.add("Permute", node.name, [blob], [written], {0: kind})
+    lowering.settle(f"{node.name}_axes_behind", written, output)
 
 
 def _pad(lowering: Lowering, node: gs.Node) -> None:
-    source = lowering.dims(node.inputs[0])
+    source = lowering.sample(node.inputs[0])
     rank = len(source) + 1
     given = _integers(node.attrs["pads"]) if "pads" in node.attrs else _integers(lowering.parameter(node, 1))
     value = lowering.parameter(node, 2) if len(node.inputs) > 2 else None
@@ -176,7 +208,7 @@ def _pad(lowering: Lowering, node: gs.Node) -> None:
 
 
 def _depth_to_space(lowering: Lowering, node: gs.Node) -> None:
-    lowering.dims(node.inputs[0])
+    lowering.sample(node.inputs[0])
     parameters: dict[int, Parameter] = {
         0: int(node.attrs["blocksize"]),
         1: int(node.attrs.get("mode", "DCR") == "DCR"),
@@ -185,7 +217,7 @@ def _depth_to_space(lowering: Lowering, node: gs.Node) -> None:
 
 
 def _space_to_depth(lowering: Lowering, node: gs.Node) -> None:
-    lowering.dims(node.inputs[0])
+    lowering.sample(node.inputs[0])
     parameters: dict[int, Parameter] = {0: int(node.attrs["blocksize"]), 1: 1}
     lowering.add("Reorg", node.name, [lowering.blob(node.inputs[0])], [node.outputs[0].name], parameters)
 

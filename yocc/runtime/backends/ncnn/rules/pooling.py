@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import onnx_graphsurgeon as gs
 
+from yocc.compiler.graph.padding import explicit_pads
 from yocc.runtime.backends.ncnn.format import Parameter
 from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal, Rule
 
@@ -15,16 +16,14 @@ _CEIL, _FLOOR = 0, 1
 
 
 def _window(lowering: Lowering, node: gs.Node) -> None:
-    source, output = lowering.dims(node.inputs[0]), lowering.dims(node.outputs[0])
+    source, output = lowering.sample(node.inputs[0]), lowering.sample(node.outputs[0])
     kernel = [int(one) for one in node.attrs["kernel_shape"]]
     strides = [int(one) for one in node.attrs.get("strides", (1, 1))]
-    pads = [int(one) for one in node.attrs.get("pads", (0, 0, 0, 0))]
     if len(kernel) != 2 or any(int(one) != 1 for one in node.attrs.get("dilations", (1, 1))):
         raise Refusal("ncnn pools two spatial axes without dilation")
     if len(node.outputs) > 1:
         raise Refusal("ncnn's Pooling does not tell where the largest value was")
-    if node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        raise Refusal("its padding depends on its input's size", "Simplify the model first.")
+    pads = explicit_pads(node, source[1:], kernel)
     rounding = _rounding(source[1:], output[1:], kernel, strides, pads)
     average = node.op == "AveragePool"
     if average and rounding == _CEIL:
@@ -58,7 +57,7 @@ def _rounding(
 
 
 def _global(lowering: Lowering, node: gs.Node) -> None:
-    output = lowering.dims(node.outputs[0])
+    output = lowering.sample(node.outputs[0])
     flat = lowering.fresh(node.outputs[0].name)
     kind = _AVERAGE if node.op == "GlobalAveragePool" else _MAX
     lowering.add("Pooling", node.name, [lowering.blob(node.inputs[0])], [flat], {0: kind, 4: 1})

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import onnx_graphsurgeon as gs
 
+from yocc.runtime.backends.ncnn.axes import blob_axes
 from yocc.runtime.backends.ncnn.format import Parameter
 from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal, Rule
 
@@ -19,31 +20,54 @@ _KINDS = {
     "ReduceProd": 6,
     "ReduceL1": 7,
     "ReduceL2": 8,
+    "ReduceLogSum": 9,
+    "ReduceLogSumExp": 10,
 }
+_SUBTRACT = 1
 
 
 def _reduce(lowering: Lowering, node: gs.Node) -> None:
-    source = lowering.dims(node.inputs[0])
+    tensor, output = node.inputs[0], node.outputs[0]
+    shape, source = lowering.shape(tensor), lowering.sizes(tensor)
     stated = node.attrs.get("axes")
     found = lowering.parameter(node, 1) if stated is None else None
     if stated is None and found is None:
-        raise Refusal(f"this {node.op} reduces the batch axis too", "Give it axes.")
-    axes = [int(axis) for axis in (stated if stated is not None else found.reshape(-1))]  # type: ignore[union-attr] # one is there
-    places = tuple(sorted(lowering.axis(node, axis, len(source) + 1) for axis in axes))
-    lowering.dims(node.outputs[0])
+        if node.attrs.get("noop_with_empty_axes", 0):
+            raise Refusal(f"this {node.op} names no axes")
+        stated = range(len(shape))
+    axes = {int(axis) % len(shape) for axis in (stated if stated is not None else found.reshape(-1))}  # type: ignore[union-attr] # one is there
+    own = blob_axes(shape) or ()
+    # Reducing an axis of size 1 that the blob does not have changes nothing but signs and squares.
+    places = tuple(place for place, axis in enumerate(own) if axis in axes)
+    if not places:
+        places = (0,) if source[0] == 1 else ()
+    if not places:
+        raise Refusal(f"this {node.op} works along an axis of size 1 that ncnn's blob does not have")
     # The layer keeps its axes; a Reshape drops them where the graph does.
-    kept = bool(node.attrs.get("keepdims", 1))
-    result = node.outputs[0].name if kept else lowering.fresh(node.outputs[0].name)
+    written = lowering.result(output, tuple(1 if place in places else size for place, size in enumerate(source)))
     parameters: dict[int, Parameter] = {0: _KINDS[node.op], 1: 0, 3: places, 4: 1, 5: 1}
-    lowering.add("Reduction", node.name, [lowering.blob(node.inputs[0])], [result], parameters)
-    if not kept:
-        lowering.reshape(f"{node.name}_axes", result, lowering.dims(node.outputs[0]), node.outputs[0].name)
+    lowering.add("Reduction", node.name, [lowering.blob(tensor)], [written], parameters)
+    lowering.settle(f"{node.name}_axes", written, output)
 
 
 def _softmax(lowering: Lowering, node: gs.Node) -> None:
-    source = lowering.dims(node.inputs[0])
-    axis = lowering.axis(node, int(node.attrs.get("axis", -1)), len(source) + 1)
-    lowering.add("Softmax", node.name, [lowering.blob(node.inputs[0])], [node.outputs[0].name], {0: axis, 1: 1})
+    place = lowering.place(node, node.inputs[0], int(node.attrs.get("axis", -1)))
+    lowering.add("Softmax", node.name, [lowering.blob(node.inputs[0])], [node.outputs[0].name], {0: place, 1: 1})
 
 
-RULES: Mapping[str, Rule] = MappingProxyType({**dict.fromkeys(_KINDS, _reduce), "Softmax": _softmax})
+def _log_softmax(lowering: Lowering, node: gs.Node) -> None:
+    """What is left after the logarithm of the sum of exponentials, of values whose largest is 0."""
+    place = lowering.place(node, node.inputs[0], int(node.attrs.get("axis", -1)))
+    blob, output = lowering.blob(node.inputs[0]), node.outputs[0].name
+    largest, shifted, total = (lowering.fresh(output) for _ in range(3))
+    for what, source, result in (("ReduceMax", blob, largest), ("ReduceLogSumExp", shifted, total)):
+        if what == "ReduceLogSumExp":
+            lowering.add("BinaryOp", f"{node.name}_shift", [blob, largest], [shifted], {0: _SUBTRACT})
+        parameters: dict[int, Parameter] = {0: _KINDS[what], 1: 0, 3: (place,), 4: 1, 5: 1}
+        lowering.add("Reduction", f"{node.name}_{what}", [source], [result], parameters)
+    lowering.add("BinaryOp", node.name, [shifted, total], [output], {0: _SUBTRACT})
+
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {**dict.fromkeys(_KINDS, _reduce), "Softmax": _softmax, "LogSoftmax": _log_softmax}
+)

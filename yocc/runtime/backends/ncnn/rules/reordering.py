@@ -13,8 +13,9 @@ from itertools import combinations, pairwise, permutations
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.runtime.backends.ncnn.axes import MOST_AXES, blob_axes, blob_sizes
 from yocc.runtime.backends.ncnn.format import Parameter
-from yocc.runtime.backends.ncnn.lowering import MOST_AXES, Lowering
+from yocc.runtime.backends.ncnn.lowering import Lowering
 from yocc.runtime.backends.ncnn.rules.permuting import permutation
 
 _MOST_MOVED = 6
@@ -24,7 +25,10 @@ Order = tuple[int, ...]
 
 @dataclass(frozen=True)
 class _Triple:
-    """Axes without the batch: before, between and behind, and where each axis behind the Transpose comes from."""
+    """Sizes of the blobs before and behind, sizes between, and where each axis behind the Transpose comes from.
+
+    A batch that stays first is left out.
+    """
 
     before: Order
     between: Order
@@ -50,7 +54,10 @@ def reordered(lowering: Lowering, node: gs.Node) -> bool:
     result = triple.last.outputs[0].name
     blob = lowering.blob(node.inputs[0])
     if layer is not None:
-        lowering.add(layer[0], node.name, [blob], [result], layer[1])
+        kept = layer[0] == "ShuffleChannel"
+        written = lowering.result(triple.last.outputs[0], triple.before if kept else triple.behind)
+        lowering.add(layer[0], node.name, [blob], [written], layer[1])
+        lowering.settle(triple.last.name, written, triple.last.outputs[0])
         return True
     axes: Order = tuple(range(len(sizes)))
     for number, (ends, moves) in enumerate(steps):
@@ -70,22 +77,24 @@ def _triple(lowering: Lowering, node: gs.Node) -> _Triple | None:
     if transpose is None or last is None or last.op != "Reshape":
         return None
     shapes = [lowering.shapes.of(tensor) for tensor in (node.inputs[0], node.outputs[0], last.outputs[0])]
-    order = [int(axis) for axis in transpose.attrs.get("perm", ())]
+    order = tuple(int(axis) for axis in transpose.attrs.get("perm", ()))
     before, between, behind = (() if shape is None else tuple(shape) for shape in shapes)
-    batch = order[:1] == [0] and all(shape[:1] == (1,) for shape in (before, between, behind))
-    if not batch or not all(2 <= len(shape) <= MOST_AXES + 1 for shape in (before, behind)):
+    if not order or not (blob_axes(before) and between and blob_axes(behind)):
         return None
-    return _Triple(before[1:], between[1:], tuple(axis - 1 for axis in order[1:]), behind[1:], transpose, last)
+    if order[0] == 0 and between[0] == 1:
+        between, order = between[1:], tuple(axis - 1 for axis in order[1:])
+    return _Triple(blob_sizes(before), between, order, blob_sizes(behind), transpose, last)
 
 
 def _single_layer(triple: _Triple) -> tuple[str, dict[int, Parameter]] | None:
     """The layer of ncnn that does the same, with its parameters."""
     before, between, behind = triple.before, triple.between, triple.behind
+    sizes, order = _merged(between, triple.order)
+    if len(before) == 3 and order == (1, 0, 2) and sizes[2] == before[1] * before[2]:
+        return "ShuffleChannel", {0: sizes[0]}
     if len(before) != 3 or len(behind) != 3:
         return None
     channels, height, width = before
-    if before == behind and triple.order == (1, 0, 2, 3) and between[2:] == before[1:]:
-        return "ShuffleChannel", {0: between[0]}
     block = max(1, height // behind[1])
     if between == (channels, behind[1], block, behind[2], block):
         modes: dict[Order, int] = {(0, 2, 4, 1, 3): 0, (2, 4, 0, 1, 3): 1}

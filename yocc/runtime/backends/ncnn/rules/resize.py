@@ -15,7 +15,7 @@ _NEAREST, _BILINEAR = 1, 2
 
 
 def _resize(lowering: Lowering, node: gs.Node) -> None:
-    source, output = lowering.dims(node.inputs[0]), lowering.dims(node.outputs[0])
+    source, output = lowering.sample(node.inputs[0]), lowering.sample(node.outputs[0])
     if len(source) != 3 or source[0] != output[0]:
         raise Refusal("ncnn's Interp resizes rows and columns")
     if node.attrs.get("antialias", 0):
