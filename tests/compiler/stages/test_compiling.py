@@ -204,13 +204,16 @@ def test_compiled_model_that_does_not_run_where_the_original_does_is_an_error(mo
     assert not (tmp_path / "out").exists()
 
 
-def test_every_reason_of_the_backend_is_told() -> None:
+def test_a_refusal_names_the_first_node_and_counts_the_others() -> None:
     backend: Backend = OnnxRuntimeBackend()
     graph = load(tiny_model())
     for number in (0, 3):
         graph.nodes[number].op = "NoSuchOperator"
-    with pytest.raises(BackendError, match=r"'first'.*'last'"):
+    with pytest.raises(
+        BackendError, match=r"'first': .* NoSuchOperator; 1 more in the way, such as 'last': "
+    ) as caught:
         require_accepted(graph, backend, backend.target({}))
+    assert caught.value.hint == "Export the model again."
 
 
 @pytest.mark.parametrize(

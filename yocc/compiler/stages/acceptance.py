@@ -21,14 +21,18 @@ def require_accepted(graph: Graph, backend: Backend, target: Target) -> None:
     """Ask the backend for its judgement.
 
     Raises:
-        BackendError: with every reason it has.
+        BackendError: with the first node that stands in the way and its remedy, and how many more there are.
     """
     rejects = backend.validate(graph, target)
     if not rejects:
         return
-    reasons = "; ".join(f"{reject.node!r}: {reject.reason}" for reject in rejects)
-    hints = dict.fromkeys(reject.hint for reject in rejects if reject.hint)
-    raise BackendError(f"The target {backend.name!r} cannot take the model: {reasons}.", " ".join(hints))
+    first, *others = rejects
+    reason = f"The target {backend.name!r} cannot take the model: {first.node!r}: {first.reason}"
+    if others:
+        # One of another kind if there is one.
+        other = next((each for each in others if each.reason != first.reason), others[0])
+        reason += f"; {len(others)} more in the way, such as {other.node!r}: {other.reason}"
+    raise BackendError(f"{reason}.", first.hint)
 
 
 def require_passed(checks: Sequence[Check], target: str) -> None:
