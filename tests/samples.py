@@ -57,5 +57,14 @@ def strange_model() -> onnx.ModelProto:
     return model
 
 
+def scalar_model() -> onnx.ModelProto:
+    """`x` [1, 2] times the scalar `gain`."""
+    make = helper.make_tensor_value_info
+    inputs = [make("x", TensorProto.FLOAT, [1, 2]), make("gain", TensorProto.FLOAT, [])]
+    node = helper.make_node("Mul", ["x", "gain"], ["y"], name="product")
+    graph = helper.make_graph([node], "scalar", inputs, [make("y", TensorProto.FLOAT, [1, 2])])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 def tiny_feed(seed: int = 0) -> dict[str, np.ndarray]:
     return {"x": np.random.default_rng(seed).random((1, 3, SIDE, SIDE), dtype=np.float32)}

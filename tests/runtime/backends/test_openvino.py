@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 import yocc
 from tests.backend_template import BackendContract
-from tests.samples import strange_model, tiny_feed, tiny_model
+from tests.samples import scalar_model, strange_model, tiny_feed, tiny_model
 from yocc.compiler.graph import load
 from yocc.errors import BackendError, BackendUnavailable, OptionError
 from yocc.models.yolov5 import build_yolov5
@@ -173,3 +173,11 @@ def test_outputs_of_one_tensor_keep_their_names(tmp_path: Path) -> None:
         assert [spec.name for spec in session.outputs] == ["y", "copy"]
         found = session.run(tiny_feed())
     np.testing.assert_array_equal(found["y"], found["copy"])
+
+
+@needs_openvino
+def test_scalars_are_fed(tmp_path: Path) -> None:
+    backend = OpenVinoBackend()
+    with backend.session(backend.build(load(scalar_model()), backend.target({}), tmp_path)) as session:
+        found = session.run({"x": np.ones((1, 2), np.float32), "gain": np.array(3, np.float32)})
+    assert found["y"].tolist() == [[3, 3]]

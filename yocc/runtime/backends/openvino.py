@@ -172,7 +172,7 @@ class OpenVinoSession(Session):
         try:
             found = self._hand_over_outputs()
             # Positions, as a port may bear several names.
-            self._request.infer([np.ascontiguousarray(feeds[spec.name]) for spec in self.inputs], share_inputs=True)
+            self._request.infer([np.asarray(feeds[spec.name], order="C") for spec in self.inputs], share_inputs=True)
             for index, spec in enumerate(self.outputs):
                 if spec.name not in found:
                     # Copied, because the request writes its next results into the same memory.

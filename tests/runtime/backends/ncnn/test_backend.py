@@ -12,7 +12,7 @@ import yocc
 from tests import oracles
 from tests.backend_template import BackendContract
 from tests.runtime.backends.ncnn.running import assert_same, ncnn_outputs, needs_ncnn
-from tests.samples import strange_model, tiny_feed, tiny_model
+from tests.samples import scalar_model, strange_model, tiny_feed, tiny_model
 from yocc.compiler.graph import load, to_proto
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.models.yolov5 import build_yolov5
@@ -161,3 +161,20 @@ def test_pruned_detector_agrees_with_onnxruntime(tmp_path: Path) -> None:
     wanted, found = oracles.run(graphs[-1], feeds)["output0"], ncnn_outputs(graphs[-1], feeds)["output0"]
     np.testing.assert_allclose(found[..., :4], wanted[..., :4], rtol=0, atol=0.01)
     np.testing.assert_allclose(found[..., 4:], wanted[..., 4:], rtol=0, atol=1e-4)
+
+
+@needs_ncnn
+def test_scalars_are_fed() -> None:
+    assert_same(scalar_model(), {"x": np.ones((1, 2), np.float32), "gain": np.array(3, np.float32)}, 0.0)
+
+
+@needs_ncnn
+def test_outputs_that_depend_on_no_input_are_stored() -> None:
+    model = tiny_model()
+    tables = {"table": np.arange(12, dtype=np.float32).reshape(1, 3, 4), "size": np.array([2, 5], np.int64)}
+    for name, values in tables.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+        model.graph.node.append(onnx.helper.make_node("Neg", [name], [f"{name}_out"], name=f"{name}_negative"))
+        kind = onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+        model.graph.output.append(onnx.helper.make_tensor_value_info(f"{name}_out", kind, values.shape))
+    assert_same(model, tiny_feed(), 1e-5)

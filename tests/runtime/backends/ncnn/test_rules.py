@@ -90,6 +90,9 @@ CASES = {
     "erf": Case("Erf"),
     "selu": Case("Selu"),
     "prelu": Case("PRelu", [f32(4, 1, 1)]),
+    "prelu_of_rows": Case("PRelu", [f32(8)]),
+    "prelu_of_elements": Case("PRelu", [f32(4, 6, 8)]),
+    "prelu_of_a_sequence": Case("PRelu", [f32(1, 8)], shape=(6, 1, 8)),
     "prelu_one_slope": Case("PRelu", [f32(1)]),
     "add": Case("Add", inputs=2, tolerance=EXACT),
     "add_batches": Case("Add", [f32(2, 1, 1, 1)], tolerance=EXACT),
@@ -330,7 +333,6 @@ REJECTS = {
         Case("Resize", [f32(0), np.array([1, 1, 0.5, 0.5], np.float32)], {"mode": "linear", "antialias": 1}, opset=18),
         "smooth",
     ),
-    "prelu_of_rows": (Case("PRelu", [f32(8)]), "one slope"),
     "cast_to_integer": (Case("Cast", attributes={"to": TensorProto.INT64}), "floats"),
     "batch_norm_in_training": (
         Case("BatchNormalization", [f32(4), f32(4), f32(4), np.abs(f32(4))], {"training_mode": 1}, outputs=3),

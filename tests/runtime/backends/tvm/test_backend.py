@@ -10,7 +10,7 @@ import yocc
 from tests.backend_template import BackendContract
 from tests.passes.graphs import build
 from tests.runtime.backends.tvm.needs import needs_arm, needs_tvm
-from tests.samples import strange_model, tiny_feed, tiny_model
+from tests.samples import scalar_model, strange_model, tiny_feed, tiny_model
 from yocc.compiler.graph import load
 from yocc.errors import BackendError, BackendUnavailable, OptionError
 from yocc.models.yolov5 import Scale, build_yolov5
@@ -164,8 +164,24 @@ def test_operators_without_an_importer_are_rejected(op: str, hint: str) -> None:
 
 def test_open_shapes_are_rejected() -> None:
     rejects = TvmBackend().validate(load(tiny_model(batch="n")), TvmBackend().target({}))
-    assert [reject.node for reject in rejects] == ["x", "y"]
+    assert [reject.node for reject in rejects] == ["x"]
     assert "--input-shape" in rejects[0].hint
+
+
+def test_a_size_that_depends_on_data_is_blamed_on_the_node_that_makes_it() -> None:
+    graph = build(["n: n = NonZero(x)", "c: y = Cast<to = 1>(n)"], {}, ["y"])
+    (reject,) = TvmBackend().validate(graph, TvmBackend().target({}))
+    assert (reject.node, "depends on the data" in reject.reason) == ("n", True)
+    assert "--input-shape" not in reject.hint
+
+
+@needs_tvm
+def test_scalars_are_fed(tmp_path: Path) -> None:
+    graph = load(scalar_model())
+    backend = TvmBackend()
+    with backend.session(backend.build(graph, backend.target({}), tmp_path)) as session:
+        found = session.run({"x": np.ones((1, 2), np.float32), "gain": np.array(3, np.float32)})
+    assert found["y"].tolist() == [[3, 3]]
 
 
 @pytest.mark.slow

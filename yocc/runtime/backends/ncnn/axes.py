@@ -26,5 +26,5 @@ def blob_axes(shape: Sequence[int]) -> tuple[int, ...] | None:
 
 
 def blob_sizes(shape: Sequence[int]) -> tuple[int, ...]:
-    """Sizes of the blob of a tensor that has one."""
-    return tuple(int(shape[axis]) for axis in blob_axes(shape) or ())
+    """Sizes of the blob of a tensor that has one; a scalar's has one element."""
+    return tuple(int(shape[axis]) for axis in blob_axes(shape) or ()) or (1,)

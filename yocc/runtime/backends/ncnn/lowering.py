@@ -17,12 +17,13 @@ from yocc.compiler.graph import Graph, node_proto
 from yocc.compiler.graph.evaluating import compute
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.pipeline.target import Reject
-from yocc.runtime.backends.ncnn.axes import MOST_AXES, blob_axes
+from yocc.runtime.backends.ncnn.axes import MOST_AXES, blob_axes, blob_sizes
 from yocc.runtime.backends.ncnn.format import Data, Layer, Network, Parameter
 from yocc.runtime.backends.ncnn.splitting import one_reader_each
 from yocc.runtime.backends.plugin_operators import remedy
 
 Array = np.ndarray[Any, Any]
+ONE_AT_A_TIME = "Add --batch 1, or export the model with a batch of 1."
 
 
 class Refusal(Exception):  # noqa: N818 # caught where rules are applied; it becomes a Reject
@@ -87,10 +88,9 @@ class Lowering:
             Refusal: ncnn has no such blobs.
         """
         shape = self.shape(tensor)
-        axes = blob_axes(shape)
-        if not axes:
+        if blob_axes(shape) is None:
             raise Refusal(f"{tensor.name!r} has {len(shape)} axes, and ncnn's blobs have 1 to {MOST_AXES}")
-        return tuple(shape[axis] for axis in axes)
+        return blob_sizes(shape)
 
     def sample(self, tensor: gs.Tensor) -> tuple[int, ...]:
         """The same for operators that treat the first axis as the batch and the second as channels.
@@ -103,7 +103,7 @@ class Lowering:
             raise Refusal(f"{tensor.name!r} has {len(shape)} axes, and ncnn takes 2 to {MOST_AXES + 1}")
         if shape[0] != 1:
             reason = f"{tensor.name!r} has a first axis of {shape[0]}, and ncnn has no batches"
-            raise Refusal(reason, "Export with a batch of 1.") if self.batched else Refusal(reason)
+            raise Refusal(reason, ONE_AT_A_TIME) if self.batched else Refusal(reason)
         return shape[1:]
 
     def place(self, node: gs.Node, tensor: gs.Tensor, axis: int) -> int:
@@ -131,6 +131,13 @@ class Lowering:
             name = f"{node.name}_{result}"
         self.reshape(name, self.blob(tensor), sizes, result)
         return result
+
+    def operand(self, node: gs.Node, tensor: gs.Tensor) -> str:
+        """A blob with as many axes as the node's result, so that broadcasting means the same in both worlds."""
+        self.sizes(node.outputs[0])
+        result, shape = self.shape(node.outputs[0]), self.shape(tensor)
+        full = (1,) * (len(result) - len(shape)) + tuple(shape)
+        return self.shaped(node, tensor, tuple(full[axis] for axis in blob_axes(result) or ()) or (1,))
 
     def result(self, tensor: gs.Tensor, sizes: tuple[int, ...]) -> str:
         """The blob for a result of some sizes; `settle` turns it into the tensor's."""
@@ -199,9 +206,9 @@ class Lowering:
         self._counter += 1
         return f"{name}_yocc{self._counter}"
 
-    def constant(self, name: str, values: Array) -> str:
+    def constant(self, name: str, values: Array, blob: str = "") -> str:
         """A blob of constant values; its axes are those of the array."""
-        blob = self.fresh(name)
+        blob = blob or self.fresh(name)
         parameters = dict(zip(size_keys(values.ndim), values.shape, strict=True))
         floats = Data("floats", np.ascontiguousarray(values, np.float32).reshape(-1))
         self.add("MemoryData", blob, [], [blob], parameters, [floats])
@@ -267,14 +274,24 @@ def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
             refused |= {tensor.name for tensor in node.outputs}
     if rejects:
         return Lowered(None, tuple(rejects))
+    _write_constants(lowering, graph)
     return Lowered(Network(one_reader_each(lowering.layers, lowering.outputs)), ())
+
+
+def _write_constants(lowering: Lowering, graph: Graph) -> None:
+    """Outputs that depend on no input."""
+    written = {name for layer in lowering.layers for name in layer.outputs}
+    for tensor in graph.outputs:
+        value = None if tensor.name in written else lowering.value(tensor)
+        if value is not None:
+            lowering.constant(tensor.name, value.reshape(blob_sizes(value.shape)), tensor.name)
 
 
 def _folds(lowering: Lowering, node: gs.Node, opset: int) -> bool:
     """Compute a node that reads only constants; weights before DequantizeLinear stay int8."""
     if not node.inputs or node.domain or node.op in ("DequantizeLinear", "QuantizeLinear"):
         return False
-    if any(tensor.name in lowering.outputs for tensor in node.outputs) or any(True for _ in node.subgraphs()):
+    if any(True for _ in node.subgraphs()):
         return False
     values = {}
     for tensor in node.inputs:

@@ -95,12 +95,10 @@ class TvmBackend(Backend):
                 hint = "Quantize the float model with --int8 instead." if quantized else other
                 rejects.append(Reject(node.name, f"TVM has no operator {node.op}", hint))
         rejects += [wrong for node in graph.nodes if (wrong := misread(node)) is not None]
-        rejects += [
-            Reject(tensor.name, "its shape is open", "Give it with --input-shape NAME=1,3,640,640.")
-            for tensor in [*graph.inputs, *graph.outputs]
-            if is_open(tensor)
-        ]
-        return rejects
+        opened = [tensor for tensor in graph.inputs if is_open(tensor)]
+        hint = "Give it with --input-shape NAME=1,3,640,640."
+        rejects += [Reject(tensor.name, "its shape is open", hint) for tensor in opened]
+        return rejects if opened else [*rejects, *_sized_by_data(graph)]
 
     def advise(self, graph: Graph, target: Target) -> tuple[str, ...]:
         """That int8 saves size only where the processor has no instruction for it."""
@@ -163,3 +161,15 @@ class TvmBackend(Backend):
     def verify(self, artifact: Artifact, *, thorough: bool = True) -> tuple[Check, ...]:
         """Run the library, emulated where it is for another processor, and compare with onnxruntime."""
         return verify(artifact) if thorough else ()
+
+
+def _sized_by_data(graph: Graph) -> list[Reject]:
+    """The first node whose result has another size for each input, if an output depends on it."""
+    if not any(is_open(tensor) for tensor in graph.outputs):
+        return []
+    node = next((node for node in graph.nodes if any(tensor.name and is_open(tensor) for tensor in node.outputs)), None)
+    if node is None:
+        tensor = next(tensor for tensor in graph.outputs if is_open(tensor))
+        return [Reject(tensor.name, "its shape is open", "Export the model with the shapes of its outputs.")]
+    reason = f"the size of what {node.op} gives depends on the data, and TVM compiles for fixed sizes"
+    return [Reject(node.name, reason, "End the model before it, or use --target onnxruntime or openvino.")]

@@ -55,7 +55,7 @@ class TvmSession(Session):
         try:
             # Of the thread that calls, whatever another session has set.
             use_threads(self._threads)
-            tensors = [self._tensor(np.ascontiguousarray(feeds[spec.name])) for spec in self.inputs]
+            tensors = [self._tensor(np.asarray(feeds[spec.name], order="C")) for spec in self.inputs]
             results = self._machine["main"](*tensors)
         except Exception as error:  # TVM's exceptions share no base but Exception
             raise BackendError(f"TVM cannot run the model: {one_sentence(error)}.") from error

@@ -14,6 +14,8 @@ from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal, Rule
 
 _LARGEST = 3.4e38
 """Stands for no bound."""
+_ADD, _MUL, _MAX, _MIN = 0, 2, 4, 5
+"""Kinds of BinaryOp."""
 _RELU, _LEAKY, _CLIP, _SIGMOID, _MISH, _HARD_SWISH = range(1, 7)
 _HARD_SWISH_SHAPE = (1.0 / 6.0, 0.5)
 
@@ -89,13 +91,33 @@ def _bounds(lowering: Lowering, node: gs.Node) -> tuple[float, float]:
 
 
 def _prelu(lowering: Lowering, node: gs.Node) -> None:
-    slope = lowering.parameter(node, 1)
-    channels = lowering.sample(node.inputs[0])[0]
-    if slope is None or slope.size not in (1, channels) or (slope.size > 1 and max(slope.shape[-2:]) > 1):
-        raise Refusal("ncnn's PReLU has one slope for each channel")
+    slope = lowering.value(node.inputs[1])
+    shape = lowering.shape(node.inputs[0])
+    sizes = None if slope is None else (1,) * (len(shape) - slope.ndim) + slope.shape
+    channels = shape[1] if len(shape) > 1 and shape[0] == 1 else 0
+    if slope is None or sizes is None or (slope.size > 1 and sizes != _per_channel(sizes, channels)):
+        _prelu_in_parts(lowering, node)
+        return
     data = [Data("floats", slope.astype(np.float32).reshape(-1))]
     names = [lowering.blob(node.inputs[0])], [node.outputs[0].name]
     lowering.add("PReLU", node.name, *names, {0: int(slope.size)}, data)
+
+
+def _per_channel(sizes: tuple[int, ...], channels: int) -> tuple[int, ...]:
+    return tuple(channels if axis == 1 else 1 for axis in range(len(sizes)))
+
+
+def _prelu_in_parts(lowering: Lowering, node: gs.Node) -> None:
+    """Slopes of single elements or rows: what is above zero plus what is below times them."""
+    output = node.outputs[0]
+    lowering.sizes(output)
+    slope = lowering.operand(node, node.inputs[1])
+    above, below, scaled = (lowering.fresh(output.name) for _ in range(3))
+    source = lowering.blob(node.inputs[0])
+    for name, kind, result in (("above", _MAX, above), ("below", _MIN, below)):
+        lowering.add("BinaryOp", f"{node.name}_{name}", [source], [result], {0: kind, 1: 1, 2: 0.0})
+    lowering.add("BinaryOp", f"{node.name}_scaled", [below, slope], [scaled], {0: _MUL})
+    lowering.add("BinaryOp", node.name, [above, scaled], [output.name], {0: _ADD})
 
 
 def _elu(lowering: Lowering, node: gs.Node) -> None:

@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 import onnx_graphsurgeon as gs
 
-from yocc.runtime.backends.ncnn.axes import blob_axes
 from yocc.runtime.backends.ncnn.format import Parameter
 from yocc.runtime.backends.ncnn.lowering import Lowering, Rule
 
@@ -35,7 +34,7 @@ def _binary(lowering: Lowering, node: gs.Node) -> None:
             parameters: dict[int, Parameter] = {0: kind, 1: 1, 2: float(value.reshape(()))}
             lowering.add("BinaryOp", node.name, [lowering.blob(variable)], [output.name], parameters)
             return
-    inputs = [_operand(lowering, node, tensor) for tensor in node.inputs]
+    inputs = [lowering.operand(node, tensor) for tensor in node.inputs]
     lowering.add("BinaryOp", node.name, inputs, [output.name], {0: _BINARY[node.op]})
 
 
@@ -50,23 +49,14 @@ def _variadic(lowering: Lowering, node: gs.Node) -> None:
     if count == 2 and node.op in _BINARY:
         _binary(lowering, node)
         return
-    blob = _operand(lowering, node, node.inputs[0])
+    blob = lowering.operand(node, node.inputs[0])
     for place, tensor in enumerate(node.inputs[1:], 2):
         result = output.name if place == count and node.op != "Mean" else lowering.fresh(output.name)
-        lowering.add("BinaryOp", f"{node.name}_{place}", [blob, _operand(lowering, node, tensor)], [result], {0: kind})
+        lowering.add("BinaryOp", f"{node.name}_{place}", [blob, lowering.operand(node, tensor)], [result], {0: kind})
         blob = result
     if node.op == "Mean":
         parameters: dict[int, Parameter] = {0: _BINARY["Mul"], 1: 1, 2: 1.0 / count}
         lowering.add("BinaryOp", node.name, [blob], [output.name], parameters)
-
-
-def _operand(lowering: Lowering, node: gs.Node, tensor: gs.Tensor) -> str:
-    """A blob with as many axes as the result, so that broadcasting means the same in both worlds."""
-    lowering.sizes(node.outputs[0])
-    result = lowering.shape(node.outputs[0])
-    shape = lowering.shape(tensor)
-    full = (1,) * (len(result) - len(shape)) + tuple(shape)
-    return lowering.shaped(node, tensor, tuple(full[axis] for axis in blob_axes(result) or ()))
 
 
 def _unary(lowering: Lowering, node: gs.Node) -> None:

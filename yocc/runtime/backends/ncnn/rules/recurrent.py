@@ -11,7 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.runtime.backends.ncnn.format import Parameter
-from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal, Rule, weight_data
+from yocc.runtime.backends.ncnn.lowering import ONE_AT_A_TIME, Lowering, Refusal, Rule, weight_data
 
 Array = np.ndarray[Any, Any]
 _DIRECTIONS = {"forward": 0, "reverse": 1, "bidirectional": 2}
@@ -86,7 +86,7 @@ def _check(lowering: Lowering, node: gs.Node, kind: _Kind, batch: int) -> None:
     if node.attrs.get("layout", 0):
         raise Refusal(f"this {node.op} has the batch first", "Export it with layout=0.")
     if batch != 1:
-        hint = "Export with a batch of 1." if lowering.batched else _ELSEWHERE
+        hint = ONE_AT_A_TIME if lowering.batched else _ELSEWHERE
         raise Refusal(f"this {node.op} reads {batch} sequences at once, and ncnn's reads one", hint)
     directions = 2 if node.attrs.get("direction", "forward") == "bidirectional" else 1
     given = tuple(node.attrs.get("activations", kind.activations * directions))
