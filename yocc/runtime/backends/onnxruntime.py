@@ -14,13 +14,13 @@ import numpy as np
 import onnx
 
 from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, clone, save
-from yocc.compiler.graph.order import captured
 from yocc.compiler.pipeline.passes import Arrays, Executor
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, read_count
 from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.kernels import KernelTime, read_profile
+from yocc.runtime.backends.needed import needed
 from yocc.runtime.backends.plugin_operators import is_plugin, remedy
 from yocc.runtime.backends.unsigned import store_unsigned
 
@@ -241,32 +241,12 @@ def reference_executor(*, threads: int | None = None, optimize: bool = False) ->
         try:
             return session_of(model, threads=threads, optimize=optimize).run
         except BackendError:
-            part = _needed(model)
+            part = needed(model)
             if part is None:
                 raise
             return session_of(part, threads=threads, optimize=optimize).run
 
     return prepare
-
-
-def _needed(model: onnx.ModelProto) -> onnx.ModelProto | None:
-    """The part of a model that its outputs depend on; None if that is all of it.
-
-    onnxruntime does not load a model with an operator it lacks even where nothing that is asked for depends on it.
-    """
-    wanted = {value.name for value in model.graph.output}
-    kept = []
-    for node in reversed(model.graph.node):
-        if wanted.intersection(node.output):
-            kept.append(node)
-            wanted |= captured(node)
-    if len(kept) == len(model.graph.node):
-        return None
-    part = onnx.ModelProto()
-    part.CopyFrom(model)
-    del part.graph.node[:]
-    part.graph.node.extend(kept[::-1])
-    return part
 
 
 def session_of(model: onnx.ModelProto, *, threads: int | None = None, optimize: bool = True) -> Session:

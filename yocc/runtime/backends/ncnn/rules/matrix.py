@@ -13,8 +13,9 @@ import onnx_graphsurgeon as gs
 from yocc.runtime.backends.ncnn.axes import MOST_AXES
 from yocc.runtime.backends.ncnn.codes import input_scale, quantized_weight
 from yocc.runtime.backends.ncnn.format import Data, Parameter
-from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal, Rule, weight_data
+from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal, Rule
 from yocc.runtime.backends.ncnn.rules.activation import fused
+from yocc.runtime.backends.ncnn.weights import weight_data
 
 Array = np.ndarray[Any, Any]
 

@@ -11,7 +11,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.runtime.backends.ncnn.format import Parameter
-from yocc.runtime.backends.ncnn.lowering import ONE_AT_A_TIME, Lowering, Refusal, Rule, weight_data
+from yocc.runtime.backends.ncnn.lowering import ONE_AT_A_TIME, Lowering, Refusal, Rule
+from yocc.runtime.backends.ncnn.weights import weight_data
 
 Array = np.ndarray[Any, Any]
 _DIRECTIONS = {"forward": 0, "reverse": 1, "bidirectional": 2}
