@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import onnx_graphsurgeon as gs
+
 from yocc.compiler.graph import Graph, clone, save, to_proto
 from yocc.compiler.graph.shapes import is_open
 from yocc.compiler.graph.widening import is_half, widen
@@ -96,8 +98,7 @@ class TvmBackend(Backend):
                 rejects.append(Reject(node.name, f"TVM has no operator {node.op}", hint))
         rejects += [wrong for node in graph.nodes if (wrong := misread(node)) is not None]
         opened = [tensor for tensor in graph.inputs if is_open(tensor)]
-        hint = "Give it with --input-shape NAME=1,3,640,640."
-        rejects += [Reject(tensor.name, "its shape is open", hint) for tensor in opened]
+        rejects += [Reject(tensor.name, "its shape is open", _example_shape(tensor)) for tensor in opened]
         return rejects if opened else [*rejects, *_sized_by_data(graph)]
 
     def advise(self, graph: Graph, target: Target) -> tuple[str, ...]:
@@ -161,6 +162,16 @@ class TvmBackend(Backend):
     def verify(self, artifact: Artifact, *, thorough: bool = True) -> tuple[Check, ...]:
         """Run the library, emulated where it is for another processor, and compare with onnxruntime."""
         return verify(artifact) if thorough else ()
+
+
+def _example_shape(tensor: gs.Tensor) -> str:
+    """How to state a shape that the input takes, with a batch of 1 and sides of 640."""
+    if tensor.shape is None:
+        return "Give it with --input-shape NAME=1,3,640,640."
+    sizes = [
+        size if isinstance(size, int) and size > 0 else 640 if axis else 1 for axis, size in enumerate(tensor.shape)
+    ]
+    return f"Give it with --input-shape {tensor.name}={','.join(map(str, sizes))}, or other sizes that it takes."
 
 
 def _sized_by_data(graph: Graph) -> list[Reject]:
