@@ -274,7 +274,10 @@ def with_fixed_shapes(pipeline: Pipeline, graph: Graph, target: Target, input_sh
             f"The target {target.name!r} compiles for one batch, which cannot stay open.", "Give --batch a number."
         )
     opened = any(is_open(tensor) for tensor in graph.inputs)
-    if not opened or not (input_shapes or resizing is not None):
+    if opened and not (input_shapes or resizing is not None):
+        return pipeline
+    # Outputs may be declared open although the inputs decide their size.
+    if not opened and not any(is_open(tensor) for tensor in graph.outputs):
         return pipeline
     if resizing is None:
         return Pipeline((FixShapes(), *pipeline.passes))

@@ -176,6 +176,15 @@ def test_a_size_that_depends_on_data_is_blamed_on_the_node_that_makes_it() -> No
 
 
 @needs_tvm
+def test_outputs_declared_open_behind_fixed_inputs_are_closed(tmp_path: Path) -> None:
+    model = tiny_model()
+    model.graph.output[0].type.tensor_type.shape.dim[2].dim_param = "rows"
+    report = yocc.compile(model, target="tvm", out=tmp_path / "out", bench=False, html=False)
+    assert report.pipeline.startswith("fix_shapes,")
+    assert report.fidelity is not None
+
+
+@needs_tvm
 def test_scalars_are_fed(tmp_path: Path) -> None:
     graph = load(scalar_model())
     backend = TvmBackend()

@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, OptionError
 from yocc.runtime.backends.backend import Artifact, Backend, Session, read_count
@@ -190,7 +191,8 @@ def _judge_input(tensor: gs.Tensor, size: tuple[int, int] | None) -> list[Reject
     bytes_cast = dtype == np.uint8 and all(reader.op == "Cast" for reader in tensor.outputs)
     if not bytes_cast and (dtype is None or np.dtype(dtype) != np.float32):
         hint = "Export it with an input of float32, or of uint8 that only a Cast to float32 reads."
-        return [Reject(name, f"ncnn takes float32, and this input is {dtype}", hint)]
+        what = "of no known type" if dtype is None else numpy_type(dtype).name
+        return [Reject(name, f"ncnn takes float32, and this input is {what}", hint)]
     if shape is None:
         return [Reject(name, "the number of axes of this input is open", "Export it with a shape.")]
     open_axes = [axis for axis, dim in enumerate(shape) if axis and not (isinstance(dim, int) and dim > 0)]

@@ -10,7 +10,7 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, clone, save, to_proto
-from yocc.compiler.graph.shapes import is_open
+from yocc.compiler.graph.shapes import concrete_shapes, is_open
 from yocc.compiler.graph.widening import is_half, widen
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendUnavailable
@@ -178,9 +178,11 @@ def _sized_by_data(graph: Graph) -> list[Reject]:
     """The first node whose result has another size for each input, if an output depends on it."""
     if not any(is_open(tensor) for tensor in graph.outputs):
         return []
-    node = next((node for node in graph.nodes if any(tensor.name and is_open(tensor) for tensor in node.outputs)), None)
+    shapes = concrete_shapes(graph)
+    unknown = (node for node in graph.nodes if any(each.name and shapes.of(each) is None for each in node.outputs))
+    node = next(unknown, None)
     if node is None:
         tensor = next(tensor for tensor in graph.outputs if is_open(tensor))
-        return [Reject(tensor.name, "its shape is open", "Export the model with the shapes of its outputs.")]
+        return [Reject(tensor.name, "its shape is open", "Put fix_shapes in front of the pipeline.")]
     reason = f"the size of what {node.op} gives depends on the data, and TVM compiles for fixed sizes"
     return [Reject(node.name, reason, "End the model before it, or use --target onnxruntime or openvino.")]
