@@ -32,15 +32,18 @@ _BOX = 0.25
 """Fisher information of a box logit where there is surely an object, relative to a Bernoulli variable's at most."""
 
 
-def effects(graph: Graph, shapes: Shapes, layers: list[str], feeds: Feeds, ctx: PassContext) -> dict[str, Array]:
+def effects(
+    graph: Graph, shapes: Shapes, layers: list[str], feeds: Feeds, ctx: PassContext, *, most: int = PICTURES
+) -> dict[str, Array]:
     """J' F J of each layer, summed over its positions and averaged over pictures.
 
     Args:
         graph: the graph; not changed.
         shapes: its concrete shapes.
         layers: names of nodes; where their first outputs have channels, `channel_axis` says.
-        feeds: pictures; up to `PICTURES` of them, evenly spaced, are used, fewer where time is short.
+        feeds: pictures.
         ctx: runs the model, shows progress, knows what the outputs mean.
+        most: up to how many pictures, evenly spaced, are used; fewer are where time is short.
 
     Returns:
         By layer, shape [channels, channels]; layers on which the outputs do not depend are left out.
@@ -69,7 +72,7 @@ def effects(graph: Graph, shapes: Shapes, layers: list[str], feeds: Feeds, ctx: 
         require_finite(answers, sources)
         return backward({**arrays, **probes(made, {name: answers[name] for name in sources}, ctx, random)})
 
-    pictures = in_time(feeds, PICTURES, backward_on, ctx)
+    pictures = in_time(feeds, most, backward_on, ctx)
     for arrays in ctx.progress(pictures, "effects", len(pictures)):
         values = backward_on(arrays)
         for name, gram in grams.items():

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from yocc.passes.encode import Encode
     from yocc.passes.encode_activations import EncodeActivations
     from yocc.passes.equalize import Equalize
+    from yocc.passes.factorize import Factorize
     from yocc.passes.fix_shapes import FixShapes
     from yocc.passes.fp16 import Fp16
     from yocc.passes.fp32 import Fp32
@@ -30,6 +31,7 @@ __all__ = [
     "Encode",
     "EncodeActivations",
     "Equalize",
+    "Factorize",
     "FixShapes",
     "Fp16",
     "Fp32",

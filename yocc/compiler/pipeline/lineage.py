@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, clone, refresh
+from yocc.compiler.graph.layers import output_axis
 
 Channels = Mapping[str, np.ndarray[Any, Any]]
 """Indices of output channels, ascending, by layer."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two layers that one layer of the original became, of which the second has its name.
+
+    Attributes:
+        first: name of the first one, which the original does not have.
+        metric: what an error in the outputs costs, of all channels of the original, shape [outputs, outputs].
+    """
+
+    first: str
+    metric: np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -23,11 +37,13 @@ class Teacher:
         graph: that network; not to be changed.
         kept: for each layer that still exists, which of its original output channels are left.
         zeroed: layers of which single weights were set to zero, which must stay so.
+        pairs: layers that became two, by name.
     """
 
     graph: Graph
     kept: Channels
     zeroed: frozenset[str] = frozenset()
+    pairs: Mapping[str, Pair] = field(default_factory=dict)
 
 
 def teacher_after(graph: Graph, kept: Channels, before: Teacher | None) -> Teacher:
@@ -40,8 +56,9 @@ def teacher_after(graph: Graph, kept: Channels, before: Teacher | None) -> Teach
     """
     if before is None:
         return Teacher(clone(graph), kept)
-    left = {name: before.kept[name][indices] for name, indices in kept.items()}
-    return Teacher(before.graph, left, before.zeroed)
+    # What the original does not have, as the first layer of a pair, is compared with nothing.
+    left = {name: before.kept[name][indices] for name, indices in kept.items() if name in before.kept}
+    return replace(before, kept=left)
 
 
 def whole_teacher(graph: Graph, before: Teacher | None, zeroed: frozenset[str] = frozenset()) -> Teacher:
@@ -57,6 +74,22 @@ def whole_teacher(graph: Graph, before: Teacher | None, zeroed: frozenset[str] =
     convolutions = [node for node in graph.nodes if node.op == "Conv" and isinstance(node.inputs[1], gs.Constant)]
     whole = {node.name: np.arange(node.inputs[1].shape[0]) for node in convolutions}
     return Teacher(clone(graph), whole, zeroed)
+
+
+def factored_teacher(graph: Graph, before: Teacher | None, pairs: Mapping[str, Pair]) -> Teacher:
+    """The original network where layers became pairs of layers; every output channel stays.
+
+    Args:
+        graph: before that change; not to be changed after it.
+        before: the original and what earlier steps left of it; None when this is the first.
+        pairs: the layers that became two.
+    """
+    if before is not None:
+        return replace(before, pairs={**before.pairs, **pairs})
+    layers = [node for node in graph.nodes if node.op in ("Conv", "Gemm") and isinstance(node.inputs[1], gs.Constant)]
+    outputs = {node.name: node.inputs[1].shape[output_axis(node, len(node.inputs[1].shape))] for node in layers}
+    whole = {name: np.arange(count) for name, count in outputs.items()}
+    return Teacher(graph, whole, pairs=pairs)
 
 
 def rewritten(teacher: Teacher, rewrite: Callable[[Graph], object]) -> Teacher:

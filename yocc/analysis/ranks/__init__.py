@@ -1,0 +1,1 @@
+"""What layers lose and save at a low rank: candidates for a plan, measured without changing the graph."""

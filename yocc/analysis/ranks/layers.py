@@ -1,0 +1,158 @@
+"""Which layers can become two thinner ones, and what that costs at each rank."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from yocc.analysis.windows import channel_axis
+from yocc.compiler.graph import Graph
+from yocc.compiler.graph.cost import weight_of
+from yocc.compiler.graph.layers import is_weighted, output_axis
+from yocc.compiler.graph.shapes import Shapes
+
+Array = np.ndarray[Any, Any]
+LARGEST = 4096
+"""Outputs of a layer up to which their directions are looked for; the time grows with their cube."""
+_ALWAYS = ("Conv", "ConvTranspose", "Gemm")
+"""Operators that are layers whatever their weight is; a MatMul is one if it has a constant weight."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a layer costs.
+
+    Attributes:
+        parameters: its weights and biases.
+        macs: multiply-accumulates of one run.
+    """
+
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that can become two: the first computes `rank` components, the second makes its outputs of them.
+
+    Attributes:
+        node: a Conv or ConvTranspose of one group, or a Gemm or MatMul by a constant matrix.
+        inputs: what one output multiplies: channels times kernel.
+        outputs: channels it makes.
+        places: positions at which the first of the two layers multiplies its weights, samples of a batch included.
+        positions: positions of the output.
+        cost: what it costs as one layer.
+        bias: the constant Add behind a MatMul that nothing else reads; None elsewhere.
+    """
+
+    node: gs.Node
+    inputs: int
+    outputs: int
+    places: int
+    positions: int
+    cost: Cost
+    bias: gs.Node | None = None
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether there is a place for the mean of what is lost: all but a MatMul without an Add take one."""
+        return self.node.op != "MatMul" or self.bias is not None
+
+    def matrix(self) -> Array:
+        """Its weight in float64, shape [outputs, inputs]; a Gemm's factor is in it."""
+        values = self.node.inputs[1].values
+        matrix: Array = np.moveaxis(values, output_axis(self.node, values.ndim), 0).reshape(self.outputs, -1)
+        return matrix.astype(np.float64) * float(self.node.attrs.get("alpha", 1.0) if self.node.op == "Gemm" else 1.0)
+
+    def cost_at(self, rank: int) -> Cost:
+        """What the two layers cost."""
+        biases = self.outputs if self.node.op != "MatMul" else 0
+        return Cost(
+            rank * (self.inputs + self.outputs) + biases,
+            rank * (self.inputs * self.places + self.outputs * self.positions),
+        )
+
+    def rows(self, values: Array) -> Array:
+        """An output as one row of channels for each position, shape [positions, outputs]."""
+        axis = channel_axis(self.node)
+        rows: Array = np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
+        return rows
+
+
+def find_layers(graph: Graph, shapes: Shapes) -> tuple[dict[str, Layer], dict[str, str]]:
+    """Layers that can become two, by name, and why others cannot.
+
+    Args:
+        graph: the graph.
+        shapes: its concrete shapes.
+    """
+    ends = {id(tensor) for tensor in graph.outputs}
+    found: dict[str, Layer] = {}
+    reasons: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op not in _ALWAYS and weight_of(node) is None:
+            continue
+        reason = _obstacle(node, shapes)
+        if reason:
+            reasons[node.name] = reason
+        else:
+            found[node.name] = _layer(node, shapes, ends)
+    return found, reasons
+
+
+def _obstacle(node: gs.Node, shapes: Shapes) -> str:
+    """Why a layer stays whole; completes "it stays whole: "."""
+    weight = node.inputs[1]
+    if not isinstance(weight, gs.Constant) or np.dtype(weight.dtype).kind != "f":
+        return "its weight is computed, quantized or on the left"
+    if not is_weighted(node):
+        return "it is part of the decoding"
+    if len(weight.outputs) > 1:
+        return "other layers share its weight"
+    if node.op in ("Conv", "ConvTranspose") and node.attrs.get("group", 1) != 1:
+        return "its convolution is grouped"
+    if node.op in ("Gemm", "MatMul") and len(weight.shape) != 2:
+        return "its weight is no matrix"
+    if node.op == "Gemm" and (node.attrs.get("transA", 0) or not node.attrs.get("alpha", 1.0)):
+        return "its input is transposed or multiplied by 0"
+    if shapes.of(node.inputs[0]) is None or shapes.of(node.outputs[0]) is None:
+        return "its shapes depend on data"
+    outputs = _outputs(node)
+    if outputs > LARGEST:
+        return f"it has more than {LARGEST} outputs"
+    biases = [tensor for tensor in node.inputs[2:] if not tensor.is_empty()]
+    if not all(isinstance(bias, gs.Constant) and math.prod(bias.shape) in (1, outputs) for bias in biases):
+        return "its bias is computed"
+    return ""
+
+
+def _layer(node: gs.Node, shapes: Shapes, ends: set[int]) -> Layer:
+    weight, outputs = node.inputs[1], _outputs(node)
+    inputs = math.prod(weight.shape) // outputs
+    positions = math.prod(shapes.shapes[node.outputs[0].name]) // outputs
+    data = shapes.shapes[node.inputs[0].name]
+    places = math.prod(data) // data[1] if node.op == "ConvTranspose" else positions
+    biases = sum(math.prod(tensor.shape) for tensor in node.inputs[2:] if not tensor.is_empty())
+    cost = Cost(inputs * outputs + biases, inputs * outputs * places)
+    return Layer(node, inputs, outputs, places, positions, cost, _bias_behind(node, outputs, ends))
+
+
+def _outputs(node: gs.Node) -> int:
+    return int(node.inputs[1].shape[output_axis(node, len(node.inputs[1].shape))])
+
+
+def _bias_behind(node: gs.Node, outputs: int, ends: set[int]) -> gs.Node | None:
+    """The Add that is a MatMul's bias."""
+    tensor = node.outputs[0]
+    if node.op != "MatMul" or len(tensor.outputs) != 1 or tensor.outputs[0].op != "Add" or id(tensor) in ends:
+        return None
+    addition = tensor.outputs[0]
+    others = [operand for operand in addition.inputs if operand is not tensor]
+    if len(others) != 1 or not isinstance(others[0], gs.Constant):
+        return None
+    shape = others[0].shape
+    return addition if shape and shape[-1] == outputs == math.prod(shape) else None

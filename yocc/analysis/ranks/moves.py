@@ -1,0 +1,105 @@
+"""Moves: what a layer loses at a rank and what that saves, for plans that weigh them against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from yocc.analysis.ranks.layers import Cost, Layer
+from yocc.fitting.budgets import Chosen, Ways, choose_within
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One layer at one rank.
+
+    Attributes:
+        layer: its name.
+        rank: channels between the two layers that it becomes.
+        loss: foreseen, in the unit of the spectrum it comes from.
+        cost: of the two layers.
+    """
+
+    layer: str
+    rank: int
+    loss: float
+    cost: Cost
+
+
+def move_to(layer: Layer, rank: int, losses: Array) -> Move | None:
+    """The move of a layer to a rank; None where that does not save both parameters and MACs.
+
+    Args:
+        layer: the layer.
+        rank: at least 1.
+        losses: what is lost at each rank from 0 on, shape [outputs + 1].
+    """
+    cost = layer.cost_at(rank)
+    if rank >= layer.outputs or cost.macs >= layer.cost.macs or cost.parameters >= layer.cost.parameters:
+        return None
+    return Move(layer.node.name, rank, float(losses[rank]), cost)
+
+
+def rank_moves(layer: Layer, losses: Array, multiple: int) -> list[Move]:
+    """All moves of a layer to ranks that are multiples of a number, the highest first."""
+    ranks = range((layer.outputs - 1) // multiple * multiple, 0, -multiple)
+    return [move for rank in ranks if (move := move_to(layer, rank, losses)) is not None]
+
+
+@dataclass(frozen=True)
+class MovePlan:
+    """Which layers move where.
+
+    Attributes:
+        moves: those chosen, by layer; the others stay whole.
+        loss: foreseen, the sum over the layers.
+        bound: no plan of these moves that saves as much loses less; None where it was not looked for.
+        reached: whether both budgets are met.
+    """
+
+    moves: Mapping[str, Move]
+    loss: float
+    bound: float | None
+    reached: bool
+
+    def saved(self, layers: Mapping[str, Layer]) -> Cost:
+        """What the moves save together."""
+        pairs = [(layers[name].cost, move.cost) for name, move in self.moves.items()]
+        return Cost(
+            sum(whole.parameters - pair.parameters for whole, pair in pairs),
+            sum(whole.macs - pair.macs for whole, pair in pairs),
+        )
+
+
+def plan_moves(
+    moves: Mapping[str, Sequence[Move]], whole: Mapping[str, Cost], *, macs: float, parameters: float
+) -> MovePlan:
+    """The moves that lose least together among those that save enough.
+
+    Args:
+        moves: what each layer may become; it may stay whole as well.
+        whole: what each of these layers costs as it is.
+        macs: the least to save, in all.
+        parameters: likewise.
+    """
+    names = list(moves)
+    items = [
+        Ways(
+            np.array([0.0, *(move.loss for move in moves[name])]),
+            np.array([whole[name].macs, *(move.cost.macs for move in moves[name])], dtype=np.float64),
+            np.array([whole[name].parameters, *(move.cost.parameters for move in moves[name])], dtype=np.float64),
+        )
+        for name in names
+    ]
+    chosen: Chosen = choose_within(
+        items,
+        sum(whole[name].macs for name in names) - macs,
+        sum(whole[name].parameters for name in names) - parameters,
+    )
+    taken = {name: moves[name][place - 1] for name, place in zip(names, chosen.places, strict=True) if place}
+    return MovePlan(taken, chosen.loss, chosen.bound, chosen.fits)

@@ -1,0 +1,120 @@
+"""What layers lose at each rank, measured on pictures or told by their weights alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from yocc.analysis.effect import effects
+from yocc.analysis.pictures import Evenly, evenly, require_finite
+from yocc.analysis.ranks.layers import Layer
+from yocc.compiler.graph import Graph
+from yocc.compiler.graph.shapes import Shapes
+from yocc.compiler.pipeline.partial import run_until
+from yocc.compiler.pipeline.passes import Feeds, PassContext
+from yocc.errors import PassError
+from yocc.fitting.low_rank import Factors, Spectrum, factors
+from yocc.fitting.moments import InputMoments
+
+Array = np.ndarray[Any, Any]
+POINTS = 6400
+"""Positions of a layer in one picture up to which all are looked at; of more, as many drawn ones are."""
+
+
+@dataclass(frozen=True)
+class LayerSpectrum:
+    """One layer's directions.
+
+    Attributes:
+        layer: the layer.
+        spectrum: its directions and what is lost without them.
+        covariance: of its outputs, shape [outputs, outputs]; their second moment where it takes no bias.
+        mean: of its outputs, shape [outputs]; 0 where it takes no bias or nothing was measured.
+        metric: what an error in its outputs costs, shape [outputs, outputs].
+    """
+
+    layer: Layer
+    spectrum: Spectrum
+    covariance: Array
+    mean: Array
+    metric: Array
+
+    def factors(self, rank: int) -> tuple[Factors, Array]:
+        """The two matrices of a rank, and what is to be added to the layer's bias."""
+        projector = self.spectrum.projector(rank)
+        shift = self.mean - projector @ self.mean
+        return factors(self.layer.matrix(), self.covariance, projector, rank), shift
+
+
+def spectra_of_weights(layers: Mapping[str, Layer]) -> dict[str, LayerSpectrum]:
+    """Directions by the weights alone: the loss is a share of their sum of squares, so that all layers count alike."""
+    found = {}
+    for name, layer in layers.items():
+        weight = layer.matrix()
+        covariance = weight @ weight.T
+        metric = np.eye(layer.outputs) / max(float(np.trace(covariance)), 1e-300)
+        spectrum = Spectrum.of(covariance, metric)
+        found[name] = LayerSpectrum(layer, spectrum, covariance, np.zeros(layer.outputs), metric)
+    return found
+
+
+def spectra_on_pictures(
+    graph: Graph, shapes: Shapes, layers: Mapping[str, Layer], feeds: Feeds, ctx: PassContext, *, count: int
+) -> tuple[dict[str, LayerSpectrum], str]:
+    """Directions by how outputs vary on pictures, and by what an error in them does to the network's outputs.
+
+    Where gradients do not reach, the loss of a layer is the share of its outputs' variance, and a warning says so.
+
+    Args:
+        graph: the graph; not changed.
+        shapes: its concrete shapes.
+        layers: the layers to measure.
+        feeds: pictures.
+        ctx: runs the model, shows progress, knows what the outputs mean.
+        count: up to how many pictures, evenly spaced, are used.
+
+    Returns:
+        Directions by layer, where one on which the outputs do not depend loses nothing at any rank; and what the loss
+        is: `outputs` or `variance`.
+
+    Raises:
+        CalibrationError: what a layer gives is not finite.
+    """
+    metrics: Mapping[str, Array] | None = None
+    try:
+        metrics = effects(graph, shapes, list(layers), feeds, ctx, most=count)
+    except PassError as error:
+        ctx.note(f"Each layer counts the same when ranks are chosen: {error.message}", node=error.node, level="warning")
+    moments = _output_moments(graph, layers, evenly(feeds, count), ctx)
+    found = {}
+    for name, layer in layers.items():
+        own = moments[name]
+        covariance = own.covariance if layer.has_bias else own.power
+        mean = own.mean if layer.has_bias else np.zeros(layer.outputs)
+        if metrics is None:
+            metric = np.eye(layer.outputs) / max(float(np.trace(covariance)), 1e-300)
+        else:
+            metric = metrics.get(name, np.zeros((layer.outputs, layer.outputs)))
+        found[name] = LayerSpectrum(layer, Spectrum.of(covariance, metric), covariance, mean, metric)
+    return found, "variance" if metrics is None else "outputs"
+
+
+def _output_moments(
+    graph: Graph, layers: Mapping[str, Layer], pictures: Evenly, ctx: PassContext
+) -> dict[str, InputMoments]:
+    names = {name: layer.node.outputs[0].name for name, layer in layers.items()}
+    run = run_until(graph, names.values(), ctx)
+    random = ctx.random()
+    sums = {name: InputMoments.empty(layer.outputs) for name, layer in layers.items()}
+    for arrays in ctx.progress(pictures, "outputs", len(pictures)):
+        values = run(arrays)
+        require_finite(values, names.values())
+        for name, layer in layers.items():
+            rows = layer.rows(values[names[name]])
+            if len(rows) > POINTS:
+                rows = rows[np.sort(random.choice(len(rows), POINTS, replace=False))]
+            sums[name].add(rows.astype(np.float64))
+    return sums

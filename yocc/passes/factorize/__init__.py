@@ -1,0 +1,206 @@
+"""Low-rank factorization: layers become two thinner ones that compute nearly the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from yocc.analysis.pictures import affordable, alike
+from yocc.analysis.ranks.layers import Layer, find_layers
+from yocc.analysis.ranks.moves import MovePlan, move_to, plan_moves, rank_moves
+from yocc.analysis.ranks.spectra import LayerSpectrum, spectra_of_weights, spectra_on_pictures
+from yocc.compiler.graph import Graph, clone
+from yocc.compiler.graph.cost import Totals, layer_costs, totals
+from yocc.compiler.graph.shapes import Shapes, concrete_shapes
+from yocc.compiler.pipeline.columns import Column
+from yocc.compiler.pipeline.lineage import Pair, factored_teacher
+from yocc.compiler.pipeline.partial import does_run, run_until
+from yocc.compiler.pipeline.passes import Pass, PassContext
+from yocc.compiler.pipeline.result import PassResult
+from yocc.errors import BackendError, InternalError, OptionError, PassError
+from yocc.passes.factorize.figures import FactorizeFigures, layer_figures
+from yocc.rewrites.low_rank import split_layer
+
+PROMISE = 0.01
+"""How far the saving may stay below `ratio` without a warning, as a share of the original."""
+SHARE = 0.02
+"""Share of the time that one run of all pictures may take; measuring takes several and recovery needs the rest."""
+WHOLE = "no lower rank saves enough for its loss"
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Layers with their directions.
+
+    Attributes:
+        spectra: by layer.
+        by: what their losses are, as in `FactorizeFigures`.
+        pictures: on how many pictures they were measured.
+    """
+
+    spectra: Mapping[str, LayerSpectrum]
+    by: str
+    pictures: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factorize(Pass):
+    """Replace layers by pairs of thinner ones, so that `ratio` of the parameters and of the MACs is gone.
+
+    A layer with the weight W becomes one with A, which makes `rank` channels, and one with B, which makes the layer's
+    outputs of them; B A is the matrix of that rank that changes the network's outputs least (`yocc.fitting.low_rank`).
+    Ranks are chosen for all layers together.
+
+    Attributes:
+        ratio: least share of the parameters and of the MACs to save; None where `rank` is given.
+        rank: the rank of every layer that it saves parameters and MACs of; None to choose ranks by `ratio`.
+        pictures: most pictures to measure on.
+        multiple: ranks are multiples of this if that is possible; None for the target's.
+    """
+
+    name: ClassVar[str] = "factorize"
+    summary: ClassVar[str] = "replace layers by pairs of thinner ones, of the ranks that lose least together"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("rank", "Rank", "Channels between the two layers that it became", of="full_rank"),
+        Column("parameters_after", "Parameters", "Parameters of the two layers, of the one's", of="parameters_before"),
+        Column("macs_after", "MACs", "MACs of the two layers, of the one's", of="macs_before"),
+        Column("foreseen", "Loss", "Loss that its rank was chosen by"),
+    )
+
+    ratio: float | None = None
+    rank: int | None = None
+    pictures: int = 96
+    multiple: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.ratio is None) == (self.rank is None):
+            raise OptionError(
+                "Give either the share to save or the rank.", "Write factorize{ratio=0.2} or factorize{rank=16}."
+            )
+        if self.ratio is not None and not 0 < self.ratio < 1:
+            raise OptionError(
+                f"A ratio of {self.ratio:g} is out of range.", "Use a share between 0 and 1, such as 0.2."
+            )
+        if self.rank is not None and self.rank < 1:
+            raise OptionError(f"A rank of {self.rank} is out of range.", "Use 1 or more.")
+        if self.pictures < 1:
+            raise OptionError(f"{self.pictures} pictures are too few.", "Use 1 or more.")
+        if self.multiple is not None and self.multiple < 1:
+            raise OptionError(f"Ranks cannot be multiples of {self.multiple}.", "Use 1 or more.")
+
+    def min_opset(self, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
+        """Gemm needs no bias from opset 11 on."""
+        return 11
+
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:
+        """Measure, choose ranks, and replace the layers.
+
+        Raises:
+            PassError: no layer of the graph can be factorized.
+        """
+        shapes = concrete_shapes(graph, ctx.input_shapes)
+        layers, skipped = find_layers(graph, shapes)
+        if not layers:
+            raise PassError("No layer of this model can be factorized.", "Leave factorize out.")
+        before = totals(layer_costs(graph, shapes))
+        measured = _measure(graph, shapes, layers, self.pictures, ctx)
+        plan, multiple = self._plan(measured.spectra, before, ctx)
+        skipped |= {name: WHOLE for name in layers if name not in plan.moves}
+        for name, reason in skipped.items():
+            ctx.note(f"Stays whole: {reason}.", node=name)
+        if not plan.moves:
+            ctx.note("No layer was factorized, as no rank saves parameters and MACs.", level="warning")
+            return PassResult(skipped=skipped)
+        original = graph if ctx.teacher is not None else clone(graph)
+        pairs = {}
+        for name, move in plan.moves.items():
+            own = measured.spectra[name]
+            pairs[name] = Pair(split_layer(graph, layers[name], *own.factors(move.rank)).name, own.metric)
+        left = totals(layer_costs(graph, concrete_shapes(graph, ctx.input_shapes)))
+        figures = FactorizeFigures(
+            left.parameters / before.parameters,
+            (before.macs - plan.saved(layers).macs) / before.macs,
+            before.parameters,
+            before.macs,
+            plan.loss,
+            plan.bound,
+            measured.by,
+            measured.pictures,
+            multiple,
+        )
+        self._warn(ctx, figures)
+        lineage = factored_teacher(original, ctx.teacher, pairs)
+        return PassResult(len(plan.moves), figures, layer_figures(layers, plan.moves), skipped, lineage)
+
+    def ensures(self, graph: Graph, ctx: PassContext) -> None:
+        """The graph must cost what the plan said it would."""
+        result = ctx.results[self.name]
+        if not result.rewrites:
+            return
+        now = totals(layer_costs(graph, concrete_shapes(graph, ctx.input_shapes)))
+        promised = result.figures
+        if abs(now.macs / promised.macs_before - promised.macs) > 1e-6:
+            raise InternalError(f"Factorizing left {now.macs} MACs, which is not the share {promised.macs}.")
+
+    def _plan(
+        self, spectra: Mapping[str, LayerSpectrum], before: Totals, ctx: PassContext
+    ) -> tuple[MovePlan, int | None]:
+        """The ranks, and what they are multiples of."""
+        losses = {name: own.spectrum.losses() for name, own in spectra.items()}
+        if self.rank is not None:
+            each = [move_to(own.layer, self.rank, losses[name]) for name, own in spectra.items()]
+            chosen = {move.layer: move for move in each if move is not None}
+            return MovePlan(chosen, sum(move.loss for move in chosen.values()), None, True), None
+        ratio = self.ratio or 0.0
+        multiple = self.multiple or ctx.target.channel_multiple
+        while True:
+            moves = {name: rank_moves(own.layer, losses[name], multiple) for name, own in spectra.items()}
+            plan = plan_moves(
+                moves,
+                {name: own.layer.cost for name, own in spectra.items()},
+                macs=ratio * before.macs,
+                parameters=ratio * before.parameters,
+            )
+            if plan.reached or multiple == 1:
+                return plan, multiple
+            multiple //= 2
+
+    def _warn(self, ctx: PassContext, figures: FactorizeFigures) -> None:
+        if self.ratio is None:
+            return
+        if max(figures.parameters, figures.macs) > 1 - self.ratio + PROMISE:
+            ctx.note(
+                f"Asked to save {self.ratio:.0%}; the nearest reachable leaves {figures.parameters:.1%} of the "
+                f"parameters and {figures.macs:.1%} of the MACs: all layers that can be factorized have their lowest rank.",
+                level="warning",
+            )
+        elif figures.multiple != (self.multiple or ctx.target.channel_multiple):
+            ctx.note(f"Ranks are multiples of {figures.multiple}, as larger steps do not reach {self.ratio:.0%}.")
+
+
+def _measure(graph: Graph, shapes: Shapes, layers: Mapping[str, Layer], most: int, ctx: PassContext) -> _Measured:
+    """Directions on pictures where there are some and the model runs here, else by the weights."""
+    feeds = ctx.feeds
+    if feeds is None or len(feeds) == 0 or alike(feeds):
+        ctx.note(
+            "Ranks are chosen by the weights alone, as there are no pictures; give some with --calib.", level="warning"
+        )
+        return _Measured(spectra_of_weights(layers), "weights", 0)
+    if feeds.synthetic:
+        ctx.note("Ranks are chosen on synthetic pictures; give photographs with --calib.", level="warning")
+    try:
+        run = run_until(graph, [layer.node.outputs[0].name for layer in layers.values()], ctx)
+        first = next(iter(feeds))
+        count = affordable(lambda: run(first), ctx.deadline.left() * SHARE, min(most, len(feeds)))
+        if count < min(most, len(feeds)):
+            ctx.note(f"There was time for {count} pictures of {min(most, len(feeds))}.", level="warning")
+        spectra, by = spectra_on_pictures(graph, shapes, layers, feeds, ctx, count=count)
+        return _Measured(spectra, by, count)
+    except BackendError as error:
+        if does_run(graph, ctx):
+            raise
+        ctx.note(
+            f"Ranks are chosen by the weights alone, as the model does not run here: {error.message}", level="warning"
+        )
+        return _Measured(spectra_of_weights(layers), "weights", 0)
