@@ -51,18 +51,18 @@ def refit(seen: Moments, held_out: Moments, weight: Array, bias: Array, *, least
     """
     judges = held_out if held_out.count else seen
     before = judges.error(weight, bias)
-    spectrum = _Spectrum.of(seen, weight)
+    spectrum = RidgePath.of(seen, weight)
     chosen, lowest = math.inf, judges.error(*spectrum.solved(math.inf))
     for ridge in (each for each in RIDGES if each >= least):
         error = judges.error(*spectrum.solved(ridge))
         if error < lowest:
             chosen, lowest = ridge, error
-    every = _Spectrum.of(seen + held_out, weight) if held_out.count else spectrum
+    every = RidgePath.of(seen + held_out, weight) if held_out.count else spectrum
     return Fit(*every.solved(chosen), chosen, lowest, before)
 
 
 @dataclass(frozen=True)
-class _Spectrum:
+class RidgePath:
     """A least squares problem in the principal axes of its inputs, so that it is fast to solve for any ridge.
 
     Attributes:
@@ -82,7 +82,8 @@ class _Spectrum:
     target_mean: Array
 
     @classmethod
-    def of(cls, moments: Moments, weight: Array) -> _Spectrum:
+    def of(cls, moments: Moments, weight: Array) -> RidgePath:
+        """The problem of moments, with the weights to stay near, shape [n, m]."""
         covariance = moments.inputs.covariance
         # Residual of the present weights; the correction D solves (C + ridge) D = residual.
         residual = moments.cross_covariance - covariance @ weight

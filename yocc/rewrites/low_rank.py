@@ -40,13 +40,13 @@ def split_layer(graph: Graph, layer: Layer, parts: Factors, shift: Array) -> gs.
             _add_to_bias(layer.bias, shift, next(names))
     elif node.op == "Gemm":
         first.attrs["transB"] = 1
-        bias = float(node.attrs.get("beta", 1.0)) * _bias(node, layer.outputs) + shift
+        bias = layer.own_bias() + shift
         node.attrs = {"transB": 1}
         node.inputs = [middle, _constant(next(names), parts.second, kind), _constant(next(names), bias, kind)]
     else:
         ones = [1] * (node.inputs[1].values.ndim - 2)
         pointwise = parts.second.reshape(*parts.second.shape, *ones)
-        bias = _bias(node, layer.outputs) + shift
+        bias = layer.own_bias() + shift
         node.op, node.attrs = "Conv", {"kernel_shape": ones}
         node.inputs = [middle, _constant(next(names), pointwise, kind), _constant(next(names), bias, kind)]
     graph.nodes.insert(next(place for place, other in enumerate(graph.nodes) if other is node), first)
@@ -64,14 +64,6 @@ def _shaped(layer: Layer, matrix: Array, rank: int) -> Array:
     if node.op == "Conv":
         return matrix.reshape(rank, *shape[1:])
     return np.moveaxis(matrix.reshape(rank, shape[0], *shape[2:]), 0, 1)
-
-
-def _bias(node: gs.Node, outputs: int) -> Array:
-    """A layer's bias in float64, 0 where it has none."""
-    bias = np.zeros(outputs)
-    if len(node.inputs) > 2 and not node.inputs[2].is_empty():
-        bias = bias + node.inputs[2].values.astype(np.float64).reshape(-1)
-    return bias
 
 
 def _add_to_bias(addition: gs.Node, shift: Array, name: str) -> None:

@@ -68,6 +68,13 @@ class Layer:
         matrix: Array = np.moveaxis(values, output_axis(self.node, values.ndim), 0).reshape(self.outputs, -1)
         return matrix.astype(np.float64) * float(self.node.attrs.get("alpha", 1.0) if self.node.op == "Gemm" else 1.0)
 
+    def own_bias(self) -> Array:
+        """What its node adds to each output, shape [outputs]; a MatMul adds nothing, whatever is behind it."""
+        bias = np.zeros(self.outputs)
+        if len(self.node.inputs) > 2 and not self.node.inputs[2].is_empty():
+            bias = bias + self.node.inputs[2].values.astype(np.float64).reshape(-1)
+        return bias * float(self.node.attrs.get("beta", 1.0) if self.node.op == "Gemm" else 1.0)
+
     def cost_at(self, rank: int) -> Cost:
         """What the two layers cost."""
         biases = self.outputs if self.node.op != "MatMul" else 0

@@ -45,7 +45,9 @@ class LayerSpectrum:
     def factors(self, rank: int) -> tuple[Factors, Array]:
         """The two matrices of a rank, and what is to be added to the layer's bias."""
         projector = self.spectrum.projector(rank)
-        shift = self.mean - projector @ self.mean
+        # The mean of what is lost, without the bias, which the second layer adds as the one did.
+        lost = self.mean - self.layer.own_bias()
+        shift = lost - projector @ lost if self.layer.has_bias else np.zeros(self.layer.outputs)
         return factors(self.layer.matrix(), self.covariance, projector, rank), shift
 
 

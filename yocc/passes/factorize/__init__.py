@@ -172,7 +172,7 @@ class Factorize(Pass):
         if max(figures.parameters, figures.macs) > 1 - self.ratio + PROMISE:
             ctx.note(
                 f"Asked to save {self.ratio:.0%}; the nearest reachable leaves {figures.parameters:.1%} of the "
-                f"parameters and {figures.macs:.1%} of the MACs: all layers that can be factorized have their lowest rank.",
+                f"parameters and {figures.macs:.1%} of the MACs: ranks cannot be lower.",
                 level="warning",
             )
         elif figures.multiple != (self.multiple or ctx.target.channel_multiple):

@@ -1,4 +1,4 @@
-"""Recovery: giving a pruned network back what it lost, without labels and without training code."""
+"""Recovery: giving a pruned or factorized network back what it lost, without labels and without training code."""
 
 from __future__ import annotations
 
@@ -55,13 +55,14 @@ class Recover(Pass):
         """There must be an original to recover, and pictures to do it on."""
         if ctx.teacher is None:
             raise PassError(
-                "There is nothing to recover: no pass before it pruned the model.", "Put prune before recover."
+                "There is nothing to recover: no pass before it pruned or factorized the model.",
+                "Put prune or factorize before recover.",
             )
         if ctx.feeds is None or len(ctx.feeds) == 0:
             raise CalibrationError("Recovery needs pictures.", "Give a folder with --calib.")
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
-        """Work on all layers that pruning has changed."""
+        """Work on all layers that pruning or factorizing has changed."""
         if ctx.teacher is None or ctx.feeds is None:
             return PassResult()
         if alike(ctx.feeds):

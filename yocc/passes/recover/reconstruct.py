@@ -26,8 +26,10 @@ from yocc.compiler.pipeline.partial import run_until
 from yocc.compiler.pipeline.passes import Detection, Feeds, PassContext
 from yocc.fitting.masked import refit_masked
 from yocc.fitting.moments import Moments
+from yocc.fitting.reduced_rank import refit_low_rank
 from yocc.fitting.regression import Fit, refit
 from yocc.passes.recover.answers import AnswerFit, Answers, last_layers, refit_answers
+from yocc.passes.recover.pairs import Factored, factored_layers
 from yocc.passes.recover.targets import collect_targets, gathered, joined, original_outputs
 from yocc.passes.recover.waves import Together, waves, weights_of
 
@@ -105,20 +107,22 @@ def reconstruct(
     fits: dict[str, Fit] = {}
     said: dict[str, AnswerFit] = {}
     raised = 0
+    pairs = factored_layers(graph, teacher)
+    readers = {node.name: pairs[node.name].first if node.name in pairs else node for node in layers}
     stepper = Stepper(graph, chosen, ctx)
     for number, wave in enumerate(order, 1):
         if time.monotonic() - started > seconds:
             break
         label = f"refit {number} of {len(order)}"
         nodes = [node for together in wave for node in together]
-        moments = {together[0].name: _empty(together[0]) for together in wave}
+        moments = {together[0].name: _empty(together[0], readers[together[0].name]) for together in wave}
         seen: dict[str, list[Array]] = {node.name: [] for node in nodes if node.name in last}
-        inputs = [node.inputs[0].name for node in nodes]
+        inputs = [readers[node.name].inputs[0].name for node in nodes]
         for index, values in enumerate(ctx.progress(stepper.step(inputs), label, count)):
             require_finite(values, inputs)
             for first, node in ((together[0], node) for together in wave for node in together):
-                sample = samples[node.name][index]
-                windows = windows_at(values[node.inputs[0].name], node, sample.spatial, sample.chosen)
+                sample, reader = samples[node.name][index], readers[node.name]
+                windows = windows_at(values[reader.inputs[0].name], reader, sample.spatial, sample.chosen)
                 windows = windows.reshape(len(windows), -1)
                 moments[first.name][(index + 1) % HELD_OUT == 0].add(
                     windows.astype(np.float64), sample.targets.astype(np.float64)
@@ -130,9 +134,11 @@ def reconstruct(
             names = [node.name for node in together]
             ample, zeros_stay = _is_ample(own[0]), not teacher.zeroed.isdisjoint(names)
             raised += len(together) * (not ample)
-            fits.update(dict.fromkeys(names, _replace(together, *own, zeros_stay=zeros_stay)))
+            pair = pairs.get(names[0])
+            fit = _replace(together, *own, zeros_stay=zeros_stay) if pair is None else _replace_pair(pair, *own)
+            fits.update(dict.fromkeys(names, fit))
             if all(name in seen for name in names) and ctx.detection is not None and ample and not zeros_stay:
-                answers = joined([gathered(seen[name], samples[name], HELD_OUT) for name in names])
+                answers = joined([gathered(_read(seen[name], pair), samples[name], HELD_OUT) for name in names])
                 said.update(dict.fromkeys(names, _replace_last(together, answers, ctx.detection)))
             for name in names:
                 del samples[name]
@@ -154,8 +160,8 @@ def _is_ample(seen: Moments) -> bool:
     return seen.count >= AMPLE * len(seen.inputs.total)
 
 
-def _empty(node: gs.Node) -> tuple[Moments, Moments]:
-    inputs, outputs = flat_weight(node).shape
+def _empty(node: gs.Node, reader: gs.Node) -> tuple[Moments, Moments]:
+    inputs, outputs = flat_weight(reader).shape[0], flat_weight(node).shape[1]
     return Moments.empty(inputs, outputs), Moments.empty(inputs, outputs)
 
 
@@ -167,6 +173,22 @@ def _replace(layers: Together, seen: Moments, held_out: Moments, *, zeros_stay: 
     return fit
 
 
+def _read(windows: list[Array], pair: Factored | None) -> list[Array]:
+    """What a layer reads: of a pair, what its first layer gives."""
+    return windows if pair is None else [part @ flat_weight(pair.first) for part in windows]
+
+
+def _replace_pair(pair: Factored, seen: Moments, held_out: Moments) -> Fit:
+    """Refit two layers from the moments of the one they were and store what was found."""
+    least = 0.0 if _is_ample(seen) else RAISED
+    fit, parts = refit_low_rank(
+        seen, held_out, present=pair.product(), origin=pair.origin, metric=pair.metric, rank=pair.rank, least=least
+    )
+    _store((pair.first,), parts.first.T, None)
+    _store((pair.second,), parts.second.T, fit.bias)
+    return fit
+
+
 def _replace_last(layers: Together, answers: Answers, detection: Detection) -> AnswerFit:
     """Refit the last layers of one weight by what they should answer and store what was found."""
     fit = refit_answers(answers, *weights_of(layers[0]), detection)
@@ -174,8 +196,8 @@ def _replace_last(layers: Together, answers: Answers, detection: Detection) -> A
     return fit
 
 
-def _store(layers: Together, weight: Array, bias: Array) -> None:
-    """New constants, as others may read those there were; one weight for all the layers."""
+def _store(layers: Together, weight: Array, bias: Array | None) -> None:
+    """New constants, as others may read those there were; one weight for all the layers, and no bias for None."""
     first = layers[0]
     name = first.inputs[1].name.removesuffix(_suffix(first)) + _suffix(first)
     if first.op == "Gemm":
@@ -184,6 +206,8 @@ def _store(layers: Together, weight: Array, bias: Array) -> None:
     refitted = gs.Constant(name, np.ascontiguousarray(matrix.reshape(first.inputs[1].shape), dtype=np.float32))
     for node in layers:
         node.inputs[1] = refitted
+        if bias is None:
+            continue
         scaled = bias / float(node.attrs.get("beta", 1.0)) if node.op == "Gemm" else bias
         constant = gs.Constant(f"{node.name}_refitted_bias", scaled.astype(np.float32))
         if len(node.inputs) > 2:

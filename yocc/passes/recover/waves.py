@@ -53,7 +53,7 @@ def _changed(graph: Graph, teacher: Teacher) -> list[gs.Node]:
         touched = not changed.isdisjoint(reads(node))
         if _is_layer(node, teacher):
             original = originals.get(node.name)
-            fewer = original is not None and _inputs(original) != _inputs(node)
+            fewer = original is not None and inputs_of(original) != inputs_of(node)
             touched = touched or fewer or node.name in teacher.zeroed
             if touched and _can_refit(node):
                 found.append(node)
@@ -103,15 +103,15 @@ def _is_layer(node: gs.Node, teacher: Teacher) -> bool:
 
 
 def _can_refit(node: gs.Node) -> bool:
-    if not is_plain(node) or _inputs(node) > LARGEST:
+    if not is_plain(node) or inputs_of(node) > LARGEST:
         return False
     factors = node.attrs.get("alpha", 1.0), node.attrs.get("beta", 1.0)
-    outputs = math.prod(node.inputs[1].shape) // _inputs(node)
+    outputs = math.prod(node.inputs[1].shape) // inputs_of(node)
     biases = [tensor for tensor in node.inputs[2:] if not tensor.is_empty()]
     return all(factors) and all(isinstance(b, gs.Constant) and math.prod(b.shape) in (1, outputs) for b in biases)
 
 
-def _inputs(node: gs.Node) -> int:
+def inputs_of(node: gs.Node) -> int:
     """Inputs of each output of a Conv or Gemm."""
     shape = node.inputs[1].shape
     axis = output_axis(node, len(shape))
