@@ -96,15 +96,15 @@ class _Program:
         self._items = items
         least = [float(item.costs.min()) for item in items]
         room = budget - sum(least)
-        self.reachable = room >= -1e-9 * abs(budget)
+        self.reachable = bool(room >= -1e-9 * abs(budget))
         most = sum(float(item.costs.max()) - low for item, low in zip(items, least, strict=True))
         # No more room than everything takes: all budgets beyond are alike.
-        step = max(min(room, most), 1e-300) / STEPS
+        step = max(min(room, most), 1e-12 * max(most, 1.0)) / STEPS
+        self._size = STEPS + 1 + (len(items) if room >= most else 0)
         self._costs = [
-            np.maximum(0, np.ceil((item.costs - low) / step - 1e-9)).astype(np.int64)
+            np.clip(np.ceil((item.costs - low) / step - 1e-9), 0, self._size).astype(np.int64)
             for item, low in zip(items, least, strict=True)
         ]
-        self._size = STEPS + 1 + (len(items) if room >= most else 0)
 
     def solve(self, price: float) -> tuple[list[int], float]:
         """The ways with the least loss, the price paid, and that sum."""

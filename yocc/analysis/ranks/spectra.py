@@ -32,7 +32,7 @@ class LayerSpectrum:
         layer: the layer.
         spectrum: its directions and what is lost without them.
         covariance: of its outputs, shape [outputs, outputs]; their second moment where it takes no bias.
-        mean: of its outputs, shape [outputs]; 0 where it takes no bias or nothing was measured.
+        mean: of its outputs, shape [outputs]; its bias where nothing was measured, 0 where it takes none.
         metric: what an error in its outputs costs, shape [outputs, outputs].
     """
 
@@ -59,7 +59,7 @@ def spectra_of_weights(layers: Mapping[str, Layer]) -> dict[str, LayerSpectrum]:
         covariance = weight @ weight.T
         metric = np.eye(layer.outputs) / max(float(np.trace(covariance)), 1e-300)
         spectrum = Spectrum.of(covariance, metric)
-        found[name] = LayerSpectrum(layer, spectrum, covariance, np.zeros(layer.outputs), metric)
+        found[name] = LayerSpectrum(layer, spectrum, covariance, layer.own_bias(), metric)
     return found
 
 

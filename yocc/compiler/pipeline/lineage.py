@@ -22,10 +22,12 @@ class Pair:
 
     Attributes:
         first: name of the first one, which the original does not have.
-        metric: what an error in the outputs costs, of all channels of the original, shape [outputs, outputs].
+        channels: the original's output channels that were left then, ascending, shape [outputs].
+        metric: what an error in these costs, shape [outputs, outputs].
     """
 
     first: str
+    channels: np.ndarray[Any, Any]
     metric: np.ndarray[Any, Any]
 
 

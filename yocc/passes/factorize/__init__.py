@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from yocc.analysis.pictures import affordable, alike
 from yocc.analysis.ranks.layers import Layer, find_layers
 from yocc.analysis.ranks.moves import MovePlan, move_to, plan_moves, rank_moves
@@ -116,7 +118,11 @@ class Factorize(Pass):
         pairs = {}
         for name, move in plan.moves.items():
             own = measured.spectra[name]
-            pairs[name] = Pair(split_layer(graph, layers[name], *own.factors(move.rank)).name, own.metric)
+            first = split_layer(graph, layers[name], *own.factors(move.rank))
+            whole = np.arange(layers[name].outputs)
+            pairs[name] = Pair(
+                first.name, whole if ctx.teacher is None else ctx.teacher.kept.get(name, whole), own.metric
+            )
         left = totals(layer_costs(graph, concrete_shapes(graph, ctx.input_shapes)))
         figures = FactorizeFigures(
             left.parameters / before.parameters,

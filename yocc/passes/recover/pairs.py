@@ -56,21 +56,22 @@ def factored_layers(graph: Graph, teacher: Teacher) -> dict[str, Factored]:
     found = {}
     for name, pair in teacher.pairs.items():
         first, second = nodes.get(pair.first), nodes.get(name)
-        if first is None or second is None or not _can_refit(graph, first, second) or name in teacher.zeroed:
+        if first is None or second is None or name not in teacher.kept or name in teacher.zeroed:
             continue
-        found[name] = _factored(first, second, pair, teacher, originals)
+        if _can_refit(graph, first, second):
+            found[name] = _factored(first, second, pair, teacher, originals)
     return found
 
 
 def _factored(
     first: gs.Node, second: gs.Node, pair: Pair, teacher: Teacher, originals: Mapping[str, gs.Node]
 ) -> Factored:
-    kept = teacher.kept[second.name]
+    left = np.searchsorted(pair.channels, teacher.kept[second.name])
     product = flat_weight(first) @ flat_weight(second)
     original = originals.get(second.name)
     whole = original is not None and is_plain(original) and flat_weight(original).shape == product.shape
     origin = flat_weight(original) if whole else product
-    return Factored(first, second, pair.metric[np.ix_(kept, kept)], origin)
+    return Factored(first, second, pair.metric[np.ix_(left, left)], origin)
 
 
 def _can_refit(graph: Graph, first: gs.Node, second: gs.Node) -> bool:

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yocc.fitting.budgets import Ways, choose_within
+
+way = st.tuples(st.integers(0, 50), st.integers(1, 20), st.integers(1, 20))
+items = st.lists(st.lists(way, min_size=1, max_size=4), min_size=1, max_size=4)
+
+
+def ways(drawn: list[list[tuple[int, int, int]]]) -> list[Ways]:
+    return [Ways(*np.array(item, dtype=np.float64).T) for item in drawn]
+
+
+def best(drawn: list[list[tuple[int, int, int]]], budget: float, other: float) -> float | None:
+    sums = (np.array(chosen).sum(axis=0) for chosen in itertools.product(*drawn))
+    return min((float(loss) for loss, cost, second in sums if cost <= budget and second <= other), default=None)
+
+
+@given(drawn=items, budget=st.integers(0, 80))
+def test_one_budget_is_solved_exactly(drawn: list[list[tuple[int, int, int]]], budget: int) -> None:
+    # A budget between two sums: at a sum itself, rounding to the grid may exclude it.
+    found, wanted = choose_within(ways(drawn), budget + 0.5, np.inf), best(drawn, budget, np.inf)
+    assert found.fits == (wanted is not None)
+    if wanted is not None:
+        assert found.loss == pytest.approx(wanted)
+        assert found.bound == pytest.approx(wanted)
+        assert sum(drawn[i][place][1] for i, place in enumerate(found.places)) <= budget
+
+
+@given(drawn=items, budget=st.integers(0, 80), other=st.integers(0, 80))
+def test_the_bound_holds_with_two_budgets(drawn: list[list[tuple[int, int, int]]], budget: int, other: int) -> None:
+    found, wanted = choose_within(ways(drawn), budget + 0.5, other + 0.5), best(drawn, budget, other)
+    if found.fits:
+        assert sum(drawn[i][place][1] for i, place in enumerate(found.places)) <= budget
+        assert sum(drawn[i][place][2] for i, place in enumerate(found.places)) <= other
+        assert wanted is not None
+        assert found.bound <= wanted + 1e-6
+        assert wanted <= found.loss + 1e-9
+
+
+def test_a_price_meets_the_second_budget() -> None:
+    drawn = [[(0, 10, 10), (1, 5, 9), (3, 9, 2)], [(0, 10, 10), (2, 5, 5)]]
+    found = choose_within(ways(drawn), 20, 12)
+    assert found.fits
+    assert found.places == [2, 0]
+
+
+@pytest.mark.parametrize(("budget", "other"), [(1, 100), (100, 1)])
+def test_out_of_reach_the_least_there_is_comes_out(budget: float, other: float) -> None:
+    drawn = [[(0, 10, 10), (4, 2, 2)], [(0, 10, 10), (4, 3, 3)]]
+    found = choose_within(ways(drawn), budget, other)
+    assert not found.fits
+    assert found.places == [1, 1]

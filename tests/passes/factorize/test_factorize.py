@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from onnx import helper, numpy_helper
+
+from tests.networks.attention import attention, convnext
+from tests.oracles import run
+from tests.passes.feeding import Pictures, Trial, context, run_pass, smooth, whole_graph
+from tests.passes.graphs import build
+from tests.passes.opsets import small_detector
+from tests.strategies import RandomGraph, random_graphs
+from yocc.compiler.graph import Graph, load, refresh, to_proto, verify
+from yocc.compiler.graph.cost import layer_costs, totals
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.passes import Detection
+from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.compiler.pipeline.target import Target
+from yocc.errors import InternalError, OptionError, PassError
+from yocc.passes.factorize import Factorize
+from yocc.passes.fp16 import Fp16
+from yocc.passes.fuse import Fuse
+from yocc.passes.prune import Prune
+from yocc.passes.quantize import Quantize
+from yocc.passes.recover import Recover
+from yocc.passes.simplify import Simplify
+
+FEW = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+
+
+def trial(model: onnx.ModelProto, target: Target | None = None, pictures: int = 8) -> tuple[Graph, Trial]:
+    ctx = context(target or Target("test", channel_multiple=1), smooth(model, pictures))
+    return load(model), ctx
+
+
+def factorized(step: Factorize, graph: Graph, ctx: Trial) -> dict[str, Any]:
+    assert run_pass(step, graph, ctx) > 0
+    refresh(graph)
+    assert verify.problems(graph) == []
+    step.ensures(graph, ctx)
+    return ctx.details["factorize"]
+
+
+def wide(seed: int = 0) -> onnx.ModelProto:
+    """A network with more channels than it needs: each 3 x 3 layer has a rank of 6 of 16, up to some noise."""
+    random = np.random.default_rng(seed)
+
+    def low(*shape: int) -> np.ndarray[Any, Any]:
+        first, second = random.normal(size=(shape[0], 6)), random.normal(size=(6, int(np.prod(shape[1:]))))
+        found = first @ second / np.prod(shape[1:]) ** 0.5 / 6**0.5 + random.normal(
+            0, 0.002, (shape[0], second.shape[1])
+        )
+        return found.reshape(shape).astype(np.float32)
+
+    weights = {"w0": low(16, 3, 3, 3), "w1": low(16, 16, 3, 3), "w2": low(16, 16, 3, 3), "w3": low(7, 16, 1, 1)}
+    weights |= {f"b{i}": random.normal(0, 0.1, 16).astype(np.float32) for i in range(3)}
+    nodes = []
+    for place, name in enumerate(("a", "b", "c")):
+        source = "x" if place == 0 else f"h{place - 1}"
+        nodes.append(helper.make_node("Conv", [source, f"w{place}", f"b{place}"], [name], name=name, pads=[1] * 4))
+        nodes.append(helper.make_node("Sigmoid", [name], [f"s{place}"]))
+        nodes.append(helper.make_node("Mul", [name, f"s{place}"], [f"h{place}"]))
+    nodes.append(helper.make_node("Conv", ["h2", "w3"], ["y"], name="last"))
+    graph = helper.make_graph(
+        nodes,
+        "wide",
+        [helper.make_tensor_value_info("x", 1, [1, 3, 16, 16])],
+        [helper.make_tensor_value_info("y", 1, [1, 7, 16, 16])],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def error(model: onnx.ModelProto, graph: Graph, feeds: Pictures | None = None) -> float:
+    """Mean squared error of the outputs, as a share of their variance."""
+    changed, found = to_proto(graph), []
+    for arrays in feeds or list(smooth(model, 12))[8:]:
+        for wanted, given_ in zip(run(model, arrays).values(), run(changed, arrays).values(), strict=True):
+            found.append(np.square(given_ - wanted).mean() / wanted.var())
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.3, 0.5])
+def test_the_ratio_is_met(ratio: float) -> None:
+    graph, ctx = trial(wide())
+    before = totals(layer_costs(graph, concrete_shapes(graph)))
+    details = factorized(Factorize(ratio=ratio), graph, ctx)
+    after = totals(layer_costs(graph, concrete_shapes(graph)))
+    assert after.macs / before.macs == pytest.approx(details["macs"])
+    assert after.parameters / before.parameters == pytest.approx(details["parameters"])
+    assert 1 - ratio - 0.05 < max(details["macs"], details["parameters"]) <= 1 - ratio + 0.001
+
+
+def test_what_is_redundant_goes_without_loss() -> None:
+    model = wide()
+    graph, ctx = trial(model)
+    factorized(Factorize(ratio=0.4), graph, ctx)
+    assert error(model, graph) < 1e-3
+    with_weights = load(model)
+    without = context(Target("test", channel_multiple=1))
+    factorized(Factorize(ratio=0.4), with_weights, without)
+    assert any("no pictures" in note.message for note in without.notes)
+    assert without.details["factorize"]["by"] == "weights"
+    assert error(model, with_weights) < 1e-2
+
+
+NO_GRADIENT = ["c: a = Conv(x, w)", "d: b = Mod<fmod = 1>(a, k)", "e: y = Conv(b, v)"]
+"""A graph in which errors cannot be followed to the outputs, so that a layer's outputs all count the same."""
+
+
+def without_gradients() -> onnx.ModelProto:
+    weights = {"w": (16, 4, 3, 3), "k": np.array(2.0, np.float32), "v": (16, 16, 3, 3)}
+    return to_proto(build(NO_GRADIENT, weights, ["y"]))
+
+
+def test_the_foreseen_loss_is_the_error_on_the_pictures() -> None:
+    model = without_gradients()
+    graph, ctx = trial(model, pictures=6)
+    details = factorized(Factorize(rank=5, pictures=6), graph, ctx)
+    pairs = [(run(model, feeds, ["a"])["a"], run(to_proto(graph), feeds, ["a"])["a"]) for feeds in smooth(model, 6)]
+    wanted, found = (np.concatenate(arrays).astype(np.float64) for arrays in zip(*pairs, strict=True))
+    variance = wanted.var(axis=(0, 2, 3)).sum()
+    lost = np.square(found - wanted).mean(axis=(0, 2, 3)).sum()
+    assert details["layers"]["c"]["foreseen"] == pytest.approx(lost / variance, rel=1e-3)
+    np.testing.assert_allclose(found.mean(axis=(0, 2, 3)), wanted.mean(axis=(0, 2, 3)), atol=1e-5)
+
+
+def test_the_foreseen_loss_is_about_what_the_outputs_lose() -> None:
+    """Of a network that is one layer, whose outputs count by their variance; random signs estimate that."""
+    model = to_proto(build(["c: y = Conv(x, w)"], {"w": (8, 4, 3, 3)}, ["y"]))
+    graph, ctx = trial(model, pictures=6)
+    details = factorized(Factorize(rank=3, pictures=6), graph, ctx)
+    changed, lost = to_proto(graph), []
+    for arrays in smooth(model, 6):
+        wanted, found = run(model, arrays)["y"], run(changed, arrays)["y"]
+        lost.append(np.square(found - wanted).sum() / wanted.var())
+    assert details["foreseen"] == pytest.approx(np.mean(lost), rel=0.1)
+
+
+def test_each_layer_gets_the_rank_that_is_asked_for() -> None:
+    graph, ctx = trial(wide())
+    details = factorized(Factorize(rank=5), graph, ctx)
+    assert {name: figures["rank"] for name, figures in details["layers"].items()} == {"a": 5, "b": 5, "c": 5}
+    assert details["skipped"] == {"last": "no lower rank saves enough for its loss"}
+
+
+def test_ranks_are_multiples_of_the_targets() -> None:
+    graph, ctx = trial(wide(), Target("test", channel_multiple=8))
+    details = factorized(Factorize(ratio=0.3), graph, ctx)
+    assert details["multiple"] == 8
+    assert all(figures["rank"] % 8 == 0 for figures in details["layers"].values())
+    graph, ctx = trial(wide(), Target("test", channel_multiple=8))
+    details = factorized(Factorize(ratio=0.6), graph, ctx)
+    assert details["multiple"] == 4
+    assert any("larger steps" in note.message for note in ctx.notes)
+
+
+def test_what_cannot_be_reached_is_a_warning() -> None:
+    graph, ctx = trial(wide())
+    factorized(Factorize(ratio=0.99), graph, ctx)
+    assert any("nearest reachable" in note.message and note.level == "warning" for note in ctx.notes)
+
+
+def test_without_gradients_all_layers_count_alike() -> None:
+    graph, ctx = trial(without_gradients())
+    assert factorized(Factorize(ratio=0.3), graph, ctx)["by"] == "variance"
+    assert any("counts the same" in note.message for note in ctx.notes)
+
+
+def test_blank_pictures_say_nothing() -> None:
+    graph, ctx = trial(wide())
+    ctx.feeds = Pictures([{"x": np.zeros((1, 3, 16, 16), np.float32)}] * 4)
+    assert factorized(Factorize(ratio=0.3), graph, ctx)["by"] == "weights"
+
+
+def test_nothing_to_factorize_is_an_error() -> None:
+    graph, ctx = trial(to_proto(build(["c: y = Conv<group = 4>(x, w)"], {"w": (4, 1, 3, 3)}, ["y"])))
+    with pytest.raises(PassError, match="No layer"):
+        Factorize(ratio=0.2).run(graph, ctx)
+
+
+def test_nothing_to_save_is_a_warning() -> None:
+    graph, ctx = trial(to_proto(build(["c: y = Conv(x, w)"], {"w": (4, 4, 1, 1)}, ["y"])))
+    assert run_pass(Factorize(rank=3), graph, ctx) == 0
+    assert any("No layer was factorized" in note.message for note in ctx.notes)
+
+
+@pytest.mark.parametrize("options", [{}, {"ratio": 0.2, "rank": 8}, {"ratio": 1.0}, {"ratio": 0.0}, {"rank": 0}])
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        Factorize(**options)
+    with pytest.raises(OptionError):
+        Factorize(ratio=0.2, pictures=0)
+    with pytest.raises(OptionError):
+        Factorize(ratio=0.2, multiple=0)
+
+
+def test_a_promise_that_is_not_kept_is_an_error_of_ours() -> None:
+    graph, ctx = trial(wide())
+    factorized(Factorize(rank=5), graph, ctx)
+    first = next(node for node in graph.nodes if node.name == "b_low_rank")
+    first.inputs[1].values = first.inputs[1].values[:4]
+    with pytest.raises(InternalError, match="MACs"):
+        Factorize(rank=5).ensures(graph, ctx)
+
+
+def test_the_same_bytes_come_out_again() -> None:
+    results = []
+    for _ in range(2):
+        graph, ctx = trial(small_detector(17))
+        ctx.detection = Detection(classes=2, objectness=True)
+        factorized(Factorize(ratio=0.3), graph, ctx)
+        results.append(to_proto(graph).SerializeToString(deterministic=True))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("network", [attention, convnext])
+def test_transformer_blocks_are_factorized(network: Any) -> None:
+    model = network(0)
+    graph, ctx = trial(model)
+    run_pass(Simplify(), graph, ctx)
+    run_pass(Fuse(), graph, ctx)
+    refresh(graph)
+    details = factorized(Factorize(ratio=0.3), graph, ctx)
+    assert max(details["macs"], details["parameters"]) <= 0.71
+    assert np.isfinite(error(model, graph))
+
+
+def test_products_with_an_addition_move_its_bias() -> None:
+    nodes = ["m: a = MatMul(x, w)", "p: y = Add(a, v)"]
+    random = np.random.default_rng(0)
+    low = (random.normal(size=(16, 3)) @ random.normal(size=(3, 12))).astype(np.float32)
+    model = to_proto(build(nodes, {"w": low, "v": (12,)}, ["y"], [1, 5, 16]))
+    graph, ctx = trial(model)
+    factorized(Factorize(rank=3), graph, ctx)
+    assert [node.op for node in graph.nodes] == ["MatMul", "MatMul", "Add"]
+    assert error(model, graph) < 1e-9
+
+
+@cache
+def rough() -> tuple[bytes, Trial]:
+    graph, ctx = trial(wide(), pictures=20)
+    factorized(Factorize(rank=3), graph, ctx)
+    return to_proto(graph).SerializeToString(), ctx
+
+
+def test_a_pair_stays_a_pair() -> None:
+    data, ctx = rough()
+    graph = load(onnx.ModelProto.FromString(data))
+    for step in (Simplify(), Fuse()):
+        run_pass(step, graph, ctx)
+        refresh(graph)
+    assert sum(node.op == "Conv" for node in graph.nodes) == 8
+
+
+def test_recovery_fits_both_layers_of_a_pair() -> None:
+    graph, ctx = trial(wide(), pictures=20)
+    factorized(Factorize(rank=3), graph, ctx)
+    weights = {node.name: node.inputs[1].values for node in graph.nodes if node.op == "Conv"}
+    before, names = error(wide(), graph), ("a", "b", "c", "last")
+    assert run_pass(Recover(), graph, ctx) == 4
+    refresh(graph)
+    assert error(wide(), graph) < 0.9 * before
+    changed = {
+        node.name for node in graph.nodes if node.op == "Conv" and node.inputs[1].values is not weights[node.name]
+    }
+    assert changed == {*names, *(f"{name}_low_rank" for name in names)}
+    assert all(node.inputs[1].shape == weights[node.name].shape for node in graph.nodes if node.op == "Conv")
+
+
+def test_what_follows_works_on_pairs() -> None:
+    graph, ctx = trial(wide(), whole_graph(), pictures=20)
+    factorized(Factorize(ratio=0.3, multiple=2), graph, ctx)
+    for step in (Prune(ratio=0.2, criterion="effect", multiple=1), Recover(), Quantize()):
+        assert run_pass(step, graph, ctx) > 0
+        refresh(graph)
+        assert verify.problems(graph) == []
+    assert error(wide(), graph) < 0.7
+    halved, other = trial(wide())
+    factorized(Factorize(ratio=0.3), halved, other)
+    assert run_pass(Fp16(), halved, other) > 0
+    refresh(halved)
+    assert error(wide(), halved) < 0.05
+
+
+def test_pruning_may_come_first() -> None:
+    graph, ctx = trial(wide(), pictures=20)
+    run_pass(Prune(ratio=0.2, criterion="effect"), graph, ctx)
+    refresh(graph)
+    run_pass(Recover(), graph, ctx)
+    factorized(Factorize(ratio=0.2), graph, ctx)
+    before = error(wide(), graph)
+    assert run_pass(Recover(), graph, ctx) > 0
+    refresh(graph)
+    assert error(wide(), graph) <= before
+
+
+def test_it_has_a_text_form() -> None:
+    text = "fuse,factorize{ratio=0.2},recover,factorize{rank=16}"
+    assert str(Pipeline.parse(text)) == text
+
+
+@pytest.mark.slow
+@FEW
+@given(random_graphs(max_steps=8))
+def test_random_graphs_stay_sound(spec: RandomGraph) -> None:
+    model = spec.build()
+    graph = load(model)
+    ctx = context(Target("test", channel_multiple=2), smooth(model, 3))
+    try:
+        count = run_pass(Factorize(ratio=0.2), graph, ctx)
+    except PassError:
+        return
+    refresh(graph)
+    assert verify.problems(graph) == []
+    if count:
+        Factorize(ratio=0.2).ensures(graph, ctx)
+        assert np.isfinite(error(model, graph, smooth(model, 1)))
