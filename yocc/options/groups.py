@@ -13,8 +13,8 @@ MOST_THREADS = max(256, os.cpu_count() or 1)
 _PIPELINE_SAYS_ALL = "A pipeline states every pass."
 _NO_NMS = "Without --nms, the graph gives all candidates."
 _SHORT_FORMS = (
-    "side", "input_size", "batch", "input", "prune", "prune_target", "int8", "max_drop", "max_latency", "weights",
-    "fp16", "recover", "schedule", "rounds", "sparsity", "nms", "nms_confidence", "nms_overlap", "nms_most",
+    "side", "input_size", "batch", "input", "prune", "prune_target", "factorize", "int8", "max_drop", "max_latency",
+    "weights", "fp16", "recover", "schedule", "rounds", "sparsity", "nms", "nms_confidence", "nms_overlap", "nms_most",
     "max_candidates", "outputs",
 )  # fmt: skip
 
@@ -58,6 +58,11 @@ class CompressionRecipe:
         "The share to keep instead, such as latency=0.7; also of parameters, macs or channels.",
         metavar="WHAT=SHARE",
         excludes={"prune": "--prune is the share to remove, --prune-target the share to keep."},
+    )
+    factorize: float | None = option(
+        None,
+        "Share of parameters and of MACs to save by low ranks, such as 0.2: layers become pairs of thinner ones; with "
+        "--prune, of what that leaves.",
     )
     latency_table: Path | None = option(
         None,

@@ -36,6 +36,7 @@ class CompileKeywords(TypedDict, total=False):
     input: str | None
     prune: float | None
     prune_target: str | None
+    factorize: float | None
     latency_table: str | Path | None
     int8: bool
     max_drop: float | None

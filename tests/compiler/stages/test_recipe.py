@@ -83,6 +83,16 @@ def test_no_recovery_is_pruning_by_weights() -> None:
     assert spec_of(CompressionRecipe(prune=0.4, recover="none")) == spec_of(CompressionRecipe(prune=0.4))
 
 
+def test_low_ranks_come_after_pruning_and_are_refitted() -> None:
+    spec = spec_of(CompressionRecipe(factorize=0.2, int8=True, recover="reconstruct"))
+    assert spec == "fp32,simplify,fuse,factorize{ratio=0.2},recover,quantize"
+    assert spec_of(CompressionRecipe(factorize=0.2), pictures=False) == "fp32,simplify,fuse,factorize{ratio=0.2}"
+    spec = spec_of(CompressionRecipe(prune=0.2, factorize=0.1, recover="reconstruct"))
+    assert spec.endswith("prune{ratio=0.2,criterion=effect},recover,factorize{ratio=0.1},recover")
+    with pytest.raises(OptionError, match="by low ranks"):
+        spec_of(CompressionRecipe(factorize=1.5))
+
+
 def test_recovery_without_pruning_is_refused() -> None:
     with pytest.raises(OptionError, match="nothing to recover"):
         spec_of(CompressionRecipe(int8=True, recover="reconstruct"))

@@ -34,7 +34,7 @@ from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.data.description import InputOptions, read_input_options
 from yocc.runtime.detection.metrics import scoring_set
 
-_BY_OUTPUTS = frozenset({"prune", "recover", "quantize", "distill"})
+_BY_OUTPUTS = frozenset({"prune", "factorize", "recover", "quantize", "distill"})
 """Passes that weigh errors by what the last layers' outputs mean."""
 
 
@@ -231,9 +231,9 @@ def asked_of(measure: MeasureOptions) -> dict[Need, bool]:
 
 
 def _with_recovery(recipe: CompressionRecipe) -> CompressionRecipe:
-    """A recipe that states how to recover from pruning: by reconstruction unless it says otherwise."""
-    pruned = recipe.prune is not None or recipe.prune_target is not None
-    return replace(recipe, recover=recipe.recover or ("reconstruct" if pruned else None))
+    """A recipe that states how to recover from pruning or low ranks: by reconstruction unless it says otherwise."""
+    smaller = (recipe.prune, recipe.prune_target, recipe.factorize) != (None, None, None)
+    return replace(recipe, recover=recipe.recover or ("reconstruct" if smaller else None))
 
 
 def _require_scorable(subject: Subject, plan: Plan) -> None:

@@ -13,6 +13,7 @@ from yocc.errors import OptionError
 from yocc.options import CompressionRecipe
 from yocc.passes.distill import Distill
 from yocc.passes.encode import Encode
+from yocc.passes.factorize import Factorize
 from yocc.passes.fp16 import Fp16
 from yocc.passes.fp32 import Fp32
 from yocc.passes.fuse import Fuse
@@ -149,18 +150,35 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _pruning(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
+    """Pruning, fusing, low ranks and refitting."""
+    recovered = recipe.recover not in (None, "none")
+    recovery = Recover(method="statistics") if recipe.recover == "statistics" else Recover()
+    yield from _channels(recipe, pictures, recovery if recovered else None)
+    if recipe.factorize is None:
+        return
+    if not 0 < recipe.factorize < MOST_PRUNED:
+        raise OptionError(
+            f"Cannot save a share of {recipe.factorize:g} by low ranks.",
+            f"Use a share above 0 and below {MOST_PRUNED:g}, such as 0.2.",
+        )
+    yield Factorize(ratio=recipe.factorize)
+    if recovered:
+        yield recovery
+
+
+def _channels(recipe: CompressionRecipe, pictures: bool, recovery: Recover | None) -> Iterator[Pass]:
     """Pruning, fusing and refitting."""
     share, budget = _share(recipe)
-    recovered = recipe.recover not in (None, "none")
-    if recovered and share is None:
-        raise OptionError("There is nothing to recover from.", "Give --prune as well, or leave --recover out.")
+    if recovery is not None and share is None and recipe.factorize is None:
+        raise OptionError(
+            "There is nothing to recover from.", "Give --prune or --factorize as well, or leave --recover out."
+        )
     count = _count_rounds(share, recipe)
     if share is None:
         yield Fuse()
         return
-    recovery = Recover(method="statistics") if recipe.recover == "statistics" else Recover()
     scheduled = (recipe.schedule, recipe.rounds) != (None, None) and count > 1
-    if recovered and (pictures or scheduled):
+    if recovery is not None and (pictures or scheduled):
         ratio = round(1 - (1 - share) ** (1 / count), 4)
         yield Fuse()
         for _ in range(count):
@@ -169,7 +187,7 @@ def _pruning(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
         return
     yield Prune(ratio=share, budget=budget)
     yield Fuse()
-    if recovered:
+    if recovery is not None:
         yield recovery
 
 
