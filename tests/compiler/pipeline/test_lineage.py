@@ -4,7 +4,7 @@ import numpy as np
 
 from tests.samples import tiny_model
 from yocc.compiler.graph import Graph, load
-from yocc.compiler.pipeline.lineage import rewritten, teacher_after, whole_teacher
+from yocc.compiler.pipeline.lineage import Pair, factored_teacher, rewritten, teacher_after, whole_teacher
 
 
 def layer(graph: Graph) -> str:
@@ -38,3 +38,17 @@ def test_a_rewritten_original_leaves_the_one_before_alone() -> None:
     changed = rewritten(teacher, lambda graph: graph.nodes.pop())
     assert len(changed.graph.nodes) < count == len(teacher.graph.nodes)
     assert changed.kept is teacher.kept
+
+
+def test_pairs_survive_what_comes_later() -> None:
+    graph = load(tiny_model())
+    name = layer(graph)
+    pair = Pair("half", np.arange(16), np.eye(16))
+    first = factored_teacher(graph, None, {name: pair})
+    assert first.kept[name].tolist() == list(range(16))
+    pruned = teacher_after(graph, {name: np.array([1, 3]), "half": np.array([0])}, first)
+    assert pruned.kept.keys() == {name}
+    assert pruned.pairs == {name: pair}
+    again = factored_teacher(graph, pruned, {"other": pair})
+    assert again.pairs.keys() == {name, "other"}
+    assert again.kept is pruned.kept
