@@ -8,11 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from tests.oracles import assert_same_function
 from tests.passes.graphs import build
 from tests.strategies import RandomGraph, random_graphs
-from yocc.analysis.ranks.layers import find_layers
-from yocc.analysis.ranks.spectra import spectra_of_weights
+from yocc.analysis.ranks.layers import Form, find_layers
+from yocc.analysis.ranks.spectra import LayerSpectrum, Split, spectra_of_weights
 from yocc.compiler.graph import Graph, load, refresh, to_proto, verify
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.fitting.separable import Separable
 from yocc.rewrites.low_rank import split_layer
 
 FEW = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -28,12 +29,13 @@ EVERY = [
 ]
 
 
-def split(graph: Graph, rank: int | None = None) -> Graph:
-    """Every layer that can be becomes two, of a rank or the full one."""
+def split(graph: Graph, rank: int | None = None, form: Form = "outputs") -> Graph:
+    """Every layer that can be becomes two, of a rank or the full one, in a form if it has that."""
     layers, _ = find_layers(graph, concrete_shapes(graph))
     spectra = spectra_of_weights(layers)
     for name, layer in layers.items():
-        split_layer(graph, layer, *spectra[name].factors(rank or layer.outputs))
+        own = form if form in layer.places else "outputs"
+        split_layer(graph, layer, spectra[name].split(own, rank or layer.full_rank(own)))
     refresh(graph)
     assert verify.problems(graph) == []
     return graph
@@ -49,8 +51,50 @@ def test_full_rank_computes_the_same(node: str, weight: tuple[int, ...], shape: 
 def test_two_layers_cost_what_was_foreseen(node: str, weight: tuple[int, ...], shape: list[int | str]) -> None:
     graph = build([node], {"w": weight, "b": (6,)}, ["y"], shape)
     layers, _ = find_layers(graph, concrete_shapes(graph))
-    wanted = layers["c"].cost_at(2)
+    wanted = layers["c"].cost_at("outputs", 2)
     found = totals(layer_costs(split(graph, 2), concrete_shapes(graph)))
+    assert (found.parameters, found.macs) == (wanted.parameters, wanted.macs)
+
+
+SEPARABLE = [
+    ("c: y = Conv<pads = [1, 1, 1, 1]>(x, w, b)", (6, 4, 3, 3)),
+    ("c: y = Conv<strides = [2, 1], pads = [0, 1, 2, 0]>(x, w, b)", (6, 4, 3, 2)),
+    ('c: y = Conv<strides = [2, 2], auto_pad = "SAME_LOWER">(x, w)', (6, 4, 3, 3)),
+    ("c: y = Conv<dilations = [1, 2]>(x, w)", (6, 4, 3, 3)),
+]
+
+
+@pytest.mark.parametrize("form", ["vertical", "horizontal"])
+@pytest.mark.parametrize(("node", "weight"), SEPARABLE)
+def test_separated_kernels_compute_the_same_at_full_rank(form: Form, node: str, weight: tuple[int, ...]) -> None:
+    graph = build([node], {"w": weight, "b": (6,)}, ["y"], [2, 4, 9, 8])
+    layers, _ = find_layers(graph, concrete_shapes(graph))
+    kernel = layers["c"].kernel()
+    taps = kernel.shape[2 if form == "vertical" else 3] * kernel.shape[1]
+    found = spectra_of_weights(layers)["c"]
+    whole = Separable.of(*_given(found, form), most=taps)
+    first, second = whole.factors(min(taps, layers["c"].full_rank(form)))
+    parts = Split(form, first.reshape(len(first), kernel.shape[1], -1), second, np.zeros(6))
+    before = to_proto(graph)
+    split_layer(graph, layers["c"], parts)
+    refresh(graph)
+    assert verify.problems(graph) == []
+    assert_same_function(before, to_proto(graph), tolerance=1e-5)
+
+
+def _given(found: LayerSpectrum, form: Form) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    kernel = found.layer.kernel()
+    kernel = kernel if form == "vertical" else kernel.transpose(0, 1, 3, 2)
+    return kernel, np.eye(kernel[0].size), found.spectrum.root
+
+
+@pytest.mark.parametrize("form", ["vertical", "horizontal"])
+@pytest.mark.parametrize(("node", "weight"), SEPARABLE)
+def test_separated_kernels_cost_what_was_foreseen(form: Form, node: str, weight: tuple[int, ...]) -> None:
+    graph = build([node], {"w": weight, "b": (6,)}, ["y"], [2, 4, 9, 8])
+    layers, _ = find_layers(graph, concrete_shapes(graph))
+    wanted = layers["c"].cost_at(form, 1)
+    found = totals(layer_costs(split(graph, 1, form), concrete_shapes(graph)))
     assert (found.parameters, found.macs) == (wanted.parameters, wanted.macs)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 _FLOOR = 1e-3
 """What is added to the root of a metric, as a share of its mean eigenvalue: it must be invertible."""
-_BALANCE = 0.25
+BALANCE = 0.25
 """Power of its variance by which each component is scaled: 0 gives the second factor columns of one length, 0.5 the
 components one variance. Between the two, neither is badly rounded when it is quantized."""
 
@@ -87,7 +87,7 @@ def factors(weight: Array, covariance: Array, projector: Array, rank: int) -> Fa
     if values[::-1][rank - 1] <= 1e-12 * max(values[-1], 1e-300):
         basis = np.linalg.svd(projector)[0][:, :rank]
     variances = np.einsum("nr,nm,mr->r", basis, covariance, basis)
-    scales = np.maximum(variances / max(float(variances.max()), 1e-300), 1e-6) ** _BALANCE
+    scales = np.maximum(variances / max(float(variances.max()), 1e-300), 1e-6) ** BALANCE
     return Factors((basis / scales).T @ projector @ weight, basis * scales)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -20,6 +21,11 @@ LARGEST = 4096
 """Outputs of a layer up to which their directions are looked for; the time grows with their cube."""
 _ALWAYS = ("Conv", "ConvTranspose", "Gemm")
 """Operators that are layers whatever their weight is; a MatMul is one if it has a constant weight."""
+
+
+Form = Literal["outputs", "vertical", "horizontal"]
+"""How a layer becomes two: `outputs` is the same kernel to fewer channels, then 1 x 1; `vertical` is k x 1, then 1 x k;
+`horizontal` is 1 x k first."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,8 @@ class Layer:
         node: a Conv or ConvTranspose of one group, or a Gemm or MatMul by a constant matrix.
         inputs: what one output multiplies: channels times kernel.
         outputs: channels it makes.
-        places: positions at which the first of the two layers multiplies its weights, samples of a batch included.
+        places: by form that it can take, positions at which the first of the two layers multiplies its weights, samples
+            of a batch included.
         positions: positions of the output.
         cost: what it costs as one layer.
         bias: the constant Add behind a MatMul that nothing else reads; None elsewhere.
@@ -52,9 +59,9 @@ class Layer:
     node: gs.Node
     inputs: int
     outputs: int
-    places: int
     positions: int
     cost: Cost
+    places: Mapping[Form, int] = field(default_factory=dict)
     bias: gs.Node | None = None
 
     @property
@@ -75,13 +82,36 @@ class Layer:
             bias = bias + self.node.inputs[2].values.astype(np.float64).reshape(-1)
         return bias * float(self.node.attrs.get("beta", 1.0) if self.node.op == "Gemm" else 1.0)
 
-    def cost_at(self, rank: int) -> Cost:
+    def kernel(self) -> Array:
+        """The weight of a convolution over pictures in float64, shape [outputs, channels, height, width]."""
+        values: Array = self.node.inputs[1].values.astype(np.float64)
+        return values
+
+    def cost_at(self, form: Form, rank: int) -> Cost:
         """What the two layers cost."""
         biases = self.outputs if self.node.op != "MatMul" else 0
-        return Cost(
-            rank * (self.inputs + self.outputs) + biases,
-            rank * (self.inputs * self.places + self.outputs * self.positions),
-        )
+        first, second = self.inputs, self.outputs
+        if form != "outputs":
+            _, channels, height, width = self.node.inputs[1].shape
+            own, other = (height, width) if form == "vertical" else (width, height)
+            first, second = channels * own, second * other
+        return Cost(rank * (first + second) + biases, rank * (first * self.places[form] + second * self.positions))
+
+    def full_rank(self, form: Form) -> int:
+        """The rank at which two layers compute the same as the one."""
+        if form == "outputs":
+            return min(self.inputs, self.outputs)
+        _, channels, height, width = self.node.inputs[1].shape
+        own, other = (height, width) if form == "vertical" else (width, height)
+        return int(min(channels * own, self.outputs * other))
+
+    def most_rank(self, form: Form) -> int:
+        """The largest rank that saves both parameters and MACs; 0 where none does."""
+        unit, none = self.cost_at(form, 1), self.cost_at(form, 0)
+        parameters = (self.cost.parameters - none.parameters - 1) // (unit.parameters - none.parameters)
+        macs = (self.cost.macs - 1) // unit.macs
+        most = min(parameters, macs, *((self.outputs - 1,) if form == "outputs" else ()))
+        return max(0, most)
 
     def rows(self, values: Array) -> Array:
         """An output as one row of channels for each position, shape [positions, outputs]."""
@@ -142,10 +172,14 @@ def _layer(node: gs.Node, shapes: Shapes, ends: set[int]) -> Layer:
     inputs = math.prod(weight.shape) // outputs
     positions = math.prod(shapes.shapes[node.outputs[0].name]) // outputs
     data = shapes.shapes[node.inputs[0].name]
-    places = math.prod(data) // data[1] if node.op == "ConvTranspose" else positions
     biases = sum(math.prod(tensor.shape) for tensor in node.inputs[2:] if not tensor.is_empty())
-    cost = Cost(inputs * outputs + biases, inputs * outputs * places)
-    return Layer(node, inputs, outputs, places, positions, cost, _bias_behind(node, outputs, ends))
+    made_at = math.prod(data) // data[1] if node.op == "ConvTranspose" else positions
+    places: dict[Form, int] = {"outputs": made_at}
+    if node.op == "Conv" and len(weight.shape) == 4 and min(weight.shape[2:]) > 1:
+        (height, width), (rows, columns) = data[2:], shapes.shapes[node.outputs[0].name][2:]
+        places |= {"vertical": data[0] * rows * width, "horizontal": data[0] * height * columns}
+    cost = Cost(inputs * outputs + biases, inputs * outputs * made_at)
+    return Layer(node, inputs, outputs, positions, cost, places, _bias_behind(node, outputs, ends))
 
 
 def _outputs(node: gs.Node) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from yocc.analysis.ranks.layers import Cost, Layer
+from yocc.analysis.ranks.layers import Cost, Form, Layer
 from yocc.fitting.budgets import Chosen, Ways, choose_within
 
 Array = np.ndarray[Any, Any]
@@ -16,39 +16,42 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Move:
-    """One layer at one rank.
+    """One layer in one form at one rank.
 
     Attributes:
         layer: its name.
-        rank: channels between the two layers that it becomes.
+        form: how it becomes two.
+        rank: channels between the two.
         loss: foreseen, in the unit of the spectrum it comes from.
         cost: of the two layers.
     """
 
     layer: str
+    form: Form
     rank: int
     loss: float
     cost: Cost
 
 
-def move_to(layer: Layer, rank: int, losses: Array) -> Move | None:
-    """The move of a layer to a rank; None where that does not save both parameters and MACs.
+def rank_moves(layer: Layer, losses: Mapping[Form, Array], multiple: int) -> list[Move]:
+    """All moves of a layer that save both parameters and MACs, to ranks that are multiples of a number.
 
     Args:
         layer: the layer.
-        rank: at least 1.
-        losses: what is lost at each rank from 0 on, shape [outputs + 1].
+        losses: by form, what is lost at each rank from 0 on.
+        multiple: of the ranks.
     """
-    cost = layer.cost_at(rank)
-    if rank >= layer.outputs or cost.macs >= layer.cost.macs or cost.parameters >= layer.cost.parameters:
-        return None
-    return Move(layer.node.name, rank, float(losses[rank]), cost)
+    return [
+        Move(layer.node.name, form, rank, float(lost[rank]), layer.cost_at(form, rank))
+        for form, lost in losses.items()
+        for rank in range(min(layer.most_rank(form), len(lost) - 1) // multiple * multiple, 0, -multiple)
+    ]
 
 
-def rank_moves(layer: Layer, losses: Array, multiple: int) -> list[Move]:
-    """All moves of a layer to ranks that are multiples of a number, the highest first."""
-    ranks = range((layer.outputs - 1) // multiple * multiple, 0, -multiple)
-    return [move for rank in ranks if (move := move_to(layer, rank, losses)) is not None]
+def move_to(layer: Layer, losses: Mapping[Form, Array], rank: int) -> Move | None:
+    """The move to one rank that loses least; None where none saves both parameters and MACs."""
+    moves = [move for move in rank_moves(layer, losses, 1) if move.rank == rank]
+    return min(moves, key=lambda move: move.loss, default=None)
 
 
 @dataclass(frozen=True)

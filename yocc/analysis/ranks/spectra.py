@@ -8,20 +8,39 @@ from typing import Any
 
 import numpy as np
 
+from yocc.analysis.covariance import LARGEST, input_moments
 from yocc.analysis.effect import effects
 from yocc.analysis.pictures import Evenly, evenly, require_finite
-from yocc.analysis.ranks.layers import Layer
+from yocc.analysis.ranks.layers import Form, Layer
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.pipeline.partial import run_until
 from yocc.compiler.pipeline.passes import Feeds, PassContext
 from yocc.errors import PassError
-from yocc.fitting.low_rank import Factors, Spectrum, factors
+from yocc.fitting.low_rank import Spectrum, factors
 from yocc.fitting.moments import InputMoments
+from yocc.fitting.separable import Separable
 
 Array = np.ndarray[Any, Any]
 POINTS = 6400
 """Positions of a layer in one picture up to which all are looked at; of more, as many drawn ones are."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The weights of the two layers that one becomes.
+
+    Attributes:
+        form: how.
+        first: shape [rank, inputs] in the form `outputs`, [rank, channels, kernel] along its axis in the others.
+        second: shape [outputs, rank], or [outputs, rank, kernel].
+        shift: what is added to the layer's bias, shape [outputs].
+    """
+
+    form: Form
+    first: Array
+    second: Array
+    shift: Array
 
 
 @dataclass(frozen=True)
@@ -30,10 +49,11 @@ class LayerSpectrum:
 
     Attributes:
         layer: the layer.
-        spectrum: its directions and what is lost without them.
+        spectrum: the directions of its outputs and what is lost without them.
         covariance: of its outputs, shape [outputs, outputs]; their second moment where it takes no bias.
         mean: of its outputs, shape [outputs]; its bias where nothing was measured, 0 where it takes none.
         metric: what an error in its outputs costs, shape [outputs, outputs].
+        inputs: mean and covariance of what a kernel that can be separated sees, channel by channel; None elsewhere.
     """
 
     layer: Layer
@@ -41,14 +61,44 @@ class LayerSpectrum:
     covariance: Array
     mean: Array
     metric: Array
+    inputs: tuple[Array, Array] | None = None
 
-    def factors(self, rank: int) -> tuple[Factors, Array]:
-        """The two matrices of a rank, and what is to be added to the layer's bias."""
-        projector = self.spectrum.projector(rank)
-        # The mean of what is lost, without the bias, which the second layer adds as the one did.
-        lost = self.mean - self.layer.own_bias()
-        shift = lost - projector @ lost if self.layer.has_bias else np.zeros(self.layer.outputs)
-        return factors(self.layer.matrix(), self.covariance, projector, rank), shift
+    def losses(self) -> dict[Form, Array]:
+        """What is lost at each rank from 0 on, by form; a separated kernel's up to the rank that saves something."""
+        found: dict[Form, Array] = {"outputs": self.spectrum.losses()}
+        for form in ("vertical", "horizontal"):
+            if self.inputs is not None and self.layer.most_rank(form):
+                found[form] = self.spectrum.losses()[0] * (1 - self._separated(form).kept)
+        return found
+
+    def split(self, form: Form, rank: int) -> Split:
+        """The weights of a form and rank."""
+        if form == "outputs":
+            projector = self.spectrum.projector(rank)
+            # The mean of what is lost, without the bias, which the second layer adds as the one did.
+            lost = self.mean - self.layer.own_bias()
+            shift = lost - projector @ lost if self.layer.has_bias else np.zeros(self.layer.outputs)
+            parts = factors(self.layer.matrix(), self.covariance, projector, rank)
+            return Split(form, parts.first, parts.second, shift)
+        kernel, order = _along(form, self.layer.kernel())
+        first, second = self._separated(form).factors(rank)
+        first = first.reshape(rank, kernel.shape[1], -1)
+        lost = kernel - np.einsum("nrb,rca->ncab", second, first)
+        mean = np.zeros(lost[0].size) if self.inputs is None else self.inputs[0][order]
+        return Split(form, first, second, lost.reshape(len(lost), -1) @ mean)
+
+    def _separated(self, form: Form) -> Separable:
+        assert self.inputs is not None  # the callers have looked
+        kernel, order = _along(form, self.layer.kernel())
+        covariance = self.inputs[1][np.ix_(order, order)]
+        return Separable.of(kernel, covariance, self.spectrum.root, self.layer.most_rank(form))
+
+
+def _along(form: Form, kernel: Array) -> tuple[Array, Array]:
+    """A kernel with the axis of the first layer before the other, and where its inputs are in the original's order."""
+    axes = (0, 1, 2, 3) if form == "vertical" else (0, 1, 3, 2)
+    order = np.arange(kernel[0].size).reshape(kernel.shape[1:]).transpose(*(axis - 1 for axis in axes[1:]))
+    return kernel.transpose(axes), order.reshape(-1)
 
 
 def spectra_of_weights(layers: Mapping[str, Layer]) -> dict[str, LayerSpectrum]:
@@ -58,8 +108,10 @@ def spectra_of_weights(layers: Mapping[str, Layer]) -> dict[str, LayerSpectrum]:
         weight = layer.matrix()
         covariance = weight @ weight.T
         metric = np.eye(layer.outputs) / max(float(np.trace(covariance)), 1e-300)
-        spectrum = Spectrum.of(covariance, metric)
-        found[name] = LayerSpectrum(layer, spectrum, covariance, layer.own_bias(), metric)
+        spectrum, inputs = Spectrum.of(covariance, metric), None
+        if len(layer.places) > 1 and layer.inputs <= LARGEST:
+            inputs = np.zeros(layer.inputs), np.eye(layer.inputs)
+        found[name] = LayerSpectrum(layer, spectrum, covariance, layer.own_bias(), metric, inputs)
     return found
 
 
@@ -91,6 +143,8 @@ def spectra_on_pictures(
     except PassError as error:
         ctx.note(f"Each layer counts the same when ranks are chosen: {error.message}", node=error.node, level="warning")
     moments = _output_moments(graph, layers, evenly(feeds, count), ctx)
+    separable = [name for name, layer in layers.items() if len(layer.places) > 1 and layer.inputs <= LARGEST]
+    seen = input_moments(graph, shapes, feeds, ctx, separable)
     found = {}
     for name, layer in layers.items():
         own = moments[name]
@@ -100,7 +154,8 @@ def spectra_on_pictures(
             metric = np.eye(layer.outputs) / max(float(np.trace(covariance)), 1e-300)
         else:
             metric = metrics.get(name, np.zeros((layer.outputs, layer.outputs)))
-        found[name] = LayerSpectrum(layer, Spectrum.of(covariance, metric), covariance, mean, metric)
+        inputs = (seen[name].mean[0], seen[name].covariance[0]) if name in seen else None
+        found[name] = LayerSpectrum(layer, Spectrum.of(covariance, metric), covariance, mean, metric, inputs)
     return found, "variance" if metrics is None else "outputs"
 
 

@@ -118,7 +118,7 @@ class Factorize(Pass):
         pairs = {}
         for name, move in plan.moves.items():
             own = measured.spectra[name]
-            first = split_layer(graph, layers[name], *own.factors(move.rank))
+            first = split_layer(graph, layers[name], own.split(move.form, move.rank))
             whole = np.arange(layers[name].outputs)
             pairs[name] = Pair(
                 first.name, whole if ctx.teacher is None else ctx.teacher.kept.get(name, whole), own.metric
@@ -153,9 +153,9 @@ class Factorize(Pass):
         self, spectra: Mapping[str, LayerSpectrum], before: Totals, ctx: PassContext
     ) -> tuple[MovePlan, int | None]:
         """The ranks, and what they are multiples of."""
-        losses = {name: own.spectrum.losses() for name, own in spectra.items()}
+        losses = {name: own.losses() for name, own in spectra.items()}
         if self.rank is not None:
-            each = [move_to(own.layer, self.rank, losses[name]) for name, own in spectra.items()]
+            each = [move_to(own.layer, losses[name], self.rank) for name, own in spectra.items()]
             chosen = {move.layer: move for move in each if move is not None}
             return MovePlan(chosen, sum(move.loss for move in chosen.values()), None, True), None
         ratio = self.ratio or 0.0

@@ -57,8 +57,9 @@ def layer_figures(layers: Mapping[str, Layer], moves: Mapping[str, Move]) -> dic
     """Figures of each layer that became two."""
     return {
         name: {
+            "form": move.form,
             "rank": move.rank,
-            "full_rank": min(layers[name].inputs, layers[name].outputs),
+            "full_rank": layers[name].full_rank(move.form),
             "parameters_before": layers[name].cost.parameters,
             "parameters_after": move.cost.parameters,
             "macs_before": layers[name].cost.macs,

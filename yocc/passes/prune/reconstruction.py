@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from yocc.analysis.coupling.channels import ChannelMap, Group
+from yocc.analysis.covariance import input_covariances
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.pipeline.passes import Feeds, PassContext
-from yocc.passes.prune.covariance import input_covariances
 from yocc.passes.prune.norms import l2
 from yocc.passes.prune.ranking import Ranking, rank_by_score, substitute_missing
 from yocc.passes.prune.readers import Reader, find_readers

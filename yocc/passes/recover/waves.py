@@ -54,7 +54,7 @@ def _changed(graph: Graph, teacher: Teacher) -> list[gs.Node]:
         if _is_layer(node, teacher):
             original = originals.get(node.name)
             fewer = original is not None and inputs_of(original) != inputs_of(node)
-            touched = touched or fewer or node.name in teacher.zeroed
+            touched = touched or fewer or node.name in teacher.zeroed or node.name in teacher.pairs
             if touched and _can_refit(node):
                 found.append(node)
         if touched:

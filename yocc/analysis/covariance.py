@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,18 @@ POINTS = 256
 def input_covariances(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassContext) -> dict[str, Array]:
     """Covariance of what layers with a weight of their own multiply, over sampled positions.
 
+    As `input_moments`, of which it is by layer the covariance: of shape [inputs, inputs], or [channels, kernel, kernel]
+    for layers with more than `LARGEST` inputs.
+    """
+    covariances = {name: found.covariance for name, found in input_moments(graph, shapes, feeds, ctx).items()}
+    return {name: found[0] if len(found) == 1 else found for name, found in covariances.items()}
+
+
+def input_moments(
+    graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassContext, only: Collection[str] | None = None
+) -> dict[str, InputMoments]:
+    """Moments of what layers with a weight of their own multiply, over sampled positions.
+
     These are ungrouped 2-D convolutions, Gemm whose first matrix is not transposed, and MatMul by a matrix.
 
     Args:
@@ -35,15 +48,17 @@ def input_covariances(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassConte
         shapes: its concrete shapes.
         feeds: pictures; up to `PICTURES` of them, evenly spaced, are used, fewer where time is short.
         ctx: runs the model, shows progress.
+        only: layers to look at; None for all.
 
     Returns:
-        By layer, shape [inputs, inputs] with the inputs channel by channel; [channels, kernel, kernel] for layers with
-        more than `LARGEST` inputs.
+        By layer, one block of all inputs, channel by channel; for layers with more than `LARGEST` inputs a block for
+        each channel.
 
     Raises:
         CalibrationError: what a layer reads is not finite.
     """
     layers = [node for node in graph.nodes if is_plain(node) and shapes.of(node.outputs[0]) is not None]
+    layers = [node for node in layers if only is None or node.name in only]
     if not layers:
         return {}
     run = run_until(graph, [node.inputs[0].name for node in layers], ctx)
@@ -60,8 +75,7 @@ def input_covariances(graph: Graph, shapes: Shapes, feeds: Feeds, ctx: PassConte
             found = sums[node.name]
             samples = windows.reshape(len(windows), len(found.total), -1).astype(np.float64)
             found.add(samples.swapaxes(0, 1))
-    covariances = {name: found.covariance for name, found in sums.items()}
-    return {name: found[0] if len(found) == 1 else found for name, found in covariances.items()}
+    return sums
 
 
 def _empty(channels: int, kernel: int) -> InputMoments:
