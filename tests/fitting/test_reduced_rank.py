@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from yocc.fitting.moments import Moments
-from yocc.fitting.reduced_rank import refit_low_rank
+from yocc.fitting.reduced_rank import projected, refit_low_rank, separated
 
 
 def moments(x: np.ndarray, z: np.ndarray) -> Moments:
@@ -25,8 +25,8 @@ def test_a_weight_of_the_rank_is_found() -> None:
     x, z, weight = data(0)
     present = np.zeros((10, 6)), np.zeros(6)
     fit, parts = refit_low_rank(
-        moments(x[:300], z[:300]), moments(x[300:], z[300:]),
-        present=present, origin=weight + 0.1, metric=np.eye(6), rank=3,
+        moments(x[:300], z[:300]), moments(x[300:], z[300:]), projected(np.eye(6), 3),
+        present=present, origin=weight + 0.1,
     )  # fmt: skip
     np.testing.assert_allclose((parts.second @ parts.first).T, fit.weight, atol=1e-9)
     assert np.linalg.matrix_rank(fit.weight, tol=1e-6) == 3
@@ -41,7 +41,7 @@ def test_of_a_lower_rank_the_best_is_found() -> None:
     x, z, weight = data(1, noise=0.1)
     whole = moments(x, z)
     fit, _ = refit_low_rank(
-        whole, Moments.empty(10, 6), present=(weight, np.zeros(6)), origin=weight, metric=np.eye(6), rank=2
+        whole, Moments.empty(10, 6), projected(np.eye(6), 2), present=(weight, np.zeros(6)), origin=weight
     )
     full = np.linalg.lstsq(np.c_[x, np.ones(400)], z, rcond=None)[0]
     fitted = np.c_[x, np.ones(400)] @ full
@@ -55,7 +55,24 @@ def test_without_a_fit_the_weight_is_only_brought_to_the_rank() -> None:
     x, weight = random.normal(size=(30, 10)), random.normal(size=(10, 6))
     seen, held_out = moments(x, random.normal(size=(30, 6))), moments(x, x @ weight)
     fit, _ = refit_low_rank(
-        seen, held_out, present=(weight, np.zeros(6)), origin=weight, metric=np.eye(6), rank=6, least=2.0
+        seen, held_out, projected(np.eye(6), 6), present=(weight, np.zeros(6)), origin=weight, least=2.0
     )
     assert np.isinf(fit.ridge)
     np.testing.assert_allclose(fit.weight, weight, atol=1e-9)
+
+
+def test_separated_kernels_are_found() -> None:
+    random = np.random.default_rng(3)
+    first, second = random.normal(size=(3, 4, 3)), random.normal(size=(5, 3, 3))
+    weight = np.einsum("nrb,rca->cban", second, first).reshape(36, 5)
+    order = np.arange(36).reshape(4, 3, 3).transpose(0, 2, 1).reshape(-1)
+    x = random.normal(size=(2000, 36))
+    z = x @ weight + 0.5
+    fit, parts = refit_low_rank(
+        moments(x, z), Moments.empty(36, 5), separated(np.eye(5), (4, 3, 3), order, 3),
+        present=(weight, np.zeros(5)), origin=weight + 0.05,
+    )  # fmt: skip
+    np.testing.assert_allclose(fit.weight, weight, atol=1e-2)
+    assert (parts.first.shape, parts.second.shape) == ((3, 12), (5, 9))
+    made = np.einsum("nrb,rca->cban", parts.second.reshape(5, 3, 3), parts.first.reshape(3, 4, 3))
+    np.testing.assert_allclose(made.reshape(36, 5), fit.weight, atol=1e-9)

@@ -273,6 +273,43 @@ def test_recovery_fits_both_layers_of_a_pair() -> None:
     assert all(node.inputs[1].shape == weights[node.name].shape for node in graph.nodes if node.op == "Conv")
 
 
+def separable() -> onnx.ModelProto:
+    """A network of kernels that are products along the axes of the picture, up to some noise."""
+    model = wide()
+    random = np.random.default_rng(5)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.ndim == 4 and values.shape[2] == 3:
+            n, c = values.shape[:2]
+            first, second = random.normal(size=(12, c, 3)), random.normal(size=(n, 12, 3))
+            made = np.einsum("nrw,rch->nchw", second, first) / (12 * c * 3) ** 0.5 / 3
+            made += random.normal(0, 0.01, made.shape)
+            tensor.CopyFrom(numpy_helper.from_array(made.astype(np.float32), tensor.name))
+    return model
+
+
+def test_kernels_are_separated_where_that_loses_less() -> None:
+    model = separable()
+    graph, ctx = trial(model, pictures=20)
+    details = factorized(Factorize(ratio=0.4), graph, ctx)
+    assert {figures["form"] for figures in details["layers"].values()} & {"vertical", "horizontal"}
+    assert error(model, graph) < 0.01
+    rough, ctx = trial(model, pictures=20)
+    details = factorized(Factorize(rank=8), rough, ctx)
+    forms = {name: figures["form"] for name, figures in details["layers"].items()}
+    assert set(forms.values()) - {"outputs"}
+    before = error(model, rough)
+    kernels = {node.name: node.inputs[1].values for node in rough.nodes if node.op == "Conv"}
+    assert run_pass(Recover(), rough, ctx) == 4
+    refresh(rough)
+    assert verify.problems(rough) == []
+    assert error(model, rough) < 0.95 * before
+    for node in rough.nodes:
+        if node.op == "Conv":
+            assert node.inputs[1].values.shape == kernels[node.name].shape
+            assert not np.array_equal(node.inputs[1].values, kernels[node.name])
+
+
 def test_what_follows_works_on_pairs() -> None:
     graph, ctx = trial(wide(), whole_graph(), pictures=20)
     factorized(Factorize(ratio=0.3, multiple=2), graph, ctx)

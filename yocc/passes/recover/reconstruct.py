@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,20 +110,21 @@ def reconstruct(
     raised = 0
     pairs = factored_layers(graph, teacher)
     readers = {node.name: pairs[node.name].first if node.name in pairs else node for node in layers}
+    seen_by = {node.name: pairs[node.name].window if node.name in pairs else node for node in layers}
     stepper = Stepper(graph, chosen, ctx)
     for number, wave in enumerate(order, 1):
         if time.monotonic() - started > seconds:
             break
         label = f"refit {number} of {len(order)}"
         nodes = [node for together in wave for node in together]
-        moments = {together[0].name: _empty(together[0], readers[together[0].name]) for together in wave}
+        moments = {together[0].name: _empty(*_sizes(together[0], pairs)) for together in wave}
         seen: dict[str, list[Array]] = {node.name: [] for node in nodes if node.name in last}
         inputs = [readers[node.name].inputs[0].name for node in nodes]
         for index, values in enumerate(ctx.progress(stepper.step(inputs), label, count)):
             require_finite(values, inputs)
             for first, node in ((together[0], node) for together in wave for node in together):
-                sample, reader = samples[node.name][index], readers[node.name]
-                windows = windows_at(values[reader.inputs[0].name], reader, sample.spatial, sample.chosen)
+                sample, read = samples[node.name][index], values[readers[node.name].inputs[0].name]
+                windows = windows_at(read, seen_by[node.name], sample.spatial, sample.chosen)
                 windows = windows.reshape(len(windows), -1)
                 moments[first.name][(index + 1) % HELD_OUT == 0].add(
                     windows.astype(np.float64), sample.targets.astype(np.float64)
@@ -160,8 +162,13 @@ def _is_ample(seen: Moments) -> bool:
     return seen.count >= AMPLE * len(seen.inputs.total)
 
 
-def _empty(node: gs.Node, reader: gs.Node) -> tuple[Moments, Moments]:
-    inputs, outputs = flat_weight(reader).shape[0], flat_weight(node).shape[1]
+def _sizes(node: gs.Node, pairs: Mapping[str, Factored]) -> tuple[int, int]:
+    """Inputs and outputs of a layer, or of a pair as one."""
+    inputs, outputs = (pairs[node.name].origin if node.name in pairs else flat_weight(node)).shape
+    return inputs, outputs
+
+
+def _empty(inputs: int, outputs: int) -> tuple[Moments, Moments]:
     return Moments.empty(inputs, outputs), Moments.empty(inputs, outputs)
 
 
@@ -175,15 +182,13 @@ def _replace(layers: Together, seen: Moments, held_out: Moments, *, zeros_stay: 
 
 def _read(windows: list[Array], pair: Factored | None) -> list[Array]:
     """What a layer reads: of a pair, what its first layer gives."""
-    return windows if pair is None else [part @ flat_weight(pair.first) for part in windows]
+    return windows if pair is None else [pair.between(part) for part in windows]
 
 
 def _replace_pair(pair: Factored, seen: Moments, held_out: Moments) -> Fit:
     """Refit two layers from the moments of the one they were and store what was found."""
     least = 0.0 if _is_ample(seen) else RAISED
-    fit, parts = refit_low_rank(
-        seen, held_out, present=pair.product(), origin=pair.origin, metric=pair.metric, rank=pair.rank, least=least
-    )
+    fit, parts = refit_low_rank(seen, held_out, pair.bring(), present=pair.product(), origin=pair.origin, least=least)
     _store((pair.first,), parts.first.T, None)
     _store((pair.second,), parts.second.T, fit.bias)
     return fit
