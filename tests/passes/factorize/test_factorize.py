@@ -13,11 +13,12 @@ from tests.networks.attention import attention, convnext
 from tests.oracles import run
 from tests.passes.feeding import Pictures, Trial, context, run_pass, smooth, whole_graph
 from tests.passes.graphs import build
-from tests.passes.opsets import small_detector
+from tests.passes.opsets import OPSETS, small_detector
 from tests.strategies import RandomGraph, random_graphs
 from yocc.compiler.graph import Graph, load, refresh, to_proto, verify
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.memo import SharedMemo
 from yocc.compiler.pipeline.passes import Detection
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.pipeline.target import Target
@@ -335,6 +336,37 @@ def test_pruning_may_come_first() -> None:
     assert run_pass(Recover(), graph, ctx) > 0
     refresh(graph)
     assert error(wide(), graph) <= before
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_every_opset_and_batch_is_taken(opset: int, batch: int) -> None:
+    model = small_detector(opset, batch=batch, auto_pad="SAME_LOWER")
+    graph, ctx = trial(model, pictures=18)
+    ctx.detection = Detection(classes=2, objectness=True)
+    assert factorized(Factorize(ratio=0.3), graph, ctx)["by"] == "outputs"
+    before = error(model, graph, smooth(model, 2))
+    assert run_pass(Recover(points=64), graph, ctx) > 0
+    refresh(graph)
+    assert error(model, graph, smooth(model, 2)) < 1.05 * before
+
+
+def test_measuring_once_serves_several_ratios() -> None:
+    counts: list[str] = []
+    memo = SharedMemo()
+
+    def counted(items: Any, label: str, total: int | None = None) -> Any:  # noqa: ARG001 # the protocol's
+        counts.append(label)
+        return items
+
+    for ratio in (0.2, 0.4):
+        graph, ctx = trial(wide())
+        ctx.memo, ctx.progress = memo, counted
+        factorized(Factorize(ratio=ratio), graph, ctx)
+        alone, other = trial(wide())
+        factorized(Factorize(ratio=ratio), alone, other)
+        assert to_proto(graph).SerializeToString() == to_proto(alone).SerializeToString()
+    assert counts == ["effects", "outputs", "covariances"]
 
 
 def test_it_has_a_text_form() -> None:

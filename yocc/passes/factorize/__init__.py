@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -106,8 +106,11 @@ class Factorize(Pass):
         if not layers:
             raise PassError("No layer of this model can be factorized.", "Leave factorize out.")
         before = totals(layer_costs(graph, shapes))
-        measured = _measure(graph, shapes, layers, self.pictures, ctx)
-        plan, multiple = self._plan(measured.spectra, before, ctx)
+        place = f"ranks on {self.pictures} pictures, {len(ctx.remaining_passes)} passes to come"
+        measured = ctx.memo.across(place, lambda: _measure(graph, shapes, layers, self.pictures, ctx))
+        # Measured on another copy of the graph, perhaps, whose nodes have changed since.
+        spectra = {name: replace(own, layer=layers[name]) for name, own in measured.spectra.items()}
+        plan, multiple = self._plan(spectra, before, ctx)
         skipped |= {name: WHOLE for name in layers if name not in plan.moves}
         for name, reason in skipped.items():
             ctx.note(f"Stays whole: {reason}.", node=name)
@@ -117,7 +120,7 @@ class Factorize(Pass):
         original = graph if ctx.teacher is not None else clone(graph)
         pairs = {}
         for name, move in plan.moves.items():
-            own = measured.spectra[name]
+            own = spectra[name]
             first = split_layer(graph, layers[name], own.split(move.form, move.rank))
             whole = np.arange(layers[name].outputs)
             pairs[name] = Pair(
