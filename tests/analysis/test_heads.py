@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.passes.graphs import build
-from yocc.analysis.heads import decode_nodes, final_layers, first_layers
+from yocc.analysis.heads import decode_nodes, final_layers, first_layers, straight_readers
 from yocc.compiler.graph import Graph, load
 from yocc.compiler.graph.layers import is_weighted
 
@@ -117,3 +117,17 @@ def test_first_layers_see_the_input_through_no_other_layer() -> None:
     )
     assert [node.name for node in first_layers(graph)] == ["c0", "c1"]
     assert names(graph) == ["c2"]
+
+
+def test_layers_that_read_another_one_straight() -> None:
+    nodes = [
+        "a: t = Conv(x, w)",
+        "b: u = Conv(t, w)",
+        "r: v = Relu(u)",
+        "c: y = Conv<group = 4>(v, d)",
+        "e: z = Conv(y, w)",
+        "f: p = Conv(z, w)",
+        "g: q = Conv(z, w)",
+    ]
+    graph = build(nodes, {"w": (4, 4, 1, 1), "d": (4, 1, 1, 1)}, ["p", "q"])
+    assert [node.name for node in straight_readers(graph)] == ["b"]

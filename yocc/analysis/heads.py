@@ -15,6 +15,8 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import weight_of
 from yocc.compiler.graph.layers import is_weighted
 
+_QUANTIZING = ("QuantizeLinear", "DequantizeLinear")
+
 
 @dataclass(frozen=True)
 class Head:
@@ -87,6 +89,29 @@ def first_layers(graph: Graph) -> list[gs.Node]:
     return found
 
 
+def straight_readers(graph: Graph) -> list[gs.Node]:
+    """Dense layers that alone read what another dense layer gives, without an activation between, in node order.
+
+    The second layers of low-rank pairs are such. What they read is spread around zero, so that in asymmetric codes it
+    fills the middle of the range and both ends.
+    """
+    makers = {tensor.name: node for node in graph.nodes for tensor in node.outputs}
+    readers: dict[str, int] = {}
+    for node in graph.nodes:
+        for name in _reads(node):
+            readers[name] = readers.get(name, 0) + 1
+    found = []
+    for node in graph.nodes:
+        if not _is_dense(node):
+            continue
+        name = node.inputs[0].name
+        while name in makers and makers[name].op in _QUANTIZING and readers[name] == 1:
+            name = makers[name].inputs[0].name
+        if name in makers and readers[name] == 1 and _is_dense(makers[name]):
+            found.append(node)
+    return found
+
+
 def decode_nodes(graph: Graph) -> set[str]:
     """Names of the nodes behind the last layers: after them on the way to an output, and before no other layer."""
     flow = _Flow(graph)
@@ -102,6 +127,10 @@ def output_channels(node: gs.Node) -> int:
     """Output channels of a convolution with constant weights; 0 for other nodes."""
     weight = weight_of(node)
     return int(weight.shape[0]) if node.op == "Conv" and weight is not None else 0
+
+
+def _is_dense(node: gs.Node) -> bool:
+    return is_weighted(node) and node.attrs.get("group", 1) == 1
 
 
 def _is_pointwise(node: gs.Node) -> bool:

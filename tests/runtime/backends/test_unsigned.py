@@ -17,7 +17,8 @@ def test_first_layers_are_unsigned_in_the_file_and_bright_pictures_do_not_overfl
     """Kernels that add two products of uint8 and int8 in 16 bits lose what is beyond 32767."""
     single = np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1)
     weights = {"w": np.full((4, 4, 3, 3), 0.5, np.float32), "v": single, "u": single}
-    graph = build(["c: a = Conv(x, w)", "d: b = Conv(a, v)", "e: y = Conv(b, u)"], weights, ["y"], SHAPE)  # type: ignore[arg-type]
+    nodes = ["c: a = Conv(x, w)", "r: h = Relu(a)", "d: b = Conv(h, v)", "s: k = Relu(b)", "e: y = Conv(k, u)"]
+    graph = build(nodes, weights, ["y"], SHAPE)  # type: ignore[arg-type]
     refresh(graph)
     pictures = Pictures([{"x": np.full(SHAPE, level, np.float32)} for level in (0.0, 0.5, 1.0)])
     backend = OnnxRuntimeBackend()
@@ -36,6 +37,23 @@ def test_first_layers_are_unsigned_in_the_file_and_bright_pictures_do_not_overfl
     for arrays in pictures:
         wanted = signed.run(arrays)["y"]
         np.testing.assert_allclose(stored.run(arrays)["y"], wanted, atol=0.02 * np.abs(wanted).max())
+
+
+def test_layers_that_read_another_straight_are_unsigned_too(tmp_path: Path) -> None:
+    """What they read is around the middle of the range, from which large weights overflow."""
+    weights = {"w": np.ones((4, 4, 1, 1), np.float32), "v": np.full((8, 4, 1, 1), 0.25, np.float32)}
+    weights["u"] = np.ones((4, 8, 1, 1), np.float32)
+    nodes = ["f: g = Relu(x)", "c: a = Conv(g, w)", "d: b = Conv(a, v)", "r: h = Relu(b)", "e: y = Conv(h, u)"]
+    graph = build(nodes, weights, ["y"], SHAPE)  # type: ignore[arg-type]
+    refresh(graph)
+    random = np.random.default_rng(0)
+    pictures = Pictures([{"x": random.random(SHAPE, dtype=np.float32)} for _ in range(4)])
+    backend = OnnxRuntimeBackend()
+    run_pass(Quantize(), graph, context(backend.target({}), pictures))
+    refresh(graph)
+    artifact = backend.build(graph, backend.target({}), tmp_path)
+    (second,) = (node for node in load(artifact.model).nodes if node.name == "d")
+    assert second.inputs[1].inputs[0].inputs[0].dtype == np.uint8
 
 
 def test_other_models_are_written_as_they_are(tmp_path: Path) -> None:

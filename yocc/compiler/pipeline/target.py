@@ -90,9 +90,10 @@ class Target:
         last_layers_fp16: whether `fp16` converts layers whose results are protected, with a Cast behind each that gives
             the protected tensor its own type back.
         fixed_shapes: whether it compiles for one size, so that open shapes become those that inputs are given.
-        first_weights: `half` quantizes weights of layers that an input of the graph reaches with one bit less, for
-            runtimes that add pairs of uint8 times int8 products in 16 bits on some processors, which overflow where
-            pictures are bright. `as_others` does not.
+        first_weights: `half` quantizes weights of layers that an input of the graph reaches, and of those that read
+            another layer's output without an activation between, with one bit less, for runtimes that add pairs of
+            uint8 times int8 products in 16 bits on some processors, which overflow where inputs are far above zero.
+            `as_others` does not.
         uint8_input: how pictures are taken as bytes: `moved` reorders axes and channels of bytes, `converted` converts
             them to float first, for runtimes that can do nothing else with bytes; `none` takes floats only.
         fits_pictures: whether it scales bytes of any size as Pillow does, averaging where it scales down.

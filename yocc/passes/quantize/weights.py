@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.analysis.heads import first_layers
+from yocc.analysis.heads import first_layers, straight_readers
 from yocc.analysis.layouts import layout_of
 from yocc.analysis.quant_params import QuantParams, weight_params
 from yocc.compiler.graph import Graph
@@ -26,7 +26,8 @@ _BIAS_CODES = 2.0**30
 def weight_schemes(graph: Graph, target: Target) -> dict[str, TensorScheme]:
     """How the weight of each layer is stored, by node name."""
     scheme = target.weights
-    first = {node.name for node in first_layers(graph)} if target.first_weights == "half" else set()
+    bright = (*first_layers(graph), *straight_readers(graph)) if target.first_weights == "half" else ()
+    first = {node.name for node in bright}
     narrow = replace(scheme, bits=scheme.bits - 1)
     return {node.name: narrow if node.name in first else scheme for node in graph.nodes if node.op in WEIGHTED}
 

@@ -1,19 +1,20 @@
-"""First layers' weights as uint8, for kernels that overflow on uint8 times int8 where pictures are bright."""
+"""Some layers' weights as uint8, for kernels that overflow on uint8 times int8 where inputs are far above zero."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.analysis.heads import first_layers
+from yocc.analysis.heads import first_layers, straight_readers
 from yocc.compiler.graph import Graph
 
 
 def store_unsigned(graph: Graph) -> int:
-    """Store int8 weights of layers that read the input as uint8 with a zero point raised by 128: the same values.
+    """Store int8 weights as uint8 with a zero point raised by 128, which are the same values.
 
     On processors with AVX2 but no VNNI, onnxruntime adds pairs of uint8 times int8 products in 16 bits. Bright pictures
-    take them beyond 32767. For uint8 times uint8 it has another kernel.
+    take them beyond 32767, and so does what comes straight from another layer, which is around the middle of the range.
+    For uint8 times uint8 there is another kernel. All other layers read what an activation gives, mostly small values.
 
     Args:
         graph: a graph with Q/DQ pairs; changed in place.
@@ -22,7 +23,7 @@ def store_unsigned(graph: Graph) -> int:
         The number of weights.
     """
     stored = 0
-    for node in first_layers(graph):
+    for node in {node.name: node for node in (*first_layers(graph), *straight_readers(graph))}.values():
         makers = node.inputs[1].inputs
         if not makers or makers[0].op != "DequantizeLinear" or len(makers[0].inputs) < 3:
             continue
