@@ -67,17 +67,20 @@ def test_layers_with_output_channels_on_other_axes_have_codings_of_their_own() -
 
 
 @pytest.mark.parametrize("rounding", ["gram", "nearest"])
-def test_weights_of_layers_that_read_the_input_may_leave_half_of_their_range_free(rounding: str) -> None:
+def test_weights_of_layers_that_read_the_input_or_a_layer_may_leave_half_of_their_range_free(rounding: str) -> None:
     single = np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1)
-    weights = {"w": np.full((4, 4, 3, 3), 0.5, np.float32), "v": single, "u": single}
-    graph = build(["c: a = Conv(x, w)", "d: b = Conv(a, v)", "e: y = Conv(b, u)"], weights, ["y"])  # type: ignore[arg-type]
+    weights = {"w": np.full((4, 4, 3, 3), 0.5, np.float32), "v": single, "p": single, "u": single}
+    nodes = ["c: a = Conv(x, w)", "r: h = Relu(a)", "d: b = Conv(h, v)"]
+    nodes += ["s: k = Conv(b, p)", "t: m = Relu(k)", "e: y = Conv(m, u)"]
+    graph = build(nodes, weights, ["y"])  # type: ignore[arg-type]
     refresh(graph)
     exact = to_proto(graph)
     target = dataclasses.replace(OpenVinoBackend().target({}), first_weights="half")
     run_pass(Quantize(rounding=rounding), graph, context(target, smooth(exact, 4)))  # type: ignore[arg-type]
     refresh(graph)
-    stored = {node.name: node.inputs[1].inputs[0].inputs[0].values for node in graph.nodes if node.name in "cd"}
+    stored = {node.name: node.inputs[1].inputs[0].inputs[0].values for node in graph.nodes if node.name in "cds"}
     assert 40 < np.abs(stored["c"]).max() <= 63 < np.abs(stored["d"]).max()
+    assert 40 < np.abs(stored["s"]).max() <= 63
     feeds = next(iter(smooth(exact, 1)))
     wanted = run(exact, feeds)["y"]
     assert np.abs(run(to_proto(graph), feeds)["y"] - wanted).max() < 0.05 * np.abs(wanted).max()
