@@ -17,9 +17,6 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 _FLOOR = 1e-3
 """What is added to the root of a metric, as a share of its mean eigenvalue: it must be invertible."""
-BALANCE = 0.25
-"""Power of its variance by which each component is scaled: 0 gives the second factor columns of one length, 0.5 the
-components one variance. Between the two, neither is badly rounded when it is quantized."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +67,11 @@ class Factors:
 
 
 def factors(weight: Array, covariance: Array, projector: Array, rank: int) -> Factors:
-    """Split a projected weight, so that the components between the two do not vary together.
+    """Split a projected weight, so that the components between the two vary alike and not together.
 
     Any invertible matrix could stand between two factors. This one makes the second factor orthogonal up to the scales
-    of the components, so that nothing is lost in single precision.
+    of the components, so that nothing is lost in single precision, and gives all components the variance of the
+    largest, so that one scale suits them when they are quantized.
 
     Args:
         weight: shape [outputs, inputs].
@@ -87,7 +85,7 @@ def factors(weight: Array, covariance: Array, projector: Array, rank: int) -> Fa
     if values[::-1][rank - 1] <= 1e-12 * max(values[-1], 1e-300):
         basis = np.linalg.svd(projector)[0][:, :rank]
     variances = np.einsum("nr,nm,mr->r", basis, covariance, basis)
-    scales = np.maximum(variances / max(float(variances.max()), 1e-300), 1e-6) ** BALANCE
+    scales = np.sqrt(np.maximum(variances / max(float(variances.max()), 1e-300), 1e-6))
     return Factors((basis / scales).T @ projector @ weight, basis * scales)
 
 

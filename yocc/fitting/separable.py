@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from yocc.fitting.low_rank import BALANCE
-
 Array = np.ndarray[Any, Any]
 _RIDGE = 1e-6
 """What is added to variances, as a share of their mean."""
@@ -27,8 +25,7 @@ class Separable:
 
     Attributes:
         kept: share of what the outputs vary by, in the metric, that r components give, r from 0 on, shape [most + 1].
-        components: V, shape [most, c * k1].
-        strengths: how much each component counts, at most 1, shape [most].
+        components: V, shape [most, c * k1]; each of them varies by 1.
         products: covariance of what H sees, component by component, shape [most * k2, most * k2].
         cross: of that and the outputs, shape [most * k2, n].
         taps: k2.
@@ -36,7 +33,6 @@ class Separable:
 
     kept: Array
     components: Array
-    strengths: Array
     products: Array
     cross: Array
     taps: int
@@ -57,7 +53,7 @@ class Separable:
         blocks = covariance.reshape(line, k2, line, k2)
         spread, inverse = _roots(sum(blocks[:, tap, :, tap] for tap in range(k2)) / k2)
         columns = [root @ weight.reshape(n, line, k2)[:, :, tap] @ spread for tap in range(k2)]
-        values, vectors = np.linalg.eigh(sum(column.T @ column for column in columns))
+        _, vectors = np.linalg.eigh(sum(column.T @ column for column in columns))
         most = min(most, line)
         components = vectors[:, ::-1][:, :most].T @ inverse
         seen = np.stack([components @ blocks[:, tap].reshape(line, size) for tap in range(k2)], axis=1)
@@ -71,15 +67,13 @@ class Separable:
         each = np.square(given).reshape(most, -1).sum(axis=1)
         whole = float(np.sum((root @ matrix) @ covariance * (root @ matrix)))
         kept = np.append(0.0, np.cumsum(each)) / max(whole, 1e-300)
-        strengths = np.maximum(values[::-1][:most] / max(float(values[-1]), 1e-300), 1e-6)
-        return cls(np.minimum(kept, 1.0), components, strengths, products, cross, k2)
+        return cls(np.minimum(kept, 1.0), components, products, cross, k2)
 
     def factors(self, rank: int) -> tuple[Array, Array]:
         """V of shape [rank, c * k1] and H of shape [n, rank, k2] for a number of components."""
         size = rank * self.taps
         second = np.linalg.solve(self.products[:size, :size], self.cross[:size]).T.reshape(-1, rank, self.taps)
-        scales = self.strengths[:rank, None] ** BALANCE
-        return self.components[:rank] * scales, second / scales
+        return self.components[:rank], second
 
 
 def _roots(matrix: Array) -> tuple[Array, Array]:
