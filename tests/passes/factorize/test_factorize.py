@@ -23,6 +23,7 @@ from yocc.compiler.pipeline.passes import Detection
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.pipeline.target import Target
 from yocc.errors import InternalError, OptionError, PassError
+from yocc.passes.distill import Distill
 from yocc.passes.factorize import Factorize
 from yocc.passes.fp16 import Fp16
 from yocc.passes.fuse import Fuse
@@ -345,3 +346,17 @@ def test_random_graphs_stay_sound(spec: RandomGraph) -> None:
     if count:
         Factorize(ratio=0.2).ensures(graph, ctx)
         assert np.isfinite(error(model, graph, smooth(model, 1)))
+
+
+@pytest.mark.slow
+def test_distillation_trains_both_layers_of_a_pair() -> None:
+    pytest.importorskip("torch")
+    graph, ctx = trial(wide(), pictures=20)
+    factorized(Factorize(rank=3), graph, ctx)
+    weights = {node.name: node.inputs[1].values for node in graph.nodes if node.op == "Conv"}
+    assert run_pass(Distill(steps=8, batch=2, side=0), graph, ctx) > 0
+    refresh(graph)
+    changed = {node.name for node in graph.nodes if node.op == "Conv"} & weights.keys()
+    assert all(
+        not np.array_equal(node.inputs[1].values, weights[node.name]) for node in graph.nodes if node.name in changed
+    )
