@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
+import onnx
+
 from yocc.analysis.calibrate import collect
 from yocc.analysis.heads import final_layers
 from yocc.analysis.observers import observer_named
@@ -16,7 +18,7 @@ from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.lineage import whole_teacher
-from yocc.compiler.pipeline.partial import does_run
+from yocc.compiler.pipeline.partial import does_run, run_until
 from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.compiler.pipeline.target import TensorScheme
@@ -136,6 +138,8 @@ class Quantize(Pass):
             _note_skipped(placement, ctx)
             ctx.note("No layer of this model can be quantized; it stays float.", level="warning")
             return PassResult()
+        if not _is_measurable(graph, placement, ctx):
+            return PassResult()
         shapes = concrete_shapes(graph, ctx.input_shapes)
         tensors = [name for group in placement.groups for name in group]
         statistics: Mapping[str, TensorStatistics]
@@ -147,12 +151,7 @@ class Quantize(Pass):
             try:
                 statistics = collect(graph, tensors, ctx.feeds, shapes, ctx)
             except BackendError as error:
-                if does_run(graph, ctx):
-                    raise
-                ctx.note(
-                    f"Nothing is quantized, as the model does not run here to be calibrated. {error.message}",
-                    level="warning",
-                )
+                _stay_float(error, graph, ctx)
                 return PassResult()
         effects: Mapping[str, Influence] = {}
         if self.observer == OUTPUTS and not ctx.feeds.synthetic:
@@ -304,6 +303,27 @@ class Quantize(Pass):
                 "float_layers": sorted(kept),
             },
         }
+
+
+def _is_measurable(graph: Graph, placement: Placement, ctx: PassContext) -> bool:
+    """Whether every layer to quantize or fit can be run: none is behind an operator that is missing here."""
+    first = next(iter(ctx.feeds or ()), None)
+    if first is None or all(onnx.defs.has(node.op, node.domain or "") for node in graph.nodes):
+        return True
+    layers = {*placement.layers, *(node.name for node in final_layers(graph))}
+    try:
+        run_until(graph, [node.outputs[0].name for node in graph.nodes if node.name in layers], ctx)(first)
+    except BackendError as error:
+        _stay_float(error, graph, ctx)
+        return False
+    return True
+
+
+def _stay_float(error: BackendError, graph: Graph, ctx: PassContext) -> None:
+    """Say that the model does not run here; raise the error where it does."""
+    if does_run(graph, ctx):
+        raise error
+    ctx.note(f"Nothing is quantized, as the model does not run here to be calibrated. {error.message}", level="warning")
 
 
 def _note_skipped(placement: Placement, ctx: PassContext) -> None:
