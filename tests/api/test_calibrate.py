@@ -90,6 +90,7 @@ def test_statistics_fit_a_compilation_for_another_size(folder: Path, size: int, 
         yocc.compile(model, statistics=folder / f"{name}.statistics", out=folder / f"{name} other", **usual)
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_size(folder: Path) -> None:
     model, data = _detector(folder, 96), folder / "detector96.npz"
     out = folder / "command.statistics"

@@ -84,6 +84,7 @@ def test_detections_of_real_models_in_real_pictures(name: str, shared_data: Path
         assert_same(found(run(model, feed), after, SHOWING), wanted, pixels=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["yolov5", "yolov8", "yolox raw"])
 def test_batch(name: str) -> None:
     graph = load(DETECTORS[name]())
@@ -124,6 +125,7 @@ def test_open_size_suppresses_behind_the_decoded_output() -> None:
     assert_same(found(run(to_proto(graph), feed), after, selection), found(run(model, feed), profile, selection))
 
 
+@pytest.mark.slow
 @needs_openvino
 @every_detector
 def test_openvino_finds_the_same(name: str, tmp_path: Path) -> None:
@@ -148,6 +150,7 @@ def _context(name: str, target: Target) -> tuple[onnx.ModelProto, PassContext]:
     return model, replace(PassContext.for_model(graph, target), outputs=facts(graph)[1])
 
 
+@pytest.mark.slow
 def test_other_networks_are_refused() -> None:
     graph = load(DETECTORS["yolov5"]())
     with pytest.raises(OptionError, match="NMS takes a detector of a known family"):

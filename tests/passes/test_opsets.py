@@ -87,6 +87,7 @@ def test_batches_and_automatic_pads_are_recovered(name: str) -> None:
     check_recovery(18, **FIXED[name])
 
 
+@pytest.mark.slow
 def test_opsets_are_chosen_and_recovered_alike() -> None:
     """What is computed does not depend on how the opset writes it."""
     arrays = next(iter(smooth(small_detector(17), 1)))

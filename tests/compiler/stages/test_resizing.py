@@ -29,6 +29,7 @@ def _shapes(report: Report) -> list[list[int | str]]:
     return [each.shape for each in (*session.get_inputs(), *session.get_outputs())]
 
 
+@pytest.mark.slow
 def test_report_says_both_sizes_and_everything_is_measured(detector: Path, pictures: Path, tmp_path: Path) -> None:
     report = compile_model(detector, side=64, calibration=pictures, out=tmp_path / "out", threads=1)
     content = content_of(report)

@@ -63,6 +63,7 @@ def test_bytes_give_what_floats_gave_on_every_target(
     assert content["unmeasured"] == []
 
 
+@pytest.mark.slow
 def test_the_folder_is_run_by_what_its_report_says(detector: Path, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     _compile(detector, pictures, out)
@@ -167,6 +168,7 @@ def test_only_nms_gives_boxes_of_the_picture(detector: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_arrays_are_measured_as_the_bytes_that_make_them(detector: Path, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (12, 3, 96, 96)).astype(np.float32) * np.float32(1 / 255)
     np.savez(tmp_path / "arrays.npz", images=pixels)
@@ -175,6 +177,7 @@ def test_arrays_are_measured_as_the_bytes_that_make_them(detector: Path, tmp_pat
     assert whole["snr_db"] > 25
 
 
+@pytest.mark.slow
 def test_with_another_size_and_batch(detector: Path, pictures: Path, tmp_path: Path) -> None:
     report = compile_model(
         detector,
@@ -193,6 +196,7 @@ def test_with_another_size_and_batch(detector: Path, pictures: Path, tmp_path: P
     assert all(check.passed is not False for check in verify_model(tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_without_pictures_noise_is_of_bytes(tmp_path: Path) -> None:
     onnx.save(build_yolov5(Scale(0.1, 0.05), size=64, classes=3), tmp_path / "m.onnx")
     report = compile_model(
@@ -201,6 +205,7 @@ def test_without_pictures_noise_is_of_bytes(tmp_path: Path) -> None:
     assert content_of(report)["measured"]["latency_ms"] is not None
 
 
+@pytest.mark.slow
 def test_report_fits_its_schema(detector: Path, pictures: Path, tmp_path: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     report = compile_model(

@@ -70,6 +70,7 @@ def test_rectangles_say_how_many_cells_they_have(build: Callable[[int], onnx.Mod
     assert done.details["stride"] == 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [*SLOW[:-1], _x_decoded])
 def test_pictures_of_a_batch_do_not_mix(build: Callable[[int], onnx.ModelProto]) -> None:
     for spec, count in (("batch=2", 2), ("batch=n", 3), ("size=96,batch=n", 2)):

@@ -27,6 +27,7 @@ _FLAGS = [
 ]
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(_CHROMIUM is None, reason="no Chromium; apt-get install chromium"),
     pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="no playwright; pip install playwright"),
 ]

@@ -192,6 +192,7 @@ def test_arrays_go_in_and_come_out(target: str, tmp_path: Path) -> None:
     assert run(folder).stdout.startswith("y: float32 [1, 4, 16, 16]")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_done_is_one_sentence(tmp_path: Path) -> None:
     folder = built(shipped_detector(), tmp_path)
     assert "missing.png" in run(folder, tmp_path / "missing.png", status=1).stderr

@@ -34,6 +34,7 @@ def _given(model: onnx.ModelProto, step: Nms, feed: Any) -> dict[str, Any]:
     return ncnn_outputs(suppressing, {before.input_name: feed})
 
 
+@pytest.mark.slow
 @needs_ncnn
 @pytest.mark.parametrize("name", DETECTORS)
 def test_detections_are_those_of_the_original(name: str) -> None:
@@ -47,6 +48,7 @@ def test_detections_are_those_of_the_original(name: str) -> None:
         assert_same(found(outputs, after, selection), wanted, pixels=0.01)
 
 
+@pytest.mark.slow
 @needs_ncnn
 @pytest.mark.parametrize("name", ["yolov5", "yolov8", "yolox"])
 def test_detections_are_chosen_behind_the_decoded_output_of_an_open_graph(name: str) -> None:

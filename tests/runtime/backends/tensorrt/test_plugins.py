@@ -42,6 +42,7 @@ def test_the_plugin_stands_at_the_end_with_its_attributes() -> None:
     assert list(plugin.output) == list(after.outputs) == [each.name for each in model.graph.output]
 
 
+@pytest.mark.slow
 def test_in_onnxruntime_it_finds_what_the_original_finds(tmp_path: Path) -> None:
     for name in ("yolov5", "yolov8", "yolox raw"):
         original = DETECTORS[name]()
@@ -67,6 +68,7 @@ def test_efficient_nms_suppresses_within_classes_and_pads() -> None:
     assert kinds.tolist() == [[0, 1, 0, 0]]
 
 
+@pytest.mark.slow
 @needs_rtx
 def test_nvidias_parser_takes_what_stands_before_the_plugin(tmp_path: Path) -> None:
     backend = TensorRtBackend()
