@@ -88,7 +88,7 @@ class Suppressed(Family):
             classes,
             picture,
             protected_by(found),
-            Suppression(max(_constant(node, 4, 0.0), LEAST_CONFIDENCE), NOTHING_DROPPED, _MOST),
+            _chosen_by(node),
             layout=OutputLayout.OWN,
             form=_CENTERS if node.attrs.get("center_point_box", 0) else "",
         )
@@ -118,7 +118,7 @@ class Suppressed(Family):
             classes,
             picture,
             protected_by(found),
-            Suppression(max(_constant(node, 4, 0.0), LEAST_CONFIDENCE), NOTHING_DROPPED, _MOST),
+            _chosen_by(node),
             layout=OutputLayout.OWN,
             form=form,
         )
@@ -184,6 +184,11 @@ def _unbatched(outputs: tuple[str, ...], layout: OutputLayout, form: str) -> fro
     if layout is not OutputLayout.OWN:
         return frozenset()
     return frozenset(outputs if form in (_ROWS, _LISTS) else outputs[:1])
+
+
+def _chosen_by(node: gs.Node) -> Suppression:
+    """What a NonMaxSuppression leaves, from its threshold of scores."""
+    return Suppression(max(_constant(node, 4, 0.0), LEAST_CONFIDENCE), NOTHING_DROPPED, _MOST)
 
 
 def _lists(outputs: Sequence[Floats]) -> tuple[Floats, Floats, Floats]:
