@@ -56,6 +56,7 @@ def compile_command(
       yocc compile model.onnx --input uint8,nhwc,bgr --int8 --calib pictures/ -o out/
       yocc compile model.onnx --nms --int8 --calib pictures/ -o out/
       yocc compile model.onnx --outputs raw --target tensorrt -o out/
+      yocc compile model.onnx --factorize 0.2 --calib pictures/ -o out/
       yocc compile model.onnx --prune 0.4 --int8 --calib pictures/ -o out/
       yocc compile model.onnx --pipeline 'simplify,prune{ratio=0.4},fuse' -o out/
     """
