@@ -19,7 +19,8 @@ from yocc.cli.detecting import detect
 from yocc.cli.judging import bench, compare, evaluate, verify
 from yocc.cli.latency import latency
 from yocc.cli.looking import families, inspect, passes, report, targets
-from yocc.cli.terminal import INTERRUPTED_EXIT, Commands
+from yocc.cli.terminal import INTERRUPTED_EXIT, Commands, Failure
+from yocc.containment.supervisor import can_supervise, supervise
 
 _TERMINATED_EXIT = 143
 """128 + SIGTERM, as shells count."""
@@ -31,11 +32,13 @@ class Terminated(SystemExit):
 
 def main() -> None:
     """Entry point of the command `yocc`."""
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        cli(prog_name="yocc")
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED_EXIT) from None
+    if not can_supervise():
+        _run()
+        return
+    ending = supervise(_run)
+    if ending.message:
+        Failure(ending.message, ending.exit_code).show()
+    raise SystemExit(ending.exit_code)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -76,6 +79,15 @@ for command in COMMANDS:
     cli.add_command(command)
 
 
+def _run() -> None:
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        cli(prog_name="yocc")
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED_EXIT) from None
+
+
 def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 # the signature of a handler
-    """Unwind, so that what was half-written is removed."""
+    """Unwind, so that what was half-written is removed; asking again changes nothing."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Terminated(_TERMINATED_EXIT)

@@ -98,13 +98,13 @@ def test_large_weights_are_neither_read_nor_shown(
         to_proto(graph), tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0
     )
     seen: list[int] = []
-    real = simplify._onnxsim
+    real = simplify.onnxsim_result
 
     def spy(bare: onnx.ModelProto) -> onnx.ModelProto:
         seen.append(bare.ByteSize())
         return real(bare)
 
-    monkeypatch.setattr(simplify, "_onnxsim", spy)
+    monkeypatch.setattr(simplify, "onnxsim_result", spy)
     graph = load(tmp_path / "m.onnx")
     assert simplified(graph, ctx) > 0
     assert max(seen) < 64 * 4 * 3 * 3
@@ -116,7 +116,7 @@ def test_failing_onnxsim_is_one_note_and_no_loss(ctx: PassContext, monkeypatch: 
     def broken(model: onnx.ModelProto) -> onnx.ModelProto:
         raise RuntimeError(f"cannot digest {model.graph.name}\nand more")
 
-    monkeypatch.setattr(simplify, "_onnxsim", broken)
+    monkeypatch.setattr(simplify, "onnxsim_result", broken)
     graph = build(["i: a = Identity(x)", "c: y = Conv(a, w)"], {"w": (4, 4, 3, 3)}, ["y"])
     before = to_proto(graph)
     assert simplified(graph, ctx) == 1, "yocc's own rules still work"
@@ -131,7 +131,7 @@ def test_result_that_lost_an_output_is_refused(ctx: PassContext, monkeypatch: py
         del model.graph.output[-1]
         return model
 
-    monkeypatch.setattr(simplify, "_onnxsim", lossy)
+    monkeypatch.setattr(simplify, "onnxsim_result", lossy)
     graph = build(["r: y = Relu(x)", "s: z = Sigmoid(x)"], {}, ["y", "z"])
     assert simplified(graph, ctx) == 0
     assert [tensor.name for tensor in graph.outputs] == ["y", "z"]

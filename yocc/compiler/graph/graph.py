@@ -31,6 +31,7 @@ from yocc.compiler.graph.propagation import is_bounded
 from yocc.compiler.graph.source import OLDEST_OPSET, forget_inner_shapes, name_nodes, prepare, read
 from yocc.compiler.graph.stale import drop_captured_shapes, drop_shadows
 from yocc.compiler.graph.types import deduce_types
+from yocc.containment.activity import during
 from yocc.errors import InternalError, ModelError
 
 # Graphsurgeon prints to standard output what yocc reports itself, and would spoil machine-readable output there.
@@ -109,6 +110,11 @@ def load(source: str | Path | bytes | onnx.ModelProto) -> Graph:
         ModelError: the file is missing, truncated or not ONNX, its external data is missing or lies elsewhere, or its
             opset is older than 9 or newer than the installed onnx.
     """
+    with during("reading the model", ModelError.exit_code):
+        return _load(source)
+
+
+def _load(source: str | Path | bytes | onnx.ModelProto) -> Graph:
     model, folder = read(source)
     model = prepare(model, folder)
     graph = from_proto(model, folder)

@@ -296,6 +296,9 @@ class Pass(abc.ABC):
         """Why the pass cannot run on this machine, such as a package that is missing; None if it can."""
         return None
 
+    def warm_up(self) -> None:  # noqa: B027 # optional
+        """Begin what takes a while, such as starting a process, without waiting for it; `run` comes soon."""
+
     def requires(self, graph: Graph, ctx: PassContext) -> None:  # noqa: B027 # optional
         """Raise a `YoccError` when the pass cannot work on this graph."""
 

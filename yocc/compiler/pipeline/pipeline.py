@@ -18,6 +18,7 @@ from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.passes import Note, Pass, PassContext
 from yocc.compiler.pipeline.registry import discover, lookup, nearest
 from yocc.compiler.pipeline.result import PassResult
+from yocc.containment.activity import during
 from yocc.errors import InternalError, OptionError, PassError
 
 _QUOTED = r'"(?:\\.|[^"\\])*"'
@@ -110,6 +111,11 @@ class Pipeline:
     def __str__(self) -> str:
         return ",".join(print_pass(step) for step in self.passes)
 
+    def warm_up(self) -> None:
+        """Let all passes begin what takes a while to start; can be called before the graph is there."""
+        for step in self.passes:
+            step.warm_up()
+
     def run(self, graph: Graph, ctx: PassContext, observers: Sequence[Observer] = ()) -> tuple[Graph, list[PassRun]]:
         """Run all passes; the graph given may be changed, the one returned is the result.
 
@@ -156,7 +162,8 @@ def _run_step(step: Pass, graph: Graph, ctx: PassContext) -> tuple[Graph, PassRu
 
 def _result_of(step: Pass, graph: Graph, ctx: PassContext) -> PassResult:
     try:
-        result = step.run(graph, ctx)
+        with during(f"running the pass {step.name!r}", PassError.exit_code):
+            result = step.run(graph, ctx)
     except SystemExit as error:
         if type(error) is not SystemExit:  # a signal, and not somebody's sys.exit()
             raise

@@ -17,6 +17,8 @@ from yocc.compiler.stages.examples import write_programs
 from yocc.compiler.stages.optimize import Optimized
 from yocc.compiler.stages.prepare import Prepared
 from yocc.compiler.stages.subject import model_facts, tensor_facts
+from yocc.containment.activity import during
+from yocc.errors import BackendError
 from yocc.report.account import REASONS, LayerStates, layer_names, layer_states
 from yocc.report.report import FileFacts, ModelFacts, TensorFacts, file_facts
 from yocc.runtime.backends.backend import Artifact, Check
@@ -70,11 +72,12 @@ def emit(graph: Graph, prepared: Prepared, optimized: Optimized, output: OutputF
     backend, target = prepared.plan.backend, prepared.plan.target
     require_accepted(graph, backend, target)
     advice = tuple(backend.advise(graph, target))
-    with output.writing():
+    with output.writing(), during(f"building for the target {backend.name!r}", BackendError.exit_code):
         built = backend.build(graph, target, output.path)
     artifact = replace(built, options=dict(prepared.options.target.options))
-    require_valid(artifact)
-    checks = backend.verify(artifact, thorough=False)
+    with during(f"checking what was built for the target {backend.name!r}", BackendError.exit_code):
+        require_valid(artifact)
+        checks = backend.verify(artifact, thorough=False)
     require_passed(checks, backend.name)
     files = _facts(output, (artifact.model, *artifact.files))
     with output.writing():

@@ -18,6 +18,7 @@ from yocc.compiler.stages.emit import Built
 from yocc.compiler.stages.inputs import Inputs
 from yocc.compiler.stages.prepare import Prepared
 from yocc.compiler.stages.reference import original_session, reference_session
+from yocc.containment.activity import during
 from yocc.errors import BackendError, BackendUnavailable, YoccError
 from yocc.models.families.profile import ModelProfile
 from yocc.runtime.backends.backend import Artifact, Backend, Session
@@ -155,6 +156,7 @@ def judge(judged: Judged, artifact: Artifact, progress: Progress = silent) -> Ve
     judging, backend = judged.judging, judged.backend
     unmeasured: list[str] = []
     with contextlib.ExitStack() as stack:
+        stack.enter_context(during(f"measuring what was built for {backend.name!r}", BackendError.exit_code))
         try:
             compiled = stack.enter_context(backend.session(artifact, threads=judging.threads))
         except BackendUnavailable as error:

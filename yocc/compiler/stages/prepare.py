@@ -145,6 +145,7 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
         OptionError: options that do not fit the model.
     """
     started = time.perf_counter()
+    plan.pipeline.warm_up()
     graph = load(source)
     check_finite(graph)
     plan = _with_closed_inputs(plan, graph)

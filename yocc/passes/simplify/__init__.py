@@ -10,22 +10,15 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, load, refresh, skeleton
-from yocc.compiler.graph.native import captured_output
 from yocc.compiler.graph.nops import remove_nops
 from yocc.compiler.pipeline.passes import Pass, PassContext
+from yocc.containment.worker import one_line, start_worker
 from yocc.passes.simplify.axes import all_axes
+from yocc.passes.simplify.contained import onnxsim_result
 from yocc.passes.simplify.folding import fold_constants
 from yocc.passes.simplify.resize import constant_scales
 from yocc.passes.simplify.shielding import hide, show
 
-_FOLD_LIMIT = "1MB"
-"""Constants folding may create: grids and shapes, but no tensor that would bloat the file."""
-_SKIPPED = [
-    "eliminate_duplicate_initializer",  # a weight of two layers cannot be pruned for one of them
-    "fuse_add_bias_into_conv",  # `fuse` does it
-    "fuse_bn_into_conv",  # pruning reads BatchNorm's scales; `fuse` does it afterwards, in float64
-    "fuse_qkv",  # hides three layers in one
-]
 _ROUNDS = 8
 """A removed node can let onnxsim remove more; real models settle after two rounds."""
 
@@ -45,6 +38,11 @@ class Simplify(Pass):
     summary: ClassVar[str] = "fold constants, remove no-ops, make Resize scales constant"
 
     onnxsim: bool = True
+
+    def warm_up(self) -> None:
+        """Start the process that onnxsim runs in."""
+        if self.onnxsim:
+            start_worker()
 
     def run(self, graph: Graph, ctx: PassContext) -> int:
         """Simplify until nothing changes any more."""
@@ -77,13 +75,12 @@ def _run_onnxsim(graph: Graph, ctx: PassContext) -> int | None:
     before = skeleton(graph)
     hide(before, graph, lambda reason, node: _note_once(ctx, reason, node))
     try:
-        after = _onnxsim(before)
+        after = onnxsim_result(before)
         for model in (before, after):
             show(model)
         simplified = load(after)
-    except Exception as error:  # onnxsim raises whatever its parts raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        ctx.note(f"onnxsim could not work on this model and was left out: {reason}.", level="warning")
+    except Exception as error:  # what it leaves can be anything
+        ctx.note(f"onnxsim could not work on this model and was left out: {one_line(error)}.", level="warning")
         return None
     if _names(graph.outputs) != _names(simplified.outputs) or not _names(graph.inputs) <= _names(simplified.inputs):
         ctx.note("onnxsim changed the model's inputs or outputs; its result is not used.", level="warning")
@@ -98,21 +95,6 @@ def _run_onnxsim(graph: Graph, ctx: PassContext) -> int | None:
 def _note_once(ctx: PassContext, reason: str, node: str) -> None:
     if not any((note.message, note.node) == (reason, node) for note in ctx.notes):
         ctx.note(reason, node=node)
-
-
-def _onnxsim(model: onnx.ModelProto) -> onnx.ModelProto:
-    import onnxsim
-
-    simplified: onnx.ModelProto
-    with captured_output():
-        simplified, _ = onnxsim.simplify(
-            model,
-            check_n=0,
-            certify=False,
-            skipped_optimizers=_SKIPPED,
-            tensor_size_threshold=_FOLD_LIMIT,
-        )
-    return simplified
 
 
 def _adopt(graph: Graph, simplified: Graph) -> None:

@@ -16,6 +16,7 @@ import onnx
 from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, clone, save
 from yocc.compiler.pipeline.passes import Arrays, Executor
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
+from yocc.containment.activity import during
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, read_count
 from yocc.runtime.backends.examples import Example, example_of
@@ -220,9 +221,10 @@ class OnnxRuntimeSession(Session):
         if profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, str(profile)
         try:
-            return runtime.InferenceSession(
-                model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
-            )
+            with during("loading a model in onnxruntime", BackendError.exit_code):
+                return runtime.InferenceSession(
+                    model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+                )
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             raise BackendError(
                 f"onnxruntime cannot load the model: {one_sentence(error)}.", "Check the model with onnx.checker."
