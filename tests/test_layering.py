@@ -5,15 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tools.rooms import ALLOWED, arrows, draw, imports, room_of, rows
+from tools.rooms import ALLOWED, arrows, draw, every_import, imports, room_of, rows
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted((ROOT / "yocc").rglob("*.py"))
 OPTIONAL = {
     "torch",
     "tensorrt",
@@ -49,7 +47,7 @@ def test_rooms_stand_above_what_they_import() -> None:
 
 
 def test_every_allowed_room_exists() -> None:
-    assert {room_of(_module(path)) for path in SOURCES} - {""} == set(ALLOWED)
+    assert {room_of(module) for module in every_import()} - {""} == set(ALLOWED)
 
 
 def test_the_picture_in_the_docs_shows_the_imports_there_are() -> None:
@@ -126,19 +124,10 @@ def wrong(forbidden: Callable[[str, str], object], *, within_functions: bool = T
     return {module: names for module, names in found.items() if names}
 
 
-@cache
-def every_import() -> dict[str, tuple[tuple[str, bool], ...]]:
-    return {_module(path): tuple(imports(path.read_text(encoding="utf-8"))) for path in SOURCES}
-
-
 def modules_after(*statements: str) -> set[str]:
     code = "; ".join(("import sys", *statements, "print(); print(*sys.modules)"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     return set(done.stdout.splitlines()[-1].split())
-
-
-def _module(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def _pass_of(module: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -67,12 +68,23 @@ def imports(source: str) -> Iterator[tuple[str, bool]]:
     yield from _walk(ast.parse(source), top=True)
 
 
+@cache
+def every_import() -> Mapping[str, tuple[tuple[str, bool], ...]]:
+    """`imports` of every module of yocc, by its name."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): tuple(
+            imports(path.read_text(encoding="utf-8"))
+        )
+        for path in sorted((ROOT / "yocc").rglob("*.py"))
+    }
+
+
 def arrows() -> dict[tuple[str, str], int]:
     """How many imports go from one room to another."""
     found: dict[tuple[str, str], int] = {}
-    for path in sorted((ROOT / "yocc").rglob("*.py")):
-        own = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
-        for name, _ in imports(path.read_text(encoding="utf-8")):
+    for module, seen in every_import().items():
+        own = room_of(module)
+        for name, _ in seen:
             other = room_of(name)
             if own and other and own != other:
                 found[own, other] = found.get((own, other), 0) + 1
