@@ -1,0 +1,1 @@
+"""Random inputs for yocc, and what became of them."""
