@@ -93,6 +93,15 @@ def test_a_constant_node_without_output_is_refused() -> None:
         load(model)
 
 
+def test_an_input_without_a_type_is_refused_and_an_output_is_not() -> None:
+    model = tiny_model()
+    model.graph.output[0].ClearField("type")
+    load(model)
+    model.graph.input[0].type.Clear()
+    with pytest.raises(ModelError, match=r"The model is not valid: the input 'x' has no type\."):
+        load(model)
+
+
 def test_a_reshape_that_cannot_fit_is_refused() -> None:
     shape = numpy_helper.from_array(np.array([2, 5]), "s")
     model = build([helper.make_node("Reshape", ["x", "s"], ["y"], name="r")], [value("x", [3, 4])], [], [shape])

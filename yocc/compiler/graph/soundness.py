@@ -37,6 +37,10 @@ def faults(model: onnx.ModelProto) -> list[str]:
     Returns:
         One line for what it meets first; empty when it is sound.
     """
+    initialized = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        if value.type.WhichOneof("value") is None and value.name not in initialized:
+            return [f"the input {value.name!r} has no type"]
     try:
         onnx.checker.check_model(_checkable(model))
     except onnx.checker.ValidationError as error:
