@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.compiler.graph.models import build, value, weight
 from yocc.compiler.graph import Graph, load
 from yocc.compiler.graph.cost import layer_costs, totals
-from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.graph.shapes import concrete_shapes, default_input_shapes
 from yocc.errors import ModelError, OptionError
 
 
@@ -105,3 +105,44 @@ def test_an_open_size_that_the_model_contradicts_asks_for_the_input_shape(
 def test_sizes_that_contradict_each_other_are_the_models_fault() -> None:
     with pytest.raises(ModelError, match=r"Reshape 'flat' makes \[1, 8, 256\] of \[1, 8, 20, 20\]"):
         concrete_shapes(contradicting([1, 3, 20, 20], *RESHAPE))
+
+
+def _reading(readers: str, weights: dict[str, tuple[int, ...]], shape: str) -> Graph:
+    given = [f"float[{','.join(map(str, each))}] {name}" for name, each in weights.items()]
+    inputs = ", ".join([f"float[{shape}] x", *given])
+    text = f'<ir_version: 8, opset_import: ["" : 17]> g ({inputs}) => (float[N] y) {{ {readers} }}'
+    model = onnx.parser.parse_model(text)
+    del model.graph.input[1:]
+    model.graph.initializer.extend(weight(name, *each) for name, each in weights.items())
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    return load(model)
+
+
+@pytest.mark.parametrize(
+    ("readers", "weights", "shape", "expected"),
+    [
+        ("y = Conv(x, w)", {"w": (8, 3, 3, 3)}, "N, C, 16, 16", (1, 3, 16, 16)),
+        ("y = Conv<group = 4>(x, w)", {"w": (8, 2, 3, 3)}, "1, C, H, W", (1, 8, 640, 640)),
+        (
+            "a = Sub(x, m)  b = Div(a, m)  y = Conv(b, w)",
+            {"m": (1,), "w": (8, 5, 3, 3)},
+            "1, C, 16, 16",
+            (1, 5, 16, 16),
+        ),
+        ("y = Gemm(x, w)", {"w": (6, 4)}, "N, K", (1, 6)),
+        ("y = Gemm<transB = 1>(x, w)", {"w": (6, 4)}, "N, K", (1, 4)),
+        ("y = Relu(x)", {}, "N, C, 16, 16", (1, 1, 16, 16)),
+    ],
+)
+def test_open_channels_are_those_that_the_first_layer_needs(
+    readers: str, weights: dict[str, tuple[int, ...]], shape: str, expected: tuple[int, ...]
+) -> None:
+    graph = _reading(readers, weights, shape)
+    assert default_input_shapes(graph) == {"x": expected}
+    assert concrete_shapes(graph).shapes["x"] == expected
+
+
+def test_channels_that_the_weights_are_not_made_for_are_refused() -> None:
+    graph = _reading("y = Conv(x, w)", {"w": (8, 3, 3, 3)}, "N, C, 16, 16")
+    with pytest.raises(OptionError, match=r"x=1,1,16,16.*'w' is made for 3 channels and meets 1"):
+        concrete_shapes(graph, {"x": (1, 1, 16, 16)})

@@ -42,10 +42,22 @@ def _misfits(node: gs.Node) -> list[str]:
         first, group = shapes[1][0], int(node.attrs.get("group", 1))
         if group < 1 or first % group:
             return [f"{node.op} {node.name!r}: {first} channels of {node.inputs[1].name!r} make no {group} groups"]
+    data = node.inputs[0].shape if node.inputs else None
+    return [f"{node.op} {node.name!r}: {problem}" for problem in wrong_channels(node, [data, *shapes[1:]])]
+
+
+def wrong_channels(node: gs.Node, shapes: Sequence[Shape]) -> list[str]:
+    """Which weights of a convolution or normalization are made for other channels than they meet, one line each.
+
+    Args:
+        node: of any operator.
+        shapes: of its inputs, as far as they are known.
+    """
+    weights = [None, *(_known(shape) for shape in shapes[1:])]
     return [
-        f"{node.op} {node.name!r}: {node.inputs[index].name!r} is made for {has} channels and meets {needs}"
-        for index, (has, needs) in _wanted(node, shapes).items()
-        if has != needs
+        f"{node.inputs[index].name!r} is made for {has} channels and meets {meets}"
+        for index, (has, meets) in _wanted(node, shapes[0] if shapes else None, weights).items()
+        if has != meets
     ]
 
 
@@ -78,9 +90,8 @@ def _indices(node: gs.Node) -> np.ndarray[Any, Any] | None:
     return values
 
 
-def _wanted(node: gs.Node, shapes: Sequence[tuple[int, ...] | None]) -> dict[int, tuple[int, int]]:
+def _wanted(node: gs.Node, data: Shape, shapes: Sequence[tuple[int, ...] | None]) -> dict[int, tuple[int, int]]:
     """By input, the channels it is made for and those it meets."""
-    data = node.inputs[0].shape if node.inputs else None
     channels = data[1] if data is not None and len(data) > 1 else None
     if not isinstance(channels, int) or channels < 0:
         return {}

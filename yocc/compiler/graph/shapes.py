@@ -8,7 +8,7 @@ Concat, ...) by which exporters compute shapes at run time.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,11 +18,13 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import SMALL_CONSTANT, Graph, node_proto
 from yocc.compiler.graph.evaluating import Array, Contradiction, evaluate, infer, known_shape, tensor_type
-from yocc.compiler.graph.misfits import out_of_range
+from yocc.compiler.graph.misfits import out_of_range, wrong_channels
 from yocc.errors import ModelError, OptionError, YoccError
 
 _KEEPS_SHAPE = frozenset({"GroupNormalization"})
 """Operators of which onnx infers no shape; their output has that of their first input."""
+_ELEMENTWISE = frozenset({"Cast", "Identity", "Sub", "Add", "Mul", "Div", "Clip", "QuantizeLinear", "DequantizeLinear"})
+"""What stands between a picture and the first layer without moving its axes."""
 DEFAULT_SIDE = 640
 """Height and width assumed for a symbolic picture, the input size of most detectors in pixels."""
 
@@ -46,7 +48,11 @@ class Shapes:
 
 def is_open(tensor: gs.Tensor) -> bool:
     """Whether a tensor's own shape is not known in full."""
-    return tensor.shape is None or not all(isinstance(size, int) and size > 0 for size in tensor.shape)
+    return tensor.shape is None or not all(map(_is_size, tensor.shape))
+
+
+def _is_size(dim: object) -> bool:
+    return isinstance(dim, int) and dim > 0
 
 
 def concrete_shapes(graph: Graph, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> Shapes:
@@ -113,17 +119,39 @@ class KnownSizes:
 
 
 def default_input_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
-    """Shapes of the graph's inputs: batch 1 and pictures of 640 x 640 where the graph leaves it open."""
+    """Shapes of the graph's inputs: batch 1, pictures of 640 x 640 and as many channels as layers need, where open."""
     shapes = {}
     for tensor in graph.inputs:
         if tensor.shape is None:
             continue
         dims = list(tensor.shape)
+        for axis, size in _sizes_of_readers(tensor).items():
+            if axis < len(dims) and not _is_size(dims[axis]):
+                dims[axis] = size
         for axis, dim in enumerate(dims):
-            if not isinstance(dim, int) or dim <= 0:
+            if not _is_size(dim):
                 dims[axis] = DEFAULT_SIDE if len(dims) == 4 and axis >= 2 else 1
         shapes[tensor.name] = tuple(dims)
     return shapes
+
+
+def _sizes_of_readers(tensor: gs.Tensor) -> dict[int, int]:
+    """By axis, the size that the weights of layers ask for that read an input, directly or behind elementwise steps."""
+    waiting, seen = [tensor], set[str]()
+    while waiting:
+        read = waiting.pop()
+        for node in read.outputs:
+            weight: Sequence[int] = ()
+            if len(node.inputs) > 1 and isinstance(node.inputs[1], gs.Constant):
+                weight = node.inputs[1].shape
+            if node.op == "Conv" and len(weight) > 2:
+                return {1: int(weight[1]) * int(node.attrs.get("group", 1))}
+            if node.op == "Gemm" and len(weight) == 2 and not node.attrs.get("transA"):
+                return {1: int(weight[1 if node.attrs.get("transB") else 0])}
+            if node.op in _ELEMENTWISE and node.name not in seen:
+                seen.add(node.name)
+                waiting += node.outputs
+    return {}
 
 
 def _blame(graph: Graph, node: gs.Node, shapes: Mapping[str, tuple[int, ...]], what: str) -> YoccError:
@@ -181,8 +209,9 @@ def _walk(
     if node.op in _KEEPS_SHAPE:
         shapes[proto.output[0]], types[proto.output[0]] = shapes[names[0]], types[names[0]]
         return
-    if names and (problem := out_of_range(node, shapes[names[0]], values.get(names[-1]))):
-        raise Contradiction(problem)
+    problem = out_of_range(node, shapes[names[0]], values.get(names[-1])) if names else ""
+    for wrong in [problem] if problem else wrong_channels(node, [shapes.get(tensor.name) for tensor in node.inputs]):
+        raise Contradiction(wrong)
     kinds = {name: tensor_type(types[name], shapes[name]) for name in names}
     for name, kind in infer(proto, opset, kinds, {name: values[name] for name in names if name in values}).items():
         shape = known_shape(kind)
