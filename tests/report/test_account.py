@@ -111,3 +111,18 @@ def test_layers_are_known_by_what_fuses_into_them() -> None:
         **dict.fromkeys(("first", "c1", "n1", "r1"), "first"),
         **dict.fromkeys(("last", "y"), "last"),
     }
+
+
+@pytest.mark.parametrize(("op", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_recurrent_layers_may_leave_out_their_hidden_size(op: str, gates: int) -> None:
+    weights = {"w": (1, gates * 6, 5), "r": (1, gates * 6, 6)}
+    graph = helper.make_graph(
+        [helper.make_node(op, ["x", "w", "r"], ["y"], name="layer")],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 1, 5])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (state,) = _states(model).values()
+    assert (state.channels_in, state.channels_out) == (5, 6)

@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import LayerCost, constant_behind, layer_costs, weight_of
-from yocc.compiler.graph.operators import RECURRENT
+from yocc.compiler.graph.operators import GATES
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.pipeline.result import LAYERS, SKIPPED
@@ -143,8 +143,8 @@ def _state(node: gs.Node, cost: LayerCost) -> LayerState:
 def _channels(node: gs.Node, slot: int, shape: tuple[int, ...]) -> tuple[int, int]:
     """Channels in and out of an operator that multiplies a weight of this shape."""
     groups = int(node.attrs.get("group", 1))
-    if node.op in RECURRENT:
-        return shape[-1], int(node.attrs["hidden_size"]) * shape[0]
+    if node.op in GATES:
+        return shape[-1], shape[0] * shape[1] // GATES[node.op]  # `hidden_size` may be left out
     if node.op == "Conv":
         return shape[1] * groups, shape[0]
     if node.op == "ConvTranspose":

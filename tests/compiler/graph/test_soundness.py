@@ -97,8 +97,27 @@ def test_an_input_without_a_type_is_refused_and_an_output_is_not() -> None:
     model = tiny_model()
     model.graph.output[0].ClearField("type")
     load(model)
-    model.graph.input[0].type.Clear()
-    with pytest.raises(ModelError, match=r"The model is not valid: the input 'x' has no type\."):
+    for change in ("undefined", "none"):
+        if change == "none":
+            model.graph.input[0].type.Clear()
+        else:
+            model.graph.input[0].type.tensor_type.elem_type = TensorProto.UNDEFINED
+        with pytest.raises(ModelError, match=r"The model is not valid: the input 'x' has no type\."):
+            load(model)
+
+
+def test_an_output_of_undefined_type_gets_the_one_it_has() -> None:
+    model = tiny_model()
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.UNDEFINED
+    graph = load(model)
+    assert (graph.outputs[0].dtype, graph.outputs[0].shape) == (np.float32, [1, 4, 16, 16])
+    onnx.checker.check_model(to_proto(graph), full_check=True)
+
+
+def test_an_attribute_that_refers_to_a_functions_is_refused_outside_of_one() -> None:
+    model = _constant(value_ints=[1])
+    model.graph.node[0].attribute[0].ref_attr_name = "axis"
+    with pytest.raises(ModelError, match=r"'value_ints' of 'k' refers to an attribute of a function and is in none\."):
         load(model)
 
 

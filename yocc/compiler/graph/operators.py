@@ -109,5 +109,8 @@ OPS: Mapping[str, OpFacts] = MappingProxyType(
 RECURRENT: Mapping[str, tuple[int, ...]] = MappingProxyType({"LSTM": (1, 2, 3, 7), "GRU": (1, 2, 3), "RNN": (1, 2, 3)})
 """Recurrent operators, with the input slots of trained parameters: both weights, biases, peepholes."""
 
+GATES: Mapping[str, int] = MappingProxyType({"LSTM": 4, "GRU": 3, "RNN": 1})
+"""Recurrent operators, with how many times the hidden size their weights have rows."""
+
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators that multiply by a weight matrix: what has MACs, and what a channel comes from and goes to."""

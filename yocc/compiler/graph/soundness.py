@@ -39,8 +39,12 @@ def faults(model: onnx.ModelProto) -> list[str]:
     """
     initialized = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
-        if value.type.WhichOneof("value") is None and value.name not in initialized:
+        if _has_no_type(value) and value.name not in initialized:
             return [f"the input {value.name!r} has no type"]
+    for node in all_nodes(model.graph.node):
+        for attribute in node.attribute:
+            if attribute.ref_attr_name:
+                return [f"{attribute.name!r} of {node.name!r} refers to an attribute of a function and is in none"]
     try:
         onnx.checker.check_model(_checkable(model))
     except onnx.checker.ValidationError as error:
@@ -82,6 +86,11 @@ def _checkable(model: onnx.ModelProto) -> onnx.ModelProto:
             copy.opset_import.append(onnx.helper.make_opsetid(node.domain, 1))
             imported.add(node.domain)
     return copy
+
+
+def _has_no_type(value: onnx.ValueInfoProto) -> bool:
+    kind = value.type.WhichOneof("value")
+    return kind is None or (kind == "tensor_type" and not value.type.tensor_type.elem_type)
 
 
 def _complete(value: onnx.ValueInfoProto) -> None:

@@ -65,6 +65,7 @@ def prepare(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
     payload.check(model)
     external.check(model, folder)
     model = inline_functions(model)
+    _forget_undefined(model.graph)
     _check_carried(model.graph)
     _check_names(model.graph)
     sort_protos(model.graph)
@@ -154,6 +155,14 @@ def _is_carried(kind: onnx.TypeProto) -> bool:
     if kind.HasField("sequence_type"):
         kind = kind.sequence_type.elem_type
     return bool(kind.HasField("tensor_type") and kind.tensor_type.elem_type in onnx.TensorProto.DataType.values())
+
+
+def _forget_undefined(graph: onnx.GraphProto) -> None:
+    """Outputs of the type "undefined" have none; it is inferred like that of those without."""
+    for value in [*graph.output, *graph.value_info]:
+        kind = value.type
+        if kind.WhichOneof("value") == "tensor_type" and not kind.tensor_type.elem_type:
+            kind.Clear()
 
 
 def _check_carried(graph: onnx.GraphProto) -> None:
