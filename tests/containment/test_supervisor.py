@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from yocc.containment.supervisor import can_supervise
+from yocc.containment import activity
+from yocc.containment.activity import Activity
+from yocc.containment.supervisor import _ending, can_supervise
 
 pytestmark = pytest.mark.skipif(not can_supervise(), reason="no supervision here")
 _SUPERVISED = """
@@ -132,3 +134,24 @@ def test_the_command_of_yocc_is_supervised(tmp_path: Path) -> None:
     environment = {**os.environ, "YOCC_CONTAINMENT": "off"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, env=environment)
     assert done.returncode == -signal.SIGSEGV
+
+
+@pytest.mark.parametrize(
+    ("status", "doing", "code", "said"),
+    [
+        (8, Activity("reading the model", 3), 8, ""),
+        (-signal.SIGSEGV, Activity("reading the model", 3), 3, "crashed (SIGSEGV) while reading the model. If"),
+        (-signal.SIGSEGV, None, 128 + signal.SIGSEGV, "crashed (SIGSEGV). If"),
+        (-signal.SIGKILL, None, 137, "yocc was ended by SIGKILL. That is what the system does when memory runs out."),
+        (-signal.SIGTERM, Activity("measuring", 6), 143, "yocc was ended by SIGTERM while measuring."),
+        (-63, None, 128 + 63, "crashed (signal 63). If"),
+    ],
+)
+def test_endings_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, status: int, doing: Activity | None, code: int, said: str
+) -> None:
+    monkeypatch.setattr(activity, "current", lambda: doing)
+    ending = _ending(status)
+    assert ending.exit_code == code
+    assert said in ending.message
+    assert bool(said) == bool(ending.message)

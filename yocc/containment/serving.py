@@ -19,6 +19,11 @@ def serve() -> None:
     _limit_memory()
     for package in _UNUSED:
         sys.modules.setdefault(package, None)  # type: ignore[arg-type] # says that it cannot be imported
+    answer_all(requests, answers)
+
+
+def answer_all(requests: int, answers: int) -> None:
+    """Run the tasks that come through one pipe and write what they return into another, until the first is closed."""
     while head := _read(requests, 2 * _HEADER):
         size, length = (int.from_bytes(head[at : at + _HEADER], "little") for at in (0, _HEADER))
         task, options = json.loads(_read(requests, size))

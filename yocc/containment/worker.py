@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import json
 import os
 import select
@@ -22,6 +21,7 @@ MOST_MEMORY = 4 << 30
 """Bytes a worker may map. Tasks are given models without their large weights."""
 _HEADER = 8
 _CHUNK = 1 << 20
+_SECONDS_TO_END = 1.0
 _SERVE = "from yocc.containment.serving import serve; serve()"
 
 
@@ -59,6 +59,7 @@ class Worker:
             try:
                 answer = self._exchange(process, _framed(task, options, payload), time.monotonic() + seconds)
             except TimeoutError:
+                process.kill()
                 self._end(process)
                 raise NativeError(f"it took longer than {seconds:g} s") from None
             except (OSError, EOFError):
@@ -80,10 +81,11 @@ class Worker:
         process = self._process
         if process is not None and self._owner != os.getpid():
             # After a fork the process belongs to the parent, whose answers would get mixed up with ours.
-            process.returncode = _closed(process, 0)
+            process.returncode = 0  # nothing to wait for
+            self._end(process)
         if process is None or process.poll() is not None:
             if process is not None:
-                _closed(process, process.returncode)
+                self._end(process)
             process = self._process = _started()
             self._owner = os.getpid()
         return process
@@ -91,10 +93,14 @@ class Worker:
     def _end(self, process: subprocess.Popen[bytes]) -> int:
         """Make sure that the process has ended; its status, negative for a signal."""
         self._process = None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return _closed(process, process.wait(timeout=0.2))
-        process.kill()
-        return _closed(process, process.wait())
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()  # nobody asks any more, which ends it
+        try:
+            return process.wait(timeout=_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
 
     @staticmethod
     def _exchange(process: subprocess.Popen[bytes], request: bytes, deadline: float) -> bytes:
@@ -182,13 +188,6 @@ def _wait(readable: tuple[IO[bytes], ...], writable: tuple[IO[bytes], ...], dead
     left = deadline - time.monotonic()
     if left <= 0 or not any(select.select(readable, writable, (), left)):
         raise TimeoutError
-
-
-def _closed(process: subprocess.Popen[bytes], status: int) -> int:
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
-    return status
 
 
 def _how_it_ended(status: int) -> str:
