@@ -58,6 +58,29 @@ def test_values_that_follow_from_the_size_are_rewritten(
     assert _shapes([DOWN, *nodes], {**KERNEL, **weights}, "size=24x32", (1, 3, 24, 32)) == wanted
 
 
+@pytest.mark.parametrize(
+    ("nodes", "weights", "wanted"),
+    [
+        # 8 equals the grid's height and width by chance: what follows multiplies by 8 rows.
+        (
+            ["g: b = GlobalAveragePool(a)", "e: d = Expand(b, s)", "m: y = MatMul(d, v)"],
+            {"s": [1, 8, 8, 8], "v": (1, 8, 8, 5)}, (1, 8, 8, 5),
+        ),
+        (["g: b = GlobalAveragePool(a)", "e: y = Expand(b, s)"], {"s": [1, 8, 8, 8]}, (1, 8, 8, 8)),
+        # One by chance, and one because it is joined with the grid.
+        (
+            ["g: b = GlobalAveragePool(a)", "e: d = Expand(b, s)", "m: q = MatMul(d, v)", "u: p = ReduceMean(q)",
+             "k: h = Expand(b, s)", "i: j = Relu(h)", "l: n = Concat<axis=1>(a, j)", "o: y = Add(n, p)"],
+            {"s": [1, 8, 8, 8], "v": (1, 8, 8, 5)}, (1, 16, 12, 16),
+        ),
+    ],
+)  # fmt: skip
+def test_an_expanded_size_changes_only_where_what_follows_needs_it(
+    nodes: list[str], weights: dict[str, Value], wanted: tuple[int, ...]
+) -> None:
+    assert _shapes([DOWN, *nodes], {**KERNEL, **weights}, "size=24x32", (1, 3, 24, 32)) == wanted
+
+
 ROWS = [
     DOWN,
     "e: b = Conv<strides=[2,2], pads=[1,1,1,1]>(a, v)",

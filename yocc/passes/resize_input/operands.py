@@ -240,6 +240,11 @@ def _expand(state: State, node: gs.Node) -> None:
             wanted[place] = 1
         elif extent.old == 1 and place >= len(old) - 2:
             found = _alike(state, "height" if place == len(old) - 2 else "width", size)
+            if node.name not in state.growing:
+                # Most often chance: the walk is repeated where what follows does not fit.
+                if found - {size} and all(each is not node for each in state.unsure):
+                    state.unsure.append(node)
+                continue
             if len(found) > 1:
                 refuse(node, f"it expands to {old}, which may follow from the size or not")
             wanted[place] = found.pop() if found else size

@@ -35,6 +35,8 @@ class State:
         extents: dimensions of each tensor whose shape is known at both sizes.
         fixed: names of constants, and of what is computed from constants alone.
         rewrites: inputs of nodes that were replaced, so far.
+        growing: names of Expand nodes whose sizes follow from the input's, found out by an earlier walk.
+        unsure: Expand nodes whose sizes were left as they are, although they equal a height or width.
     """
 
     graph: Graph
@@ -45,6 +47,8 @@ class State:
     extents: dict[str, list[Extent]] = field(default_factory=dict)
     fixed: set[str] = field(default_factory=set)
     rewrites: int = 0
+    growing: frozenset[str] = frozenset()
+    unsure: list[gs.Node] = field(default_factory=list)
     _names: set[str] = field(default_factory=set)
     _decoding: set[int] = field(default_factory=set)
     _made: list[tuple[str, Array, gs.Constant]] = field(default_factory=list)

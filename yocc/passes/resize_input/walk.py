@@ -11,6 +11,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.graph.evaluating import Contradiction
 from yocc.compiler.graph.shapes import KnownSizes
 from yocc.compiler.pipeline.passes import Cells
+from yocc.errors import PassError
 from yocc.passes.resize_input.extents import Extent
 from yocc.passes.resize_input.grids import regrow
 from yocc.passes.resize_input.guards import check
@@ -67,16 +68,46 @@ def walk(graph: Graph, sizes: Sizes, others: Mapping[str, tuple[int, ...]], cell
     Raises:
         PassError: what a node must become does not follow from the graph.
     """
+    before = [(node, list(node.inputs), dict(node.attrs)) for node in graph.nodes]
+    growing: set[str] = set()
+    while True:
+        state = _begin(graph, sizes, others, cells)
+        state.growing = frozenset(growing)
+        try:
+            for node in graph.nodes:
+                _step(state, node)
+        except PassError as error:
+            blamed = _expanded_before(state, error.node)
+            if blamed is None:
+                raise
+            growing.add(blamed)
+            for node, inputs, attributes in before:
+                node.inputs, node.attrs = inputs, dict(attributes)
+            continue
+        outputs = {tensor.name: state.extents[tensor.name] for tensor in graph.outputs if tensor.name in state.extents}
+        return Walked(state.rewrites, outputs, (_largest(state, "height"), _largest(state, "width")))
+
+
+def _begin(graph: Graph, sizes: Sizes, others: Mapping[str, tuple[int, ...]], cells: Cells | None) -> State:
     old = KnownSizes.of_inputs(graph, {**others, sizes.name: sizes.old})
     new = old if sizes.old == sizes.new else KnownSizes.of_inputs(graph, {**others, sizes.name: sizes.new})
     state = State(graph, old, new, cells, sizes.open_batch)
     for name, shape in others.items():
         state.extents[name] = [Extent.fixed(size) for size in shape]
     state.extents[sizes.name] = picture_extents(sizes.old, sizes.new, sizes.spatial)
-    for node in graph.nodes:
-        _step(state, node)
-    outputs = {tensor.name: state.extents[tensor.name] for tensor in graph.outputs if tensor.name in state.extents}
-    return Walked(state.rewrites, outputs, (_largest(state, "height"), _largest(state, "width")))
+    return state
+
+
+def _expanded_before(state: State, name: str | None) -> str | None:
+    """The last Expand before a node that did not fit, where its sizes may have to follow from the input's."""
+    pending = [node for node in state.graph.nodes if name and node.name == name]
+    before: set[int] = set()
+    while pending:
+        node = pending.pop()
+        if id(node) not in before:
+            before.add(id(node))
+            pending += [tensor.inputs[0] for tensor in node.inputs if tensor.inputs]
+    return next((node.name for node in reversed(state.unsure) if id(node) in before), None)
 
 
 def _step(state: State, node: gs.Node) -> None:
