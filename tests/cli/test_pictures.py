@@ -62,10 +62,14 @@ def test_what_was_assumed_is_a_warning_and_in_the_report() -> None:
 def test_what_is_stated_is_used_and_no_warning() -> None:
     content, said = _compile("--calib", "pictures", *OPTIONS)
     assert ASSUMED not in said
+    pictures = content["input"].pop("pictures")
     assert content["input"] == {
         "name": "x", "color": "bgr", "scale": 1.0, "mean": [1.0, 2.0, 3.0], "std": [0.5], "letterbox": False,
-        "origin": "given",
+        "fit": "stretch", "pad": 114, "origin": "given", "reason": "color and scaling: as given; fit: assumed",
+        "assumed": ["fit"], "shape": [1, 3, 16, 16],
+        "text": "BGR, (pixel * 1 - 1,2,3) / 0.5, stretched to the input size",
     }  # fmt: skip
+    assert [Path(each["file"]).name for each in pictures] == ["0.png", "1.png"]
     page = Path("out/report.html").read_text()
     assert "--input-color bgr --input-scale 1.0 --input-mean=1.0,2.0,3.0 --input-std=0.5" in page
 
@@ -126,6 +130,32 @@ def test_configuration_takes_numbers_fractions_and_lists() -> None:
     assert _run("compile", "tiny.onnx").exit_code == 2
 
 
+def test_configuration_takes_names_and_placement() -> None:
+    Path("yocc.toml").write_text('preprocess = "caffe"\ninput-fit = "letterbox-top-left"\ninput-pad = 0\n')
+    content, said = _compile("--calib", "pictures", "--input-scale", "1/2")
+    fed = content["input"]
+    assert (fed["color"], fed["scale"], fed["mean"]) == ("bgr", 0.5, [103.939, 116.779, 123.68])
+    assert (fed["fit"], fed["pad"], fed["assumed"]) == ("letterbox-top-left", 0, [])
+    assert ASSUMED not in said
+    Path("yocc.toml").write_text('[input]\npreprocess = "caffe"\nfit = "letterbox-top-left"\npad = 0\nscale = "1/2"\n')
+    assert _compile("--calib", "pictures")[0]["input"] == fed
+    Path("yocc.toml").write_text("[input]\ncolour = 'bgr'\n")
+    assert "input-color" in _run("compile", "tiny.onnx").stderr
+    Path("yocc.toml").unlink()
+    fed = json.loads(Path("out/preprocess.json").read_text())
+    assert (fed["resize"], fed["alignment"], fed["pad_value"]) == ("letterbox", "top_left", 0)
+    assert "--input-fit letterbox-top-left --input-pad 0" in Path("out/report.html").read_text()
+
+
+def test_the_page_shows_what_was_fed() -> None:
+    _compile("--calib", "pictures", "--preprocess", "bgr-255")
+    page = Path("out/report.html").read_text()
+    assert page.count('alt="A picture as the network was fed it"') == 2
+    assert "BGR, (pixel * 1 - 0) / 1, stretched to the input size" in page
+    assert "--preprocess bgr-255" in page
+    assert "blue 0 to 255" in page or "blue 1 to 25" in page or "blue 0 to 25" in page
+
+
 @pytest.mark.parametrize("command", ["compile", "calibrate", "compare", "bench", "eval"])
 @pytest.mark.parametrize(
     ("options", "word"),
@@ -135,6 +165,8 @@ def test_configuration_takes_numbers_fractions_and_lists() -> None:
         (["--input-mean", "1,2"], "2 numbers"),
         (["--input-scale", "much"], "'much'"),
         (["--input-color", "cmyk"], "cmyk"),
+        (["--input-fit", "zoom"], "zoom"),
+        (["--preprocess", "yolx"], "yolox"),
     ],
 )
 def test_what_cannot_be_fed_is_one_sentence(command: str, options: list[str], word: str) -> None:

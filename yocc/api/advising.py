@@ -23,7 +23,7 @@ from yocc.compiler.stages.interface import Interfaces
 from yocc.compiler.stages.prepare import Opened, make_plan
 from yocc.compiler.stages.remarks import input_remarks
 from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine
-from yocc.options import Color, CompileOptions, Number, Shapes, flag_of
+from yocc.options import Color, CompileOptions, Fit, Number, Shapes, flag_of
 from yocc.runtime.backends.onnxruntime import cores
 from yocc.runtime.data.feeds import is_array_file
 from yocc.runtime.measuring.bench import describe_machine
@@ -54,6 +54,9 @@ class AdviseKeywords(TypedDict, total=False):
     input_scale: Number | None
     input_mean: Number | Sequence[Number] | None
     input_std: Number | Sequence[Number] | None
+    input_fit: Fit | None
+    input_pad: int | None
+    preprocess: str | None
     seed: int
     threads: int | None
 
@@ -263,7 +266,7 @@ def _command(case: Case, lever: str) -> str:
         for key, value in (keywords.get(name) or {}).items():
             said = value if isinstance(value, str) else ",".join(map(str, value))
             words += [flag_of(name), f"{key}={said}"]
-    for name in ("input_color", "input_scale", "input_mean", "input_std"):
+    for name in ("preprocess", "input_color", "input_scale", "input_mean", "input_std", "input_fit", "input_pad"):
         value = keywords.get(name)
         if value is not None:
             said = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

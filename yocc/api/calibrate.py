@@ -19,12 +19,12 @@ from yocc.compiler.stages.recipe import recipe_pipeline
 from yocc.compiler.stages.subject import Source
 from yocc.errors import CalibrationError, OptionError
 from yocc.files.writing import require_replaceable
+from yocc.models.families.conventions import stated_input
 from yocc.options import CalibrateKeywords, CompileOptions
 from yocc.passes.quantize import Quantize
 from yocc.passes.quantize.placement import place
 from yocc.passes.quantize.saved import Calibration, is_calibration, network_digest, save_calibration
 from yocc.runtime.backends.registry import find_backend
-from yocc.runtime.data.description import read_input_options
 
 _KNOWN = CalibrateKeywords.__annotations__.keys()
 
@@ -66,8 +66,7 @@ def calibrate_model(
     graph = load(source)
     check_finite(graph)
     data, pipeline = options.data, recipe_pipeline(options.recipe)
-    stated = read_input_options(data.input_color, data.input_scale, data.input_mean, data.input_std)
-    anatomy = anatomy_of(graph, data.input_shapes, stated)
+    anatomy = anatomy_of(graph, data.input_shapes, stated_input(vars(data)))
     require_runnable(graph, anatomy)
     resizing = resizing_of(pipeline)
     if resizing is not None:

@@ -13,9 +13,9 @@ from yocc.api.opening import examine_model, find_model
 from yocc.compiler.pipeline.passes import Progress, silent
 from yocc.errors import OptionError, OutputError
 from yocc.files.writing import require_replaceable, write_whole
-from yocc.runtime.data.description import InputOptions
 from yocc.runtime.data.feeds import find_pictures
 from yocc.runtime.data.letterbox import picture_size, read_picture
+from yocc.runtime.data.stated import InputOptions
 from yocc.runtime.detection.boxes import SHOWING
 from yocc.runtime.detection.metrics import DetectionSet, detections
 from yocc.runtime.detection.overlay import draw_boxes

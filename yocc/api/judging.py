@@ -27,9 +27,9 @@ from yocc.errors import OptionError, YoccError
 from yocc.report.report import CalibrationFacts
 from yocc.runtime.backends.backend import Session
 from yocc.runtime.backends.registry import find_backend
-from yocc.runtime.data.description import InputOptions
 from yocc.runtime.data.feeds import Feeds, fed_to
 from yocc.runtime.data.preprocess import default_preprocess
+from yocc.runtime.data.stated import InputOptions
 from yocc.runtime.detection.metrics import DetectionScores, evaluate
 from yocc.runtime.measuring.bench import Timing, compare_speed, random_feeds
 from yocc.runtime.measuring.fidelity import FidelityFacts, Own, Samples, measure_fidelity

@@ -19,7 +19,15 @@ from yocc.models.families.interface import decode_facts, read_preprocess, read_p
 from yocc.report.report import REPORT_FILE
 from yocc.runtime.backends.backend import Artifact, Session
 from yocc.runtime.backends.registry import find_backend
-from yocc.runtime.data.description import InputDescription, InputOptions, describe_input, recorded_options
+from yocc.runtime.data.description import (
+    Hint,
+    InputDescription,
+    describe_input,
+    known_as,
+    recorded_options,
+    still_assumed,
+)
+from yocc.runtime.data.stated import InputOptions
 
 ONNX_TARGET = "onnxruntime"
 """What runs plain ONNX files."""
@@ -113,13 +121,22 @@ def recorded_anatomy(model: ModelOnDisk, stated: InputOptions | None = None) -> 
     try:
         spec, how = read_preprocess(facts["preprocess"])
         profile = None if facts.get("decode") is None else read_profile(facts["decode"], spec, how)
-        origin = (model.report.get("input") or {}).get("origin", "given" if profile is None else "family")
+        said = model.report.get("input") or {}
+        origin = said.get("origin", "given" if profile is None else "family")
+        # Reports before these parts were told apart say "assumed" of all of them.
+        assumed = tuple(said.get("assumed", ("color", "values", "fit") if origin == "assumed" else ()))
     except (KeyError, TypeError, ValueError, OptionError) as error:
         raise ModelError("The report does not say how the model is fed.", "Compile it again.") from error
-    description = InputDescription(spec.name, how, origin)
+    description = InputDescription(spec.name, how, origin, said.get("reason", ""), assumed)
     shapes, dtypes = {spec.name: spec.shape}, {spec.name: spec.dtype}
     if stated is not None and stated.given:
-        description = describe_input([spec], how, stated) or description
+        compiled = Hint(origin, "as it was compiled", known_as(how))
+        description = describe_input([spec], [compiled], stated) or description
+        description = replace(
+            description,
+            preprocess=replace(description.preprocess, in_graph=how.in_graph),
+            assumed=still_assumed(assumed, stated),
+        )
         profile = None if profile is None else replace(profile, preprocess=description.preprocess)
     return Anatomy(profile, shapes, dtypes, description)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
@@ -11,6 +12,7 @@ from click.core import ParameterSource
 from yocc.cli.options import Numbers, pairs, path_argument, shapes
 from yocc.options import OptionField, field_of, option_fields
 
+_PICTURES = ("preprocess", "input_color", "input_scale", "input_mean", "input_std", "input_fit", "input_pad")
 _CALLBACKS = {Mapping[str, str]: pairs("NAME=VALUE"), Mapping[str, tuple[int, ...]]: shapes}
 """What reads each of several values of the form NAME=VALUE, by the type of the field."""
 
@@ -29,9 +31,22 @@ def option_of(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]
 
 def picture_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options that say how pictures become the network's input."""
-    for name in ("input_std", "input_mean", "input_scale", "input_color"):
+    for name in _PICTURES[::-1]:
         command = option_of(name)(command)
     return command
+
+
+def stated_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same, which arrive as one `stated`."""
+
+    @functools.wraps(command)
+    def bundled(*given: Any, **values: Any) -> None:
+        from yocc.models.families.conventions import stated_input
+
+        said = {name: values.pop(name) for name in _PICTURES}
+        command(*given, stated=stated_input(said), **values)
+
+    return picture_options(bundled)
 
 
 def without_outvoted(values: Mapping[str, Any]) -> dict[str, Any]:

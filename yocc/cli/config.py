@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def _defaults(ctx: click.Context, config: Config) -> dict[str, Any]:
     known = {name: _options(group.commands[name]) for name in CONFIGURED}
     every = {key: option for options in known.values() for key, option in options.items()}
     values = {}
-    for written, value in config.values.items():
+    for written, value in _flat(config.values):
         key = written.replace("_", "-")
         if key not in every:
             raise OptionError(f"{_where(config)} has an unknown key {written!r}.", nearest(key, every))
@@ -59,6 +59,16 @@ def _defaults(ctx: click.Context, config: Config) -> dict[str, Any]:
         if option is not None and option.name is not None:
             values[option.name] = made
     return values
+
+
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Keys and values, with those of a table `[input]` by the names of the options: `color` is `input-color`."""
+    for written, value in values.items():
+        if written == "input" and isinstance(value, Mapping):
+            for name, entry in value.items():
+                yield name if name == "preprocess" else f"input-{name}", entry
+        else:
+            yield written, value
 
 
 def _options(command: click.Command) -> dict[str, click.Option]:

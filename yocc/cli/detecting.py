@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yocc.cli.compile_options import picture_options, threads_option
+from yocc.cli.compile_options import stated_options, threads_option
 from yocc.cli.options import common, force_option, path_argument
 from yocc.cli.terminal import Bars, Settings, say, show_json, show_table, warn
 
 if TYPE_CHECKING:
+    from yocc.runtime.data.stated import InputOptions
     from yocc.runtime.detection.metrics import DetectionSet
 
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
               help="Folder to write the pictures with their boxes to, or a file such as boxes.jpg.")  # fmt: skip
 @click.option("--confidence", type=click.FloatRange(0, 1), default=0.25, show_default=True,
               help="Least score of a detection.")  # fmt: skip
-@picture_options
+@stated_options
 @threads_option
 @force_option
 @common
@@ -37,7 +38,7 @@ def detect(
     confidence: float,
     threads: int | None,
     force: bool,
-    **stated: str | None,
+    stated: InputOptions,
 ) -> None:
     """Show what the detector MODEL finds in PICTURES, a picture or a folder of them.
 
@@ -52,14 +53,13 @@ def detect(
       yocc detect out/ pictures/ --json
     """
     from yocc.api.detecting import detect_pictures, draw, plan_drawings
-    from yocc.runtime.data.description import read_input_options
 
     drawings = () if out is None else plan_drawings(pictures, out, force=force)
     found = detect_pictures(
         model,
         pictures,
         confidence=confidence,
-        stated=read_input_options(*(stated[f"input_{name}"] for name in ("color", "scale", "mean", "std"))),
+        stated=stated,
         threads=threads,
         progress=Bars(quiet=settings.quiet),
     )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from yocc.cli.compile_options import picture_options, shape_option, threads_option
+from yocc.cli.compile_options import shape_option, stated_options, threads_option
 from yocc.cli.options import against_option, common, path_argument
 from yocc.cli.terminal import Bars, Settings, show_json, show_tables, warn
+
+if TYPE_CHECKING:
+    from yocc.runtime.data.stated import InputOptions
 
 
 @click.command("eval")
@@ -16,7 +20,7 @@ from yocc.cli.terminal import Bars, Settings, show_json, show_tables, warn
 @click.option("--data", required=True, type=path_argument, help="Folder of pictures, or a yocc array file.")
 @click.option("--labels", type=path_argument, help="COCO JSON or folder of YOLO text files [default: beside].")
 @against_option
-@picture_options
+@stated_options
 @threads_option
 @common
 @click.pass_obj
@@ -26,10 +30,7 @@ def evaluate(
     data: Path,
     labels: Path | None,
     against: Path | None,
-    input_color: str | None,
-    input_scale: str | None,
-    input_mean: str | None,
-    input_std: str | None,
+    stated: InputOptions,
     threads: int | None,
 ) -> None:
     """Score the detector MODEL.
@@ -44,10 +45,8 @@ def evaluate(
     from yocc.api.judging import against_labels, against_original
     from yocc.cli.reading import fidelity_tables, score_tables
     from yocc.report.report import plain
-    from yocc.runtime.data.description import read_input_options
 
     bars = Bars(quiet=settings.quiet)
-    stated = read_input_options(input_color, input_scale, input_mean, input_std)
     if against is not None:
         agreement = against_original(model, against, data, count=None, stated=stated, threads=threads, progress=bars)
         for remark in agreement.remarks:
@@ -67,7 +66,7 @@ def evaluate(
 @against_option
 @click.option("--data", type=path_argument, help="Pictures or .npz to compare on [default: synthetic pictures].")
 @click.option("--count", type=int, default=16, show_default=True, help="Samples to compare on.")
-@picture_options
+@stated_options
 @threads_option
 @common
 @click.pass_obj
@@ -77,10 +76,7 @@ def compare(
     against: Path | None,
     data: Path | None,
     count: int,
-    input_color: str | None,
-    input_scale: str | None,
-    input_mean: str | None,
-    input_std: str | None,
+    stated: InputOptions,
     threads: int | None,
 ) -> None:
     """Compare outputs with the original's.
@@ -96,14 +92,13 @@ def compare(
     from yocc.api.judging import against_original
     from yocc.cli.reading import fidelity_tables
     from yocc.report.report import plain
-    from yocc.runtime.data.description import read_input_options
 
     agreement = against_original(
         model,
         against,
         data,
         count=count,
-        stated=read_input_options(input_color, input_scale, input_mean, input_std),
+        stated=stated,
         threads=threads,
         progress=Bars(quiet=settings.quiet),
     )
@@ -152,7 +147,7 @@ def verify(settings: Settings, model: Path) -> None:
 @click.option("--rounds", type=click.IntRange(1), default=30, show_default=True, help="How many times each is run.")
 @click.option("--data", type=path_argument, help="Pictures or .npz to run on [default: random numbers].")
 @shape_option
-@picture_options
+@stated_options
 @threads_option
 @common
 @click.pass_obj
@@ -163,10 +158,7 @@ def bench(
     rounds: int,
     data: Path | None,
     input_shapes: dict[str, tuple[int, ...]],
-    input_color: str | None,
-    input_scale: str | None,
-    input_mean: str | None,
-    input_std: str | None,
+    stated: InputOptions,
     threads: int | None,
 ) -> None:
     """Time MODEL against the original.
@@ -183,7 +175,6 @@ def bench(
     from yocc.api.judging import time_against
     from yocc.cli.reading import speed_tables
     from yocc.report.report import plain
-    from yocc.runtime.data.description import read_input_options
 
     speed = time_against(
         model,
@@ -191,7 +182,7 @@ def bench(
         data=data,
         rounds=rounds,
         input_shapes=input_shapes,
-        stated=read_input_options(input_color, input_scale, input_mean, input_std),
+        stated=stated,
         threads=threads,
         progress=Bars(quiet=settings.quiet),
     )

@@ -7,8 +7,10 @@ from typing import Any
 
 from yocc.compiler.pipeline.pipeline import known_passes
 from yocc.compiler.pipeline.registry import describe
+from yocc.models.families.conventions import conventions
 from yocc.models.families.family import families
 from yocc.runtime.backends.registry import backends
+from yocc.runtime.data.description import options_text
 
 
 def target_list() -> list[dict[str, Any]]:
@@ -57,3 +59,8 @@ def family_list() -> list[dict[str, Any]]:
         }
         for plugin in families().values()
     ]
+
+
+def preprocess_list() -> list[tuple[str, str]]:
+    """Every name that `--preprocess` takes, and what it means."""
+    return [(name, options_text(options)) for name, options in conventions().items()]

@@ -83,17 +83,21 @@ def passes(settings: Settings) -> None:
 @common
 @click.pass_obj
 def families(settings: Settings) -> None:
-    """List the families of detectors that yocc recognizes.
+    """List the families of detectors that yocc recognizes, and the names that --preprocess takes.
 
     \b
     Examples:
       yocc families
     """
-    from yocc.cli.listing import family_list
+    from yocc.cli.listing import family_list, preprocess_list
     from yocc.cli.reading import family_tables
 
-    found = family_list()
-    show_tables(family_tables(found)) if not settings.as_json else show_json(found)
+    found, named = family_list(), preprocess_list()
+    if settings.as_json:
+        meant = dict(named)
+        show_json([{**each, "preprocess": meant.get(each["name"], "")} for each in found])
+        return
+    show_tables([*family_tables(found), ("Preprocessing", ["--preprocess", "meaning"], [list(each) for each in named])])
 
 
 @click.command()

@@ -8,17 +8,13 @@ from typing import Any
 from yocc.api.inspection import Inspection
 from yocc.api.judging import Speed
 from yocc.runtime.backends.backend import Check
+from yocc.runtime.data.stated import OPTIONS
 from yocc.runtime.detection.metrics import DetectionScores
 from yocc.runtime.measuring.bench import Latency, Timing
 from yocc.runtime.measuring.fidelity import FidelityFacts
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, columns (`#` before a column of numbers), rows."""
-_ORIGINS = {
-    "given": "as given",
-    "family": "known from the model family",
-    "assumed": "assumed; state it with --input-color, --input-scale, --input-mean and --input-std",
-}
 
 
 def inspection_tables(inspection: Inspection) -> Iterator[Table]:
@@ -37,7 +33,8 @@ def inspection_tables(inspection: Inspection) -> Iterator[Table]:
     if inspection.reason:
         facts.append(["recognized by", inspection.reason])
     if inspection.input is not None:
-        facts.append(["pictures", f"{inspection.input.text} ({_ORIGINS[inspection.input.origin]})"])
+        unsure = f"; state it with {OPTIONS}" if inspection.input.warning else ""
+        facts.append(["pictures", f"{inspection.input.text} ({inspection.input.reason}{unsure})"])
     yield "Model", ["", ""], facts
     layers = [
         [

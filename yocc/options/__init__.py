@@ -9,7 +9,7 @@ from yocc.options.compile_options import CompileOptions
 from yocc.options.fields import OptionField, field_of, flag_of, option_fields
 from yocc.options.groups import CompressionRecipe, DataOptions, MeasureOptions, OutputOptions, TargetOptions
 from yocc.options.keywords import CalibrateKeywords, CompileKeywords
-from yocc.options.option import Cached, Color, Number, Option, Shapes
+from yocc.options.option import Cached, Color, Fit, Number, Option, Shapes
 
 __all__ = [
     "Cached",
@@ -19,6 +19,7 @@ __all__ = [
     "CompileOptions",
     "CompressionRecipe",
     "DataOptions",
+    "Fit",
     "MeasureOptions",
     "Number",
     "Option",

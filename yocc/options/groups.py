@@ -7,7 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from yocc.options.option import Cached, Color, Number, Numbers, Outputs, Recovery, Schedule, Shapes, Sparsity, option
+from yocc.options.option import (
+    Cached,
+    Color,
+    Fit,
+    Number,
+    Numbers,
+    Outputs,
+    Recovery,
+    Schedule,
+    Shapes,
+    Sparsity,
+    option,
+)
 
 MOST_THREADS = max(256, os.cpu_count() or 1)
 _PIPELINE_SAYS_ALL = "A pipeline states every pass."
@@ -222,6 +234,26 @@ class DataOptions:
         "Divided by after that, one number or one per channel, such as 0.229,0.224,0.225.",
         metavar="NUMBERS",
         otherwise="1",
+    )
+    input_fit: Fit | None = option(
+        None,
+        "How a picture of another size becomes the input: padded with the aspect ratio kept, in the middle or at the "
+        "top left; stretched; or cut to the middle.",
+        otherwise="that of a recognized detector; else stretch",
+    )
+    input_pad: int | None = option(
+        None,
+        "Gray level of the padding, 0 to 255.",
+        otherwise="that of a recognized detector; else 114",
+        minimum=0,
+        maximum=255,
+    )
+    preprocess: str | None = option(
+        None,
+        "All of that by a name: a family, such as yolox, or rgb, bgr, rgb-255, bgr-255, imagenet and others; "
+        "`yocc families` lists them. --input-... options go before it.",
+        metavar="NAME",
+        otherwise="what the graph, its metadata or its family say; else assumed, with a warning",
     )
     seed: int = option(0, "Seed of everything random.", minimum=0)
 

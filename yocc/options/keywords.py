@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from yocc.options.option import Color, Number, Outputs, Recovery, Schedule, Shapes, Sparsity
+from yocc.options.option import Color, Fit, Number, Outputs, Recovery, Schedule, Shapes, Sparsity
 
 
 class CalibrateKeywords(TypedDict, total=False):
@@ -24,6 +24,9 @@ class CalibrateKeywords(TypedDict, total=False):
     input_scale: Number | None
     input_mean: Number | Sequence[Number] | None
     input_std: Number | Sequence[Number] | None
+    input_fit: Fit | None
+    input_pad: int | None
+    preprocess: str | None
     threads: int | None
 
 
@@ -65,6 +68,9 @@ class CompileKeywords(TypedDict, total=False):
     input_scale: Number | None
     input_mean: Number | Sequence[Number] | None
     input_std: Number | Sequence[Number] | None
+    input_fit: Fit | None
+    input_pad: int | None
+    preprocess: str | None
     seed: int
     evaluate: str | Path | None
     labels: str | Path | None

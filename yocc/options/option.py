@@ -13,6 +13,7 @@ Schedule = Literal["oneshot", "iterative"]
 Sparsity = Literal["2:4"]
 Outputs = Literal["decoded", "raw"]
 Color = Literal["rgb", "bgr", "gray"]
+Fit = Literal["letterbox", "letterbox-top-left", "stretch", "crop"]
 Shapes = Mapping[str, tuple[int, ...]]
 Number = float | str
 """A number, or text such as `0.5` or `1/255`."""

@@ -79,7 +79,7 @@ def test_a_runtime_that_is_off_is_told_once_even_above_the_bound() -> None:
 
 def test_an_original_that_finds_nothing_is_told() -> None:
     nothing = replace(_outputs(30.0), confident=(0, 0))
-    description = describe_input([InputSpec("x", (1, 3, 8, 8), np.dtype(np.float32))], None, InputOptions())
+    description = describe_input([InputSpec("x", (1, 3, 8, 8), np.dtype(np.float32))], [], InputOptions())
     (given,) = _said(nothing, replace(AROUND, description=description))
     (drawn,) = _said(nothing, Circumstances(calibration=replace(PICTURES, synthetic=True), description=description))
     (arrays,) = _said(nothing)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from yocc.errors import CalibrationError
-from yocc.runtime.data.letterbox import letterbox, picture_size, read_picture, stretch
+from yocc.runtime.data.letterbox import crop, letterbox, picture_size, read_picture, stretch
 
 sides = st.integers(1, 300)
 
@@ -47,6 +47,18 @@ def test_boxes_come_back(height: int, width: int, size: tuple[int, int], boxed: 
     assert inside.min() >= 0
     assert (inside[:, [0, 2]] <= size[1] + 1e-6).all()
     assert (inside[:, [1, 3]] <= size[0] + 1e-6).all()
+
+
+@given(sides, sides, st.sampled_from([(64, 64), (32, 96), (96, 32)]))
+def test_a_cut_picture_covers_the_input(height: int, width: int, size: tuple[int, int]) -> None:
+    fitted, placement = crop(Image.new("RGB", (width, height), "white"), size)
+    assert (np.asarray(fitted) == 255).all()
+    assert (fitted.height, fitted.width) == size
+    corners = placement.to_input(np.array([[0, 0, width, height]]))[0]
+    assert corners[:2].max() <= 0
+    assert corners[2] >= size[1] - 1e-6
+    assert corners[3] >= size[0] - 1e-6
+    assert min(-corners[0] - (corners[2] - size[1]), -corners[1] - (corners[3] - size[0]), key=abs) <= 1
 
 
 def test_boxes_are_clipped_to_the_picture() -> None:

@@ -20,7 +20,8 @@ class Pixels:
         scale: factor on the pixels.
         mean: subtracted after scaling; one number, or one for each channel in the order of `color`.
         std: divided by at last; the same.
-        fit: whether a picture keeps its aspect ratio and is padded, or is stretched to the input's size.
+        fit: whether a picture keeps its aspect ratio and is padded, is stretched to the input's size,
+            or is cut to it.
         alignment: where a picture that is padded lies.
         pad_value: gray level of the padding.
     """
@@ -29,7 +30,7 @@ class Pixels:
     scale: float
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
-    fit: Literal["letterbox", "stretch"] = "stretch"
+    fit: Literal["letterbox", "stretch", "crop"] = "stretch"
     alignment: Literal["centered", "top_left"] = "centered"
     pad_value: int = 114
 

@@ -10,10 +10,14 @@ from yocc.compiler.pipeline.pipeline import PassRun
 from yocc.compiler.stages.inputs import Inputs
 from yocc.compiler.stages.measure import Verdict
 from yocc.compiler.stages.remarks import Circumstances, Remark
+from yocc.compiler.stages.subject import Subject
 from yocc.report.report import CalibrationFacts
 from yocc.runtime.backends.backend import Check
 from yocc.runtime.backends.kernels import by_layer, by_operator
 from yocc.runtime.data.description import InputDescription
+
+PICTURES = 2
+"""Pictures that are shown as they were fed."""
 
 
 def calibration_facts(inputs: Inputs | None) -> CalibrationFacts | None:
@@ -67,6 +71,13 @@ def pictures_fed(
     if inputs is None or not inputs.measuring.are_pictures:
         return None
     return description if inputs.calibration.used or verdict.fidelity is not None else None
+
+
+def shown_facts(inputs: Inputs | None, subject: Subject) -> dict[str, Any]:
+    """A few of the pictures, to be shown as they were fed to the model that came in; nothing where there are none."""
+    refs = [] if inputs is None else inputs.measuring.head(PICTURES).pictures()
+    pictures = [vars(each) for each in refs if each is not None]
+    return {"pictures": pictures, "shape": list(subject.specs[0].shape)} if pictures else {}
 
 
 def measurements(

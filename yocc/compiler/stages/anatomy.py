@@ -14,13 +14,15 @@ from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.pipeline.passes import Feeds as AnyFeeds
 from yocc.compiler.pipeline.passes import PassContext, Progress, silent
 from yocc.compiler.pipeline.target import Target
+from yocc.compiler.stages.feeding import input_hints
 from yocc.compiler.stages.inputs import feed_specs, input_specs
 from yocc.models.families.family import find_family
 from yocc.models.families.profile import ModelProfile
 from yocc.runtime.backends.onnxruntime import reference_executor
-from yocc.runtime.data.description import InputDescription, InputOptions, describe_input
+from yocc.runtime.data.description import InputDescription, describe_input
 from yocc.runtime.data.feeds import Feeds, open_feeds
 from yocc.runtime.data.preprocess import InputSpec
+from yocc.runtime.data.stated import InputOptions
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,8 @@ def anatomy_of(
     own = {} if profile is None else {profile.input_name: profile.input.shape}
     shapes = {**default_input_shapes(graph), **own, **given}
     dtypes = {tensor.name: numpy_type(tensor.dtype) for tensor in graph.inputs if tensor.dtype is not None}
-    family = None if profile is None or profile.fed_unknown else profile.preprocess
-    description = describe_input(input_specs(shapes, dtypes, profile), family, stated or InputOptions())
+    specs = input_specs(shapes, dtypes, profile)
+    description = describe_input(specs, input_hints(graph, specs, profile), stated or InputOptions())
     if profile is not None and description is not None:
         profile = replace(profile, preprocess=description.preprocess)
     return Anatomy(profile, shapes, dtypes, description, recognition.problems)

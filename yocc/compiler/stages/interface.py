@@ -17,7 +17,6 @@ from yocc.errors import OptionError
 from yocc.models.families.interface import decode_facts, preprocess_facts
 from yocc.passes.resize_input import ResizeInput
 from yocc.passes.uint8_input import Uint8Input
-from yocc.runtime.data.description import InputDescription
 
 _Kind = TypeVar("_Kind", bound=Pass)
 
@@ -84,7 +83,7 @@ def pixels_of(subject: Subject) -> Pixels | None:
     if subject.description is None:
         return None
     how = subject.description.preprocess
-    fit: Literal["letterbox", "stretch"] = "letterbox" if how.letterbox else "stretch"
+    fit: Literal["letterbox", "stretch", "crop"] = "letterbox" if how.letterbox else "crop" if how.crop else "stretch"
     color: Any = how.colors  # checked when it was made
     return Pixels(color, how.scale, how.mean, how.std, fit, how.alignment, how.pad_value)
 
@@ -121,7 +120,7 @@ def _fed_bytes(subject: Subject, taking: Uint8Input) -> Subject:
         shapes={**subject.shapes, name: shape},
         dtypes={**subject.dtypes, name: np.dtype(np.uint8)},
         profile=profile,
-        description=InputDescription(name, plain, description.origin),
+        description=replace(description, preprocess=plain),
     )
 
 

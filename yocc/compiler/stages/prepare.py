@@ -22,6 +22,7 @@ from yocc.compiler.stages.recipe import recipe_pipeline
 from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine, measured_on
 from yocc.compiler.stages.timing import Clock, clock_for
 from yocc.errors import BackendUnavailable, OptionError
+from yocc.models.families.conventions import stated_input
 from yocc.options import CompileOptions, CompressionRecipe, MeasureOptions, Shapes
 from yocc.passes.fix_shapes import FixShapes
 from yocc.passes.quantize.saved import load_together
@@ -31,7 +32,7 @@ from yocc.report.gates.metrics import Need
 from yocc.runtime.backends.backend import Backend
 from yocc.runtime.backends.onnxruntime import reference_executor
 from yocc.runtime.backends.registry import find_backend
-from yocc.runtime.data.description import InputOptions, read_input_options
+from yocc.runtime.data.stated import InputOptions
 from yocc.runtime.detection.metrics import scoring_set
 
 _BY_OUTPUTS = frozenset({"prune", "factorize", "recover", "quantize", "distill"})
@@ -121,7 +122,7 @@ def make_plan(options: CompileOptions) -> Plan:
     gates = parse_gates(measure.gates)
     require_measured(gates, asked_of(measure))
     seconds = math.inf if recipe.budget is None else read_duration(recipe.budget)
-    stated = read_input_options(data.input_color, data.input_scale, data.input_mean, data.input_std)
+    stated = stated_input(vars(data))
     pipeline = recipe_pipeline(_with_recovery(recipe), pictures=data.calibration is not None)
     clock = clock_for(target.target, recipe.latency_table, measure.threads)
     backend = find_backend(target.target)

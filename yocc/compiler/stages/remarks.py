@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from yocc.report.report import CalibrationFacts, ModelFacts
 from yocc.runtime.backends.compare import Difference
-from yocc.runtime.data.description import OPTIONS, InputDescription
+from yocc.runtime.data.description import InputDescription
+from yocc.runtime.data.stated import OPTIONS
 from yocc.runtime.measuring.fidelity import LEAST_FIDELITY, LEAST_SNR, FidelityFacts
 
 LOST = 0.1

@@ -19,8 +19,8 @@ from yocc.errors import CalibrationError, ModelError
 from yocc.report.account import LayerStates, layer_names, layer_states
 from yocc.report.report import FileFacts, ModelFacts, Resizing, TensorFacts, bytes_facts, file_facts
 from yocc.runtime.data.bytes import as_bytes
-from yocc.runtime.data.description import InputOptions
 from yocc.runtime.data.feeds import fed_to, is_array_file
+from yocc.runtime.data.stated import InputOptions
 
 Source = str | Path | bytes | onnx.ModelProto
 

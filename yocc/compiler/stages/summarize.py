@@ -10,7 +10,7 @@ from pathlib import Path
 
 from yocc.compiler.output.folder import OutputFolder
 from yocc.compiler.pipeline.pipeline import PassRun
-from yocc.compiler.stages.accounting import calibration_facts, measurements, pictures_fed, warnings_of
+from yocc.compiler.stages.accounting import calibration_facts, measurements, pictures_fed, shown_facts, warnings_of
 from yocc.compiler.stages.emit import Built
 from yocc.compiler.stages.interface import interface_facts, takes_bytes
 from yocc.compiler.stages.measure import Verdict
@@ -64,7 +64,7 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
         interface=interface_facts(prepared.compiled, built.artifact.shapes),
         layers=layer_reports(subject.layers, built.layers, optimized.details),
         types=built.types,
-        input=None if fed is None else fed.facts,
+        input=None if fed is None else {**fed.facts, **shown_facts(prepared.inputs, subject)},
         calibration=calibrated,
         fidelity=None if verdict.fidelity is None else vars(verdict.fidelity),
         accuracy=verdict.accuracy,

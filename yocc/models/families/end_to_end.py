@@ -13,9 +13,9 @@ from yocc.compiler.pipeline.passes import Cells, Detection
 from yocc.models.families.family import Family
 from yocc.models.families.layouts import Decoded, Floats, boxes_between
 from yocc.models.families.profile import ModelProfile, OutputLayout, Suppression
-from yocc.models.families.reading import class_names, literal, yolo_preprocess
+from yocc.models.families.reading import YOLO_FEEDING, class_names, literal, yolo_preprocess
 from yocc.models.families.tails import protected_by, tails
-from yocc.runtime.data.preprocess import InputSpec
+from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
 _WIDTH = 6
 _CHOOSING = {"TopK", "NonMaxSuppression"}
@@ -36,6 +36,7 @@ class EndToEnd(Family):
 
     name: ClassVar[str] = "end_to_end"
     summary: ClassVar[str] = "YOLOv10 and others that end in detections [1, K, 6]: corners, score, class."
+    feeding: ClassVar[Preprocess] = YOLO_FEEDING
     priority: ClassVar[int] = 1
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:

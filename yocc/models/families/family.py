@@ -21,7 +21,7 @@ from yocc.compiler.pipeline.registry import Plugin, describe, discover, lookup
 from yocc.models.families.layouts import Channels, Decoded, Floats, decode_columns, decode_rows, split_channels
 from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.models.families.reading import picture_input
-from yocc.runtime.data.preprocess import InputSpec
+from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
 GROUP = "yocc.families"
 _OURS = "yocc"
@@ -51,6 +51,9 @@ class Family(abc.ABC):
     """The name of its entry point, which stands in profiles and reports."""
     summary: ClassVar[str]
     """One line for `yocc families`."""
+    feeding: ClassVar[Preprocess | None] = None
+    """How its detectors take pictures unless structure says otherwise, also for `--preprocess` with the family's name;
+    None where there is no one way."""
     priority: ClassVar[int] = 0
     """Higher is asked first: 1 where structure decides and not shapes alone, which may coincide."""
 

@@ -33,7 +33,7 @@ def preprocess_facts(spec: InputSpec, how: Preprocess) -> dict[str, Any]:
         "scale": how.scale,
         "mean": list(how.mean),
         "std": list(how.std),
-        "resize": "letterbox" if how.letterbox else "stretch",
+        "resize": "letterbox" if how.letterbox else "crop" if how.crop else "stretch",
         "alignment": how.alignment,
         "pad_value": how.pad_value,
         "in_graph": how.in_graph,
@@ -76,6 +76,7 @@ def read_preprocess(facts: Mapping[str, Any]) -> tuple[InputSpec, Preprocess]:
         int(facts["pad_value"]),
         facts["alignment"],
         bool(facts.get("in_graph", False)),
+        facts["resize"] == "crop",
     )
     return spec, how
 

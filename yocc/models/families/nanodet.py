@@ -34,6 +34,7 @@ class NanoDet(Family):
 
     name: ClassVar[str] = "nanodet"
     summary: ClassVar[str] = "NanoDet and NanoDet-Plus: class scores and distributions of distances."
+    feeding: ClassVar[Preprocess] = Preprocess("bgr", 1.0, _MEAN, _STD, letterbox=True, pad_value=0)
     priority: ClassVar[int] = 1
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
@@ -99,7 +100,7 @@ class NanoDet(Family):
             classes=classes,
             strides=strides,
             input=picture,
-            preprocess=Preprocess("bgr", 1.0, _MEAN, _STD, letterbox=True, pad_value=0),
+            preprocess=self.feeding,
             protected=protected,
             detection=detection,
         )

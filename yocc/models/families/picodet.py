@@ -29,6 +29,7 @@ class PicoDet(Family):
 
     name: ClassVar[str] = "picodet"
     summary: ClassVar[str] = "PicoDet without postprocessing: scores and distributions of distances at four strides."
+    feeding: ClassVar[Preprocess] = Preprocess("rgb", 1 / 255, _MEAN, _STD)
     priority: ClassVar[int] = 1
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
@@ -44,7 +45,7 @@ class PicoDet(Family):
             classes=classes,
             strides=_STRIDES,
             input=picture,
-            preprocess=Preprocess("rgb", 1 / 255, _MEAN, _STD),
+            preprocess=self.feeding,
             protected=head.protected,
             detection=head.detection,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -20,6 +21,8 @@ MOVING = frozenset(
     "Identity Cast QuantizeLinear DequantizeLinear".split()
 )
 """Operators that move values and compute none."""
+YOLO_FEEDING = Preprocess(letterbox=True)
+"""How Ultralytics feeds its detectors: RGB in 0..1, the aspect ratio kept."""
 _LARGEST_SIDE = 2**16
 """Pixels; metadata that say more mean something else."""
 
@@ -42,8 +45,8 @@ def picture_input(graph: gs.Graph, metadata: Mapping[str, str]) -> InputSpec | N
 
 
 def yolo_preprocess(spec: InputSpec) -> Preprocess:
-    """RGB in 0..1, the aspect ratio kept; integers take 0..255."""
-    return Preprocess(scale=1.0 if np.issubdtype(spec.dtype, np.integer) else 1.0 / 255.0, letterbox=True)
+    """The same, where integers take 0..255."""
+    return replace(YOLO_FEEDING, scale=1.0) if np.issubdtype(spec.dtype, np.integer) else YOLO_FEEDING
 
 
 def class_names(metadata: Mapping[str, str], count: int) -> tuple[str, ...] | None:

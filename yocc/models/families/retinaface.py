@@ -35,6 +35,9 @@ class RetinaFace(Family):
 
     name: ClassVar[str] = "retinaface"
     summary: ClassVar[str] = "RetinaFace: faces and landmarks relative to priors outside the graph."
+    feeding: ClassVar[Preprocess] = Preprocess(
+        "bgr", 1.0, (104.0, 117.0, 123.0), (1.0,), letterbox=True, pad_value=0, alignment="top_left"
+    )
     priority: ClassVar[int] = 1
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
@@ -62,9 +65,7 @@ class RetinaFace(Family):
             classes=classes,
             strides=_STRIDES,
             input=picture,
-            preprocess=Preprocess(
-                "bgr", 1.0, (104.0, 117.0, 123.0), (1.0,), letterbox=True, pad_value=0, alignment="top_left"
-            ),
+            preprocess=self.feeding,
             protected=protected_by(found),
             detection=Detection(1, objectness=False, background=frozenset({_PER_CELL * _SCORES})),
             anchors=_PRIORS,

@@ -35,6 +35,7 @@ class RtDetr(Family):
 
     name: ClassVar[str] = "rtdetr"
     summary: ClassVar[str] = "RT-DETR and D-FINE: boxes and classes of queries, or labels, boxes and scores."
+    feeding: ClassVar[Preprocess] = Preprocess("rgb")
     priority: ClassVar[int] = 1
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
@@ -55,7 +56,7 @@ class RtDetr(Family):
             classes=classes,
             strides=(),
             input=picture,
-            preprocess=Preprocess("rgb"),
+            preprocess=self.feeding,
             protected=protected_by(found),
             suppression=Suppression(LEAST_CONFIDENCE, NOTHING_DROPPED, outputs[0].shape[1] or 1),
         )

@@ -31,6 +31,9 @@ class Scrfd(Family):
 
     name: ClassVar[str] = "scrfd"
     summary: ClassVar[str] = "SCRFD: faces with or without landmarks; score and distances for each stride."
+    feeding: ClassVar[Preprocess] = Preprocess(
+        "rgb", 1.0, (127.5,), (128.0,), letterbox=True, pad_value=0, alignment="top_left"
+    )
     priority: ClassVar[int] = 1
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
@@ -62,7 +65,7 @@ class Scrfd(Family):
             classes=classes,
             strides=strides,
             input=picture,
-            preprocess=Preprocess("rgb", 1.0, (127.5,), (128.0,), letterbox=True, pad_value=0, alignment="top_left"),
+            preprocess=self.feeding,
             protected=protected_by(found),
             # The scores of a cell's candidates are independent, as those of classes are.
             detection=Detection(per_cell, objectness=False),

@@ -29,6 +29,7 @@ class Ssd(Family):
 
     name: ClassVar[str] = "ssd"
     summary: ClassVar[str] = "SSD and UltraFace: probabilities with a background class, corners of boxes in 0..1."
+    feeding: ClassVar[Preprocess] = Preprocess("rgb", 1.0, (127.0,), (128.0,))
     priority: ClassVar[int] = 1
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
@@ -51,7 +52,7 @@ class Ssd(Family):
             classes=classes,
             strides=(),
             input=picture,
-            preprocess=Preprocess("rgb", 1.0, (127.0,), (128.0,)),
+            preprocess=self.feeding,
             protected=protected_by(found),
             detection=_detection(scores[0], boxes[0], len(classes)),
         )

@@ -38,6 +38,7 @@ class YoloFastestV2(Family):
 
     name: ClassVar[str] = "yolo_fastestv2"
     summary: ClassVar[str] = "YOLO-Fastest V2: anchors that share class scores, a grid for each of two strides."
+    feeding: ClassVar[Preprocess] = Preprocess("bgr")
     priority: ClassVar[int] = 1
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
@@ -59,7 +60,7 @@ class YoloFastestV2(Family):
             classes=classes,
             strides=_STRIDES,
             input=picture,
-            preprocess=Preprocess("bgr"),
+            preprocess=self.feeding,
             protected=protected_by(found),
             detection=_detection(len(classes)),
             anchors=stated_anchors(metadata, _ANCHORS),

@@ -17,6 +17,7 @@ from yocc.models.families.layouts import Channels, Decoded, Floats, sigmoid, spl
 from yocc.models.families.profile import Anchors, ModelProfile, OutputLayout
 from yocc.models.families.reading import (
     STRIDES,
+    YOLO_FEEDING,
     cells,
     class_names,
     dimensions,
@@ -26,7 +27,7 @@ from yocc.models.families.reading import (
     written,
     yolo_preprocess,
 )
-from yocc.runtime.data.preprocess import InputSpec
+from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
 _BOX_AND_OBJECTNESS = 5
 _CELLS = Cells((0.0, -0.5))
@@ -53,6 +54,7 @@ class YoloV5(Family):
 
     name: ClassVar[str] = "yolov5"
     summary: ClassVar[str] = "YOLOv5: anchors and objectness; decoded rows, or one raw head for each stride."
+    feeding: ClassVar[Preprocess] = YOLO_FEEDING
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
         """Several anchors in each cell, in one output of rows or in an output for each stride."""

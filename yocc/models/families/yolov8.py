@@ -18,6 +18,7 @@ from yocc.models.families.layouts import Channels, Decoded, Floats, mean_distanc
 from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.models.families.reading import (
     STRIDES,
+    YOLO_FEEDING,
     cells,
     class_names,
     dimensions,
@@ -27,7 +28,7 @@ from yocc.models.families.reading import (
     written,
     yolo_preprocess,
 )
-from yocc.runtime.data.preprocess import InputSpec
+from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
 _BOX = 4
 _SIDES = 4
@@ -44,6 +45,7 @@ class YoloV8(Family):
 
     name: ClassVar[str] = "yolov8"
     summary: ClassVar[str] = "YOLOv8 and YOLO11: no anchors, decoded columns; also with masks, keypoints or angles."
+    feeding: ClassVar[Preprocess] = YOLO_FEEDING
 
     tasks: ClassVar[tuple[str, ...]] = ("detect", "segment", "pose", "obb")
 

@@ -33,6 +33,7 @@ class YoloX(Family):
 
     name: ClassVar[str] = "yolox"
     summary: ClassVar[str] = "YOLOX: decoupled heads without anchors; grids within or outside the graph."
+    feeding: ClassVar[Preprocess] = Preprocess(colors="bgr", scale=1.0, letterbox=True, alignment="top_left")
     priority: ClassVar[int] = 1
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
@@ -61,7 +62,7 @@ class YoloX(Family):
             classes=classes,
             strides=strides,
             input=picture,
-            preprocess=Preprocess(colors="bgr", scale=1.0, letterbox=True, alignment="top_left"),
+            preprocess=self.feeding,
             protected=written(head),
             detection=_detection(len(classes)),
             cells=_CELLS,

@@ -30,6 +30,7 @@ class YuNet(Family):
 
     name: ClassVar[str] = "yunet"
     summary: ClassVar[str] = "YuNet: faces and landmarks; class, objectness, box and landmarks at three strides."
+    feeding: ClassVar[Preprocess] = Preprocess("bgr", 1.0, letterbox=True, pad_value=0, alignment="top_left")
     priority: ClassVar[int] = 1
 
     def recognize(self, graph: gs.Graph, picture: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
@@ -63,7 +64,7 @@ class YuNet(Family):
             classes=classes,
             strides=_STRIDES,
             input=picture,
-            preprocess=Preprocess("bgr", 1.0, letterbox=True, pad_value=0, alignment="top_left"),
+            preprocess=self.feeding,
             protected=protected_by(found),
             detection=Detection(1, objectness=True, decoupled=True),
         )

@@ -126,6 +126,11 @@ class Uint8Input(Pass):
                 f"The target {ctx.target.name!r} does not scale pictures as they were scaled for calibration.",
                 "Leave letterbox out of --input, or use --target onnxruntime.",
             )
+        if ctx.pixels is not None and ctx.pixels.fit == "crop":
+            raise OptionError(
+                "Pictures that are cut to the input size cannot be fitted by the graph.",
+                "Leave letterbox out of --input, or give another --input-fit.",
+            )
         batch, *rest = tensor.shape
         if not all(isinstance(size, int) for size in rest):
             raise OptionError(

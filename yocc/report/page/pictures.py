@@ -13,15 +13,15 @@ import numpy as np
 from PIL import Image
 
 from yocc.errors import CalibrationError
-from yocc.runtime.data.letterbox import Placement, letterbox, stretch
+from yocc.runtime.data.letterbox import Placement
 from yocc.runtime.data.pictures import PictureRef
+from yocc.runtime.data.preprocess import Preprocess, fit
 
 _SIDE = 448
 """Longer side of an embedded picture in pixels."""
 _QUALITY = 70
 _OVERLAP = 0.5
 """Intersection over union from which two boxes of one class are the same object."""
-_GREY = 114
 
 Fate = Literal["both", "missed", "new"]
 
@@ -82,15 +82,19 @@ def _shown(number: int, example: Mapping[str, Any]) -> Shown:
     except CalibrationError as error:
         return Shown(number, name, "", str(error), 0, 0, (), (), verdict)
     size = (int(example["size"][0]), int(example["size"][1]))
-    alignment = example.get("alignment", "centered")
-    placement = (letterbox(picture, size, _GREY, alignment) if example["letterbox"] else stretch(picture, size))[1]
+    how = Preprocess(
+        letterbox=example["letterbox"],
+        alignment=example.get("alignment", "centered"),
+        crop=example.get("crop", False),
+    )
+    placement = fit(picture, size, how)[1]
     small = picture.copy()
     small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     found, again = {pair[0] for pair in same}, {pair[1] for pair in same}
     return Shown(
         number,
         name,
-        _data_uri(small),
+        data_uri(small),
         "",
         small.width,
         small.height,
@@ -146,7 +150,8 @@ def _verdict(original: int, compiled: int, same: int) -> str:
     return again + (f", {new} new." if new else ".")
 
 
-def _data_uri(picture: Image.Image) -> str:
+def data_uri(picture: Image.Image) -> str:
+    """A picture within a page."""
     stream = io.BytesIO()
     picture.save(stream, "WEBP", quality=_QUALITY, method=4)
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from yocc.report.page.cards import alarms, cards, computes_wrong
+from yocc.report.page.fed import fed_pictures
 from yocc.report.page.layers import layer_view, sensitivity
 from yocc.report.page.learning import learning
 from yocc.report.page.numbers import plain_number, seconds, share, size
@@ -65,6 +66,7 @@ def _view(content: Mapping[str, Any]) -> dict[str, Any]:
         "computes_wrong": computes_wrong(content),
         "warnings": [warning for warning in content["warnings"] if warning not in alarms(content)],
         "pictures": shown_pictures(content),
+        "fed": fed_pictures(content),
         "layers": layer_view(content),
         "sensitivity": sensitivity(content),
         "learning": learning(content),

@@ -92,6 +92,9 @@ def replay(content: Mapping[str, Any]) -> str:
         for name in ("mean", "std"):
             # One word, as numbers may be negative.
             words.append(f"--input-{name}={','.join(map(repr, fed[name]))}")
+        for name in ("fit", "pad"):
+            # Earlier reports do not have them.
+            words += [f"--input-{name}", str(fed[name])] if name in fed else []
     words += ["--pipeline", content["pipeline"], "--seed", str(content["seed"])]
     return shlex.join(words)
 

@@ -135,7 +135,7 @@ class DrawnPictures:
     def picture(self, pick: int) -> PictureRef:
         """How to generate it again."""
         shown = self.made_for or self.spec.size
-        size = photograph_size(pick, shown) if self.preprocess.letterbox else shown
+        size = shown if self.preprocess.fit == "stretch" else photograph_size(pick, shown)
         return PictureRef(seed=self.seed, index=pick, size=size)
 
 

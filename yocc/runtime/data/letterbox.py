@@ -27,7 +27,7 @@ class Placement:
     Args:
         picture: height and width of the picture, in its own pixels.
         scale: input pixels per picture pixel, vertically and horizontally.
-        offset: input pixels above and left of the picture.
+        offset: input pixels above and left of the picture; negative where it is cut.
     """
 
     picture: tuple[int, int]
@@ -117,6 +117,13 @@ def stretch(picture: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, P
     return _resized(picture, size), place_stretched((picture.height, picture.width), size)
 
 
+def crop(picture: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, Placement]:
+    """Scale a picture to cover `size` (height, width), keeping its aspect ratio, and take the middle of it."""
+    inner, (top, left) = _covering((picture.height, picture.width), size)
+    middle = _resized(picture, inner).crop((left, top, left + size[1], top + size[0]))
+    return middle, place_cropped((picture.height, picture.width), size)
+
+
 def place_letterbox(picture: tuple[int, int], size: tuple[int, int], alignment: Alignment = "centered") -> Placement:
     """Where `letterbox` puts a picture of a height and width in an input of `size`."""
     inner, offset = _fitted(picture, size, alignment)
@@ -126,6 +133,19 @@ def place_letterbox(picture: tuple[int, int], size: tuple[int, int], alignment: 
 def place_stretched(picture: tuple[int, int], size: tuple[int, int]) -> Placement:
     """Where `stretch` puts a picture of a height and width in an input of `size`."""
     return Placement(picture, (size[0] / picture[0], size[1] / picture[1]), (0, 0))
+
+
+def place_cropped(picture: tuple[int, int], size: tuple[int, int]) -> Placement:
+    """Where `crop` puts a picture of a height and width in an input of `size`."""
+    inner, (top, left) = _covering(picture, size)
+    return Placement(picture, (inner[0] / picture[0], inner[1] / picture[1]), (-top, -left))
+
+
+def _covering(picture: tuple[int, int], size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Height and width of a picture that covers a size, and the pixels cut off above and left of it."""
+    ratio = max(size[0] / picture[0], size[1] / picture[1])
+    inner = (max(size[0], round(picture[0] * ratio)), max(size[1], round(picture[1] * ratio)))
+    return inner, (round((inner[0] - size[0]) / 2), round((inner[1] - size[1]) / 2))
 
 
 def _fitted(

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from yocc.errors import CalibrationError, OptionError
-from yocc.runtime.data.letterbox import Alignment, Placement, letterbox, place_letterbox, place_stretched, stretch
+from yocc.runtime.data.letterbox import (
+    Alignment,
+    Placement,
+    crop,
+    letterbox,
+    place_cropped,
+    place_letterbox,
+    place_stretched,
+    stretch,
+)
 
+Fit = Literal["letterbox", "letterbox-top-left", "stretch", "crop"]
+"""How a picture of another size becomes the input: padded in the middle or at the top left, stretched, or cut."""
+FITS: tuple[Fit, ...] = get_args(Fit)
 _COLORS = ("rgb", "bgr", "gray")
 _CHANNELS = (1, 3)
 
@@ -66,10 +79,11 @@ class Preprocess:
         scale: factor on the pixel values.
         mean: subtracted after scaling; one number, or one per channel in the order of `colors`.
         std: divided by at last, none 0; one number, or one per channel in the order of `colors`.
-        letterbox: keep the aspect ratio and pad; otherwise stretch to the input size.
+        letterbox: keep the aspect ratio and pad; otherwise stretch to the input size, or cut it.
         pad_value: gray level of the padding, 0..255.
         alignment: where a padded picture lies.
         in_graph: whether the network itself places pictures in its input, and takes them at any size.
+        crop: scale a picture to cover the input and cut off what is left over at both sides.
     """
 
     colors: str = "rgb"
@@ -80,6 +94,24 @@ class Preprocess:
     pad_value: int = 114
     alignment: Alignment = "centered"
     in_graph: bool = False
+    crop: bool = False
+
+    @property
+    def fit(self) -> Fit:
+        """How a picture of another size becomes the input."""
+        if self.letterbox:
+            return "letterbox" if self.alignment == "centered" else "letterbox-top-left"
+        return "crop" if self.crop else "stretch"
+
+    def fitted(self, fit: Fit, pad_value: int) -> Preprocess:
+        """The same colors and arithmetic, with pictures that are placed in this way."""
+        return replace(
+            self,
+            letterbox=fit.startswith("letterbox"),
+            pad_value=pad_value,
+            alignment="top_left" if fit == "letterbox-top-left" else "centered",
+            crop=fit == "crop",
+        )
 
     @property
     def takes_pixels(self) -> bool:
@@ -100,6 +132,8 @@ class Preprocess:
             raise OptionError(f"mean {self.mean} or std {self.std} cannot be used.", "Use finite numbers, std not 0.")
         if not 0 <= self.pad_value <= 255:
             raise OptionError(f"The pad value is {self.pad_value}.", "Use a gray level between 0 and 255.")
+        if self.letterbox and self.crop:
+            raise OptionError("A picture cannot be both padded and cut to the input size.", "Use one of the two.")
 
 
 def default_preprocess(spec: InputSpec) -> Preprocess:
@@ -132,18 +166,23 @@ def prepare(picture: Image.Image, preprocess: Preprocess, spec: InputSpec) -> tu
     if preprocess.in_graph:
         where = place((picture.height, picture.width), preprocess, spec)
         return normalize(np.asarray(picture), preprocess, spec), where
-    fitted, placement = (
-        letterbox(picture, spec.size, preprocess.pad_value, preprocess.alignment)
-        if preprocess.letterbox
-        else stretch(picture, spec.size)
-    )
+    fitted, placement = fit(picture, spec.size, preprocess)
     return normalize(np.asarray(fitted), preprocess, spec), placement
+
+
+def fit(picture: Image.Image, size: tuple[int, int], preprocess: Preprocess) -> tuple[Image.Image, Placement]:
+    """Bring a picture to a height and width, and say where in them it lies."""
+    if preprocess.letterbox:
+        return letterbox(picture, size, preprocess.pad_value, preprocess.alignment)
+    return crop(picture, size) if preprocess.crop else stretch(picture, size)
 
 
 def place(picture: tuple[int, int], preprocess: Preprocess, spec: InputSpec) -> Placement:
     """Where `prepare` puts a picture of a height and width."""
     if preprocess.letterbox:
         return place_letterbox(picture, spec.size, preprocess.alignment)
+    if preprocess.crop:
+        return place_cropped(picture, spec.size)
     return place_stretched(picture, spec.size)
 
 

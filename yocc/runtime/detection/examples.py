@@ -42,6 +42,7 @@ class Example:
         original: what the original finds.
         compiled: what the compiled model finds.
         alignment: where in the input a picture lies that keeps its aspect ratio.
+        crop: whether it is cut to the input size.
     """
 
     picture: PictureRef
@@ -50,6 +51,7 @@ class Example:
     original: tuple[Found, ...]
     compiled: tuple[Found, ...]
     alignment: Alignment = "centered"
+    crop: bool = False
 
 
 def choose_examples(
@@ -76,6 +78,7 @@ def choose_examples(
             _shown(first, profile, confidence),
             _shown(second, profile, confidence),
             profile.preprocess.alignment,
+            profile.preprocess.crop,
         )
         for picture, first, second in zip(pictures, original, compiled, strict=False)
         if picture is not None

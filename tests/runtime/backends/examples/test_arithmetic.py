@@ -28,6 +28,7 @@ HOW = {
     "bytes": Preprocess("bgr", 1.0, letterbox=True),
     "any size": Preprocess("bgr", 1.0, letterbox=True, in_graph=True),
     "classifier": Preprocess("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "cut": Preprocess(crop=True),
     "gray": Preprocess("gray", 1 / 128, (1.0,), (1.0,), pad_value=0),
 }
 

@@ -62,6 +62,7 @@ def header_text(
         f"const float MEAN[] = {_per_channel(preprocess['mean'], channels)};",
         f"const float STD[] = {_per_channel(preprocess['std'], channels)};",
         f"const bool LETTERBOX = {_bool(preprocess['resize'] == 'letterbox')};",
+        f"const bool CROP = {_bool(preprocess['resize'] == 'crop')};",
         f"const bool CENTERED = {_bool(preprocess['alignment'] == 'centered')};",
         f"const bool IN_GRAPH = {_bool(preprocess.get('in_graph', False))}; // whether the network does that itself",
         f"const int PAD_VALUE = {preprocess['pad_value']};",
