@@ -14,6 +14,7 @@ import onnx
 from yocc.compiler.pipeline.passes import Arrays, Progress, silent
 from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.agreement import fidelity_of
+from yocc.compiler.stages.elsewhere import Elsewhere, found_elsewhere
 from yocc.compiler.stages.emit import Built
 from yocc.compiler.stages.inputs import Inputs
 from yocc.compiler.stages.prepare import Prepared
@@ -81,6 +82,7 @@ class Verdict:
         execution: how the runtime executes the compiled model.
         kernels: where the time of the original and of the compiled model goes; empty where the runtime does not tell.
         target_snr: signal to noise of the original in the target's runtime in decibels; None where that was not asked.
+        elsewhere: how an original that finds nothing would have to be fed to find something; None elsewhere.
     """
 
     fidelity: FidelityFacts | None = None
@@ -91,6 +93,7 @@ class Verdict:
     execution: Mapping[str, Any] = field(default_factory=dict)
     kernels: tuple[tuple[KernelTime, ...], tuple[KernelTime, ...]] = ((), ())
     target_snr: float | None = None
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,7 @@ def judge(judged: Judged, artifact: Artifact, progress: Progress = silent) -> Ve
         execution,
         kernels,
         compared.target_snr,
+        compared.elsewhere,
     )
 
 
@@ -201,6 +205,7 @@ class _Compared:
     accuracy: Mapping[str, Any] | None = None
     obstacle: str = ""
     target_snr: float | None = None
+    elsewhere: Elsewhere | None = None
 
 
 def _obstacle(judged: Judged) -> str:
@@ -236,12 +241,14 @@ def _compare(judged: Judged, compiled: Session, unmeasured: list[str], progress:
             if pictures is not None or isinstance(error, OSError):
                 unmeasured.append(obstacle)
             return _Compared(obstacle=obstacle)
-        facts = snr = accuracy = None
+        facts = snr = accuracy = elsewhere = None
         if inputs is not None:
             with _noting_failure(unmeasured, "The fidelity"):
                 facts = fidelity_of(original, compiled, profile, inputs, judged.macs, progress, judged.own)
                 if is_poor(facts):
                     snr = _target_snr(original, judged, inputs)
+                if profile is not None and facts.confident is not None and not facts.confident[0]:
+                    elsewhere = found_elsewhere(original, judged.own or profile, inputs.for_original)
         if pictures is not None and profile is not None:
             with _noting_failure(unmeasured, "The accuracy"):
                 accuracy = {
@@ -251,7 +258,7 @@ def _compare(judged: Judged, compiled: Session, unmeasured: list[str], progress:
                     ),
                     "compiled": evaluate(compiled, profile, pictures, judging.labels, progress),
                 }
-    return _Compared(facts, accuracy, uncompared, target_snr=snr)
+    return _Compared(facts, accuracy, uncompared, target_snr=snr, elsewhere=elsewhere)
 
 
 def _why_not_compared(error: BackendError | OSError) -> str:

@@ -19,7 +19,9 @@ from yocc.compiler.stages.inputs import Inputs, require_readable
 from yocc.compiler.stages.interface import Interfaces, interfaces_of, pixels_of, require_possible
 from yocc.compiler.stages.outputs import detector_outputs, output_passes, read_as, require_changeable
 from yocc.compiler.stages.recipe import recipe_pipeline
+from yocc.compiler.stages.remarks import Remark
 from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine, measured_on
+from yocc.compiler.stages.suspicion import suspicion
 from yocc.compiler.stages.timing import Clock, clock_for
 from yocc.errors import BackendUnavailable, OptionError
 from yocc.models.families.conventions import stated_input
@@ -77,6 +79,7 @@ class Prepared:
         pipeline: the passes, adapted to the model.
         context: what the passes are given.
         started: reading of the clock when the work began.
+        suspicion: what speaks against an assumed way of feeding pictures; None where nothing does.
     """
 
     source: Source
@@ -87,6 +90,7 @@ class Prepared:
     pipeline: Pipeline
     context: PassContext
     started: float
+    suspicion: Remark | None = None
 
     @property
     def options(self) -> CompileOptions:
@@ -158,7 +162,9 @@ def prepare(source: Source, plan: Plan, progress: Progress = silent) -> tuple[Gr
     interfaces = interfaces_of(subject, graph, plan.pipeline)
     inputs = calibration_inputs(subject, interfaces.during, data.calibration, data.count, data.seed)
     require_readable(inputs, progress)
-    return graph, assemble(graph, plan, Opened(source, interfaces, inputs, started), progress)
+    doubt = suspicion(graph, subject, inputs, plan.options.measure.threads)
+    prepared = assemble(graph, plan, Opened(source, interfaces, inputs, started), progress)
+    return graph, replace(prepared, suspicion=doubt)
 
 
 def assemble(graph: Graph, plan: Plan, opened: Opened, progress: Progress = silent) -> Prepared:

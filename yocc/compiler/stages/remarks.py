@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from yocc.compiler.stages.elsewhere import Elsewhere
 from yocc.report.report import CalibrationFacts, ModelFacts
 from yocc.runtime.backends.compare import Difference
 from yocc.runtime.data.description import InputDescription
@@ -50,6 +51,7 @@ class Circumstances:
         calibration: what values were observed on.
         description: how pictures were fed, None where arrays were.
         target_snr: of the original in the target's runtime, in decibels; None where that was not asked.
+        elsewhere: how an original that finds nothing would have to be fed to find something; None elsewhere.
     """
 
     pipeline: str = ""
@@ -57,6 +59,7 @@ class Circumstances:
     calibration: CalibrationFacts | None = None
     description: InputDescription | None = None
     target_snr: float | None = None
+    elsewhere: Elsewhere | None = None
 
     @property
     def wrong_runtime(self) -> bool:
@@ -233,6 +236,12 @@ def _nothing_found(facts: FidelityFacts, around: Circumstances) -> str:
         f"The original itself finds nothing in {facts.samples} of {facts.data}, so fidelity means little. "
         "Likely reason: "
     )
+    if around.elsewhere is not None:
+        other = around.elsewhere
+        return (
+            f"{found}pictures are fed otherwise than in training. Fed with --preprocess {other.name}, it finds "
+            f"{other.found} objects in {other.pictures} of them; if they are there, compile again with that."
+        )
     if around.calibration is not None and around.calibration.synthetic:
         return f"{found}synthetic pictures hold no objects of its classes; give real ones with --calib."
     if around.description is None:

@@ -39,9 +39,10 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
     relied_on = options.measure.evaluate is not None or takes_bytes(prepared.pipeline)
     fed = pictures_fed(prepared.inputs, subject.description, verdict, relied_on)
     pipeline, target = str(prepared.pipeline), options.target.target
-    around = Circumstances(pipeline, target, calibrated, fed, verdict.target_snr)
+    around = Circumstances(pipeline, target, calibrated, fed, verdict.target_snr, verdict.elsewhere)
     remarks = (
         *input_remarks(fed, subject.description),
+        *([prepared.suspicion] if fed is not None and prepared.suspicion is not None else []),
         *map(Remark, subject.problems),
         *fidelity_remarks(verdict.fidelity, around),
         *compression_remarks(*_effects(optimized.runs)),
