@@ -160,6 +160,7 @@ def _resized(picture: Image.Image, width: int, height: int) -> Image.Image:
         ("classifier", (1, 3, 48, 48), "float16"),
         ("gray", (1, 1, 32, 40), "float32"),
         ("any size", (1, 64, 96, 3), "uint8"),
+        ("cut", (1, 3, 64, 96), "float32"),
     ],
 )
 def test_pictures_become_the_same_input(
