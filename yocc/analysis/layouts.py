@@ -12,6 +12,8 @@ from yocc.analysis.windows import positions, windows_at
 from yocc.compiler.graph.layers import output_axis
 
 Array = np.ndarray[Any, Any]
+MOST_FEATURES = 4096
+"""Inputs of a Gemm or MatMul; the covariance of so many takes 134 MB, and fitting several times that."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,15 @@ def layout_of(node: gs.Node, shape: tuple[int, ...]) -> Layout | None:
 
 
 def can_sample(node: gs.Node, shape: tuple[int, ...]) -> bool:
-    """Whether a layer's outputs are its rows times what `samples` gives, plus its bias."""
+    """Whether a layer's outputs are its rows times what `samples` gives, plus its bias.
+
+    Not for a matrix with very many inputs, such as that behind a flattened picture: a picture gives one sample of them,
+    and their covariance would take more memory than all the rest.
+    """
     if node.op == "Conv":
         return len(shape) == 4 and node.attrs.get("group", 1) == 1
+    if len(shape) == 2 and shape[1 - output_axis(node, 2)] > MOST_FEATURES:
+        return False
     if node.op == "Gemm":
         return not node.attrs.get("transA", 0) and node.attrs.get("alpha", 1.0) == node.attrs.get("beta", 1.0) == 1.0
     return node.op == "MatMul" and len(shape) == 2
