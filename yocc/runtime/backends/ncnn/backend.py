@@ -82,6 +82,7 @@ class NcnnBackend(Backend):
             uint8_input="none",
             suppression="detection_output",
             most_ranked=0,
+            decoded_weights=frozenset(),
             head=_head(options.get("head", "decoded")),
             input_size=_input_size(options.get("input_size")),
         )
