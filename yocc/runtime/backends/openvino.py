@@ -163,7 +163,8 @@ class OpenVinoSession(Session):
             self._request = self._model.create_infer_request()
         except Exception as error:  # OpenVINO's exceptions share no base but Exception
             raise BackendError(
-                f"OpenVINO cannot load {model.name!r}: {_one_sentence(error)}.", "Compile the model again."
+                f"OpenVINO cannot load {model.name!r}: {_one_sentence(error)}.",
+                "Compile the model again, or use --target onnxruntime.",
             ) from error
         # Names as in the file: a compiled port bears those of all tensors that became one with it.
         self.inputs = tuple(map(_spec, read.inputs, self._model.inputs))
