@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from yocc.analysis.masks import infinite_tensors
 from yocc.analysis.statistics import TensorStatistics
 from yocc.compiler.graph import Graph, to_proto
 from yocc.compiler.graph.shapes import Shapes
@@ -23,6 +24,7 @@ Array = np.ndarray[Any, Any]
 _KINDS = ("low", "high", "sum", "sample")
 SAMPLE = 16384
 """Values of a tensor that enter its histogram for each picture."""
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def collect(
@@ -30,8 +32,10 @@ def collect(
 ) -> dict[str, TensorStatistics]:
     """Statistics of the named tensors over all feeds.
 
+    Tensors that hold the infinity of a constant, such as a mask in front of a Softmax, have the largest float32 there.
+
     Raises:
-        CalibrationError: there are no pictures, or a picture makes a tensor infinite or NaN.
+        CalibrationError: there are no pictures, or a picture makes another tensor infinite, or one NaN.
     """
     if len(feeds) == 0:
         raise CalibrationError("There is nothing to calibrate with.", "Give at least one picture.")
@@ -40,10 +44,15 @@ def collect(
         return {}
     run = require_executor(ctx, "Calibration")(_tapped(to_proto(graph), names, shapes, _KINDS))
     statistics = {name: TensorStatistics() for name in names}
+    masked = infinite_tensors(graph)
     for arrays in ctx.progress(feeds, "calibrate", len(feeds)):
         outputs = run(arrays)
         for index, name in enumerate(names):
             low, high = float(outputs[_tap("low", index)]), float(outputs[_tap("high", index)])
+            sample = outputs[_tap("sample", index)]
+            if name in masked:
+                low, high = np.clip([low, high], -_LARGEST, _LARGEST).tolist()
+                sample = np.clip(sample, -_LARGEST, _LARGEST)
             # Minimum and maximum pass over a NaN; a sum does not.
             if not (math.isfinite(low) and math.isfinite(high)) or np.isnan(outputs[_tap("sum", index)]):
                 raise CalibrationError(
@@ -51,7 +60,7 @@ def collect(
                     "Check the preprocessing and that the model itself runs on these pictures.",
                     node=name,
                 )
-            statistics[name].add(low, high, outputs[_tap("sample", index)])
+            statistics[name].add(low, high, sample)
     return statistics
 
 

@@ -13,6 +13,7 @@ from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.anatomy import anatomy_of
 from yocc.models.families.family import family_named
 from yocc.models.families.profile import ModelProfile
+from yocc.passes.quantize.exceptions import find_exceptions
 from yocc.passes.quantize.placement import place
 from yocc.runtime.data.description import InputDescription
 
@@ -113,7 +114,7 @@ def inspect_model(
         CoupledGroup(number, len(group.classes), group.producers) for number, group in enumerate(channels.groups, 1)
     )
     member = {layer: group.number for group in groups for layer in group.layers}
-    placement = place(graph, target)
+    placement = place(graph, target, exceptions=find_exceptions(graph, anatomy.context(target)))
     quantized = set(placement.layers)
     costs = layer_costs(graph, shapes)
     layers = tuple(

@@ -23,8 +23,8 @@ def spec_of(recipe: CompressionRecipe, *, pictures: bool = True) -> str:
     [
         (None, False, False, "fp32,simplify,fuse"),
         (0.4, False, False, "fp32,simplify,prune,fuse"),
-        (0.4, True, False, "fp32,simplify,prune,fuse,quantize"),
-        (None, True, True, "fp32,simplify,fuse,quantize,fp16"),
+        (0.4, True, False, "fp32,simplify,prune,fuse,quantize,quantize_weights"),
+        (None, True, True, "fp32,simplify,fuse,quantize,quantize_weights,fp16"),
     ],
 )
 def test_short_forms_stand_for_a_pipeline(prune: float | None, int8: bool, fp16: bool, expected: str) -> None:
@@ -39,7 +39,7 @@ def test_ratio_that_cannot_be_meant_is_refused(ratio: float) -> None:
 
 def test_recovery_folds_first_and_refits_before_coding() -> None:
     spec = spec_of(CompressionRecipe(prune=0.2, int8=True, recover="reconstruct"))
-    assert spec == "fp32,simplify,fuse,prune{ratio=0.2,criterion=effect},recover,quantize"
+    assert spec == "fp32,simplify,fuse,prune{ratio=0.2,criterion=effect},recover,quantize,quantize_weights"
 
 
 @pytest.mark.parametrize(("prune", "rounds"), [(0.05, 1), (0.25, 1), (0.26, 2), (0.4, 2), (0.7, 5)])
@@ -54,7 +54,7 @@ def test_recovery_goes_in_rounds_of_equal_shares_that_add_up(prune: float, round
 
 def test_distillation_follows_the_last_round_of_pruning() -> None:
     passes = (_pipeline(CompressionRecipe(prune=0.4, int8=True, recover="distill"))).passes
-    assert [step.name for step in passes[3:]] == ["prune", "recover"] * 2 + ["distill", "quantize"]
+    assert [step.name for step in passes[3:]] == ["prune", "recover"] * 2 + ["distill", "quantize", "quantize_weights"]
     spec = spec_of(CompressionRecipe(prune=0.4, recover="distill"), pictures=False)
     assert spec == "fp32,simplify,prune,fuse,recover,distill"
 
@@ -85,7 +85,7 @@ def test_no_recovery_is_pruning_by_weights() -> None:
 
 def test_low_ranks_come_after_pruning_and_are_refitted() -> None:
     spec = spec_of(CompressionRecipe(factorize=0.2, int8=True, recover="reconstruct"))
-    assert spec == "fp32,simplify,fuse,factorize{ratio=0.2},recover,quantize"
+    assert spec == "fp32,simplify,fuse,factorize{ratio=0.2},recover,quantize,quantize_weights"
     assert spec_of(CompressionRecipe(factorize=0.2), pictures=False) == "fp32,simplify,fuse,factorize{ratio=0.2}"
     spec = spec_of(CompressionRecipe(prune=0.2, factorize=0.1, recover="reconstruct"))
     assert spec.endswith("prune{ratio=0.2,criterion=effect},recover,factorize{ratio=0.1},recover")
@@ -106,7 +106,7 @@ def test_pipeline_and_short_forms_exclude_each_other(prune: float | None, int8: 
 
 def test_weight_codes_come_last_and_exclude_half_precision() -> None:
     assert spec_of(CompressionRecipe(int8=True, weights="uniform:4")).endswith(
-        "fuse,quantize,encode{code=uniform,bits=4,wide=8}"
+        "fuse,quantize,quantize_weights,encode{code=uniform,bits=4,wide=8}"
     )
     assert spec_of(CompressionRecipe(weights="log2:0.2")).endswith("fuse,encode{size=0.2}")
     with pytest.raises(OptionError, match="float32"):
@@ -145,8 +145,8 @@ def test_rounds_that_change_nothing_are_refused(recover: str, schedule: str, rou
 
 
 def test_promises_stand_in_the_pass_that_keeps_them() -> None:
-    assert spec_of(CompressionRecipe(int8=True, max_drop=0.05)).endswith("quantize{max_drop=0.05}")
-    assert spec_of(CompressionRecipe(int8=True, max_latency=0.7)).endswith("quantize{max_latency=0.7}")
+    assert spec_of(CompressionRecipe(int8=True, max_drop=0.05)).endswith("quantize{max_drop=0.05},quantize_weights")
+    assert spec_of(CompressionRecipe(int8=True, max_latency=0.7)).endswith("quantize{max_latency=0.7},quantize_weights")
     (_pipeline(CompressionRecipe(int8=True, max_drop=0.05)))
 
 

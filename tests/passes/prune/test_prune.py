@@ -194,6 +194,16 @@ def test_a_model_of_which_nothing_can_go_is_refused() -> None:
     assert "yocc inspect" in caught.value.hint
 
 
+def test_layers_that_are_quantized_already_are_named_with_a_remedy() -> None:
+    nodes = ["s: b = Conv(x, v)", "d: w = DequantizeLinear(codes, scale)", "c: y = Conv(b, w)"]
+    codes = np.random.default_rng(0).integers(-99, 99, (4, 4, 1, 1)).astype(np.int8)
+    graph = build(nodes, {"v": (4, 4, 1, 1), "codes": codes, "scale": np.array(0.01, np.float32)}, ["y"])
+    refresh(graph)
+    with pytest.raises(PassError, match="Conv has a weight that is quantized already, 'c' for one") as caught:
+        run_pass(Prune(), graph, context())
+    assert "--prune and --int8" in caught.value.hint
+
+
 @pytest.mark.parametrize("ratio", [0.0, 1.0, -0.1, 1.2, float("nan"), float("inf")])
 def test_a_ratio_that_means_nothing_is_refused(ratio: float) -> None:
     with pytest.raises(OptionError, match="is out of range"):

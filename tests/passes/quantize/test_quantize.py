@@ -205,7 +205,7 @@ def test_a_model_without_layers_stays_float_with_a_warning() -> None:
     ctx = context(WHOLE, drawn(to_proto(graph)))
     assert run_pass(Quantize(), graph, ctx) == 0
     assert [note.message for note in ctx.notes if note.level == "warning"] == [
-        "No layer of this model can be quantized; it stays float."
+        "No layer of this model can compute in int8."
     ]
     assert to_proto(graph).SerializeToString(deterministic=True) == before
 

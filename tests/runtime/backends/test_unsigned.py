@@ -56,6 +56,35 @@ def test_layers_that_read_another_straight_are_unsigned_too(tmp_path: Path) -> N
     assert second.inputs[1].inputs[0].inputs[0].dtype == np.uint8
 
 
+def test_layers_behind_a_depthwise_layer_without_activation_do_not_overflow(tmp_path: Path) -> None:
+    depthwise = np.zeros((4, 1, 3, 3), np.float32)
+    depthwise[:, 0, 1, 1] = (1, -1, 1, -1)
+    weights = {"w": np.ones((4, 4, 1, 1), np.float32), "d": depthwise, "v": np.full((8, 4, 1, 1), 0.25, np.float32)}
+    weights["v"][1::2, 1::2] = -0.25
+    weights["u"] = np.ones((4, 8, 1, 1), np.float32)
+    nodes = [
+        "f: g = Relu(x)", "c: a = Conv(g, w)", "r: h = Relu(a)", "d: b = Conv<group=4, pads=[1, 1, 1, 1]>(h, d)",
+        "p: k = Conv(b, v)", "q: m = Relu(k)", "e: y = Conv(m, u)",
+    ]  # fmt: skip
+    graph = build(nodes, weights, ["y"], SHAPE)  # type: ignore[arg-type]
+    refresh(graph)
+    random = np.random.default_rng(0)
+    pictures = Pictures([{"x": random.random(SHAPE, dtype=np.float32)} for _ in range(4)])
+    backend = OnnxRuntimeBackend()
+    run_pass(Quantize(), graph, context(backend.target({}), pictures))
+    refresh(graph)
+    artifact = backend.build(graph, backend.target({}), tmp_path)
+    made = {
+        node.name: node.inputs[1].inputs[0].inputs[0].dtype for node in load(artifact.model).nodes if node.name in "dp"
+    }
+    assert made == {"d": np.int8, "p": np.uint8}
+    signed = OnnxRuntimeSession(to_proto(graph).SerializeToString(), threads=1, optimize=False)
+    stored = OnnxRuntimeSession(artifact.model, threads=1, optimize=True)
+    for arrays in pictures:
+        wanted = signed.run(arrays)["y"]
+        np.testing.assert_allclose(stored.run(arrays)["y"], wanted, atol=0.03 * np.abs(wanted).max())
+
+
 def test_other_models_are_written_as_they_are(tmp_path: Path) -> None:
     graph = build(["c: a = Conv(x, w)", "r: y = Relu(a)"], {"w": (4, 4, 1, 1)}, ["y"], SHAPE)  # type: ignore[arg-type]
     backend = OnnxRuntimeBackend()

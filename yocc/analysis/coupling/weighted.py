@@ -9,12 +9,14 @@ from yocc.analysis.coupling.atoms import Array
 from yocc.analysis.coupling.walk import Walk, give_up, on_axis
 from yocc.compiler.graph.layers import output_axis
 
+QUANTIZED = "a weight that is quantized already"
+
 
 def conv(walk: Walk, node: gs.Node) -> list[Array]:
     """Fresh output channels; a depthwise convolution hands its input's on."""
     data, weight = node.inputs[0], node.inputs[1]
     if not isinstance(weight, gs.Constant):
-        return give_up(walk, node, f"{node.op} has a weight computed at run time")
+        return give_up(walk, node, _without_weight(node))
     inputs = walk.only_axis(data, 1, node)
     count, groups = weight.shape[0], node.attrs.get("group", 1)
     rank = len(walk.shape(data))
@@ -39,7 +41,7 @@ def conv_transpose(walk: Walk, node: gs.Node) -> list[Array]:
     """As for a convolution, with the weight's first two axes the other way round."""
     data, weight = node.inputs[0], node.inputs[1]
     if not isinstance(weight, gs.Constant):
-        return give_up(walk, node, f"{node.op} has a weight computed at run time")
+        return give_up(walk, node, _without_weight(node))
     inputs = walk.only_axis(data, 1, node)
     groups, rank = node.attrs.get("group", 1), len(walk.shape(data))
     if groups == 1:
@@ -89,3 +91,10 @@ def matmul(walk: Walk, node: gs.Node) -> list[Array]:
     walk.cut(node, 1, 1, outputs, "out")
     walk.cut(node, 1, 0, inputs, "in")
     return [on_axis(outputs, rank - 1, rank)]
+
+
+def _without_weight(node: gs.Node) -> str:
+    """Why the weight of a layer is no constant."""
+    maker = node.inputs[1].inputs[0] if node.inputs[1].inputs else None
+    stored = maker is not None and maker.op == "DequantizeLinear" and isinstance(maker.inputs[0], gs.Constant)
+    return f"{node.op} has {QUANTIZED if stored else 'a weight computed at run time'}"

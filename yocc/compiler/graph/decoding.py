@@ -22,9 +22,9 @@ def decoded_weight(tensor: gs.Tensor) -> gs.Constant | None:
 
 
 def _first_codes(tensor: gs.Tensor) -> gs.Constant | None:
-    """The first uint8 constant of more than one row behind decoding operators."""
+    """The first constant of 8-bit codes behind decoding operators."""
     if isinstance(tensor, gs.Constant):
-        return tensor if tensor.dtype == np.uint8 else None
+        return tensor if tensor.dtype in (np.uint8, np.int8) else None
     if not tensor.inputs or tensor.inputs[0].op not in _COMPUTE:
         return None
     found = (_first_codes(source) for source in tensor.inputs[0].inputs)

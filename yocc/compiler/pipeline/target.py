@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from yocc.compiler.graph.operators import RECURRENT, WEIGHTED
 from yocc.errors import OptionError
 
 
@@ -100,6 +101,9 @@ class Target:
         skips_zeros: whether it computes faster with two zeros in each four weights along the input channels.
         suppression: how it runs non-maximum suppression: by ONNX's `NonMaxSuppression`, by the plugin
             `EfficientNMS_TRT`, by ncnn's layer `DetectionOutput`, or not at all.
+        decoded_weights: operators whose weights its files can keep in 8 bits although it computes them in float.
+        decoder: how such weights are decoded: `cast` by Cast and Mul, which it computes once when it loads a model;
+            `dequantize` by DequantizeLinear.
         most_ranked: how many values its `TopK` gives at most; None for any number, 0 where it has none.
     """
 
@@ -126,6 +130,8 @@ class Target:
     fits_pictures: bool = False
     skips_zeros: bool = False
     suppression: Literal["onnx", "efficient_nms", "detection_output", "none"] = "onnx"
+    decoded_weights: frozenset[str] = frozenset({"Gather", *RECURRENT, *WEIGHTED})
+    decoder: Literal["cast", "dequantize"] = "cast"
     most_ranked: int | None = None
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from yocc.passes.fuse import Fuse
 from yocc.passes.nms import Nms
 from yocc.passes.prune import Prune
 from yocc.passes.quantize import Quantize
+from yocc.passes.quantize_weights import QuantizeWeights
 from yocc.passes.raw_outputs import RawOutputs
 from yocc.passes.recover import Recover
 from yocc.passes.resize_input import ResizeInput
@@ -116,6 +117,7 @@ def _steps(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
     if recipe.int8:
         learn = LEARN if recipe.recover == "distill" else 0
         yield Quantize(max_drop=recipe.max_drop, max_latency=recipe.max_latency, learn=learn)
+        yield QuantizeWeights()
     if recipe.weights is not None:
         yield Encode.parse(recipe.weights)
     if recipe.fp16:

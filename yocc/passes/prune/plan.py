@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from yocc.analysis.coupling.channels import ChannelMap, map_channels
+from yocc.analysis.coupling.weighted import QUANTIZED
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import LayerCost, Totals, layer_costs, totals
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
@@ -137,7 +138,7 @@ def rank_channels(graph: Graph, ctx: PassContext, criterion: str) -> Ranked:
     layers = layer_costs(graph, shapes)
     channels = map_channels(graph, shapes, ctx.protected)
     if not channels.groups:
-        raise PassError("No channel of this model can be removed.", "See `yocc inspect` for the reason at each layer.")
+        raise _nothing_to_remove(channels)
     subject = Subject(graph, shapes, channels, ctx)
     try:
         place = f"channels ranked by {criterion}, {len(ctx.remaining_passes)} passes to come"
@@ -176,3 +177,13 @@ def _saliency_left(channels: ChannelMap, rankings: Sequence[Ranking], allocation
         layer: sum(size * left for size, left in found) / sum(size for size, _ in found)
         for layer, found in parts.items()
     }
+
+
+def _nothing_to_remove(channels: ChannelMap) -> PassError:
+    """An error with the reason at the first layer that has one."""
+    reason = next(iter(channels.reasons.values()), None)
+    why = "" if reason is None or not reason.node else f": {reason.text}, {reason.node!r} for one"
+    hint = "See `yocc inspect` for the reason at each layer."
+    if reason is not None and reason.text.endswith(QUANTIZED):
+        hint = "Prune the model in float and quantize it afterwards, with --prune and --int8."
+    return PassError(f"No channel of this model can be removed{why}.", hint, node="" if reason is None else reason.node)

@@ -27,6 +27,7 @@ from yocc.fitting.codec import MOST_BITS
 from yocc.passes.quantize.activations import Seen, quantize_activations
 from yocc.passes.quantize.bias import correct_biases
 from yocc.passes.quantize.coarse import TOO_COARSE, choose_float, coarse_inputs
+from yocc.passes.quantize.exceptions import find_exceptions, masked_tensors
 from yocc.passes.quantize.figures import layer_figures, tensor_figures
 from yocc.passes.quantize.influence import Influence, influences
 from yocc.passes.quantize.learned import learn_quantization
@@ -34,6 +35,7 @@ from yocc.passes.quantize.mixed import agreement, estimated, measured, modeled_t
 from yocc.passes.quantize.placement import Placement, place
 from yocc.passes.quantize.refit import refit, refittable
 from yocc.passes.quantize.saved import load_merged
+from yocc.passes.quantize.tied import read_codes, shared_lookups
 from yocc.passes.quantize.weights import quantize_biases, quantize_weights, weight_schemes
 from yocc.requirements import torch_missing
 from yocc.rewrites.qdq import insert_qdq, store_quantized
@@ -133,10 +135,10 @@ class Quantize(Pass):
         """
         if ctx.feeds is None:
             return PassResult()
-        placement = place(graph, ctx.target)
+        placement = place(graph, ctx.target, exceptions=find_exceptions(graph, ctx))
         if not placement.layers:
             _note_skipped(placement, ctx)
-            ctx.note("No layer of this model can be quantized; it stays float.", level="warning")
+            ctx.note("No layer of this model can compute in int8.", level="warning")
             return PassResult()
         if not _is_measurable(graph, placement, ctx):
             return PassResult()
@@ -153,6 +155,7 @@ class Quantize(Pass):
             except BackendError as error:
                 _stay_float(error, graph, ctx)
                 return PassResult()
+        placement = _without_masks(graph, placement, statistics, ctx)
         effects: Mapping[str, Influence] = {}
         if self.observer == OUTPUTS and not ctx.feeds.synthetic:
             try:
@@ -163,7 +166,7 @@ class Quantize(Pass):
         extra: dict[str, Any] = {}
         if self.max_drop is not None or self.max_latency is not None:
             kept, extra = self._kept(graph, placement, seen, ctx.feeds, shapes, ctx)
-            placement = place(graph, ctx.target, kept)
+            placement = place(graph, ctx.target, kept, placement.exceptions)
         elif not ctx.feeds.synthetic:
             placement, extra = self._without_coarse(graph, placement, seen, ctx.feeds, shapes, ctx)
         _note_skipped(placement, ctx)
@@ -200,7 +203,7 @@ class Quantize(Pass):
         ctx: PassContext,
     ) -> dict[tuple[str, int], QuantParams]:
         """Change weights and biases so that errors make up for each other; how weights are to be quantized then."""
-        layers = [*placement.layers, *(node.name for node in final_layers(graph))]
+        layers = list(dict.fromkeys([*placement.layers, *(node.name for node in final_layers(graph))]))
         chosen: dict[str, TensorScheme | None] = {}
         if self.rounding == "gram" and not feeds.synthetic and ctx.target.weights.bits <= MOST_BITS:
             schemes, int8 = weight_schemes(graph, ctx.target), set(placement.layers)
@@ -228,13 +231,13 @@ class Quantize(Pass):
             return placement, {}
 
         def quantized(kept: frozenset[str]) -> dict[str, QuantParams]:
-            groups = place(graph, ctx.target, kept).groups
+            groups = place(graph, ctx.target, kept, placement.exceptions).groups
             return {name: activations[name] for group in groups for name in group}
 
         kept, figures = choose_float(graph, candidates, quantized, feeds, shapes, ctx)
         if not kept:
             return placement, {}
-        chosen = place(graph, ctx.target, kept)
+        chosen = place(graph, ctx.target, kept, placement.exceptions)
         reasons = {**chosen.skipped, **dict.fromkeys(kept, TOO_COARSE)}
         return replace(chosen, skipped=reasons), figures
 
@@ -264,7 +267,7 @@ class Quantize(Pass):
 
         def drop(kept: frozenset[str]) -> float:
             quantized = clone(graph)
-            chosen = place(quantized, ctx.target, kept)
+            chosen = place(quantized, ctx.target, kept, placement.exceptions)
             quant_params = self._activations(quantized, chosen, seen, ctx, warn=False)
             fitted = self._fit(
                 quantized, chosen, quant_params, quantize_weights(quantized, chosen, quant_params, ctx), feeds, ctx
@@ -305,6 +308,17 @@ class Quantize(Pass):
         }
 
 
+def _without_masks(
+    graph: Graph, placement: Placement, statistics: Mapping[str, TensorStatistics], ctx: PassContext
+) -> Placement:
+    """The placement without tensors that hold sentinels, and those that share a scale with them."""
+    groups = masked_tensors(placement.groups, statistics)
+    for name in groups:
+        ctx.note("Stays float: it holds values far beyond all others, as masks do.", node=name)
+    masked = frozenset[str]().union(*groups.values())
+    return place(graph, ctx.target, exceptions=replace(placement.exceptions, masked=masked)) if masked else placement
+
+
 def _is_measurable(graph: Graph, placement: Placement, ctx: PassContext) -> bool:
     """Whether every layer to quantize or fit can be run: none is behind an operator that is missing here."""
     first = next(iter(ctx.feeds or ()), None)
@@ -338,10 +352,12 @@ def _insert(
     ctx: PassContext,
 ) -> int:
     """Insert pairs and store quantized constants; the number of pairs."""
+    lookups = shared_lookups(graph, weights, ctx.target)
     pairs = insert_qdq(graph, activations, weights)
     if ctx.target.bias == "int32":
         quantize_biases(graph, weights)
     store_quantized(graph, ctx.target.weights)
+    read_codes(graph, lookups, ctx.target)
     return pairs
 
 

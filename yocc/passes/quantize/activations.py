@@ -20,6 +20,7 @@ from yocc.passes.quantize.placement import Placement
 _ROUNDING = 1e-5
 _MOST_OF_THEM = 0.9
 """Share of the range of pixels that pictures must fill; arrays that fill less are no pictures, or dark ones."""
+_LARGE_PROBABILITY = 0.5
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ def _range(
     if all(_is_sigmoid(tensor) for tensor in group):
         # Clipping at 0.98 would scale down every large activation that the gate multiplies.
         return 0.0, 1.0
+    if all(_is_softmax(tensor) for tensor in group):
+        # Over many positions each probability is small; where one is large, large ones matter.
+        return 0.0, 1.0 if statistics.high > _LARGE_PROBABILITY else statistics.high
     if any(not tensor.inputs for tensor in group):
         # White is a value of its own in pictures, not a tail to cut off.
         return _of_pixels(statistics, ctx) or (statistics.low, statistics.high)
@@ -112,4 +116,8 @@ def _only_moved(tensor: gs.Tensor, group: list[gs.Tensor], ctx: PassContext) -> 
 
 
 def _is_sigmoid(tensor: gs.Tensor) -> bool:
-    return bool(tensor.inputs) and tensor.inputs[0].op in ("Sigmoid", "HardSigmoid", "Softmax")
+    return bool(tensor.inputs) and tensor.inputs[0].op in ("Sigmoid", "HardSigmoid")
+
+
+def _is_softmax(tensor: gs.Tensor) -> bool:
+    return bool(tensor.inputs) and tensor.inputs[0].op == "Softmax"

@@ -13,6 +13,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.graph.operators import OPS, WEIGHTED, Flow
 from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.pipeline.target import Target
+from yocc.passes.quantize.exceptions import NOTHING, Exceptions
 
 
 @dataclass(frozen=True)
@@ -23,17 +24,23 @@ class Placement:
         groups: names of activation tensors, those of one group sharing a scale, in graph order.
         layers: names of the weighted nodes whose weights are quantized.
         skipped: reason for each weighted or codable node that stays float, by node name.
+        exceptions: what was to be treated apart.
     """
 
     groups: tuple[tuple[str, ...], ...]
     layers: tuple[str, ...]
     skipped: Mapping[str, str]
+    exceptions: Exceptions
 
 
 CHOSEN = "chosen to stay float"
+MASKED = "it reads a mask: numbers so large that 8 bits keep nothing of the others"
+
+FOR_FLOAT = "only operators in float read what it gives"
+_ARITHMETIC = frozenset({"Add", "Mul"})
 
 
-def place(graph: Graph, target: Target, kept: Collection[str] = ()) -> Placement:
+def place(graph: Graph, target: Target, kept: Collection[str] = (), exceptions: Exceptions = NOTHING) -> Placement:
     """Decide from the structure of the graph and what the target supports.
 
     Args:
@@ -41,8 +48,10 @@ def place(graph: Graph, target: Target, kept: Collection[str] = ()) -> Placement
         target: what the backend wants.
         kept: names of layers that are to stay float although they could be quantized; what only they read or make stays
             float with them.
+        exceptions: what is treated apart.
     """
-    skipped = _stays_float(graph, target)
+    skipped = _stays_float(graph, target, exceptions)
+    skipped.update(dict.fromkeys(_read_in_float(graph, target, skipped), FOR_FLOAT))
     skipped.update({node.name: CHOSEN for node in graph.nodes if node.name in kept and node.name not in skipped})
     layers = tuple(node.name for node in graph.nodes if node.op in WEIGHTED and node.name not in skipped)
     quantized: dict[str, gs.Tensor] = {}
@@ -57,13 +66,24 @@ def place(graph: Graph, target: Target, kept: Collection[str] = ()) -> Placement
                 quantized.setdefault(tensor.name, tensor)
     if target.added_inputs == "quantize":
         quantized.update({tensor.name: tensor for tensor in _added(graph, skipped)})
-    for name in _before_relu(graph, target, skipped):
+    for name in (*_before_relu(graph, target, skipped), *exceptions.float_results(graph), *exceptions.masked):
         quantized.pop(name, None)
     if kept:
         quantized = _without(graph, quantized, kept, skipped, target)
     for tensor in graph.outputs:
         quantized.pop(tensor.name, None)
-    return Placement(_share(graph, quantized, target, skipped), layers, skipped)
+    return Placement(_share(graph, quantized, target, skipped), layers, skipped, exceptions)
+
+
+def _read_in_float(graph: Graph, target: Target, skipped: Mapping[str, str]) -> set[str]:
+    """Arithmetic whose results nothing quantized reads, as squares in front of a mean or a variance before its root."""
+    found: set[str] = set()
+    for node in reversed(graph.nodes if target.placement == "whole_graph" else []):
+        readers = [reader.name for tensor in node.outputs for reader in tensor.outputs]
+        is_given = any(tensor in graph.outputs for tensor in node.outputs)
+        if node.op in _ARITHMETIC and readers and not is_given and found.union(skipped).issuperset(readers):
+            found.add(node.name)
+    return found - skipped.keys()
 
 
 def _before_relu(graph: Graph, target: Target, skipped: Mapping[str, str]) -> list[str]:
@@ -86,17 +106,19 @@ def _before_relu(graph: Graph, target: Target, skipped: Mapping[str, str]) -> li
     return found
 
 
-def _stays_float(graph: Graph, target: Target) -> dict[str, str]:
+def _stays_float(graph: Graph, target: Target, exceptions: Exceptions) -> dict[str, str]:
     """Nodes that may not compute on integers, with the reason."""
     left: dict[str, str] = {}
     codable = target.int8_ops | target.shared_scale_ops
     decode = decode_nodes(graph)
-    last = {node.name for node in final_layers(graph)}
+    last = {node.name for node in final_layers(graph)} - exceptions.large_last
     for node in graph.nodes:
         if node.name in last and target.last_layers == "float":
             left[node.name] = "a last layer: its outputs are scores and coordinates of different magnitude"
         elif node.name in decode:
             left[node.name] = "decode arithmetic behind the last layers"
+        elif node.op in WEIGHTED and any(tensor.name in exceptions.masked for tensor in node.inputs):
+            left[node.name] = MASKED
         elif node.op in WEIGHTED and not _constant_weight(node):
             left[node.name] = "its weight is computed at run time"
         elif node.op in WEIGHTED and not _is_float(node.inputs[1]):

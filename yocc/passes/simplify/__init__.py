@@ -16,6 +16,7 @@ from yocc.containment.worker import one_line, start_worker
 from yocc.passes.simplify.axes import all_axes
 from yocc.passes.simplify.contained import onnxsim_result
 from yocc.passes.simplify.folding import fold_constants
+from yocc.passes.simplify.fused_conv import split_fused_convolutions
 from yocc.passes.simplify.resize import constant_scales
 from yocc.passes.simplify.shielding import hide, show
 
@@ -60,7 +61,13 @@ class Simplify(Pass):
 
 
 def _own_rules(graph: Graph) -> int:
-    rewrites = fold_constants(graph) + constant_scales(graph) + all_axes(graph) + remove_nops(graph)
+    rewrites = (
+        split_fused_convolutions(graph)
+        + fold_constants(graph)
+        + constant_scales(graph)
+        + all_axes(graph)
+        + remove_nops(graph)
+    )
     if rewrites:
         refresh(graph)
     return rewrites

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from yocc.compiler.graph import PROTOBUF_LIMIT, Graph, clone, save, weight_bytes
+from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.pipeline.passes import Arrays
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, BackendUnavailable, OptionError
@@ -86,6 +87,8 @@ class OpenVinoBackend(Backend):
             shared_scale_ops=frozenset({"Concat", "MaxPool", "Resize"}),
             last_layers=_last_layers(options.get("last_layers", "int8")),
             first_weights="half",
+            # Its recurrent layers take constants only.
+            decoded_weights=frozenset({"Gather", *WEIGHTED}),
         )
 
     def validate(self, graph: Graph, target: Target) -> list[Reject]:  # noqa: ARG002 # nothing depends on the options
@@ -160,7 +163,8 @@ class OpenVinoSession(Session):
             self._request = self._model.create_infer_request()
         except Exception as error:  # OpenVINO's exceptions share no base but Exception
             raise BackendError(
-                f"OpenVINO cannot load {model.name!r}: {_one_sentence(error)}.", "Compile the model again."
+                f"OpenVINO cannot load {model.name!r}: {_one_sentence(error)}.",
+                "Compile the model again, or use --target onnxruntime.",
             ) from error
         # Names as in the file: a compiled port bears those of all tensors that became one with it.
         self.inputs = tuple(map(_spec, read.inputs, self._model.inputs))

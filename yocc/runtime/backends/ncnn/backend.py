@@ -82,6 +82,7 @@ class NcnnBackend(Backend):
             uint8_input="none",
             suppression="detection_output",
             most_ranked=0,
+            decoded_weights=frozenset(),
             head=_head(options.get("head", "decoded")),
             input_size=_input_size(options.get("input_size")),
         )
@@ -190,7 +191,7 @@ def _judge_input(tensor: gs.Tensor, size: tuple[int, int] | None) -> list[Reject
     name, shape, dtype = tensor.name, tensor.shape, tensor.dtype
     bytes_cast = dtype == np.uint8 and all(reader.op == "Cast" for reader in tensor.outputs)
     if not bytes_cast and (dtype is None or np.dtype(dtype) != np.float32):
-        hint = "Export it with an input of float32, or of uint8 that only a Cast to float32 reads."
+        hint = "Export it with float32 inputs, or uint8 that only a Cast to float32 reads, or use --target onnxruntime."
         what = "of no known type" if dtype is None else numpy_type(dtype).name
         return [Reject(name, f"ncnn takes float32, and this input is {what}", hint)]
     if shape is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from yocc.compiler.graph import Graph, save
+from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.runtime.backends.backend import Artifact, Backend, Check, Session, read_count
 from yocc.runtime.backends.examples import Example, example_of
@@ -65,6 +66,9 @@ class TensorRtBackend(Backend):
             skips_zeros=True,
             last_layers_fp16=True,
             suppression="efficient_nms",
+            # Int8 constants may be read by DequantizeLinear only, and recurrent layers take constants only.
+            decoded_weights=frozenset({"Gather", *WEIGHTED}),
+            decoder="dequantize",
             # As its documentation says of TopK.
             most_ranked=3840,
             workspace=read_count(self.name, "workspace", options.get("workspace", "1024")),

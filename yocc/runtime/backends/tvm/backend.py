@@ -84,6 +84,7 @@ class TvmBackend(Backend):
             # Its sorting is part of a runtime that is not on every board.
             suppression="none",
             most_ranked=0,
+            decoded_weights=frozenset(),
             mcpu=mcpu,
         )
 

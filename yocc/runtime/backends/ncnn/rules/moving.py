@@ -90,7 +90,10 @@ def _strided(
     """
     dims, strided = ranges
     if len(dims) != 3:
-        raise Refusal("ncnn takes every n-th element of tensors of four axes only", "Export slices with a step of 1.")
+        raise Refusal(
+            "ncnn takes every n-th element of tensors of four axes only",
+            "Export slices with a step of 1, or use --target onnxruntime or openvino.",
+        )
     spatial = {axis: taken for axis, taken in strided.items() if axis > 0}
     if spatial:
         rows, columns = (spatial.get(axis, range(dims[axis])) for axis in (1, 2))

@@ -12,6 +12,8 @@ from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal, Rule
 from yocc.runtime.backends.nearest import taken
 
 _NEAREST, _BILINEAR = 1, 2
+_HINT = "Export linear with half_pixel or align_corners, or use --target onnxruntime or openvino."
+_NEAREST_HINT = "Export asymmetric, floor, or use --target onnxruntime or openvino."
 
 
 def _resize(lowering: Lowering, node: gs.Node) -> None:
@@ -29,14 +31,14 @@ def _resize(lowering: Lowering, node: gs.Node) -> None:
     if mode == "nearest":
         rounding = "floor" if node.op == "Upsample" else node.attrs.get("nearest_mode", "round_prefer_floor")
         if any(taken(*pair, coordinates, rounding) != _ncnn_takes(*pair) for pair in sizes):
-            raise Refusal(f"ncnn takes other neighbors than {coordinates}, {rounding}", "Export asymmetric, floor.")
+            raise Refusal(f"ncnn's nearest Resize takes other neighbors than {coordinates}, {rounding}", _NEAREST_HINT)
         parameters[0] = _NEAREST
     elif mode == "linear" and coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners"):
         if coordinates == "pytorch_half_pixel" and 1 in output[1:]:
             raise Refusal("ncnn weighs a single row or column otherwise")
         parameters |= {0: _BILINEAR, 6: int(coordinates == "align_corners")}
     else:
-        raise Refusal(f"ncnn has no {mode} Resize with {coordinates} coordinates", "Export half_pixel.")
+        raise Refusal(f"ncnn has no {mode} Resize with {coordinates} coordinates", _HINT)
     parameters |= _size(sizes)
     lowering.add("Interp", node.name, [lowering.blob(node.inputs[0])], [node.outputs[0].name], parameters)
 
