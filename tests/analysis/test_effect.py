@@ -139,6 +139,14 @@ def test_several_scores_of_a_cell_for_an_object_weigh_its_classes_and_boxes() ->
         assert found[0, :, 0, 0].max() < 1e-6
 
 
+def test_classes_that_compete_matter_by_their_softmax() -> None:
+    detection = Detection(classes=3, objectness=True, decoupled=True, candidates=2, competing=True)
+    values = {name: np.zeros((1, count, 1, 1), np.float32) for name, count in (("o", 2), ("c", 3))}
+    values["c"][0, :, 0, 0] = [100.0, 100.0, 90.0]
+    found = fisher(values, detection)["c"][0, :, 0, 0]
+    np.testing.assert_allclose(found, [0.125, 0.125, 0.0], atol=1e-4)
+
+
 def test_a_decoupled_objectness_weighs_classes_and_boxes() -> None:
     detection = Detection(classes=2, objectness=True, decoupled=True)
     there = np.array([-20.0, 20.0]).reshape(1, 1, 1, 2)

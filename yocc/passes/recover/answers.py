@@ -6,7 +6,7 @@ measure by which distillation learns (`yocc.learning.loss`), least for the last 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,15 @@ import numpy as np
 from yocc.analysis.heads import final_layers
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.passes import Arrays, Detection
-from yocc.fitting.logistic import divergence, refit_logistic, sigmoid, softmax_of_candidates
+from yocc.fitting.logistic import (
+    divergence,
+    refit_logistic,
+    refit_softmax,
+    sigmoid,
+    softmax,
+    softmax_divergence,
+    softmax_of_candidates,
+)
 
 Array = np.ndarray[Any, Any]
 RIDGES = (1e-1, 1e-2, 1e-3)
@@ -68,11 +76,15 @@ class Answers:
 
 @dataclass(frozen=True)
 class _Part:
-    """Outputs that are fitted together: logits of probabilities, or values, and how much each sample counts."""
+    """Outputs that are fitted together: logits of probabilities, or values, and how much each sample counts.
+
+    Classes that compete are joined by a softmax.
+    """
 
     columns: slice
     counts: Array
     probabilities: bool
+    competing: bool = False
 
 
 def last_layers(graph: Graph) -> dict[str, str]:
@@ -155,7 +167,7 @@ def _parts(outputs: Array, answers: Answers, detection: Detection) -> Iterator[_
         yield _Part(slice(classes, channels), counts * sigmoid(outputs[:, :classes]).max(axis=1), False)
     elif kind != "anchors":
         weighed = counts * answers.there if kind in _weighed(detection) else counts
-        yield _Part(slice(0, channels), weighed, kind != "boxes")
+        yield _Part(slice(0, channels), weighed, kind != "boxes", kind == "classes" and detection.competing)
     else:
         for box in range(0, channels, 5 + detection.classes):
             believed = counts * sigmoid(outputs[:, box + 4])
@@ -182,14 +194,12 @@ def _refit_part(inputs: Array, wanted: Array, part: _Part, held_out: Array, star
     """The weights, and the losses on the pictures held out before and after."""
     kept = part.counts > _DOUBT * part.counts.max(initial=0.0)
     inputs, wanted, counts, judges = inputs[kept], wanted[kept], part.counts[kept], held_out[kept]
-    fit = refit_logistic if part.probabilities else _refit_squares
-    probable = sigmoid(wanted).max(axis=1) if part.probabilities else 1.0
+    fit, distance = _measure(part)
+    probable = (softmax if part.competing else sigmoid)(wanted).max(axis=1) if part.probabilities else 1.0
     seen = ~judges
 
     def loss(weights: Array) -> float:
-        given, asked = inputs[judges] @ weights, wanted[judges]
-        errors = divergence(given, asked) if part.probabilities else 0.5 * np.square(given - asked)
-        return float(counts[judges] @ errors.sum(axis=1))
+        return float(counts[judges] @ distance(inputs[judges] @ weights, wanted[judges]).sum(axis=1))
 
     before = loss(start)
     chosen, least = 0.0, before
@@ -201,6 +211,20 @@ def _refit_part(inputs: Array, wanted: Array, part: _Part, held_out: Array, star
     if not chosen:
         return start, before, before
     return fit(inputs, wanted, counts, start, chosen * float((counts * probable).sum())), before, least
+
+
+def _measure(part: _Part) -> tuple[Callable[..., Array], Callable[[Array, Array], Array]]:
+    """What fits the outputs, and how far given ones are from those that are wanted."""
+    if part.competing:
+        return refit_softmax, softmax_divergence
+    if part.probabilities:
+        return refit_logistic, divergence
+    return _refit_squares, _half_squares
+
+
+def _half_squares(given: Array, wanted: Array) -> Array:
+    found: Array = 0.5 * np.square(given - wanted)
+    return found
 
 
 def _refit_squares(inputs: Array, wanted: Array, counts: Array, start: Array, ridge: float) -> Array:
