@@ -113,6 +113,22 @@ def test_nothing_competes_better_than_what_is_found(data: tuple[np.ndarray, ...]
         assert counts @ softmax_divergence(inputs @ other, wanted).sum(axis=1) > least
 
 
+def test_two_classes_compete_as_one_score(data: tuple[np.ndarray, ...]) -> None:
+    inputs, weight = data
+    random = np.random.default_rng(2)
+    wanted = (inputs @ weight[:, :2] + random.normal(size=(len(inputs), 2))).astype(np.float32)
+    counts = np.ones(len(inputs), np.float32)
+    start = np.zeros((7, 2), np.float32)
+    found = refit_softmax(inputs, wanted, counts, start, 20.0)
+
+    def loss(weights: np.ndarray) -> float:
+        return float(softmax_divergence(inputs @ weights, wanted).sum() + 10 * np.square(weights - start).sum())
+
+    least = loss(found)
+    for _ in range(50):
+        assert loss(found + 0.02 * random.normal(size=found.shape).astype(np.float32)) > least
+
+
 def test_competing_classes_that_fit_already_or_may_not_move_are_kept(data: tuple[np.ndarray, ...]) -> None:
     inputs, weight = data
     counts = np.ones(len(inputs), np.float32)

@@ -65,6 +65,8 @@ def refit_softmax(inputs: Array, wanted: Array, counts: Array, start: Array, rid
     Half the matrix of the inputs is more than the curvature at any weights (Boehning, "Multinomial logistic regression
     algorithm", Annals of the Institute of Statistical Mathematics 44, 1992): one factorization serves all steps.
     """
+    if wanted.shape[1] == 2:
+        return _refit_pair(inputs, wanted, counts, start, ridge)
     target = softmax(wanted)
     matrix = ((inputs.T * counts) @ inputs).astype(np.float64) / 2
     matrix[np.diag_indices_from(matrix)] += max(ridge, 1e-12)
@@ -89,6 +91,15 @@ def refit_softmax(inputs: Array, wanted: Array, counts: Array, start: Array, rid
         if before - now < _ENOUGH * abs(now) / 10:
             break
     return weight
+
+
+def _refit_pair(inputs: Array, wanted: Array, counts: Array, start: Array, ridge: float) -> Array:
+    """Of two classes only the difference of the logits matters, which Newton's method finds faster."""
+    told = (start[:, 1] - start[:, 0])[:, None]
+    found = refit_logistic(inputs, (wanted[:, 1] - wanted[:, 0])[:, None], counts, told, ridge / 2)
+    change = (found - told) / 2
+    moved: Array = start + np.concatenate([-change, change], axis=1)
+    return moved
 
 
 def _logarithms(logits: Array) -> Array:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
+from tests.passes.feeding import run_pass
 from tests.passes.graphs import build
 from tests.passes.prune.masking import check_removal, pruned_equals_masked, random_choice
 from tests.strategies import RandomGraph, random_graphs
@@ -19,6 +20,7 @@ from yocc.compiler.graph import convert_opset, load
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.target import Target
+from yocc.passes.prune import Prune
 from yocc.passes.prune.plan import plan_pruning
 
 
@@ -108,6 +110,16 @@ def test_values_or_whole_heads_of_attention_are_removed(
     channels = map_channels(graph, concrete_shapes(graph))
     assert {name: len(group.classes) for group in channels.groups for name in group.producers} == free
     check_removal(graph, channels, random_choice(channels, 0.5, seed=3))
+
+
+def test_channels_of_a_stack_of_matrices_are_removed() -> None:
+    lines = ["a: a = MatMul(x, w)", "r: b = Relu(a)", "e: c = MatMul(b, v)", "s: d = Relu(c)", "o: y = MatMul(d, u)"]
+    shapes: dict[str, Any] = {"w": (3, 6, 8), "v": (8, 10), "u": (3, 10, 2)}
+    graph = build(lines, shapes, ["y"], shape=[1, 3, 5, 6])
+    plan = plan_pruning(graph, PassContext(Target("test")), ratio=0.3, criterion="auto", multiple=1)
+    assert {name for group in plan.channels.groups for name in group.producers} == {"a", "e"}
+    check_removal(graph, plan.channels, plan.kept)
+    run_pass(Prune(ratio=0.3), graph, PassContext(Target("test", channel_multiple=1)))
 
 
 def test_groups_of_a_transposed_convolution_are_cut_alike() -> None:

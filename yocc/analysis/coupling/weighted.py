@@ -79,17 +79,18 @@ def gemm(walk: Walk, node: gs.Node) -> list[Array]:
 
 
 def matmul(walk: Walk, node: gs.Node) -> list[Array]:
-    """Fresh output channels on the last axis from a constant matrix on the right."""
+    """Fresh output channels on the last axis from a constant matrix, or one for each of a stack, on the right."""
     data, weight = node.inputs
     if not isinstance(data, gs.Constant) and not isinstance(weight, gs.Constant):
         return _product(walk, node)
-    if not isinstance(weight, gs.Constant) or len(weight.shape) != 2:
+    if not isinstance(weight, gs.Constant) or len(weight.shape) < 2:
         return give_up(walk, node, f"{node.op} multiplies it by something else than a constant matrix")
-    rank = len(walk.shape(data))
-    inputs = walk.only_axis(data, rank - 1, node)
-    outputs = walk.table.fresh(weight.shape[1])
-    walk.cut(node, 1, 1, outputs, "out")
-    walk.cut(node, 1, 0, inputs, "in")
+    last = len(weight.shape) - 1
+    rank = len(walk.shape(node.outputs[0]))
+    inputs = walk.only_axis(data, len(walk.shape(data)) - 1, node)
+    outputs = walk.table.fresh(weight.shape[last])
+    walk.cut(node, 1, last, outputs, "out")
+    walk.cut(node, 1, last - 1, inputs, "in")
     return [on_axis(outputs, rank - 1, rank)]
 
 

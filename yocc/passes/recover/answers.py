@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -76,15 +76,14 @@ class Answers:
 
 @dataclass(frozen=True)
 class _Part:
-    """Outputs that are fitted together: logits of probabilities, or values, and how much each sample counts.
+    """Outputs that are fitted together, and how much each sample counts.
 
-    Classes that compete are joined by a softmax.
+    Logits of probabilities, of classes that compete, of a background and classes that compete with it, or values.
     """
 
     columns: slice
     counts: Array
-    probabilities: bool
-    competing: bool = False
+    kind: Literal["scores", "classes", "background", "values"]
 
 
 def last_layers(graph: Graph) -> dict[str, str]:
@@ -159,21 +158,22 @@ def _parts(outputs: Array, answers: Answers, detection: Detection) -> Iterator[_
     counts, channels = answers.counts, outputs.shape[1]
     kind = detection.kind(channels)
     if kind == "background":
-        for column in range(1 + detection.classes):
-            yield _Part(slice(column, None, 1 + detection.classes), counts, True)
+        for first in range(0, channels, 1 + detection.classes):
+            yield _Part(slice(first, first + 1 + detection.classes), counts, "background")
     elif kind == "joined":
         classes = detection.classes
-        yield _Part(slice(0, classes), counts, True)
-        yield _Part(slice(classes, channels), counts * sigmoid(outputs[:, :classes]).max(axis=1), False)
+        yield _Part(slice(0, classes), counts, "scores")
+        yield _Part(slice(classes, channels), counts * sigmoid(outputs[:, :classes]).max(axis=1), "values")
     elif kind != "anchors":
         weighed = counts * answers.there if kind in _weighed(detection) else counts
-        yield _Part(slice(0, channels), weighed, kind != "boxes", kind == "classes" and detection.competing)
+        competing = kind == "classes" and detection.competing
+        yield _Part(slice(0, channels), weighed, "values" if kind == "boxes" else "classes" if competing else "scores")
     else:
         for box in range(0, channels, 5 + detection.classes):
             believed = counts * sigmoid(outputs[:, box + 4])
-            yield _Part(slice(box + 4, box + 5), counts, True)
-            yield _Part(slice(box + 5, box + 5 + detection.classes), believed, True)
-            yield _Part(slice(box, box + 4), believed, False)
+            yield _Part(slice(box + 4, box + 5), counts, "scores")
+            yield _Part(slice(box + 5, box + 5 + detection.classes), believed, "scores")
+            yield _Part(slice(box, box + 4), believed, "values")
 
 
 def _objects(outputs: Array, answers: Answers, detection: Detection) -> float:
@@ -195,7 +195,7 @@ def _refit_part(inputs: Array, wanted: Array, part: _Part, held_out: Array, star
     kept = part.counts > _DOUBT * part.counts.max(initial=0.0)
     inputs, wanted, counts, judges = inputs[kept], wanted[kept], part.counts[kept], held_out[kept]
     fit, distance = _measure(part)
-    probable = (softmax if part.competing else sigmoid)(wanted).max(axis=1) if part.probabilities else 1.0
+    probable = _probable(wanted, part)
     seen = ~judges
 
     def loss(weights: Array) -> float:
@@ -215,11 +215,21 @@ def _refit_part(inputs: Array, wanted: Array, part: _Part, held_out: Array, star
 
 def _measure(part: _Part) -> tuple[Callable[..., Array], Callable[[Array, Array], Array]]:
     """What fits the outputs, and how far given ones are from those that are wanted."""
-    if part.competing:
+    if part.kind in ("classes", "background"):
         return refit_softmax, softmax_divergence
-    if part.probabilities:
-        return refit_logistic, divergence
-    return _refit_squares, _half_squares
+    return (refit_logistic, divergence) if part.kind == "scores" else (_refit_squares, _half_squares)
+
+
+def _probable(wanted: Array, part: _Part) -> Array:
+    """How far each sample says something that must be learned, shape [samples]."""
+    if part.kind == "values":
+        return np.ones(len(wanted), np.float32)
+    if part.kind == "scores":
+        likeliest: Array = sigmoid(wanted).max(axis=1)
+        return likeliest
+    chances = softmax(wanted)
+    found: Array = 1 - chances[:, 0] if part.kind == "background" else chances.max(axis=1)
+    return found
 
 
 def _half_squares(given: Array, wanted: Array) -> Array:
