@@ -139,6 +139,14 @@ def test_several_scores_of_a_cell_for_an_object_weigh_its_classes_and_boxes() ->
         assert found[0, :, 0, 0].max() < 1e-6
 
 
+def test_classes_that_compete_matter_by_their_softmax() -> None:
+    detection = Detection(classes=3, objectness=True, decoupled=True, candidates=2, competing=True)
+    values = {name: np.zeros((1, count, 1, 1), np.float32) for name, count in (("o", 2), ("c", 3))}
+    values["c"][0, :, 0, 0] = [100.0, 100.0, 90.0]
+    found = fisher(values, detection)["c"][0, :, 0, 0]
+    np.testing.assert_allclose(found, [0.125, 0.125, 0.0], atol=1e-4)
+
+
 def test_a_decoupled_objectness_weighs_classes_and_boxes() -> None:
     detection = Detection(classes=2, objectness=True, decoupled=True)
     there = np.array([-20.0, 20.0]).reshape(1, 1, 1, 2)
@@ -177,10 +185,10 @@ def test_a_channel_the_outputs_do_not_need_goes_first() -> None:
 
 
 def test_where_gradients_do_not_reach_all_layers_count_alike_and_it_is_said() -> None:
-    model = detector(np.random.default_rng(1).normal(size=(7, 2, 1, 1)), "Erf")
+    model = detector(np.random.default_rng(1).normal(size=(7, 2, 1, 1)), "Hardmax")
     graph = load(model)
     ctx = context(Target("test", channel_multiple=1), smooth(model, 16))
     assert run_pass(Prune(ratio=0.3, criterion="effect"), graph, ctx) > 0
-    assert any("gradient of Erf" in note.message and note.level == "warning" for note in ctx.notes)
-    with pytest.raises(PassError, match="Erf"):
+    assert any("gradient of Hardmax" in note.message and note.level == "warning" for note in ctx.notes)
+    with pytest.raises(PassError, match="Hardmax"):
         measure(model)

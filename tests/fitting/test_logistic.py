@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from yocc.fitting.logistic import divergence, refit_logistic, sigmoid, softmax_of_candidates
+from yocc.fitting.logistic import (
+    divergence,
+    refit_logistic,
+    refit_softmax,
+    sigmoid,
+    softmax,
+    softmax_divergence,
+    softmax_of_candidates,
+)
 
 
 @pytest.fixture
@@ -85,3 +93,51 @@ def test_a_softmax_of_candidates_is_one_for_each() -> None:
     np.testing.assert_allclose(found.sum(axis=2), 1)
     np.testing.assert_allclose(found[1, 1, :, 2], np.exp(logits[1, 3:, 2]) / np.exp(logits[1, 3:, 2]).sum())
     assert softmax_of_candidates(np.zeros((0, 6)), 3).shape == (0, 2, 3)
+
+
+def test_classes_that_compete_are_found_back(data: tuple[np.ndarray, ...]) -> None:
+    inputs, weight = data
+    found = refit_softmax(inputs, inputs @ weight, np.ones(len(inputs), np.float32), np.zeros_like(weight), 1e-3)
+    np.testing.assert_allclose(softmax(inputs @ found), softmax(inputs @ weight), atol=0.02)
+
+
+def test_nothing_competes_better_than_what_is_found(data: tuple[np.ndarray, ...]) -> None:
+    inputs, weight = data
+    random = np.random.default_rng(1)
+    wanted = (inputs @ weight + random.normal(size=(len(inputs), 3)) * 2).astype(np.float32)
+    counts = random.uniform(0.1, 3, len(inputs)).astype(np.float32)
+    found = refit_softmax(inputs, wanted, counts, np.zeros_like(weight), 1e-6)
+    least = counts @ softmax_divergence(inputs @ found, wanted).sum(axis=1)
+    for _ in range(50):
+        other = found + 0.05 * random.normal(size=found.shape).astype(np.float32)
+        assert counts @ softmax_divergence(inputs @ other, wanted).sum(axis=1) > least
+
+
+def test_two_classes_compete_as_one_score(data: tuple[np.ndarray, ...]) -> None:
+    inputs, weight = data
+    random = np.random.default_rng(2)
+    wanted = (inputs @ weight[:, :2] + random.normal(size=(len(inputs), 2))).astype(np.float32)
+    counts = np.ones(len(inputs), np.float32)
+    start = np.zeros((7, 2), np.float32)
+    found = refit_softmax(inputs, wanted, counts, start, 20.0)
+
+    def loss(weights: np.ndarray) -> float:
+        return float(softmax_divergence(inputs @ weights, wanted).sum() + 10 * np.square(weights - start).sum())
+
+    least = loss(found)
+    for _ in range(50):
+        assert loss(found + 0.02 * random.normal(size=found.shape).astype(np.float32)) > least
+
+
+def test_competing_classes_that_fit_already_or_may_not_move_are_kept(data: tuple[np.ndarray, ...]) -> None:
+    inputs, weight = data
+    counts = np.ones(len(inputs), np.float32)
+    np.testing.assert_array_equal(refit_softmax(inputs, inputs @ weight, counts, weight, 1.0), weight)
+    found = refit_softmax(inputs, -(inputs @ weight), counts, weight, 1e9)
+    np.testing.assert_allclose(found, weight, atol=1e-3)
+
+
+def test_the_divergence_of_competing_classes_does_not_see_what_all_have_in_common() -> None:
+    wanted = np.array([[900.0, 902.0, -900.0]], np.float32)
+    np.testing.assert_allclose(softmax_divergence(wanted - 500, wanted), 0, atol=1e-4)
+    assert softmax_divergence(-wanted, wanted).sum() > 100

@@ -65,6 +65,21 @@ def test_a_decoupled_objectness_weighs_classes_and_boxes() -> None:
     assert loss({**teacher, "there": teacher["there"] * 0.1}, teacher, detection) > 0.1
 
 
+def test_classes_that_compete_cost_the_divergence_of_their_softmax() -> None:
+    detection = Detection(classes=3, objectness=True, decoupled=True, candidates=2, competing=True)
+    random = np.random.default_rng(0)
+    channels = {"boxes": 8, "there": 2, "classes": 3}
+    teacher = {name: random.normal(size=(1, count, 4, 5)) for name, count in channels.items()}
+    assert loss({**teacher, "classes": teacher["classes"] + 7}, teacher, detection) == pytest.approx(0, abs=1e-6)
+    moved = {**teacher, "classes": teacher["classes"] + np.array([2.0, 0, 0])[:, None, None]}
+    there = (1 / (1 + np.exp(-teacher["there"]))).max(axis=1)[0]
+    ours, theirs = (
+        values - np.log(np.exp(values).sum(axis=1, keepdims=True)) for values in (moved["classes"], teacher["classes"])
+    )
+    lost = (np.exp(theirs) * (theirs - ours)).sum(axis=1)[0]
+    assert loss(moved, teacher, detection) == pytest.approx((there * lost).sum() / there.sum(), rel=1e-4)
+
+
 def test_a_layer_of_classes_and_boxes_costs_what_two_layers_do() -> None:
     ours, theirs = (torch.from_numpy(np.random.default_rng(seed).normal(size=(1, 10, 3, 4))) for seed in (0, 1))
     split = [{"classes": each[:, :2], "boxes": each[:, 2:]} for each in (ours, theirs)]

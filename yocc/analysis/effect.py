@@ -149,7 +149,7 @@ def fisher(outputs: Mapping[str, Array], detection: Detection | None, *, by_prob
         if kind == "boxes":
             found[name] = np.broadcast_to(_BOX * there, values.shape)
         else:
-            p = _sigmoid(values)
+            p = softmax_of_candidates(values, detection.classes)[:, 0] if detection.competing else _sigmoid(values)
             found[name] = there * p * doubt(p)
     return found
 

@@ -63,7 +63,8 @@ def output_loss(student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], de
             objects = objects + there.sum()
             total = total + _divergence(scores, sure).sum() + (there * _distance(box, told)).sum()
         elif kind == "boxes" or (kind == "classes" and detection.decoupled):
-            weighed.append((name, _distance if kind == "boxes" else _divergence))
+            scores = _competing if detection.competing else _divergence
+            weighed.append((name, _distance if kind == "boxes" else scores))
         else:
             total = total + _divergence(student[name].float(), wanted.float()).sum()
             there = wanted.float().sigmoid().amax(1, keepdim=True)
@@ -107,6 +108,12 @@ def _rows(values: Tensor, classes: int) -> Tensor:
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
     """Of Bernoulli variables given by logits."""
     return F.softplus(student) - F.softplus(teacher) - teacher.sigmoid() * (student - teacher)
+
+
+def _competing(student: Tensor, teacher: Tensor) -> Tensor:
+    """Of classes joined by a softmax along axis 1, class by class."""
+    ours, theirs = student.log_softmax(1), teacher.log_softmax(1)
+    return theirs.exp() * (theirs - ours)
 
 
 def _distance(student: Tensor, teacher: Tensor) -> Tensor:

@@ -72,7 +72,20 @@ REASONS = {
         {"start": [0], "end": [4], "axis": [1], "step": [2]},
     ),
     "Conv has a weight computed at run time": (["r: t = Relu(u)", "e: b = Conv(a, t)", LAST], {}),
-    "MatMul multiplies it by something else than a constant matrix": (["e: b = MatMul(a, a)", LAST], {}),
+    "MatMul multiplies it by something else than a constant matrix": (
+        ["e: b = MatMul(k, a)", "d: y = Conv(b, v)"],
+        {"k": (8, 8)},
+    ),
+    "MatMul multiplies it by another activation along its channels": (
+        [
+            "t: t = Transpose<perm = [0, 2, 3, 1]>(a)",
+            "q: q = Transpose<perm = [0, 2, 1, 3]>(a)",
+            "e: b = MatMul(t, q)",
+            "z: c = Relu(b)",
+            "d: y = Conv(c, v8)",
+        ],
+        {"v8": (4, 8, 1, 1)},
+    ),
     "Reshape has a shape computed at run time": (
         ["s: n = Shape(a)", "r: b0 = Reshape(a, n)", "q: b = Relu(b0)", LAST],
         {},

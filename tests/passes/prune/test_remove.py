@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.networks.topologies import TOPOLOGIES
 from tests.oracles import run
+from tests.passes.feeding import run_pass
 from tests.passes.graphs import build
 from tests.passes.prune.masking import check_removal, pruned_equals_masked, random_choice
 from tests.strategies import RandomGraph, random_graphs
@@ -19,6 +20,7 @@ from yocc.compiler.graph import convert_opset, load
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.target import Target
+from yocc.passes.prune import Prune
 from yocc.passes.prune.plan import plan_pruning
 
 
@@ -66,6 +68,67 @@ def test_channels_that_a_pad_adds_are_removed(node: str, weights: dict[str, Any]
     kept = random_choice(channels, 0.5, seed=3)
     assert (~kept).sum() == 8
     check_removal(graph, channels, kept)
+
+
+HEADS = [
+    "q: q = MatMul(x, wq)",
+    "k: k = MatMul(x, wk)",
+    "v: v = MatMul(x, wv)",
+    "rq: q1 = Reshape(q, apart)",
+    "rk: k1 = Reshape(k, apart)",
+    "rv: v1 = Reshape(v, apart_values)",
+    "tq: q2 = Transpose<perm = [0, 2, 1, 3]>(q1)",
+    "tk: k2 = Transpose<perm = [0, 2, 3, 1]>(k1)",
+    "tv: v2 = Transpose<perm = [0, 2, 1, 3]>(v1)",
+    "p: p = MatMul(q2, k2)",
+    "s: s = Softmax<axis = -1>(p)",
+    "c: c = MatMul(s, v2)",
+    "tc: c1 = Transpose<perm = [0, 2, 1, 3]>(c)",
+    "rc: c2 = Reshape(c1, together)",
+    "o: y = MatMul(c2, wo)",
+]
+
+
+@pytest.mark.parametrize(
+    ("heads", "keys", "values", "free"),
+    [(2, 3, 8, {"v": 8}), (8, 3, 4, {"q": 8, "k": 8, "v": 8}), (8, 3, 12, {"v": 12})],
+    ids=["values", "heads", "values of many heads"],
+)
+def test_values_or_whole_heads_of_attention_are_removed(
+    heads: int, keys: int, values: int, free: dict[str, int]
+) -> None:
+    weights = {
+        "wq": (6, heads * keys),
+        "wk": (6, heads * keys),
+        "wv": (6, heads * values),
+        "wo": (heads * values, 5),
+        "apart": [1, 4, heads, keys],
+        "apart_values": [1, 4, heads, values],
+        "together": [1, 4, heads * values],
+    }
+    graph = build(HEADS, weights, ["y"], shape=[1, 4, 6])
+    channels = map_channels(graph, concrete_shapes(graph))
+    assert {name: len(group.classes) for group in channels.groups for name in group.producers} == free
+    check_removal(graph, channels, random_choice(channels, 0.5, seed=3))
+
+
+def test_channels_of_a_stack_of_matrices_are_removed() -> None:
+    lines = ["a: a = MatMul(x, w)", "r: b = Relu(a)", "e: c = MatMul(b, v)", "s: d = Relu(c)", "o: y = MatMul(d, u)"]
+    shapes: dict[str, Any] = {"w": (3, 6, 8), "v": (8, 10), "u": (3, 10, 2)}
+    graph = build(lines, shapes, ["y"], shape=[1, 3, 5, 6])
+    plan = plan_pruning(graph, PassContext(Target("test")), ratio=0.3, criterion="auto", multiple=1)
+    assert {name for group in plan.channels.groups for name in group.producers} == {"a", "e"}
+    check_removal(graph, plan.channels, plan.kept)
+    run_pass(Prune(ratio=0.3), graph, PassContext(Target("test", channel_multiple=1)))
+
+
+def test_groups_of_a_transposed_convolution_are_cut_alike() -> None:
+    lines = ["c: a = Conv(x, w)", "t: b = ConvTranspose<group = 4, strides = [2, 2]>(a, v, z)", "d: y = Conv(b, u)"]
+    shapes = {"w": (8, 4, 1, 1), "v": (8, 3, 2, 2), "z": (12,), "u": (2, 12, 1, 1)}
+    graph = build(lines, shapes, ["y"])
+    channels = map_channels(graph, concrete_shapes(graph))
+    assert [(group.producers, len(group.classes)) for group in channels.groups] == [(("c",), 2), (("t",), 3)]
+    check_removal(graph, channels, random_choice(channels, 0.5, seed=3))
 
 
 def test_weights_are_not_written_in_place() -> None:

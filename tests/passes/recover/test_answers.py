@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,20 @@ def test_a_decoupled_objectness_says_where_classes_and_boxes_count() -> None:
         answers, weight, bias = drawn(channels, noise=2.0)
         fit = refit_answers(answers, weight, bias, decoupled)
         assert fit.loss <= fit.loss_before
+
+
+def test_classes_that_compete_are_compared_by_their_softmax() -> None:
+    """What all logits have in common says nothing, so that a layer without it is as good."""
+    competing = Detection(classes=3, objectness=True, decoupled=True, candidates=2, competing=True)
+    answers, weight, bias = drawn(3, noise=0.0)
+    shifted = replace(answers, outputs=answers.outputs + np.linspace(0, 30, len(answers.outputs))[:, None])
+    fit = refit_answers(shifted, weight, bias, competing)
+    assert fit.loss <= fit.loss_before < 1e-3
+    apart = refit_answers(shifted, weight, bias, replace(competing, competing=False))
+    assert apart.loss_before > 1
+    noisy, weight, bias = drawn(3, noise=2.0)
+    fit = refit_answers(noisy, weight, bias, competing)
+    assert fit.loss < fit.loss_before
 
 
 def test_boxes_count_where_something_is() -> None:

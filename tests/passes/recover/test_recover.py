@@ -260,8 +260,8 @@ def test_what_does_not_run_here_is_pruned_by_weights_and_a_warning_says_so(crite
     assert any("Whiten" in note.message and note.level == "warning" for note in ctx.notes)
 
 
-def test_a_fault_of_the_runtime_is_not_taken_for_the_models() -> None:
-    """The model runs; that what is measured of it does not must not pass unnoticed."""
+def test_gradients_that_do_not_run_are_a_warning() -> None:
+    """The model runs; that what is measured of it does not must not pass unnoticed, nor end the compilation."""
     model = tiny_model()
     ctx = pictured(model, 4)
     executor = ctx.executor
@@ -273,8 +273,8 @@ def test_a_fault_of_the_runtime_is_not_taken_for_the_models() -> None:
         return executor(part)
 
     ctx.executor = picky
-    with pytest.raises(BackendError, match="no gradients today"):
-        run_pass(Prune(ratio=0.3, criterion="effect"), load(model), ctx)
+    assert run_pass(Prune(ratio=0.3, criterion="effect"), load(model), ctx) > 0
+    assert any("no gradients today" in note.message and note.level == "warning" for note in ctx.notes)
 
 
 def test_weights_that_layers_share_stay_shared() -> None:

@@ -207,3 +207,17 @@ def test_an_output_that_becomes_constant_stays_an_output(
     assert verify.problems(graph) == []
     assert [tensor.name for tensor in graph.outputs] == ["y", "z"]
     assert_same_function(before, to_proto(graph), tolerance=1e-5)
+
+
+def test_attention_stays_in_operators_that_every_runtime_has(ctx: PassContext) -> None:
+    lines = ["v: v = MatMul(x, wv)", "bv: v0 = Add(v, b)", "rv: v1 = Reshape(v0, apart)"]
+    lines += ["tv: v2 = Transpose<perm = [0, 2, 1, 3]>(v1)", "k: k = MatMul(x, wk)", "bk: k0 = Add(k, b)"]
+    lines += ["rk: k1 = Reshape(k0, apart)", "tk: k2 = Transpose<perm = [0, 2, 3, 1]>(k1)", "q: q = MatMul(x, wq)"]
+    lines += ["bq: q0 = Add(q, b)", "rq: q1 = Reshape(q0, apart)", "tq: q2 = Transpose<perm = [0, 2, 1, 3]>(q1)"]
+    lines += ["p: p = MatMul(q2, k2)", "m: m = Mul(p, half)", "s: s = Softmax<axis = -1>(m)", "c: c = MatMul(s, v2)"]
+    lines += ["tc: c1 = Transpose<perm = [0, 2, 1, 3]>(c)", "rc: c2 = Reshape(c1, together)", "o: y = MatMul(c2, wo)"]
+    weights = {"wv": (8, 8), "wk": (8, 8), "wq": (8, 8), "wo": (8, 3), "b": (8,)}
+    more = {"half": np.array(0.5, np.float32), "apart": [1, 4, 2, 4], "together": [1, 4, 8]}
+    graph = build(lines, {**weights, **more}, ["y"], shape=[1, 4, 8])
+    run_pass(Simplify(), graph, ctx)
+    assert {node.domain for node in graph.nodes} <= {None, ""}

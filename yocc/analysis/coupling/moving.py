@@ -156,6 +156,7 @@ def _one_axis(walk: Walk, atoms: Array) -> Array:
         longest = max(axes, key=lambda axis: atoms.shape[axis])
         index = tuple(slice(None) if axis == longest else slice(0, 1) for axis in range(atoms.ndim))
         walk.table.join(atoms, atoms[index])
+        return atoms[index]
     return atoms
 
 

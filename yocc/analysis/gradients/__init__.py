@@ -13,12 +13,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.analysis.gradients.builder import Builder, NoGradient
-from yocc.analysis.gradients.rules import RULES, Gradients
+from yocc.analysis.gradients.rules import FLAT, RULES, Gradients, split
 from yocc.compiler.graph import Graph, clone, convert_opset, to_proto
 from yocc.compiler.graph.order import reads
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.pipeline.passes import Arrays, PassContext, require_executor
-from yocc.errors import ModelError
+from yocc.errors import BackendError, ModelError
 
 _OPSET = 16
 """ScatterElements adds from here on, which the gradient of a MaxPool needs."""
@@ -47,6 +47,9 @@ class GradientGraph:
         Args:
             outputs: float32 tensors; what is an input of the graph too is handed through.
             ctx: runs models.
+
+        Raises:
+            NoGradient: here or when it runs: the runtime does not run it.
         """
         given = {tensor.name for tensor in self.graph.inputs}
         computed = [tensor for tensor in outputs if tensor.name not in given]
@@ -57,8 +60,20 @@ class GradientGraph:
             tensor.dtype = np.dtype(np.float32)
         self.graph.outputs = computed
         self.graph.cleanup().toposort()
-        run = require_executor(ctx, "Measuring")(to_proto(self.graph))
-        return lambda arrays: {**run(arrays), **{name: arrays[name] for name in handed}}
+        execute = require_executor(ctx, "Measuring")
+        try:
+            run = execute(to_proto(self.graph))
+        except BackendError as error:
+            raise NoGradient(f"it does not run: {error.message.rstrip('.')}") from error
+
+        def compute(arrays: Arrays) -> Arrays:
+            try:
+                found = run(arrays)
+            except BackendError as error:
+                raise NoGradient(f"it does not run: {error.message.rstrip('.')}") from error
+            return {**found, **{name: arrays[name] for name in handed}}
+
+        return compute
 
 
 def gradient_graph(graph: Graph, shapes: Shapes, sources: Iterable[str], wanted: Iterable[str]) -> GradientGraph:
@@ -104,14 +119,13 @@ def _differentiate(
     builder: Builder, node: gs.Node, gradients: Mapping[str, gs.Variable], slots: list[int]
 ) -> Gradients:
     try:
-        if node.op == "Split":
-            parts = [
-                gradients[tensor.name] if tensor.name in gradients else builder.zeros(builder.shape(tensor))
-                for tensor in node.outputs
-            ]
-            return {0: builder.emit("Concat", *parts, axis=node.attrs.get("axis", 0))}
-        rule = RULES.get(node.op) if node.domain in (None, "", "ai.onnx") else None
-        if rule is None or node.outputs[0].name not in gradients:
+        if any(not _is_float32(node.inputs[slot]) for slot in slots):
+            raise NoGradient("its values are not float32")
+        plain = node.domain in (None, "", "ai.onnx")
+        if plain and node.op == "Split" and slots == [0]:
+            return {0: split(builder, node, [gradients.get(tensor.name) for tensor in node.outputs])}
+        rule = RULES.get(node.op) if plain else None
+        if rule is None or any(tensor.name in gradients for tensor in node.outputs[1:]):
             raise NoGradient("there is no rule for it")
         return rule(builder, node, gradients[node.outputs[0].name], slots)
     except NoGradient as reason:
@@ -119,12 +133,22 @@ def _differentiate(
 
 
 def _depends_on(graph: Graph, goals: set[str]) -> set[str]:
-    """The goals and every tensor computed from them."""
+    """The goals and every tensor of numbers with a gradient computed from them."""
     found = set(goals)
     for node in graph.nodes:
-        if node.op != "Shape" and not found.isdisjoint(reads(node)):
-            found |= {tensor.name for tensor in node.outputs}
+        if node.op not in FLAT and not found.isdisjoint(reads(node)):
+            found |= {tensor.name for tensor in node.outputs if not _is_whole(tensor)}
     return found
+
+
+def _is_whole(tensor: gs.Tensor) -> bool:
+    """Whether it is known to hold integers or truth values."""
+    return isinstance(tensor.dtype, np.dtype | type) and np.dtype(tensor.dtype).kind in "biu"
+
+
+def _is_float32(tensor: gs.Tensor) -> bool:
+    """Whether it may hold float32."""
+    return tensor.dtype is None or tensor.dtype == np.float32
 
 
 def flat_gram(made: GradientGraph, tensor: str, shape: tuple[int, ...], axis: int = 1) -> gs.Variable:

@@ -13,6 +13,8 @@ from yocc.compiler.graph.forms import new_node
 from yocc.compiler.graph.shapes import Shapes
 from yocc.errors import PassError
 
+Array = np.ndarray[Any, Any]
+
 REMEDY = "Name a criterion without gradients, as in --pipeline 'prune{criterion=reconstruction}'."
 
 
@@ -92,6 +94,10 @@ class Builder:
             raise NoGradient(f"the value of {tensor.name!r} depends on data")
         return values
 
+    def known(self, tensor: gs.Tensor) -> Any:
+        """The same, None where it depends on data."""
+        return self._shapes.values.get(tensor.name)
+
     def reshaped(self, tensor: gs.Tensor, shape: Sequence[int]) -> gs.Variable:
         """The same values in another shape."""
         return self.emit("Reshape", tensor, self.integers(shape))
@@ -109,9 +115,8 @@ class Builder:
         above = self.emit("Greater", tensor, self.number(low))
         return self.emit("And", above, self.emit("Less", tensor, self.number(high)))
 
-    def swapped(self, tensor: gs.Tensor) -> gs.Variable:
-        """The last two axes exchanged."""
-        rank = len(self.shape(tensor))
+    def swapped(self, tensor: gs.Tensor, rank: int) -> gs.Variable:
+        """The last two of `rank` axes exchanged."""
         return self.emit("Transpose", tensor, perm=[*range(rank - 2), rank - 1, rank - 2])
 
     def like(self, gradient: gs.Variable, node: gs.Node, slot: int) -> gs.Variable:
@@ -122,12 +127,49 @@ class Builder:
             node: an elementwise operator.
             slot: which operand.
         """
-        full, wanted = self.shape(node.outputs[0]), self.shape(node.inputs[slot])
-        if full == wanted:
+        return self.summed(gradient, self.shape(node.outputs[0]), self.shape(node.inputs[slot]))
+
+    def summed(self, gradient: gs.Variable, full: Sequence[int], wanted: Sequence[int]) -> gs.Variable:
+        """A gradient of one shape summed to a shape that broadcasts to it."""
+        if tuple(full) == tuple(wanted):
             return gradient
         spare = len(full) - len(wanted)
         axes = [*range(spare), *(spare + axis for axis, side in enumerate(wanted) if full[spare + axis] != side)]
         return self.reshaped(self.emit("ReduceSum", gradient, axes=axes, keepdims=1), wanted)
+
+    def scattered(
+        self, gradient: gs.Variable, shape: Sequence[int], axis: int, places: Sequence[int] | Array, side: int
+    ) -> gs.Variable:
+        """The gradient by what elements were taken from along one axis: each goes back, and those of one place add up.
+
+        Args:
+            gradient: of what was taken.
+            shape: its shape.
+            axis: the axis, not negative.
+            places: where each element along the axis came from, shape [shape[axis]].
+            side: how many elements there were.
+        """
+        places = np.asarray(places, np.int64)
+        if np.array_equal(places, np.arange(side)):
+            return gradient
+        if len(places) == 0:
+            return self.zeros([side if place == axis else size for place, size in enumerate(shape)])
+        first = int(places[0])
+        if np.array_equal(places, np.arange(first, first + len(places))):
+            before = [first if place == axis else 0 for place in range(len(shape))]
+            after = [side - first - len(places) if place == axis else 0 for place in range(len(shape))]
+            return self.emit("Pad", gradient, pads=[*before, *after])
+        if len(np.unique(places)) == len(places):
+            source = np.full(side, len(places), np.int64)
+            source[places] = np.arange(len(places))
+            nothing = self.zeros([1 if place == axis else size for place, size in enumerate(shape)])
+            return self.emit(
+                "Gather", self.emit("Concat", gradient, nothing, axis=axis), self.constant(source), axis=axis
+            )
+        column = places.reshape([-1 if place == axis else 1 for place in range(len(shape))])
+        full = self.emit("Expand", self.constant(column), self.integers(shape))
+        zeros = self.zeros([side if place == axis else size for place, size in enumerate(shape)])
+        return self.emit("ScatterElements", zeros, full, gradient, axis=axis, reduction="add")
 
     def _name(self) -> str:
         self._count += 1

@@ -32,3 +32,31 @@ def explicit_pads(node: gs.Node, sides: Sequence[int], kernel: Sequence[int]) ->
     smaller = [total // 2 for total in missing]
     larger = [total - total // 2 for total in missing]
     return smaller + larger if automatic == "SAME_UPPER" else larger + smaller
+
+
+def transposed_pads(node: gs.Node, sides: Sequence[int], kernel: Sequence[int], outputs: Sequence[int]) -> list[int]:
+    """What a ConvTranspose takes off its full output, as its attribute `pads` would state it.
+
+    Args:
+        node: a ConvTranspose; automatic pads and a stated `output_shape` are read.
+        sides: spatial sides of its input.
+        kernel: spatial sides of its kernel.
+        outputs: spatial sides of its output.
+    """
+    rank = len(kernel)
+    automatic = node.attrs.get("auto_pad", "NOTSET")
+    if automatic in ("NOTSET", "VALID") and "output_shape" not in node.attrs:
+        return [int(pad) for pad in node.attrs.get("pads", [0] * 2 * rank)] if automatic == "NOTSET" else [0] * 2 * rank
+    strides, dilations, more = (
+        node.attrs.get(name, [default] * rank)
+        for name, default in (("strides", 1), ("dilations", 1), ("output_padding", 0))
+    )
+    total = [
+        max(0, stride * (side - 1) + extra + (size - 1) * dilation + 1 - out)
+        for side, size, stride, dilation, extra, out in zip(
+            sides, kernel, strides, dilations, more, outputs, strict=True
+        )
+    ]
+    smaller = [pads // 2 for pads in total]
+    larger = [pads - pads // 2 for pads in total]
+    return smaller + larger if automatic == "SAME_UPPER" else larger + smaller

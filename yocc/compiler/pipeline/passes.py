@@ -103,6 +103,7 @@ class Detection:
         candidates: of a cell, where scores for being an object are apart from the classes.
         background: channel counts of layers that give logits of a background and the classes for each candidate,
             joined by a softmax; all other layers give boxes. Empty where there is no such layer.
+        competing: whether the classes of a layer of their own are joined by a softmax, so that they compete.
     """
 
     classes: int
@@ -111,6 +112,7 @@ class Detection:
     behind: int = 0
     candidates: int = 1
     background: frozenset[int] = frozenset()
+    competing: bool = False
 
     def kind(self, channels: int) -> Literal["anchors", "joined", "background", "objectness", "classes", "boxes"]:
         """What a layer with so many output channels gives.

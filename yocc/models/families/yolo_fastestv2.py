@@ -91,7 +91,7 @@ def _detection(classes: int) -> Detection | None:
     """None where classes are as many as another layer's channels: layers are told apart by their channels."""
     if classes in (_PER_CELL, _PER_CELL * _BOX):
         return None
-    return Detection(classes, objectness=True, decoupled=True, candidates=_PER_CELL)
+    return Detection(classes, objectness=True, decoupled=True, candidates=_PER_CELL, competing=True)
 
 
 def _from_grid(grid: Floats, stride: int, anchors: Floats, confidence: float) -> Decoded:

@@ -108,15 +108,17 @@ def _row(
     # A product with a vector is one with a matrix of one column.
     shape = shape if len(shape) > 1 else (*shape, 1)
     slot = next(slot for slot, tensor in enumerate(node.inputs) if tensor is weight_of(node) or slot == 1)
+    # Of a stack of matrices the last two axes hold channels, of all other weights the first two.
+    axes = (len(shape) - 2, len(shape) - 1) if node.op == "MatMul" else (0, 1)
     sides = []
-    for axis in (0, 1):
+    for axis in axes:
         counts, cut = np.zeros(groups), cuts.get((layer.node, slot, axis))
         fixed = float(shape[axis])
         if cut is not None:
             add_counts(counts, cut.atoms, group_of)
             fixed = float(np.count_nonzero(group_of[cut.atoms] < 0))
         sides.append((counts, fixed))
-    pairs = shape[0] * shape[1]
+    pairs = shape[axes[0]] * shape[axes[1]]
     (first, first_fixed), (second, second_fixed) = sides
     return first, first_fixed, second, second_fixed, int(np.prod(shape)) / pairs, layer.macs / pairs
 

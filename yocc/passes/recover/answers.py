@@ -6,16 +6,24 @@ measure by which distillation learns (`yocc.learning.loss`), least for the last 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from yocc.analysis.heads import final_layers
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.passes import Arrays, Detection
-from yocc.fitting.logistic import divergence, refit_logistic, sigmoid, softmax_of_candidates
+from yocc.fitting.logistic import (
+    divergence,
+    refit_logistic,
+    refit_softmax,
+    sigmoid,
+    softmax,
+    softmax_divergence,
+    softmax_of_candidates,
+)
 
 Array = np.ndarray[Any, Any]
 RIDGES = (1e-1, 1e-2, 1e-3)
@@ -68,11 +76,14 @@ class Answers:
 
 @dataclass(frozen=True)
 class _Part:
-    """Outputs that are fitted together: logits of probabilities, or values, and how much each sample counts."""
+    """Outputs that are fitted together, and how much each sample counts.
+
+    Logits of probabilities, of classes that compete, of a background and classes that compete with it, or values.
+    """
 
     columns: slice
     counts: Array
-    probabilities: bool
+    kind: Literal["scores", "classes", "background", "values"]
 
 
 def last_layers(graph: Graph) -> dict[str, str]:
@@ -147,21 +158,22 @@ def _parts(outputs: Array, answers: Answers, detection: Detection) -> Iterator[_
     counts, channels = answers.counts, outputs.shape[1]
     kind = detection.kind(channels)
     if kind == "background":
-        for column in range(1 + detection.classes):
-            yield _Part(slice(column, None, 1 + detection.classes), counts, True)
+        for first in range(0, channels, 1 + detection.classes):
+            yield _Part(slice(first, first + 1 + detection.classes), counts, "background")
     elif kind == "joined":
         classes = detection.classes
-        yield _Part(slice(0, classes), counts, True)
-        yield _Part(slice(classes, channels), counts * sigmoid(outputs[:, :classes]).max(axis=1), False)
+        yield _Part(slice(0, classes), counts, "scores")
+        yield _Part(slice(classes, channels), counts * sigmoid(outputs[:, :classes]).max(axis=1), "values")
     elif kind != "anchors":
         weighed = counts * answers.there if kind in _weighed(detection) else counts
-        yield _Part(slice(0, channels), weighed, kind != "boxes")
+        competing = kind == "classes" and detection.competing
+        yield _Part(slice(0, channels), weighed, "values" if kind == "boxes" else "classes" if competing else "scores")
     else:
         for box in range(0, channels, 5 + detection.classes):
             believed = counts * sigmoid(outputs[:, box + 4])
-            yield _Part(slice(box + 4, box + 5), counts, True)
-            yield _Part(slice(box + 5, box + 5 + detection.classes), believed, True)
-            yield _Part(slice(box, box + 4), believed, False)
+            yield _Part(slice(box + 4, box + 5), counts, "scores")
+            yield _Part(slice(box + 5, box + 5 + detection.classes), believed, "scores")
+            yield _Part(slice(box, box + 4), believed, "values")
 
 
 def _objects(outputs: Array, answers: Answers, detection: Detection) -> float:
@@ -182,14 +194,12 @@ def _refit_part(inputs: Array, wanted: Array, part: _Part, held_out: Array, star
     """The weights, and the losses on the pictures held out before and after."""
     kept = part.counts > _DOUBT * part.counts.max(initial=0.0)
     inputs, wanted, counts, judges = inputs[kept], wanted[kept], part.counts[kept], held_out[kept]
-    fit = refit_logistic if part.probabilities else _refit_squares
-    probable = sigmoid(wanted).max(axis=1) if part.probabilities else 1.0
+    fit, distance = _measure(part)
+    probable = _probable(wanted, part)
     seen = ~judges
 
     def loss(weights: Array) -> float:
-        given, asked = inputs[judges] @ weights, wanted[judges]
-        errors = divergence(given, asked) if part.probabilities else 0.5 * np.square(given - asked)
-        return float(counts[judges] @ errors.sum(axis=1))
+        return float(counts[judges] @ distance(inputs[judges] @ weights, wanted[judges]).sum(axis=1))
 
     before = loss(start)
     chosen, least = 0.0, before
@@ -201,6 +211,30 @@ def _refit_part(inputs: Array, wanted: Array, part: _Part, held_out: Array, star
     if not chosen:
         return start, before, before
     return fit(inputs, wanted, counts, start, chosen * float((counts * probable).sum())), before, least
+
+
+def _measure(part: _Part) -> tuple[Callable[..., Array], Callable[[Array, Array], Array]]:
+    """What fits the outputs, and how far given ones are from those that are wanted."""
+    if part.kind in ("classes", "background"):
+        return refit_softmax, softmax_divergence
+    return (refit_logistic, divergence) if part.kind == "scores" else (_refit_squares, _half_squares)
+
+
+def _probable(wanted: Array, part: _Part) -> Array:
+    """How far each sample says something that must be learned, shape [samples]."""
+    if part.kind == "values":
+        return np.ones(len(wanted), np.float32)
+    if part.kind == "scores":
+        likeliest: Array = sigmoid(wanted).max(axis=1)
+        return likeliest
+    chances = softmax(wanted)
+    found: Array = 1 - chances[:, 0] if part.kind == "background" else chances.max(axis=1)
+    return found
+
+
+def _half_squares(given: Array, wanted: Array) -> Array:
+    found: Array = 0.5 * np.square(given - wanted)
+    return found
 
 
 def _refit_squares(inputs: Array, wanted: Array, counts: Array, start: Array, ridge: float) -> Array:

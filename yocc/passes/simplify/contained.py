@@ -13,6 +13,7 @@ _FOLD_LIMIT = "1MB"
 _SKIPPED = [
     "eliminate_duplicate_initializer",  # a weight of two layers cannot be pruned for one of them
     "fuse_add_bias_into_conv",  # `fuse` does it
+    "fuse_attention",  # makes an operator that onnxruntime alone has, through which channels cannot be followed
     "fuse_bn_into_conv",  # pruning reads BatchNorm's scales; `fuse` does it afterwards, in float64
     "fuse_qkv",  # hides three layers in one
 ]

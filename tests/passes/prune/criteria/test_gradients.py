@@ -68,8 +68,8 @@ def test_pictures_are_needed(kind: type[Score]) -> None:
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_an_operator_without_gradient_is_named_with_the_remedy(kind: type[Score]) -> None:
-    lines = ("c: a = Conv(x, w)", "e: b = Conv(a, t)", "m: d = Erf(b)", "o: y = Conv(d, v)")
+    lines = ("c: a = Conv(x, w)", "e: b = Conv(a, t)", "m: d = Hardmax(b)", "o: y = Conv(d, v)")
     judged = subject(np.eye(4), SECOND, pictures(), lines, {"t": np.eye(4)[:, :, None, None]})
-    with pytest.raises(PassError, match="gradient of Erf is not known") as caught:
+    with pytest.raises(PassError, match="gradient of Hardmax is not known") as caught:
         kind().scores(judged)
     assert "without gradients" in caught.value.hint
