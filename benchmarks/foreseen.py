@@ -1,0 +1,114 @@
+"""Whether the loss that low ranks are chosen by orders plans as the loss that is found does.
+
+    python benchmarks/foreseen.py model.onnx pictures/ held_out/
+
+Plans are drawn at random: a share of the MACs to save, and a factor for what each layer loses. Each is applied without
+a refit. The loss found is the same second-order change of the outputs, measured on other pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import yocc
+from yocc.analysis.effect import fisher
+from yocc.analysis.heads import final_layers
+from yocc.analysis.ranks.layers import find_layers
+from yocc.analysis.ranks.moves import MovePlan, plan_moves, rank_moves
+from yocc.analysis.ranks.spectra import LayerSpectrum, spectra_on_pictures
+from yocc.compiler.graph import Graph, clone, refresh
+from yocc.compiler.graph.cost import layer_costs, totals
+from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.partial import run_until
+from yocc.compiler.pipeline.passes import PassContext
+from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.rewrites.low_rank import split_layer
+
+SHARES = (0.05, 0.4)
+SPREAD = 0.7
+"""Standard deviation of the logarithm of a layer's factor."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("held_out", type=Path)
+    parser.add_argument("--plans", type=int, default=20)
+    parser.add_argument("--count", type=int, default=24, help="pictures to measure on")
+    parser.add_argument("--held", type=int, default=8, help="pictures to find losses on")
+    options = parser.parse_args()
+    graph = yocc.load(str(options.model))
+    ctx = yocc.pass_context(graph, data=options.pictures, count=options.count, threads=1)
+    graph, _ = Pipeline.parse("fp32,simplify,fuse").run(graph, ctx)
+    held = yocc.pass_context(graph, data=options.held_out, count=options.held, threads=1)
+    shapes = concrete_shapes(graph, ctx.input_shapes)
+    layers, _ = find_layers(graph, shapes)
+    if ctx.feeds is None:
+        raise SystemExit("There are no pictures.")
+    spectra, by = spectra_on_pictures(graph, shapes, layers, ctx.feeds, ctx, count=options.count)
+    random, rows = np.random.default_rng(0), []
+    print(f"| MACs left | foreseen ({by}) | found |\n| --- | --- | --- |")
+    for _ in range(options.plans):
+        plan, left = drawn(graph, ctx, spectra, random)
+        rows.append((plan.loss, found(graph, applied(graph, ctx, spectra, plan), held)))
+        print(f"| {left:.3f} | {rows[-1][0]:.3g} | {rows[-1][1]:.3g} |", flush=True)
+    print(f"\nRank correlation {rank_correlation(rows):.3f}")
+
+
+def drawn(
+    graph: Graph, ctx: PassContext, spectra: Mapping[str, LayerSpectrum], random: np.random.Generator
+) -> tuple[MovePlan, float]:
+    """A plan by losses varied at random, with its true loss, and the share of the MACs that it leaves."""
+    before = totals(layer_costs(graph, concrete_shapes(graph, ctx.input_shapes)))
+    moves, varied = {}, {}
+    for name, own in spectra.items():
+        moves[name] = rank_moves(own.layer, own.losses(), 8)
+        factor = float(np.exp(SPREAD * random.standard_normal()))
+        varied[name] = [replace(move, loss=move.loss * factor) for move in moves[name]]
+    whole = {name: own.layer.cost for name, own in spectra.items()}
+    plan = plan_moves(varied, whole, macs=random.uniform(*SHARES) * before.macs, parameters=0.0)
+    taken = {
+        name: next(each for each in moves[name] if (each.form, each.rank) == (move.form, move.rank))
+        for name, move in plan.moves.items()
+    }
+    saved = plan.saved({name: own.layer for name, own in spectra.items()}).macs
+    return replace(plan, moves=taken, loss=sum(move.loss for move in taken.values())), 1 - saved / before.macs
+
+
+def applied(graph: Graph, ctx: PassContext, spectra: Mapping[str, LayerSpectrum], plan: MovePlan) -> Graph:
+    """A copy of the graph with the layers of a plan replaced."""
+    changed = clone(graph)
+    layers, _ = find_layers(changed, concrete_shapes(changed, ctx.input_shapes))
+    for name, move in plan.moves.items():
+        own = replace(spectra[name], layer=layers[name])
+        split_layer(changed, layers[name], own.split(move.form, move.rank))
+    refresh(changed)
+    return changed
+
+
+def found(graph: Graph, changed: Graph, ctx: PassContext) -> float:
+    """The squared change of the last layers' outputs, by their Fisher information, a picture."""
+    names = [node.outputs[0].name for node in final_layers(graph)]
+    original, candidate = run_until(graph, names, ctx), run_until(changed, names, ctx)
+    each = []
+    for arrays in ctx.feeds or ():
+        wanted, given = original(arrays), candidate(arrays)
+        information = fisher({name: wanted[name] for name in names}, ctx.detection)
+        each.append(sum(float((information[name] * np.square(given[name] - wanted[name])).sum()) for name in names))
+    return float(np.mean(each))
+
+
+def rank_correlation(rows: list[tuple[float, float]]) -> float:
+    """Spearman's coefficient of pairs without ties."""
+    order = np.argsort(np.argsort(np.array(rows), axis=0), axis=0)
+    return float(np.corrcoef(order[:, 0], order[:, 1])[0, 1])
+
+
+if __name__ == "__main__":
+    main()
