@@ -14,13 +14,10 @@ LINES_OF_A_FUNCTION = 80
 LINES_OF_A_FILE = 450
 PARAMETERS = 8
 FACADE = {
-    "yocc/cli/judging.py:bench",
-    "yocc/cli/judging.py:compare",
-    "yocc/cli/judging.py:evaluate",
     "yocc/compiler/pipeline/passes.py:for_model",
     "tools/train/__main__.py:main",
 }
-"""Commands, one parameter for each option, and public functions of the library whose callers name what they need."""
+"""A public function whose callers name what they need, and a script with one parameter for each option."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -94,7 +94,7 @@ def test_other_patterns_are_refused() -> None:
 
 def test_the_option_stands_for_the_pass() -> None:
     spec = str(recipe_pipeline(CompressionRecipe(int8=True, sparsity="2:4")))
-    assert spec == "fp32,simplify,fuse,sparsify,quantize"
+    assert spec == "fp32,simplify,fuse,sparsify,quantize,quantize_weights"
     with pytest.raises(OptionError, match="A pipeline states every pass"):
         CompileOptions.of(pipeline="simplify", sparsity="2:4")
 

@@ -83,7 +83,7 @@ def passes(settings: Settings) -> None:
 @common
 @click.pass_obj
 def families(settings: Settings) -> None:
-    """List the families of detectors that yocc recognizes, and the names that --preprocess takes.
+    """List the families of detectors that are recognized, and the names that --preprocess takes.
 
     \b
     Examples:

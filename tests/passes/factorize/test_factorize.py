@@ -175,8 +175,8 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None
 def test_a_promise_that_is_not_kept_is_an_error_of_ours() -> None:
     graph, ctx = trial(wide())
     factorized(Factorize(rank=5), graph, ctx)
-    first = next(node for node in graph.nodes if node.name == "b_low_rank")
-    first.inputs[1].values = first.inputs[1].values[:4]
+    first, second = (next(node for node in graph.nodes if node.name == name) for name in ("b_low_rank", "b"))
+    first.inputs[1].values, second.inputs[1].values = first.inputs[1].values[:4], second.inputs[1].values[:, :4]
     with pytest.raises(InternalError, match="MACs"):
         Factorize(rank=5).ensures(graph, ctx)
 
