@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("kills.jsonl"))
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
+    # Shells let background jobs ignore it, and what they start with them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if options.table:
         print("\n".join(table(options.table)))
         return
