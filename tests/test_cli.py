@@ -117,7 +117,7 @@ def test_inspect_counts_layers(model: Path) -> None:
 
 def test_inspect_shows_tables(model: Path) -> None:
     result = _run("inspect", str(model))
-    for word in ("Layers", "Coupled groups", "1x3x16x16", "not a known detector", "group 1"):
+    for word in ("Layers", "Not quantized", "1x3x16x16", "not a known detector", " g1 "):
         assert word in result.stdout
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from yocc.analysis.coupling.channels import map_channels
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import Totals, layer_costs, totals
-from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.graph.shapes import concrete_shapes, is_open
 from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.anatomy import anatomy_of
 from yocc.models.families.family import family_named
@@ -70,6 +70,7 @@ class Inspection:
         opset: version of the default operator set.
         nodes: number of operators.
         inputs: name and shape of each input.
+        assumed: inputs whose shape the model leaves open and nobody stated.
         outputs: name and shape of each output; None or text where a dimension is open.
         family: of the detector, or empty.
         reason: what its family is recognized by, and the outputs that are decoded; or empty.
@@ -83,6 +84,7 @@ class Inspection:
     opset: int
     nodes: int
     inputs: Mapping[str, tuple[int, ...]]
+    assumed: tuple[str, ...]
     outputs: Mapping[str, tuple[int | str | None, ...]]
     family: str
     reason: str
@@ -136,6 +138,11 @@ def inspect_model(
         opset=graph.opset,
         nodes=len(graph.nodes),
         inputs=anatomy.shapes,
+        assumed=tuple(
+            tensor.name
+            for tensor in graph.inputs
+            if is_open(tensor) and tensor.name in anatomy.shapes and tensor.name not in (input_shapes or {})
+        ),
         outputs={tensor.name: tuple(tensor.shape or ()) for tensor in graph.outputs},
         family="" if profile is None else profile.family,
         reason="" if profile is None else _reason(profile),

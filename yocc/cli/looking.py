@@ -16,10 +16,16 @@ from yocc.cli.terminal import Settings, show_json, show_tables
 @target_option
 @target_options
 @shape_option
+@click.option("--full", is_flag=True, help="Whole names, output shapes, a reason beside each layer, all groups.")
 @common
 @click.pass_obj
 def inspect(
-    settings: Settings, model: Path, target: str, options: dict[str, str], input_shapes: dict[str, tuple[int, ...]]
+    settings: Settings,
+    model: Path,
+    target: str,
+    options: dict[str, str],
+    input_shapes: dict[str, tuple[int, ...]],
+    full: bool,
 ) -> None:
     """Show the layers of MODEL.
 
@@ -28,11 +34,12 @@ def inspect(
     \b
     Examples:
       yocc inspect model.onnx
+      yocc inspect model.onnx --full
       yocc inspect model.onnx --json
     """
     from yocc.api.inspection import inspect_model
     from yocc.api.opening import find_model
-    from yocc.cli.reading import inspection_tables
+    from yocc.cli.inspection_table import inspection_tables
     from yocc.compiler.graph import load
     from yocc.report.report import plain
     from yocc.runtime.backends.registry import find_backend
@@ -42,7 +49,7 @@ def inspect(
     if settings.as_json:
         show_json(plain(inspection))
         return
-    show_tables(inspection_tables(inspection))
+    show_tables(inspection_tables(inspection, full=full))
 
 
 @click.command()

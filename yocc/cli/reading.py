@@ -1,57 +1,18 @@
-"""Inspections and measurements as lines and tables for people."""
+"""Measurements as lines and tables for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from yocc.api.inspection import Inspection
 from yocc.api.judging import Speed
 from yocc.runtime.backends.backend import Check
-from yocc.runtime.data.stated import OPTIONS
 from yocc.runtime.detection.metrics import DetectionScores
 from yocc.runtime.measuring.bench import Latency, Timing
 from yocc.runtime.measuring.fidelity import FidelityFacts
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, columns (`#` before a column of numbers), rows."""
-
-
-def inspection_tables(inspection: Inspection) -> Iterator[Table]:
-    """The model, its layers, its coupled groups."""
-    classes = "1 class" if inspection.classes == 1 else f"{inspection.classes} classes"
-    kind = f"{inspection.family}, {classes}" if inspection.family else "not a known detector"
-    facts = [
-        ["inputs", ", ".join(f"{name} {_shape(shape)}" for name, shape in inspection.inputs.items())],
-        ["outputs", ", ".join(f"{name} {_shape(shape)}" for name, shape in inspection.outputs.items())],
-        ["opset", str(inspection.opset)],
-        ["operators", str(inspection.nodes)],
-        ["parameters", f"{inspection.totals.parameters:,}"],
-        ["MACs", f"{inspection.totals.macs:,}"],
-        ["kind", kind],
-    ]
-    if inspection.reason:
-        facts.append(["recognized by", inspection.reason])
-    if inspection.input is not None:
-        unsure = f"; state it with {OPTIONS}" if inspection.input.warning else ""
-        facts.append(["pictures", f"{inspection.input.text} ({inspection.input.reason}{unsure})"])
-    yield "Model", ["", ""], facts
-    layers = [
-        [
-            layer.node,
-            layer.op,
-            _shape(layer.weight_shape),
-            _shape(layer.output_shape),
-            f"{layer.parameters:,}",
-            f"{layer.macs:,}",
-            f"group {layer.group}" if layer.group is not None else layer.stays,
-            "yes" if layer.int8 else layer.stays_float,
-        ]
-        for layer in inspection.layers
-    ]
-    yield "Layers", ["layer", "op", "weight", "output", "#parameters", "#MACs", "prune", "int8"], layers
-    groups = [[str(group.number), str(group.channels), ", ".join(group.layers)] for group in inspection.groups]
-    yield "Coupled groups", ["#group", "#channels", "layers"], groups
 
 
 def check_tables(checks: Sequence[Check]) -> Iterator[Table]:
@@ -157,10 +118,6 @@ def family_tables(families: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
     """Families of detectors and where they come from."""
     rows = [[str(one["name"]), one["summary"] or one["problem"], one["distribution"]] for one in families]
     yield "Families", ["family", "", "from"], rows
-
-
-def _shape(shape: Sequence[int | str | None] | None) -> str:
-    return "" if shape is None else "x".join("?" if size is None else str(size) for size in shape)
 
 
 def _optional(value: float | None, form: str) -> str:

@@ -1,0 +1,88 @@
+"""What `yocc inspect` shows on a terminal of 80 columns, and with --full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from click.testing import CliRunner
+
+from tests.samples import tiny_model
+from yocc.cli import cli
+from yocc.cli.inspection_table import _short, brief
+from yocc.models.yolov5 import Scale, build_yolov5
+
+
+def _shown(model: onnx.ModelProto, folder: Path, *options: str) -> list[str]:
+    onnx.save(model, folder / "model.onnx")
+    result = CliRunner().invoke(cli, ["inspect", str(folder / "model.onnx"), *options], prog_name="yocc")
+    assert result.exit_code == 0
+    return [line.rstrip() for line in result.stdout.splitlines()]
+
+
+def test_layers_take_one_line_of_80_columns(tmp_path: Path) -> None:
+    lines = _shown(build_yolov5(Scale(0.33, 0.1), classes=2, size=(64, 64), batch_norm="fused"), tmp_path)
+    begin = lines.index("Layers")
+    layers = lines[begin + 4 : lines.index("", begin + 4)]
+    assert len(layers) > 50
+    assert all(len(line) <= 80 for line in layers)
+    assert layers[0].split()[1:3] == ["Conv", "8x3x6x6"]
+    assert layers[-1].split()[-2:] == ["no", "no"]
+
+
+def test_reasons_name_a_few_layers_and_groups_of_one_are_left_out(tmp_path: Path) -> None:
+    lines = _shown(build_yolov5(Scale(0.33, 0.1), classes=2, size=(64, 64), batch_norm="fused"), tmp_path)
+    text = "\n".join(lines)
+    assert "Not pruned" in lines
+    assert "Not quantized" in lines
+    assert "model.24/m.0, model.24/m.1, model.24/m.2" in text
+    groups = lines[lines.index("Groups of several layers, which are pruned together") + 4 :]
+    assert all("," in line for line in groups if line.startswith(" g"))
+
+
+def test_batch_normalizations_are_not_judged_and_open_shapes_are_marked(tmp_path: Path) -> None:
+    lines = _shown(tiny_model(batch="n"), tmp_path)
+    norm = next(line for line in lines if line.startswith(" norm"))
+    assert norm.split()[1:] == ["Batch…", "32", "0", "fused"]
+    assert any("x 1x3x16x16 (assumed; state it with --input-shape)" in line for line in lines)
+    lines = _shown(tiny_model(batch="n"), tmp_path, "--input-shape", "x=2,3,16,16")
+    assert not any("assumed; state it with --input-shape" in line for line in lines)
+    assert not any("assumed; state it with --input-shape" in line for line in _shown(tiny_model(), tmp_path))
+
+
+def test_everything_is_shown_on_request(tmp_path: Path) -> None:
+    lines = _shown(tiny_model(), tmp_path, "--full")
+    first = next(line for line in lines if line.startswith(" first"))
+    assert first.split()[1:8] == ["Conv", "16x3x3x3", "1x16x16x16", "448", "110,592", "group", "1"]
+    assert "Coupled groups" in lines
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1744, "1.74k"),
+        (18496, "18.5k"),
+        (999_499, "999k"),
+        (999_500, "1M"),
+        (2_234_060_800, "2.23G"),
+    ],
+)
+def test_counts_have_three_digits(count: int, text: str) -> None:
+    assert brief(count) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("/model.0/conv/Conv", "model.0/conv"),
+        ("/model.24/m.0/Conv_1", "model.24/m.0"),
+        ("Conv_12", "Conv_12"),
+        ("/model.23/m/m.0/cv2/conv/Conv", "model.23/m/m.0/cv2/conv"),
+        ("/backbone/stage3/block12/attention/query/MatMul", "backbone…attention/query"),
+    ],
+)
+def test_names_lose_what_says_nothing(name: str, text: str) -> None:
+    assert _short(name) == text
