@@ -70,18 +70,25 @@ def targets(settings: Settings) -> None:
 
 
 @click.command()
+@click.argument("name", required=False)
 @common
 @click.pass_obj
-def passes(settings: Settings) -> None:
-    """List passes and their options.
+def passes(settings: Settings, name: str | None) -> None:
+    """List passes and their options, or show what the pass NAME does and what each option means.
 
     \b
     Examples:
       yocc passes
+      yocc passes prune
     """
     from yocc.cli.listing import pass_list
+    from yocc.cli.pass_help import help_tables, pass_help
     from yocc.cli.reading import pass_tables
 
+    if name is not None:
+        one = pass_help(name)
+        show_tables(help_tables(one)) if not settings.as_json else show_json(one)
+        return
     found = pass_list()
     show_tables(pass_tables(found)) if not settings.as_json else show_json(found)
 
