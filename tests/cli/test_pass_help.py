@@ -17,9 +17,10 @@ def _run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, ["passes", *arguments], prog_name="yocc")
 
 
-@pytest.mark.parametrize(
-    "name", sorted(plugin.name for plugin in known_passes().values() if plugin.distribution == "yocc")
-)
+OURS = sorted(plugin.name for plugin in known_passes().values() if plugin.distribution == "yocc")
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_every_option_of_our_passes_is_explained(name: str) -> None:
     found = pass_help(name)
     loaded = next(plugin.loaded for plugin in known_passes().values() if plugin.name == name)

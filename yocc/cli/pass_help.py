@@ -19,7 +19,7 @@ _ATTRIBUTE = re.compile(r"^    (\w+): (.*)$")
 
 
 def pass_help(name: str) -> dict[str, Any]:
-    """A pass: name, summary, text, and its options with `default`, `values` and `text`; what is required has no default.
+    """A pass: name, summary, text, and its options with `default` (where there is one), `values` and `text`.
 
     Raises:
         OptionError: there is no pass of this name, or it does not load.
@@ -39,21 +39,12 @@ def pass_help(name: str) -> dict[str, Any]:
 def help_tables(found: dict[str, Any]) -> Iterator[Table]:
     """The same as tables."""
     yield found["name"], [found["summary"]], [[line] for line in found["text"].split("\n\n") if line]
-    rows = [
-        [
-            option["name"],
-            _shown(option["default"]) if "default" in option else "required",
-            option["values"],
-            option["text"],
-        ]
-        for option in found["options"]
-    ]
+    rows = []
+    for option in found["options"]:
+        default = _shown(option["default"]) if "default" in option else "required"
+        rows.append([option["name"], default, option["values"], option["text"]])
     if rows:
-        yield (
-            f"Options, as in {found['name']}{{{found['options'][0]['name']}=...}}",
-            ["option", "default", "values", ""],
-            rows,
-        )
+        yield f"Options, as in {found['name']}{{{rows[0][0]}=...}}", ["option", "default", "values", ""], rows
 
 
 def _parts(doc: str) -> tuple[str, dict[str, str]]:
