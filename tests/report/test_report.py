@@ -167,3 +167,13 @@ def test_other_reports_are_not(tmp_path: Path, text: str) -> None:
 
 def test_folder_without_report_is_not(tmp_path: Path) -> None:
     assert written_files(tmp_path) is None
+
+
+def test_a_report_shows_itself_in_a_line() -> None:
+    plain_one = repr(_report(target="ncnn", pipeline="fp32,fuse"))
+    assert plain_one.startswith("<Report: ")
+    assert "for ncnn, fp32,fuse, " in plain_one
+    assert plain_one.endswith(" MB>")
+    gates = ({"gate": "a", "passed": True}, {"gate": "b", "passed": False})
+    said = repr(_report(warnings=("a", "b"), alarms=("a",), gates=gates))
+    assert said.endswith(" MB, 2 warnings, 1 of them alarms, 1 of 2 gates fail>")

@@ -147,7 +147,7 @@ class CalibrationFacts:
     used: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """One compilation.
 
@@ -215,6 +215,16 @@ class Report:
     def model(self) -> Path:
         """The compiled model's file."""
         return (self.folder or Path()) / self.files[0].path
+
+    def __repr__(self) -> str:
+        """The result in a line: what became of what, and what was said about it."""
+        said = [f"{len(self.warnings)} warnings"] if self.warnings else []
+        said += [f"{len(self.alarms)} of them alarms"] if self.alarms else []
+        failed = sum(not gate["passed"] for gate in self.gates)
+        said += [f"{failed} of {len(self.gates)} gates fail"] if failed else []
+        sizes = f"{self.before.bytes / 1e6:.1f} -> {self.after.bytes / 1e6:.1f} MB"
+        text = f"{self.source.path} -> {self.model} for {self.target}, {self.pipeline}, {sizes}"
+        return f"<Report: {', '.join([text, *said])}>"
 
     def to_json(self) -> str:
         """The text of `report.json`."""

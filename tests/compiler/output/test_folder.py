@@ -416,3 +416,10 @@ def test_operating_system_errors_while_writing_are_output_errors(tmp_path: Path)
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with OutputFolder(tmp_path / "out") as output, pytest.raises(OutputError, match="No space left"), output.writing():
         raise full
+
+
+def test_a_name_of_a_model_file_is_refused_unless_such_a_folder_stands_there(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"'.*small\.onnx' is named like a file.*-o .*small;"):
+        output_path(tmp_path / "m.onnx", tmp_path / "small.onnx")
+    (tmp_path / "small.onnx").mkdir()
+    assert output_path(tmp_path / "m.onnx", tmp_path / "small.onnx") == tmp_path / "small.onnx"

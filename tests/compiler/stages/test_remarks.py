@@ -11,6 +11,7 @@ import pytest
 from yocc.compiler.stages.remarks import (
     Circumstances,
     Remark,
+    calibration_remarks,
     compression_remarks,
     fidelity_remarks,
     likely_reason,
@@ -152,3 +153,20 @@ def test_new_biases_are_the_reason_for_a_few_parameters_in_a_smaller_file(
     assert ("were given one" in remark.text) is new_biases
     assert remark.severe is not new_biases
     assert ("share became a copy" in remark.text) is (parameters == 1500)
+
+
+@pytest.mark.parametrize(
+    ("samples", "synthetic", "used", "held_out", "said"),
+    [
+        (1, False, True, False, "a single sample"),
+        (3, False, True, False, "on the same 3 samples"),
+        (3, False, True, True, ""),
+        (3, True, True, False, ""),
+        (1, False, False, False, ""),
+    ],
+)
+def test_too_few_samples_are_remarked_on(samples: int, synthetic: bool, used: bool, held_out: bool, said: str) -> None:
+    found = list(calibration_remarks(CalibrationFacts("pictures", samples, synthetic, used), held_out=held_out))
+    assert [said in remark.text for remark in found] == [True] * bool(said)
+    assert not any(remark.severe for remark in found)
+    assert list(calibration_remarks(None, held_out=False)) == []

@@ -123,6 +123,13 @@ class TestErrors:
         with pytest.raises(CalibrationError, match="holds no pictures"):
             open_feeds(tmp_path, [PIXELS], None)
 
+    def test_all_unreadable_pictures_are_named_at_once(self, folder: Path) -> None:
+        for number in range(12):
+            (folder / f"bad{number:02}.jpg").write_bytes(b"no picture")
+        pattern = r"^12 of \d+ pictures cannot be read: .*bad00\.jpg, .*bad09\.jpg and 2 more\. Remove them"
+        with pytest.raises(CalibrationError, match=pattern):
+            open_feeds(folder, [PIXELS], None)
+
     def test_one_unreadable_picture_is_named(self, folder: Path) -> None:
         (folder / "bad.jpg").write_text("no picture")
         with pytest.raises(CalibrationError, match=r"bad\.jpg cannot be read.*Remove"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from yocc.errors import InternalError, OptionError, OutputError
 from yocc.report.report import foreign_files
 
 _A_FILE = "it is a file"
+_MODEL_SUFFIX = ".onnx"
 _TRIES = 100
 """How often to look again where other processes put their results at the same place at the same time."""
 
@@ -28,13 +30,18 @@ def output_path(source: str | Path | None, out: str | Path | None) -> Path:
         out: the folder wanted; None for `<model>_yocc` in the current folder.
 
     Raises:
-        OptionError: there is no name to make one of, or the model lies in the folder.
+        OptionError: there is no name to make one of, it is that of a model file, or the model lies in the folder.
     """
     if out is None:
         if source is None:
             raise OptionError("A model in memory has no name to call the output folder by.", "Give out=.")
         return Path(f"{Path(source).stem}_yocc")
     folder = Path(out)
+    if folder.suffix.lower() == _MODEL_SUFFIX and not folder.is_dir():
+        raise OptionError(
+            f"The output {str(out)!r} is named like a file, and yocc writes a folder with the model and its report.",
+            f"Name a folder, such as -o {shlex.quote(str(folder.with_suffix('')))}; the model is model.onnx in it.",
+        )
     if source is not None and _resolved(Path(source)).is_relative_to(_resolved(folder)):
         raise OptionError(f"The model lies in the output folder {str(folder)!r}.", "Choose another -o folder.")
     return folder

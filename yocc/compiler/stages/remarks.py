@@ -71,6 +71,24 @@ class Circumstances:
         return any(step.partition("{")[0].strip() == name for step in self.pipeline.split(","))
 
 
+def calibration_remarks(calibration: CalibrationFacts | None, *, held_out: bool) -> Iterator[Remark]:
+    """What is conspicuous in what values were observed on.
+
+    Args:
+        calibration: what that was, None for nothing.
+        held_out: whether the result was compared on other samples.
+    """
+    if calibration is None or calibration.synthetic or not calibration.used:
+        return
+    if calibration.samples == 1:
+        yield Remark("Calibrated with a single sample; give about a hundred like those the model will see.")
+    elif not held_out:
+        yield Remark(
+            f"Calibrated and compared on the same {calibration.samples} samples, as they are too few to hold some "
+            "back; the comparison flatters. Give about a hundred."
+        )
+
+
 def fidelity_remarks(facts: FidelityFacts | None, around: Circumstances) -> Iterator[Remark]:
     """What is conspicuous in a comparison with the original."""
     if facts is None or not facts.samples:

@@ -20,6 +20,7 @@ from yocc.compiler.stages.recipe import prepare_pipeline
 from yocc.compiler.stages.remarks import (
     Circumstances,
     Remark,
+    calibration_remarks,
     compression_remarks,
     fidelity_remarks,
     input_remarks,
@@ -42,6 +43,7 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
     around = Circumstances(pipeline, target, calibrated, fed, verdict.target_snr, verdict.elsewhere)
     remarks = (
         *input_remarks(fed, subject.description),
+        *calibration_remarks(calibrated, held_out=prepared.inputs is None or prepared.inputs.held_out),
         *([prepared.suspicion] if fed is not None and prepared.suspicion is not None else []),
         *map(Remark, subject.problems),
         *fidelity_remarks(verdict.fidelity, around),

@@ -297,6 +297,10 @@ def _picture_input(inputs: Sequence[InputSpec], what: str) -> InputSpec:
     )
 
 
+_NAMED = 10
+"""Pictures named in one sentence."""
+
+
 def _check_readable(files: Sequence[Path], source: Path) -> None:
     """Read every header, so that a wrong file is named before the long work rather than in the middle of it."""
     unreadable = [file for file in files if not _has_picture_header(file)]
@@ -307,8 +311,15 @@ def _check_readable(files: Sequence[Path], source: Path) -> None:
             f"None of the {len(files)} pictures in {source} can be read.",
             f"Check that they are pictures; the first is {unreadable[0]}.",
         )
+    if len(unreadable) == 1:
+        raise CalibrationError(
+            f"The picture {unreadable[0]} cannot be read.", "Remove it from the folder or save it again."
+        )
+    named = ", ".join(str(file) for file in unreadable[:_NAMED])
+    more = f" and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
     raise CalibrationError(
-        f"The picture {unreadable[0]} cannot be read.", "Remove it from the folder or save it again."
+        f"{len(unreadable)} of {len(files)} pictures cannot be read: {named}{more}.",
+        "Remove them from the folder or save them again.",
     )
 
 
