@@ -16,6 +16,7 @@ from yocc.cli.checking import check
 from yocc.cli.compile import compile_command
 from yocc.cli.demo import demo
 from yocc.cli.detecting import detect
+from yocc.cli.differing import diff
 from yocc.cli.judging import bench, compare, evaluate, verify
 from yocc.cli.latency import latency
 from yocc.cli.looking import families, inspect, passes, report, targets
@@ -65,6 +66,7 @@ COMMANDS = (
     detect,
     evaluate,
     compare,
+    diff,
     bench,
     latency,
     verify,
