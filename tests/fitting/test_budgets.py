@@ -51,6 +51,12 @@ def test_a_price_meets_the_second_budget() -> None:
     assert found.places == [2, 0]
 
 
+def test_no_price_helps_where_all_ways_cost_the_same_of_the_second_budget() -> None:
+    found = choose_within(ways([[(0, 1, 3), (1, 1, 3)], [(0, 1, 1), (2, 1, 1)]]), 2.5, 0.5)
+    assert not found.fits
+    assert found.places == [0, 0]
+
+
 @pytest.mark.parametrize(("budget", "other"), [(1, 100), (100, 1)])
 def test_out_of_reach_the_least_there_is_comes_out(budget: float, other: float) -> None:
     drawn = [[(0, 10, 10), (4, 2, 2)], [(0, 10, 10), (4, 3, 3)]]

@@ -67,7 +67,10 @@ def choose_within(items: Sequence[Ways], budget: float, other: float) -> Chosen:
     places, bound = free.solve(0.0)
     if _others(items, places) <= other:
         return _chosen(items, places, bound, fits=True)
-    low, high = 0.0, _spread(items, _losses_of) / max(_spread(items, _others_of), 1e-300)
+    spread = _spread(items, _others_of)
+    if not spread > 0:  # no price makes a difference
+        return _chosen(items, places, 0.0, fits=False)
+    low, high = 0.0, _spread(items, _losses_of) / spread
     best: list[int] | None = None
     for _ in range(_DOUBLINGS):
         places, value = free.solve(high)
