@@ -247,7 +247,7 @@ class _Printed:
         self._streams = sys.stdout, sys.stderr
         for number in (1, 2):
             os.dup2(self._file.fileno(), number)
-        sys.stdout, sys.stderr = (io.TextIOWrapper(open(number, "wb", closefd=False)) for number in (1, 2))  # noqa: SIM115
+        sys.stdout, sys.stderr = (io.TextIOWrapper(open(number, "wb", closefd=False)) for number in (1, 2))  # noqa: SIM115 # no file of ours
         return self
 
     def __exit__(self, *_: object) -> None:
