@@ -15,9 +15,14 @@ from yocc.models.yolov5 import Scale, build_yolov5
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("library")
     onnx.save(build_yolov5(Scale(0.1, 0.1), size=64, seed=3), folder / "model.onnx")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compiled(folder: Path) -> Path:
     options = yocc.CompileOptions.of(int8=True, count=4, bench=False, html=False, out=folder / "out")
     report = yocc.compile(folder / "model.onnx", options)
     assert report.after.bytes < report.before.bytes
@@ -61,28 +66,30 @@ def test_both_forms_of_the_options_give_the_same(compiled: Path) -> None:
     assert again.model.read_bytes() == (compiled / "out" / "model.onnx").read_bytes()
 
 
-def test_inspect(compiled: Path) -> None:
-    found = yocc.inspect(compiled / "model.onnx")
+def test_inspect(folder: Path) -> None:
+    found = yocc.inspect(folder / "model.onnx")
     assert found.family
     assert found.totals.parameters == sum(layer.parameters for layer in found.layers)
     with pytest.raises(yocc.YoccError, match="no input 'nothing'"):
-        yocc.inspect(compiled / "model.onnx", input_shapes={"nothing": (1,)})
+        yocc.inspect(folder / "model.onnx", input_shapes={"nothing": (1,)})
 
 
-def test_calibrate(compiled: Path) -> None:
+def test_calibrate(folder: Path) -> None:
     random = np.random.default_rng(0)
-    np.savez(compiled / "data.npz", images=random.random((3, 3, 64, 64), dtype=np.float32))
-    found = yocc.calibrate(compiled / "model.onnx", compiled / "data.npz", compiled / "statistics.npz")
+    np.savez(folder / "data.npz", images=random.random((3, 3, 64, 64), dtype=np.float32))
+    found = yocc.calibrate(folder / "model.onnx", folder / "data.npz", folder / "statistics.npz")
     assert found.samples == 3
-    assert (compiled / "statistics.npz").is_file()
+    assert (folder / "statistics.npz").is_file()
 
 
+@pytest.mark.slow
 def test_compare_and_bench(compiled: Path) -> None:
     facts = yocc.compare(compiled / "out").facts
     assert facts.outputs
     assert yocc.bench(compiled / "out", rounds=1).same_runtime is not None
 
 
+@pytest.mark.slow
 def test_verify_and_check(compiled: Path) -> None:
     assert all(check.passed is not False for check in yocc.verify(compiled / "out"))
     (outcome,) = yocc.check(compiled / "out", ["size_ratio <= 0.001"])

@@ -108,8 +108,8 @@ def learn(
         OptionError: the checkpoint belongs to another run.
     """
     learner.to(device)
-    measured = fitted.batch(recipe.batch, recipe.side, np.random.default_rng(recipe.seed))
-    learner.measure({fitted.name: measured.to(device)})
+    measured = fitted.batch(recipe.batch, recipe.side, np.random.default_rng(recipe.seed), device)
+    learner.measure({fitted.name: measured})
     run = _Run(learner, fitted, held_out, recipe, device)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
@@ -180,7 +180,7 @@ class _Run:
         """One batch."""
         recipe = self._recipe
         random = np.random.default_rng((recipe.seed, self.step))
-        batch = self._fitted.batch(recipe.batch, recipe.side, random).to(self._device)
+        batch = self._fitted.batch(recipe.batch, recipe.side, random, self._device)
         if batch.ndim == 4:
             batch = batch.contiguous(memory_format=torch.channels_last)
         loss = self._learner.loss({self._fitted.name: batch}, recipe.features, self._half, random)
@@ -250,7 +250,7 @@ class _Run:
         random = np.random.default_rng(self._recipe.seed)
         with torch.no_grad():
             for place in range(len(self._held_out.samples)):
-                batch = {name: self._held_out.whole(place).to(self._device)}
+                batch = {name: self._held_out.whole(place, self._device)}
                 losses.append(float(self._learner.loss(batch, 0.0, self._half, random)))
         return float(np.mean(losses))
 

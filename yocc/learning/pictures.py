@@ -37,37 +37,38 @@ class Pictures:
         """Whether the samples can be cut and mirrored."""
         return bool(self.content)
 
-    def whole(self, place: int) -> Tensor:
+    def whole(self, place: int, device: str = "cpu") -> Tensor:
         """One sample as the network takes it."""
-        return _floats(self.samples[place])
+        return _floats(self.samples[place], device)
 
     def take(self, places: Sequence[int]) -> Pictures:
         """Some of the samples."""
         content = tuple(self.content[place] for place in places) if self.content else ()
         return replace(self, samples=tuple(self.samples[place] for place in places), content=content)
 
-    def batch(self, count: int, side: int, random: np.random.Generator) -> Tensor:
+    def batch(self, count: int, side: int, random: np.random.Generator, device: str = "cpu") -> Tensor:
         """Some samples drawn at random; pictures as squares of a side, cut out at full size or shown smaller.
 
         Args:
             count: how many.
             side: pixels, not more than the pictures have; 0 leaves all as they are.
             random: decides.
+            device: where they are cut and made smaller; a GPU gets them as bytes.
 
         Returns:
             Shape [count, channels, side, side] for pictures.
         """
         picks = random.integers(0, len(self.samples), count)
         if not self.are_pictures:
-            return torch.cat([self.whole(int(pick)) for pick in picks])
+            return torch.cat([self.whole(int(pick), device) for pick in picks])
         found = []
         for pick in picks:
-            cut = self._cut(int(pick), side, random) if side else self.whole(int(pick))
+            cut = self._cut(int(pick), side, random, device) if side else self.whole(int(pick), device)
             cut = cut * float(random.uniform(0.8, 1.1)) + float(random.uniform(-0.05, 0.05))
             found.append((cut.flip(-1) if random.random() < 0.5 else cut).clamp(0, 1))
         return torch.cat(found)
 
-    def _cut(self, pick: int, side: int, random: np.random.Generator) -> Tensor:
+    def _cut(self, pick: int, side: int, random: np.random.Generator, device: str) -> Tensor:
         """Half of the time at full size; else a larger square, at most all of the picture, made smaller."""
         sample = self.samples[pick]
         top, bottom, left, right = self.content[pick]
@@ -76,7 +77,7 @@ class Pictures:
         height, width = (min(wanted, length) for length in sample.shape[2:])
         y = _place(top, bottom, height, sample.shape[2], random)
         x = _place(left, right, width, sample.shape[3], random)
-        cut = _floats(sample[:, :, y : y + height, x : x + width])
+        cut = _floats(sample[:, :, y : y + height, x : x + width], device)
         if cut.shape[2:] == (side, side):
             return cut
         return F.interpolate(cut, (side, side), mode="bilinear", antialias=True, align_corners=False)
@@ -133,6 +134,6 @@ def _place(start: int, end: int, length: int, side: int, random: np.random.Gener
     return int(random.integers(start, end - length + 1))
 
 
-def _floats(sample: Array) -> Tensor:
-    values = torch.from_numpy(np.ascontiguousarray(sample))
+def _floats(sample: Array, device: str) -> Tensor:
+    values = torch.from_numpy(np.ascontiguousarray(sample)).to(device)
     return values.float() / 255 if values.dtype == torch.uint8 else values

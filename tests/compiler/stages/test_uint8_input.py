@@ -38,13 +38,14 @@ def _compile(model: Path, data: Path, out: Path, target: str = "onnxruntime", ho
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
     [
         "onnxruntime",
-        pytest.param("openvino", marks=[needs_openvino, pytest.mark.slow]),
-        pytest.param("tvm", marks=[needs_tvm, pytest.mark.slow]),
-        pytest.param("tensorrt", marks=pytest.mark.slow),
+        pytest.param("openvino", marks=needs_openvino),
+        pytest.param("tvm", marks=needs_tvm),
+        "tensorrt",
     ],
 )
 def test_bytes_give_what_floats_gave_on_every_target(

@@ -294,8 +294,8 @@ def test_pruning_may_come_first() -> None:
     assert error(wide(), graph) <= before
 
 
-@pytest.mark.parametrize("opset", OPSETS)
-@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("opset", [OPSETS[0], *(pytest.param(opset, marks=pytest.mark.slow) for opset in OPSETS[1:])])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_every_opset_and_batch_is_taken(opset: int, batch: int) -> None:
     model = small_detector(opset, batch=batch, auto_pad="SAME_LOWER")
     graph, ctx = trial(model, pictures=18)
