@@ -87,3 +87,12 @@ def test_some_are_taken_with_their_margins() -> None:
     taken = pictures.take([2])
     assert taken.samples[0] is pictures.samples[2]
     assert taken.content == ((12, 52, 0, 64),)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
+def test_a_gpu_cuts_the_same() -> None:
+    pictures = collect(letterboxed(), "images")
+    for side in (0, 32):
+        here, there = (pictures.batch(8, side, np.random.default_rng(0), device) for device in ("cpu", "cuda"))
+        assert there.device.type == "cuda"
+        torch.testing.assert_close(there.cpu(), here, atol=1e-5, rtol=0)

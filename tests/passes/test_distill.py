@@ -33,6 +33,17 @@ needs_torch = pytest.mark.skipif(
 )
 
 
+def _finds_gpu() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+needs_gpu = pytest.mark.skipif(not _finds_gpu(), reason="torch finds no GPU")
+
+
 def photographs(count: int = 16) -> Pictures:
     random = np.random.default_rng(0)
     made = []
@@ -88,6 +99,16 @@ def test_learning_brings_the_pruned_nearer_to_the_original() -> None:
     assert (told["pictures"], told["held_out"]) == (12, 4)
     assert told["curve"][0]["step"] == 0
     assert set(graph.tensors()) == names
+
+
+@needs_gpu
+@pytest.mark.parametrize("side", [0, 32])
+def test_a_gpu_learns_too(side: int) -> None:
+    graph, ctx = pruned()
+    assert run_pass(Distill(steps=30, batch=4, side=side, rate=1e-2, device="cuda"), graph, ctx) > 0
+    told = ctx.details["distill"]
+    assert told["device"] == "cuda"
+    assert told["loss"] < 0.8 * told["loss_before"]
 
 
 @needs_torch
