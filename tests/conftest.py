@@ -48,6 +48,19 @@ def shared_data() -> Path:
 
 
 @pytest.fixture
+def shared_model(shared_data: Path) -> Callable[[str], Path]:
+    """The file of a third-party model, by the name that the folder has it under."""
+
+    def found(name: str) -> Path:
+        path = shared_data / "models" / f"{name}.onnx"
+        if not path.exists():
+            pytest.skip(f"no {name}.onnx in the shared data")
+        return path
+
+    return found
+
+
+@pytest.fixture
 def sample_passes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make the passes of `tests.sample_passes` known; the folder is to be on `PYTHONPATH` of subprocesses."""
     from tests.sample_passes import register

@@ -35,7 +35,7 @@ def test_what_bytes_do_not_say_exactly_is_left(array: np.ndarray) -> None:
 @pytest.mark.parametrize("room", [0, 2**20])
 def test_samples_are_the_same_each_time_kept_or_not(make: object, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT_BYTES", room)
-    feeds = Pictures([{"x": make(seed)} for seed in range(10)])  # type: ignore[operator]
+    feeds = Pictures([{"x": make(seed)} for seed in range(10)])
     chosen = some_pictures(feeds, 5)
     for _ in range(2):
         found = list(chosen)

@@ -133,7 +133,7 @@ def test_levers_that_do_not_fit_are_said_to_be_out_of_time(model: Path, pictures
 def test_the_most_telling_levers_come_first_and_the_table_keeps_its_order(model: Path) -> None:
     seen: list[str] = []
 
-    def watch(items, label, total=None):  # type: ignore[no-untyped-def]
+    def watch(items, label, total=None):
         if label == "measuring levers":
             seen.extend(lever.options for lever in items)
             assert total == len(seen)
@@ -228,7 +228,7 @@ def test_channels_are_ranked_once_for_all_shares(model: Path, pictures: Path, mo
 
     def counted(self: Effect, subject: object) -> object:
         calls.append(subject)
-        return rank(self, subject)  # type: ignore[arg-type] # what the pass gave
+        return rank(self, subject)
 
     monkeypatch.setattr(Effect, "rank", counted)
     together = yocc.advise(model, calibration=pictures, levers="prune", threads=1)

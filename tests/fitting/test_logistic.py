@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -28,16 +30,21 @@ def test_weights_are_found_back_from_probabilities(data: tuple[np.ndarray, ...])
     np.testing.assert_allclose(found, weight, atol=0.05)
 
 
-def test_nothing_is_nearer_than_what_is_found(data: tuple[np.ndarray, ...]) -> None:
+@pytest.mark.parametrize(
+    ("refit", "error", "apart"), [(refit_logistic, divergence, 0.02), (refit_softmax, softmax_divergence, 0.05)]
+)
+def test_nothing_is_nearer_than_what_is_found(
+    data: tuple[np.ndarray, ...], refit: Callable[..., np.ndarray], error: Callable[..., np.ndarray], apart: float
+) -> None:
     inputs, weight = data
     random = np.random.default_rng(1)
     wanted = (inputs @ weight + random.normal(size=(len(inputs), 3)) * 2).astype(np.float32)
     counts = random.uniform(0.1, 3, len(inputs)).astype(np.float32)
-    found = refit_logistic(inputs, wanted, counts, np.zeros_like(weight), 1e-6)
-    least = counts @ divergence(inputs @ found, wanted).sum(axis=1)
+    found = refit(inputs, wanted, counts, np.zeros_like(weight), 1e-6)
+    least = counts @ error(inputs @ found, wanted).sum(axis=1)
     for _ in range(50):
-        other = found + 0.02 * random.normal(size=found.shape).astype(np.float32)
-        assert counts @ divergence(inputs @ other, wanted).sum(axis=1) > least
+        other = found + apart * random.normal(size=found.shape).astype(np.float32)
+        assert counts @ error(inputs @ other, wanted).sum(axis=1) > least
 
 
 def test_a_sample_counts_as_often_as_it_says(data: tuple[np.ndarray, ...]) -> None:
@@ -99,18 +106,6 @@ def test_classes_that_compete_are_found_back(data: tuple[np.ndarray, ...]) -> No
     inputs, weight = data
     found = refit_softmax(inputs, inputs @ weight, np.ones(len(inputs), np.float32), np.zeros_like(weight), 1e-3)
     np.testing.assert_allclose(softmax(inputs @ found), softmax(inputs @ weight), atol=0.02)
-
-
-def test_nothing_competes_better_than_what_is_found(data: tuple[np.ndarray, ...]) -> None:
-    inputs, weight = data
-    random = np.random.default_rng(1)
-    wanted = (inputs @ weight + random.normal(size=(len(inputs), 3)) * 2).astype(np.float32)
-    counts = random.uniform(0.1, 3, len(inputs)).astype(np.float32)
-    found = refit_softmax(inputs, wanted, counts, np.zeros_like(weight), 1e-6)
-    least = counts @ softmax_divergence(inputs @ found, wanted).sum(axis=1)
-    for _ in range(50):
-        other = found + 0.05 * random.normal(size=found.shape).astype(np.float32)
-        assert counts @ softmax_divergence(inputs @ other, wanted).sum(axis=1) > least
 
 
 def test_two_classes_compete_as_one_score(data: tuple[np.ndarray, ...]) -> None:

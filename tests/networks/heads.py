@@ -237,7 +237,7 @@ def queries(seed: int = 0, classes: int = 3, most: int = 20) -> onnx.ModelProto:
     (x,) = writer.levels(64, (8,))
     memory = writer.rows(x, 16)
     logits = _linear(writer, memory, classes)
-    best = writer.whole("ReduceMax", [logits], memory.shape[:2], keepdims=0, axes=[2])  # type: ignore[arg-type]
+    best = writer.whole("ReduceMax", [logits], memory.shape[:2], keepdims=0, axes=[2])
     _, places = writer.nodes("TopK", [best, writer.constant([most])], [(1, most), (1, most)], attributes={"axis": 1})
     index = writer.node("Expand", [_last(writer, places), writer.constant([1, most, 16])], (1, most, 16))
     chosen = writer.whole("GatherElements", [memory, index], (1, most, 16), axis=1)

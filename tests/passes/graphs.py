@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,10 @@ Value = tuple[int, ...] | list[int] | np.ndarray[Any, Any]
 
 
 def build(
-    nodes: list[str],
-    weights: dict[str, Value],
-    outputs: list[str],
-    shape: list[int | str] | None = None,
+    nodes: Sequence[str],
+    weights: Mapping[str, Value],
+    outputs: Sequence[str],
+    shape: Sequence[int | str] | None = None,
     opset: int = 17,
 ) -> Graph:
     """A graph from lines such as `c1: y = Conv(x, w)`: a node's name, then the node in onnx's own text form.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,11 +72,10 @@ def test_nothing_above_the_confidence() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["yolov5n", "yolov5n_raw_op12", "yolox_nano"])
-def test_detections_of_real_models_in_real_pictures(name: str, shared_data: Path) -> None:
-    path = shared_data / "models" / f"{name}.onnx"
-    if not path.exists():
-        pytest.skip(f"no {name}.onnx in the shared data")
-    original = onnx.load(path)
+def test_detections_of_real_models_in_real_pictures(
+    name: str, shared_model: Callable[[str], Path], shared_data: Path
+) -> None:
+    original = onnx.load(shared_model(name))
     model, before, after = changed(original, Nms())
     for file in ("bus.jpg", "zidane.jpg"):
         feed, _ = prepare(read_picture(shared_data / "images" / file), before.preprocess, before.input)
@@ -191,7 +191,7 @@ def test_open_batch_is_refused() -> None:
 )
 def test_bad_options(options: dict[str, float], message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        Nms(**options)  # type: ignore[arg-type]
+        Nms(**options)
 
 
 def test_passes_that_change_outputs_exclude_each_other() -> None:

@@ -181,7 +181,7 @@ def test_tables_of_constant_rows_outputs_and_small_weights_stay() -> None:
 
 def test_an_unknown_choice_is_rejected() -> None:
     with pytest.raises(OptionError, match="no layers=some"):
-        QuantizeWeights(layers="some")  # type: ignore[arg-type]
+        QuantizeWeights(layers="some")
 
 
 @pytest.mark.parametrize("target", [whole_graph(), TensorRtBackend().target({})], ids=["cast", "dequantize"])

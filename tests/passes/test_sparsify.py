@@ -89,7 +89,7 @@ def test_a_promise_that_is_not_kept_is_an_error_of_ours() -> None:
 
 def test_other_patterns_are_refused() -> None:
     with pytest.raises(OptionError, match="1:2"):
-        Sparsify(pattern="1:2")  # type: ignore[arg-type] # that is what is tested
+        Sparsify(pattern="1:2")
 
 
 def test_the_option_stands_for_the_pass() -> None:

@@ -48,7 +48,7 @@ def _report(**changes: object) -> Report:
         "after": facts,
         "passes": (),
     }
-    return Report(**{**values, **changes})  # type: ignore[arg-type]
+    return Report(**{**values, **changes})
 
 
 def test_json_has_schema_and_no_folder() -> None:

@@ -41,7 +41,7 @@ def test_each_group_is_disjoint_and_no_layer_is_both_cut_and_frozen(name: str) -
 
 @pytest.mark.parametrize("batch_norm", ["kept", "fused"])
 def test_only_the_last_layers_of_the_detector_stay(batch_norm: str) -> None:
-    channels = mapped(build_yolov5("n", size=64, batch_norm=batch_norm))[2]  # type: ignore[arg-type]
+    channels = mapped(build_yolov5("n", size=64, batch_norm=batch_norm))[2]
     assert list(channels.reasons) == [f"/model.24/m.{level}/Conv" for level in range(3)]
     assert {reason.text for reason in channels.reasons.values()} == {
         "its channels are outputs of the model: scores, coordinates or classes"
@@ -49,7 +49,7 @@ def test_only_the_last_layers_of_the_detector_stay(batch_norm: str) -> None:
 
 
 def analysed(lines: list[str], weights: dict[str, object], outputs: list[str]) -> tuple[Graph, ChannelMap]:
-    graph = build(lines, weights, outputs)  # type: ignore[arg-type]
+    graph = build(lines, weights, outputs)
     refresh(graph)
     return graph, map_channels(graph, concrete_shapes(graph))
 

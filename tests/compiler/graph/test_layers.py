@@ -27,7 +27,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_layer_has_weights_and_is_no_decoding(name: str) -> None:
     lines, weights, expected = CASES[name]
-    graph = build(lines, weights, ["y"])  # type: ignore[arg-type] # a dict of shapes, whose values are not widened
+    graph = build(lines, weights, ["y"])
     assert is_weighted(next(node for node in graph.nodes if node.name == "l")) == expected
 
 

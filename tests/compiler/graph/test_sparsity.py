@@ -43,4 +43,4 @@ def test_the_axis_of_input_channels() -> None:
 
 def test_counts_that_are_no_multiple_of_four_have_no_groups() -> None:
     assert grouped(np.zeros((2, 6, 1, 1)), 1) is None
-    assert grouped(np.zeros((2, 8, 3, 3)), 1).shape == (2, 3, 3, 2, 4)  # type: ignore[union-attr] # it has groups
+    assert grouped(np.zeros((2, 8, 3, 3)), 1).shape == (2, 3, 3, 2, 4)

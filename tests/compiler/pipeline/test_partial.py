@@ -50,7 +50,7 @@ CASES = [
 
 @pytest.mark.parametrize(("make", "more", "inputs"), CASES)
 def test_what_a_subgraph_captures_is_an_input_of_the_part(make: object, more: dict, inputs: list[str]) -> None:
-    model = make()  # type: ignore[operator]
+    model = make()
     graph = load(model)
     feed = {"x": np.linspace(-1, 1, 4, dtype=np.float32), **more}
     control = graph.nodes[1]

@@ -48,12 +48,12 @@ def test_a_missing_executor_is_our_mistake() -> None:
     with pytest.raises(InternalError, match="quantize runs the model"):
         require_executor(PassContext(Target("x")), "quantize")
     executor = object()
-    assert require_executor(PassContext(Target("x"), executor=executor), "quantize") is executor  # type: ignore[arg-type] # any object
+    assert require_executor(PassContext(Target("x"), executor=executor), "quantize") is executor
 
 
 def test_a_pass_must_say_what_it_does() -> None:
     with pytest.raises(TypeError, match="abstract"):
-        Pass()  # type: ignore[abstract] # that is the mistake
+        Pass()
 
 
 def test_optional_steps_do_nothing() -> None:
@@ -73,7 +73,7 @@ def test_optional_steps_do_nothing() -> None:
 
 def test_a_context_is_not_to_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
-        PassContext(Target("x")).teacher = None  # type: ignore[misc] # that is the mistake
+        PassContext(Target("x")).teacher = None
 
 
 def test_what_comes_after_a_pass_has_its_result_and_the_lineage() -> None:

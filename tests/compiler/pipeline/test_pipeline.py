@@ -439,7 +439,7 @@ def test_a_pass_that_returns_neither_a_number_nor_a_result_is_refused() -> None:
         summary: ClassVar[str] = "forgets to say what it did"
 
         def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
-            return None  # type: ignore[return-value] # that is the mistake
+            return None
 
     with pytest.raises(PassError, match="'silent' returned NoneType"):
         Pipeline((Silent(),)).run(load(conv_model()), _context())

@@ -91,9 +91,9 @@ def test_one_distribution_seen_twice_is_no_conflict(
 
 def test_an_unknown_name_gets_the_nearest_or_all() -> None:
     with pytest.raises(OptionError, match=r"There is no pass 'prun'\. Did you mean 'prune'\?"):
-        lookup(dict.fromkeys(["prune", "fuse"]), "prun", "pass")  # type: ignore[arg-type]
+        lookup(dict.fromkeys(["prune", "fuse"]), "prun", "pass")
     with pytest.raises(OptionError, match=r"There is no target 'zzz'\. Known: fuse, prune\."):
-        lookup(dict.fromkeys(["prune", "fuse"]), "zzz", "target")  # type: ignore[arg-type]
+        lookup(dict.fromkeys(["prune", "fuse"]), "zzz", "target")
     assert nearest("quantise", ["quantize", "prune"]) == "Did you mean 'quantize'?"
 
 

@@ -39,7 +39,7 @@ def test_an_impossible_channel_multiple_is_refused(multiple: int) -> None:
 def test_targets_are_facts() -> None:
     target = Target("x")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        target.opset = 20  # type: ignore[misc]
+        target.opset = 20
     assert target == Target("x")
     assert len({target, Target("x"), Target("y")}) == 2
     assert target.weights.per_channel

@@ -92,4 +92,4 @@ def test_specs_are_concrete() -> None:
 def test_inputs_for_which_there_are_no_samples_are_named(shapes: dict, dtype: object, message: str) -> None:
     dtypes = {"x": np.dtype(np.float32), "q": dtype}
     with pytest.raises(CalibrationError, match=message):
-        feed_specs({"x": (1, 3, 16, 16), **shapes}, dtypes, None)  # type: ignore[arg-type]
+        feed_specs({"x": (1, 3, 16, 16), **shapes}, dtypes, None)

@@ -141,7 +141,7 @@ def test_schedules_are_rounds_that_add_up(schedule: str, rounds: int, expected: 
 )
 def test_rounds_that_change_nothing_are_refused(recover: str, schedule: str, rounds: int) -> None:
     with pytest.raises(OptionError, match="rounds"):
-        spec_of(CompressionRecipe(prune=0.2, recover=recover, schedule=schedule, rounds=rounds))  # type: ignore[arg-type]
+        spec_of(CompressionRecipe(prune=0.2, recover=recover, schedule=schedule, rounds=rounds))
 
 
 def test_promises_stand_in_the_pass_that_keeps_them() -> None:

@@ -170,10 +170,7 @@ def end_to_end(outputs: Outputs) -> list[Candidate]:
 
 
 def queries(outputs: Outputs) -> list[Candidate]:
-    return [
-        centered(*(64 * one for one in values[:4]), values[4:])  # type: ignore[misc]
-        for values in outputs["output0"][0].tolist()
-    ]
+    return [centered(*(64 * one for one in values[:4]), values[4:]) for values in outputs["output0"][0].tolist()]
 
 
 def labels_boxes_scores(outputs: Outputs) -> list[Candidate]:
@@ -281,7 +278,7 @@ def test_detections_of_a_suppressing_graph() -> None:
     found = detect(outputs, profile, Placement(profile.size, (1.0, 1.0), (0, 0)), selection_of(profile))
     assert len(found) == len(selected(outputs))
     assert profile.fed_unknown
-    assert (profile.suppression.confidence, profile.suppression.most) == (pytest.approx(0.05), 300)  # type: ignore[union-attr]
+    assert (profile.suppression.confidence, profile.suppression.most) == (pytest.approx(0.05), 300)
 
 
 def test_detections_of_the_plugin_of_tensorrt() -> None:

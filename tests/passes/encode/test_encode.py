@@ -256,7 +256,7 @@ def test_the_first_and_last_layers_can_have_more_bits(code: str) -> None:
     graph = deep()
     ctx = context(feeds=smooth(to_proto(graph), 32))
     result = clone(graph)
-    run_pass(Encode(code=code, bits=3, wide=8), result, ctx)  # type: ignore[arg-type] # pytest's strings
+    run_pass(Encode(code=code, bits=3, wide=8), result, ctx)
     assert {name: told["bits"] for name, told in ctx.details["encode"]["layers"].items()} == {"c1": 8, "c2": 3, "c3": 8}
     refresh(result)
     assert signal_to_noise(result, graph) > signal_to_noise(encoded(graph, code=code, bits=3), graph) + 1
@@ -295,7 +295,7 @@ def test_a_weight_that_layers_share_is_packed_once(rounding: str) -> None:
     nodes = ["c0: a = Conv<pads = [1, 1, 1, 1]>(x, w)", "r0: b = Relu(a)", "c1: y = Conv<pads = [1, 1, 1, 1]>(b, w)"]
     graph = build(nodes, {"w": (16, 16, 3, 3)}, ["y"], [1, 16, 8, 8])
     feeds = smooth(to_proto(graph), 2)
-    run_pass(Encode(code="uniform", bits=4, rounding=rounding), graph, context(feeds=feeds))  # type: ignore[arg-type]
+    run_pass(Encode(code="uniform", bits=4, rounding=rounding), graph, context(feeds=feeds))
     first, second = (node.inputs[1] for node in graph.nodes if node.op == "Conv")
     assert first is second
     refresh(graph)

@@ -56,4 +56,4 @@ def test_candidates_need_pictures() -> None:
 )
 def test_what_candidates_cannot_be_combined_with_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(OptionError, match="candidates"):
-        Prune(criterion="l2", **options)  # type: ignore[arg-type]
+        Prune(criterion="l2", **options)

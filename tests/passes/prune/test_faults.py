@@ -34,7 +34,7 @@ def forget_the_union_at_add(patch: Patch) -> None:
     def rule(walk: Walk, node: object) -> list[atoms.Array]:
         table, walk.table = walk.table, atoms.AtomTable()
         try:
-            return flows.RULES_AS_WRITTEN[Flow.ELEMENTWISE](walk, node)  # type: ignore[attr-defined]
+            return flows.RULES_AS_WRITTEN[Flow.ELEMENTWISE](walk, node)
         finally:
             walk.table = table
 
@@ -43,7 +43,7 @@ def forget_the_union_at_add(patch: Patch) -> None:
 
 def swap_concat_order(patch: Patch) -> None:
     def rule(walk: Walk, node: object) -> list[atoms.Array]:
-        (result,) = flows.RULES_AS_WRITTEN[Flow.CONCAT](walk, node)  # type: ignore[attr-defined]
+        (result,) = flows.RULES_AS_WRITTEN[Flow.CONCAT](walk, node)
         return [np.flip(result, axis=1)]
 
     _replace_rule(patch, Flow.CONCAT, rule)
@@ -84,7 +84,7 @@ def rewrite_cuts(patch: Patch, change: Callable[[atoms.WeightCut], atoms.WeightC
 
     def faulty(graph: object, found: channels.ChannelMap, kept: np.ndarray) -> int:
         cuts = tuple(changed for cut in found.cuts if (changed := change(cut)) is not None)
-        return original(graph, dataclasses.replace(found, cuts=cuts), kept)  # type: ignore[arg-type]
+        return original(graph, dataclasses.replace(found, cuts=cuts), kept)
 
     patch.setattr(remove, "_cut_constants", faulty)
 

@@ -53,7 +53,7 @@ def masked_like(original: Graph, pruned: Graph) -> Graph:
 
 def check(model: onnx.ModelProto, granularity: str, ratio: float, pictures: int = 20) -> int:
     graph, ctx = prepared(model, pictures)
-    step = Prune(ratio=ratio, granularity=granularity, criterion="l1")  # type: ignore[arg-type]
+    step = Prune(ratio=ratio, granularity=granularity, criterion="l1")
     original = clone(graph)
     with contextlib.suppress(PassError):  # a random graph may have nothing to thin out
         rewrites = run_pass(step, graph, ctx)
@@ -143,7 +143,7 @@ def test_the_smallest_weights_and_slices_become_zero() -> None:
         graph, ctx = prepared(to_proto(two_layers()))
         weight = graph.nodes[1].inputs[1]
         before = np.array(weight.values)
-        run_pass(Prune(ratio=0.5, granularity=granularity), graph, ctx)  # type: ignore[arg-type]
+        run_pass(Prune(ratio=0.5, granularity=granularity), graph, ctx)
         zero = weight.values == 0
         assert np.array_equal(weight.values[~zero], before[~zero])
         if granularity == "kernel":
@@ -157,7 +157,7 @@ def test_the_smallest_weights_and_slices_become_zero() -> None:
 @pytest.mark.parametrize("granularity", ["kernel", "unstructured"])
 def test_that_zeros_bring_no_speed_is_said(granularity: str) -> None:
     graph, ctx = prepared(TOPOLOGIES["residual"](0))
-    run_pass(Prune(ratio=0.5, granularity=granularity), graph, ctx)  # type: ignore[arg-type]
+    run_pass(Prune(ratio=0.5, granularity=granularity), graph, ctx)
     (warning,) = [note.message for note in ctx.notes if note.level == "warning"]
     assert "% of the weights" in warning
     assert "'test' multiplies by them anyway: the model is no faster" in warning
@@ -175,7 +175,7 @@ def test_random_weights_go_by_the_seed() -> None:
 
 def test_what_cannot_be_meant_is_refused() -> None:
     with pytest.raises(OptionError, match="no granularity 'layer'"):
-        Prune(granularity="layer")  # type: ignore[arg-type]
+        Prune(granularity="layer")
     with pytest.raises(OptionError, match="'effect' judges whole channels") as caught:
         Prune(granularity="kernel", criterion="effect")
     assert caught.value.hint == "Use one of auto, l1, l2, random."
@@ -189,4 +189,4 @@ def test_a_model_with_last_layers_only_is_refused(granularity: str) -> None:
     refresh(graph)
     graph, ctx = prepared(to_proto(graph))
     with pytest.raises(PassError, match="can be pruned"):
-        run_pass(Prune(granularity=granularity), graph, ctx)  # type: ignore[arg-type]
+        run_pass(Prune(granularity=granularity), graph, ctx)

@@ -78,4 +78,4 @@ def test_without_anything_that_times_the_square_root_law_predicts_and_says_so() 
 @pytest.mark.parametrize("granularity", ["filter", "kernel", "unstructured"])
 def test_time_is_a_budget_of_channels_only(granularity: str) -> None:
     with pytest.raises(OptionError, match="A time budget"):
-        Prune(ratio=0.3, budget="latency", criterion="l1", granularity=granularity)  # type: ignore[arg-type]
+        Prune(ratio=0.3, budget="latency", criterion="l1", granularity=granularity)

@@ -42,7 +42,7 @@ def warnings(ctx: PassContext) -> list[str]:
 @pytest.mark.parametrize("ratio", [0.1, 0.4, 0.7])
 @pytest.mark.parametrize("batch_norm", ["kept", "fused"])
 def test_parameters_and_macs_of_the_detector_meet_their_targets(batch_norm: str, ratio: float) -> None:
-    model = build_yolov5("n", size=64, batch_norm=batch_norm)  # type: ignore[arg-type]
+    model = build_yolov5("n", size=64, batch_norm=batch_norm)
     before = counted(prepared(model)[0])
     graph, ctx = pruned(model, Prune(ratio=ratio))
     after = counted(graph)
@@ -141,7 +141,7 @@ def test_channels_that_cannot_all_go_are_a_budget_that_cannot_be_met() -> None:
 def test_a_budget_of_one_kind_is_met_and_the_others_are_free(budget: str) -> None:
     model = build_yolov5("n", size=64, batch_norm="fused")
     before = counted(prepared(model)[0])
-    graph, ctx = pruned(model, Prune(ratio=0.4, budget=budget))  # type: ignore[arg-type]
+    graph, ctx = pruned(model, Prune(ratio=0.4, budget=budget))
     after, details = counted(graph), ctx.details["prune"]
     shares = {
         "parameters": after.parameters / before.parameters,
@@ -212,7 +212,7 @@ def test_a_ratio_that_means_nothing_is_refused(ratio: float) -> None:
 
 def test_other_options_are_checked() -> None:
     with pytest.raises(OptionError, match="no budget 'time'"):
-        Prune(budget="time")  # type: ignore[arg-type]
+        Prune(budget="time")
     with pytest.raises(OptionError, match="multiple of 0"):
         Prune(multiple=0)
     with pytest.raises(OptionError, match="no criterion 'taylors'"):

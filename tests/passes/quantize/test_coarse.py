@@ -35,7 +35,7 @@ def network(largest: float) -> Graph:
     weights |= {f"b{name[1]}": random.normal(size=shape[:1]).astype(np.float32) for name, shape in shapes.items()}
     weights["w1"][0] *= largest
     weights["w2"][0] /= largest
-    graph = load(to_proto(build(NODES, weights, ["y"])))  # type: ignore[arg-type]
+    graph = load(to_proto(build(NODES, weights, ["y"])))
     refresh(graph)
     return graph
 

@@ -89,7 +89,7 @@ def test_large_tensors_are_looked_at_here_and_there_and_count_as_whole(monkeypat
 
 def quantized(graph: Graph, observer: str, feeds: Pictures) -> tuple[bytes, PassContext]:
     ctx = context(whole_graph(), feeds)
-    run_pass(Quantize(observer=observer), graph, ctx)  # type: ignore[arg-type]
+    run_pass(Quantize(observer=observer), graph, ctx)
     refresh(graph)
     return to_proto(graph).SerializeToString(deterministic=True), ctx
 

@@ -60,7 +60,7 @@ def model() -> onnx.ModelProto:
     shapes = {0: (8, 4), 1: (8, 8), 2: (8, 8), 3: (16, 16), 4: (16, 16), 5: (16, 16), 6: (8, 16)}
     weights: dict[str, object] = {f"w{place}": (*shape, 1, 1) for place, shape in shapes.items()}
     weights |= {f"b{place}": (shape[0],) for place, shape in shapes.items()}
-    return to_proto(build(nodes, weights, ["y"]))  # type: ignore[arg-type]
+    return to_proto(build(nodes, weights, ["y"]))
 
 
 @cache
@@ -79,7 +79,7 @@ def context(target: Target, judged: list[float] | None = None) -> Trial:
 def quantized(ctx: Trial, **options: object) -> Graph:
     graph = load(model())
     ctx.origin = "quantize"
-    run_pass(Quantize(bias_correction="none", **options), graph, ctx)  # type: ignore[arg-type]
+    run_pass(Quantize(bias_correction="none", **options), graph, ctx)
     refresh(graph)
     return graph
 
@@ -221,4 +221,4 @@ def test_the_graph_measured_on_is_not_changed() -> None:
 @pytest.mark.parametrize("options", [{"max_drop": -0.1}, {"max_latency": 1.5}, {"max_drop": 0.1, "max_latency": 0.7}])
 def test_promises_that_cannot_be_meant_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError):
-        Quantize(**options)  # type: ignore[arg-type]
+        Quantize(**options)

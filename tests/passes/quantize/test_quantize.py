@@ -73,7 +73,7 @@ def test_a_quantized_random_graph_stays_close_to_what_it_was(target: Target, spe
     graph, ctx = prepared(spec.build(), target)
     exact = to_proto(graph)
     quantized(graph, ctx)
-    assert signal_to_noise(exact, to_proto(graph), ctx.feeds) > 12  # type: ignore[arg-type]
+    assert signal_to_noise(exact, to_proto(graph), ctx.feeds) > 12
 
 
 @pytest.mark.slow
@@ -83,11 +83,11 @@ def test_a_quantized_random_graph_stays_close_to_what_it_was(target: Target, spe
 def test_a_quantized_topology_stays_close(name: str, target: Target, observer: str) -> None:
     graph, ctx = prepared(TOPOLOGIES[name](0), target)
     exact = to_proto(graph)
-    quantized(graph, ctx, Quantize(observer=observer))  # type: ignore[arg-type]
+    quantized(graph, ctx, Quantize(observer=observer))
     # The divergence weighs how often values are, not how large: it cuts tails that squared errors would keep.
     # A mean of extremes cuts off what half of the pictures hold.
     limit = {"entropy": 10, "average": 16}.get(observer, 20)
-    assert signal_to_noise(exact, to_proto(graph), ctx.feeds) > limit  # type: ignore[arg-type]
+    assert signal_to_noise(exact, to_proto(graph), ctx.feeds) > limit
 
 
 def test_sixteen_bits_are_much_closer_than_eight() -> None:
@@ -100,7 +100,7 @@ def test_sixteen_bits_are_much_closer_than_eight() -> None:
         exact = to_proto(graph)
         quantized(graph, ctx, Quantize(observer="minmax"))
         assert graph.opset >= (21 if bits == 16 else 13)
-        found[bits] = signal_to_noise(exact, to_proto(graph), ctx.feeds)  # type: ignore[arg-type]
+        found[bits] = signal_to_noise(exact, to_proto(graph), ctx.feeds)
     assert found[16] > found[8] + 30
 
 
@@ -113,7 +113,7 @@ def test_the_detector_keeps_its_head_float() -> None:
     int8 = [node for node in layers if node.inputs[1].inputs and node.inputs[1].inputs[0].op == "DequantizeLinear"]
     assert len(layers) - len(int8) == 3
     assert all(node.inputs[2].inputs[0].inputs[0].dtype == np.int32 for node in int8)
-    assert signal_to_noise(exact, to_proto(graph), ctx.feeds) > 20  # type: ignore[arg-type]
+    assert signal_to_noise(exact, to_proto(graph), ctx.feeds) > 20
 
 
 @pytest.mark.slow
@@ -159,7 +159,7 @@ def test_biases_fit_int32_behind_channels_of_zeros() -> None:
     exact = to_proto(graph)
     ctx = context(WHOLE, drawn(exact))
     quantized(graph, ctx)
-    arrays = next(iter(ctx.feeds))  # type: ignore[arg-type]
+    arrays = next(iter(ctx.feeds))
     a, b = run(exact, arrays)["y"], run(to_proto(graph), arrays)["y"]
     np.testing.assert_allclose(b, a, rtol=0.02, atol=200)
 
@@ -195,7 +195,7 @@ def test_without_pictures_it_is_refused() -> None:
 
 def test_an_unknown_observer_is_refused() -> None:
     with pytest.raises(OptionError, match="no observer 'guess'"):
-        Quantize(observer="guess")  # type: ignore[arg-type]
+        Quantize(observer="guess")
 
 
 def test_a_model_without_layers_stays_float_with_a_warning() -> None:
@@ -213,12 +213,12 @@ def test_a_model_without_layers_stays_float_with_a_warning() -> None:
 @pytest.mark.parametrize("option", ["rounding", "bias_correction", "sensitivity"])
 def test_a_choice_that_is_none_is_refused(option: str) -> None:
     with pytest.raises(OptionError, match=f"no {option}=guess"):
-        Quantize(**{option: "guess"})  # type: ignore[arg-type]
+        Quantize(**{option: "guess"})
 
 
 def test_a_constant_tensor_is_warned_of() -> None:
     graph, ctx = prepared(TOPOLOGIES["residual"](0))
-    zeros = {name: np.zeros_like(values) for name, values in next(iter(ctx.feeds)).items()}  # type: ignore[arg-type]
+    zeros = {name: np.zeros_like(values) for name, values in next(iter(ctx.feeds)).items()}
     ctx.feeds = Pictures([zeros])
     quantized(graph, ctx)
     warned = [note for note in ctx.notes if note.level == "warning"]
@@ -231,7 +231,7 @@ def test_bias_correction_can_be_left_out_and_brings_the_mean_nearer() -> None:
     for correct in ("none", "analytic", "empirical"):
         graph, ctx = prepared(detector())
         exact = to_proto(graph)
-        quantized(graph, ctx, Quantize(bias_correction=correct, rounding="nearest"))  # type: ignore[arg-type]
+        quantized(graph, ctx, Quantize(bias_correction=correct, rounding="nearest"))
         last = [node.outputs[0].name for node in graph.nodes if node.name.startswith("/model.24/m.")]
         means = []
         for arrays in ctx.feeds or ():

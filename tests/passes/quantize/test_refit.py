@@ -28,7 +28,7 @@ def fused(name: str) -> Graph:
 def error(graph: Graph, target: Target, rounding: str) -> float:
     """Squared error of the outputs on pictures that nothing was fitted to."""
     result = clone(graph)
-    run_pass(Quantize(rounding=rounding), result, context(target, smooth(to_proto(graph), 32)))  # type: ignore[arg-type]
+    run_pass(Quantize(rounding=rounding), result, context(target, smooth(to_proto(graph), 32)))
     refresh(result)
     assert verify.problems(result) == []
     exact, quantized = to_proto(graph), to_proto(result)

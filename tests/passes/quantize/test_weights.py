@@ -31,7 +31,7 @@ def test_a_weight_that_layers_share_is_stored_once(rounding: str) -> None:
     graph = shared_by(4)
     before = to_proto(graph)
     ctx = context(OnnxRuntimeBackend().target({}), smooth(before, 4))
-    run_pass(Quantize(rounding=rounding), graph, ctx)  # type: ignore[arg-type]
+    run_pass(Quantize(rounding=rounding), graph, ctx)
     refresh(graph)
     assert verify.problems(graph) == []
     weights = {id(node.inputs[1].inputs[0].inputs[0]) for node in graph.nodes if node.op == "Conv"}
@@ -72,11 +72,11 @@ def test_weights_of_layers_that_read_the_input_or_a_layer_may_leave_half_of_thei
     weights = {"w": np.full((4, 4, 3, 3), 0.5, np.float32), "v": single, "p": single, "u": single}
     nodes = ["c: a = Conv(x, w)", "r: h = Relu(a)", "d: b = Conv(h, v)"]
     nodes += ["s: k = Conv(b, p)", "t: m = Relu(k)", "e: y = Conv(m, u)"]
-    graph = build(nodes, weights, ["y"])  # type: ignore[arg-type]
+    graph = build(nodes, weights, ["y"])
     refresh(graph)
     exact = to_proto(graph)
     target = dataclasses.replace(OpenVinoBackend().target({}), first_weights="half")
-    run_pass(Quantize(rounding=rounding), graph, context(target, smooth(exact, 4)))  # type: ignore[arg-type]
+    run_pass(Quantize(rounding=rounding), graph, context(target, smooth(exact, 4)))
     refresh(graph)
     stored = {node.name: node.inputs[1].inputs[0].inputs[0].values for node in graph.nodes if node.name in "cds"}
     assert 40 < np.abs(stored["c"]).max() <= 63 < np.abs(stored["d"]).max()

@@ -116,7 +116,7 @@ def test_few_pictures_are_warned_about() -> None:
 @pytest.mark.parametrize("options", [{"pictures": 0}, {"points": -1}])
 def test_counts_below_one_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(OptionError):
-        Recover(**options)  # type: ignore[arg-type]
+        Recover(**options)
 
 
 def test_constant_pictures_recover_nothing_and_say_so() -> None:
@@ -161,7 +161,7 @@ def test_what_was_set_to_zero_stays_zero(granularity: str) -> None:
     graph = convert_opset(load(model), 13)
     run_pass(Fuse(), graph, ctx)
     refresh(graph)
-    run_pass(Prune(ratio=0.4, granularity=granularity), graph, ctx)  # type: ignore[arg-type]
+    run_pass(Prune(ratio=0.4, granularity=granularity), graph, ctx)
     zeros = {node.name: node.inputs[1].values == 0 for node in graph.nodes if node.op == "Conv"}
     before = error(model, graph)
     assert run_pass(Recover(), graph, ctx) > 0
@@ -208,7 +208,7 @@ def test_recovery_of_a_network_that_gives_nan_is_refused_in_one_sentence(method:
     if method == "statistics":
         node.inputs[1].values = np.full_like(node.inputs[1].values, np.inf)
     with pytest.raises(CalibrationError, match="gives NaN or infinity at"):
-        run_pass(Recover(method=method), graph, ctx)  # type: ignore[arg-type] # one of the two
+        run_pass(Recover(method=method), graph, ctx)
 
 
 def test_what_is_nan_behind_the_last_layer_does_no_harm() -> None:
@@ -254,7 +254,7 @@ def test_what_does_not_run_here_is_pruned_by_weights_and_a_warning_says_so(crite
     graph = load(model)
     run_pass(Prune(ratio=0.3, criterion=criterion), graph, ctx)
     refresh(graph)
-    run_pass(Recover(method=method), graph, ctx)  # type: ignore[arg-type] # one of the two
+    run_pass(Recover(method=method), graph, ctx)
     refresh(graph)
     assert verify.problems(graph) == []
     assert any("Whiten" in note.message and note.level == "warning" for note in ctx.notes)
@@ -303,4 +303,4 @@ def shared_head() -> onnx.ModelProto:
             f"last{level}: y{level} = Conv(q{level}, last)",
         ]
     weights = {"w0": (16, 3, 3, 3), "shared": (16, 16, 3, 3), "last": (4, 16, 1, 1)}
-    return to_proto(build(nodes, weights, ["y0", "y1"], [1, 3, 16, 16]))  # type: ignore[arg-type]
+    return to_proto(build(nodes, weights, ["y0", "y1"], [1, 3, 16, 16]))

@@ -65,7 +65,7 @@ def test_nothing_pruned_changes_nothing() -> None:
 
 
 def _fused(model: object) -> Graph:
-    graph = convert_opset(load(model), 13)  # type: ignore[arg-type]
+    graph = convert_opset(load(model), 13)
     run_pass(Fuse(), graph, context())
     refresh(graph)
     return graph

@@ -48,7 +48,7 @@ def test_all_axes_compute_the_same(node: str, weights: dict[str, np.ndarray]) ->
     ],
 )
 def test_what_cannot_be_said_of_all_axes_stays(node: str, weights: dict[str, list[int]], shape: list | None) -> None:
-    assert all_axes(build([node], weights, ["y"], shape, opset=18)) == 0  # type: ignore[arg-type]
+    assert all_axes(build([node], weights, ["y"], shape, opset=18)) == 0
 
 
 @pytest.mark.parametrize(

@@ -102,10 +102,10 @@ def test_nothing_compared_is_nothing_said() -> None:
 def test_tensors_of_a_sequence_are_compared_one_by_one() -> None:
     want = [np.ones((2, 3)), np.array(["text"]), np.zeros(4)]
     have = [np.ones((2, 3)), np.array(["text"]), np.full(4, 0.5)]
-    found = {each.output: each.max_abs for each in compare([({"y": want}, {"y": have})])}  # type: ignore[dict-item]
+    found = {each.output: each.max_abs for each in compare([({"y": want}, {"y": have})])}
     assert found == {"y[0]": 0.0, "y[2]": 0.5}
 
 
 def test_a_sequence_that_is_too_short_is_an_error() -> None:
     with pytest.raises(BackendError, match=r"second model has no output 'y\[1\]'"):
-        compare([({"y": [np.ones(2), np.ones(2)]}, {"y": [np.ones(2)]})])  # type: ignore[dict-item]
+        compare([({"y": [np.ones(2), np.ones(2)]}, {"y": [np.ones(2)]})])

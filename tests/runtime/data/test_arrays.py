@@ -143,7 +143,7 @@ def test_scalars_and_states_are_taken_whole(tmp_path: Path) -> None:
 def test_whole_batches_are_taken_as_they_are(tmp_path: Path, order: str) -> None:
     batch = InputSpec("pixels", (2, 3, 4, 4), np.dtype(np.float32))
     values = VALUES.reshape(3, 2, 3, 4, 4)
-    (sample,) = open_arrays(saved(tmp_path, pixels=np.asarray(values, order=order)), [batch]).read([1])  # type: ignore[call-overload]
+    (sample,) = open_arrays(saved(tmp_path, pixels=np.asarray(values, order=order)), [batch]).read([1])
     assert sample["pixels"].tolist() == values[1].tolist()
 
 

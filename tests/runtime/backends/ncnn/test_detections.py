@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,11 +113,10 @@ def test_several_pictures_and_cut_heads_are_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @needs_ncnn
 @pytest.mark.parametrize("name", ["yolov5n", "yolov5n_raw_op12", "yolox_nano"])
-def test_detections_of_real_models_in_real_pictures(name: str, shared_data: Path) -> None:
-    path = shared_data / "models" / f"{name}.onnx"
-    if not path.exists():
-        pytest.skip(f"no {name}.onnx in the shared data")
-    original = onnx.load(path)
+def test_detections_of_real_models_in_real_pictures(
+    name: str, shared_model: Callable[[str], Path], shared_data: Path
+) -> None:
+    original = onnx.load(shared_model(name))
     model, before, after = changed(original, Nms(), TARGET)
     for file in ("bus.jpg", "zidane.jpg"):
         feed, _ = prepare(read_picture(shared_data / "images" / file), before.preprocess, before.input)

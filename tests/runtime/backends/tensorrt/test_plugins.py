@@ -100,7 +100,7 @@ def _suppressing(op: str, domain: str) -> Graph:
     graph = build(lines, weights, ["boxes", "scores"], [1, 3, 8, 8])
     tensors = graph.tensors()
     shapes = (("num_dets", np.int32, [1, 1]), ("det_boxes", np.float32, [1, 5, 4]))
-    shapes += (("det_scores", np.float32, [1, 5]), ("det_classes", np.int32, [1, 5]))  # type: ignore[assignment]
+    shapes += (("det_scores", np.float32, [1, 5]), ("det_classes", np.int32, [1, 5]))
     graph.outputs = [gs.Variable(name, dtype, shape) for name, dtype, shape in shapes]
     attributes = {"max_output_boxes": 5, "score_threshold": 0.4, "iou_threshold": 0.5, "box_coding": 1}
     attributes |= {"background_class": -1, "score_activation": 0, "plugin_version": "1"}
