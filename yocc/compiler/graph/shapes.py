@@ -157,10 +157,11 @@ def _sizes_of_readers(tensor: gs.Tensor) -> dict[int, int]:
 def _blame(graph: Graph, node: gs.Node, shapes: Mapping[str, tuple[int, ...]], what: str) -> YoccError:
     """Sizes that do not fit are the model's fault only where it leaves none open."""
     data = node.inputs[:1] if node.op == "Reshape" else node.inputs
-    sizes = ", ".join(f"{tensor.name!r} {list(shapes[tensor.name])}" for tensor in data if tensor.name in shapes)
+    known = ", ".join(f"{tensor.name!r} {list(shapes[tensor.name])}" for tensor in data if tensor.name in shapes)
+    sizes = f"the sizes {known}" if known else "the inputs"
     opened = [tensor.name for tensor in graph.inputs if is_open(tensor) and tensor.name in shapes]
     if not opened:
-        return ModelError(f"The sizes {sizes} do not fit into {node.op}: {what}.", "Export it again.", node.name)
+        return ModelError(f"{sizes[0].upper()}{sizes[1:]} do not fit into {node.op}: {what}.", "Export it again.", node.name)
     taken = ", ".join(f"{name}={','.join(map(str, shapes[name]))}" for name in opened)
     return OptionError(
         f"With the input shape {taken}, {sizes} do not fit into {node.op}: {what}.",

@@ -11,6 +11,7 @@ import numpy as np
 from yocc.analysis.coupling.channels import Group
 
 Array = np.ndarray[Any, Any]
+_LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def share_losses(scores: Array) -> Array:
     A loss is minus the logarithm of the share of the score that stays: thinning a layer out costs more and more, and
     groups of any scale compare.
     """
-    total = np.cumsum(scores.astype(np.float64) + 1e-12)
+    # Norms of weights near float32's largest overflow, and the largest stay the last to go.
+    total = np.cumsum(np.minimum(scores.astype(np.float64), _LARGEST) + 1e-12)
     losses: Array = np.concatenate([[np.inf], -np.log(total / total[-1])])
     return losses
 
