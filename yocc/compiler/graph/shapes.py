@@ -161,7 +161,9 @@ def _blame(graph: Graph, node: gs.Node, shapes: Mapping[str, tuple[int, ...]], w
     sizes = f"the sizes {known}" if known else "the inputs"
     opened = [tensor.name for tensor in graph.inputs if is_open(tensor) and tensor.name in shapes]
     if not opened:
-        return ModelError(f"{sizes[0].upper()}{sizes[1:]} do not fit into {node.op}: {what}.", "Export it again.", node.name)
+        return ModelError(
+            f"{sizes[0].upper()}{sizes[1:]} do not fit into {node.op}: {what}.", "Export it again.", node.name
+        )
     taken = ", ".join(f"{name}={','.join(map(str, shapes[name]))}" for name in opened)
     return OptionError(
         f"With the input shape {taken}, {sizes} do not fit into {node.op}: {what}.",
