@@ -63,3 +63,22 @@ def test_out_of_reach_the_least_there_is_comes_out(budget: float, other: float) 
     found = choose_within(ways(drawn), budget, other)
     assert not found.fits
     assert found.places == [1, 1]
+
+
+@given(drawn=items, budget=st.integers(0, 80), least=st.integers(0, 60))
+def test_a_least_of_the_second_budget_is_met_where_it_can_be(
+    drawn: list[list[tuple[int, int, int]]], budget: int, least: int
+) -> None:
+    free = choose_within(ways(drawn), budget + 0.5, np.inf)
+    found = choose_within(ways(drawn), budget + 0.5, np.inf, least - 0.5)
+    if not free.fits:
+        assert found == free
+        return
+    sums = (np.array(chosen).sum(axis=0) for chosen in itertools.product(*drawn))
+    wanted = min((float(loss) for loss, cost, second in sums if cost <= budget and second >= least), default=None)
+    spent = sum(drawn[i][place][2] for i, place in enumerate(found.places))
+    assert sum(drawn[i][place][1] for i, place in enumerate(found.places)) <= budget
+    assert (spent >= least) == (wanted is not None)
+    if wanted is not None:
+        assert wanted <= found.loss + 1e-9
+        assert found.bound <= wanted + 1e-6

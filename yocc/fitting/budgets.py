@@ -53,14 +53,25 @@ class Chosen:
     fits: bool
 
 
-def choose_within(items: Sequence[Ways], budget: float, other: float) -> Chosen:
+def choose_within(items: Sequence[Ways], budget: float, other: float, least: float = -np.inf) -> Chosen:
     """Choose a way for each item.
 
     Args:
         items: at least one way each.
         budget: the most that the costs may sum up to.
         other: the most that the costs of the second budget may sum up to.
+        least: the least that these may sum up to, if that is possible: then the price of the second budget is negative.
     """
+    chosen = _choose(items, budget, other)
+    if not chosen.fits or _others(items, chosen.places) >= least:
+        return chosen
+    # What is spent earns something instead; the same search finds the least that is enough.
+    earning = [Ways(item.losses, item.costs, -item.others) for item in items]
+    filled = _choose(earning, budget, -least)
+    return filled if filled.fits and _others(items, filled.places) <= other else chosen
+
+
+def _choose(items: Sequence[Ways], budget: float, other: float) -> Chosen:
     free = _Program(items, budget)
     if not free.reachable:
         return _chosen(items, [int(np.argmin(item.costs)) for item in items], 0.0, fits=False)

@@ -11,6 +11,7 @@ from yocc.options.option import (
     Cached,
     Color,
     Fit,
+    Moves,
     Number,
     Numbers,
     Outputs,
@@ -25,9 +26,9 @@ MOST_THREADS = max(256, os.cpu_count() or 1)
 _PIPELINE_SAYS_ALL = "A pipeline states every pass."
 _NO_NMS = "Without --nms, the graph gives all candidates."
 _SHORT_FORMS = (
-    "side", "input_size", "batch", "input", "prune", "prune_target", "factorize", "int8", "max_drop", "max_latency",
-    "weights", "fp16", "recover", "schedule", "rounds", "sparsity", "nms", "nms_confidence", "nms_overlap", "nms_most",
-    "max_candidates", "outputs",
+    "side", "input_size", "batch", "input", "prune", "prune_target", "moves", "factorize", "int8", "max_drop",
+    "max_latency", "weights", "fp16", "recover", "schedule", "rounds", "sparsity", "nms", "nms_confidence",
+    "nms_overlap", "nms_most", "max_candidates", "outputs",
 )  # fmt: skip
 
 
@@ -71,10 +72,21 @@ class CompressionRecipe:
         metavar="WHAT=SHARE",
         excludes={"prune": "--prune is the share to remove, --prune-target the share to keep."},
     )
+    moves: Moves = option(
+        "auto",
+        "How --prune removes its share: by channels, by low ranks (layers become pairs of thinner ones), by channels "
+        "first and ranks after them, or by what is foreseen to lose least on the pictures of --calib; without "
+        "pictures or recovery that is channels.",
+        needs=("prune", "Only --prune leaves open what is removed."),
+        excludes={
+            "prune_target": "A target is a number of channels.",
+            "factorize": "--factorize says itself what low ranks save, and --prune with it removes channels.",
+        },
+    )
     factorize: float | None = option(
         None,
-        "Share of parameters and of MACs to save by low ranks, such as 0.2: layers become pairs of thinner ones; with "
-        "--prune, of what that leaves.",
+        "Least share of parameters and of MACs to save by low ranks, such as 0.2; with --prune, which then removes "
+        "channels, of what that leaves.",
     )
     latency_table: Path | None = option(
         None,

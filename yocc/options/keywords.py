@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from yocc.options.option import Color, Fit, Number, Outputs, Recovery, Schedule, Shapes, Sparsity
+from yocc.options.option import Color, Fit, Moves, Number, Outputs, Recovery, Schedule, Shapes, Sparsity
 
 
 class CalibrateKeywords(TypedDict, total=False):
@@ -39,6 +39,7 @@ class CompileKeywords(TypedDict, total=False):
     input: str | None
     prune: float | None
     prune_target: str | None
+    moves: Moves
     factorize: float | None
     latency_table: str | Path | None
     int8: bool

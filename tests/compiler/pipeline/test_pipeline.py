@@ -23,6 +23,7 @@ from yocc.compiler.pipeline.pipeline import (
     known_passes,
     latest_details,
     pass_from_options,
+    performed,
     print_pass,
 )
 from yocc.compiler.pipeline.registry import Plugin
@@ -443,3 +444,44 @@ def test_a_pass_that_returns_neither_a_number_nor_a_result_is_refused() -> None:
 
     with pytest.raises(PassError, match="'silent' returned NoneType"):
         Pipeline((Silent(),)).run(load(conv_model()), _context())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking(Pass):
+    """Only asks for other passes."""
+
+    name: ClassVar[str] = "asking"
+    summary: ClassVar[str] = "asks for others"
+    blocked: bool = False
+
+    def run(self, graph: Graph, ctx: PassContext) -> PassResult:  # noqa: ARG002 # the protocol's
+        return PassResult(then=(Options(count=1), Blocked() if self.blocked else Options(count=2)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blocked(Options):
+    """Cannot run."""
+
+    def unavailable(self) -> str | None:
+        return "it is not there"
+
+
+def test_passes_that_are_asked_for_run_next() -> None:
+    seen: list[tuple[str, ...]] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Watching(Options):
+        def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
+            seen.append(ctx.remaining_passes)
+            return 0
+
+    steps = (Asking(), Watching(count=4))
+    _, runs = Pipeline(steps).run(load(conv_model()), PassContext(Target("test")))
+    assert [run.spec for run in runs] == ["asking", "options{count=1}", "options{count=2}", "options{count=4}"]
+    assert performed(runs) == "options{count=1},options{count=2},options{count=4}"
+    assert seen == [()]
+
+
+def test_passes_that_are_asked_for_must_be_available() -> None:
+    with pytest.raises(OptionError, match="not there"):
+        Pipeline((Asking(blocked=True),)).run(load(conv_model()), PassContext(Target("test")))

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from yocc.compiler.pipeline.pipeline import Pipeline
-from yocc.compiler.stages.recipe import ROUND, read_target, recipe_pipeline
+from yocc.compiler.stages.recipe import read_target, recipe_pipeline
+from yocc.compiler.stages.shrink.steps import ROUND
 from yocc.errors import OptionError
 from yocc.options import CompileOptions, CompressionRecipe
 from yocc.passes.prune import Prune
@@ -38,13 +41,13 @@ def test_ratio_that_cannot_be_meant_is_refused(ratio: float) -> None:
 
 
 def test_recovery_folds_first_and_refits_before_coding() -> None:
-    spec = spec_of(CompressionRecipe(prune=0.2, int8=True, recover="reconstruct"))
+    spec = spec_of(CompressionRecipe(prune=0.2, moves="channels", int8=True, recover="reconstruct"))
     assert spec == "fp32,simplify,fuse,prune{ratio=0.2,criterion=effect},recover,quantize,quantize_weights"
 
 
 @pytest.mark.parametrize(("prune", "rounds"), [(0.05, 1), (0.25, 1), (0.26, 2), (0.4, 2), (0.7, 5)])
 def test_recovery_goes_in_rounds_of_equal_shares_that_add_up(prune: float, rounds: int) -> None:
-    passes = (_pipeline(CompressionRecipe(prune=prune, recover="reconstruct"))).passes
+    passes = (_pipeline(CompressionRecipe(prune=prune, moves="channels", recover="reconstruct"))).passes
     ratios = [step.ratio for step in passes if isinstance(step, Prune)]
     assert [step.name for step in passes[3:]] == ["prune", "recover"] * rounds
     assert len(set(ratios)) == 1
@@ -53,7 +56,7 @@ def test_recovery_goes_in_rounds_of_equal_shares_that_add_up(prune: float, round
 
 
 def test_distillation_follows_the_last_round_of_pruning() -> None:
-    passes = (_pipeline(CompressionRecipe(prune=0.4, int8=True, recover="distill"))).passes
+    passes = (_pipeline(CompressionRecipe(prune=0.4, moves="channels", int8=True, recover="distill"))).passes
     assert [step.name for step in passes[3:]] == ["prune", "recover"] * 2 + ["distill", "quantize", "quantize_weights"]
     spec = spec_of(CompressionRecipe(prune=0.4, recover="distill"), pictures=False)
     assert spec == "fp32,simplify,prune,fuse,recover,distill"
@@ -93,6 +96,45 @@ def test_low_ranks_come_after_pruning_and_are_refitted() -> None:
         spec_of(CompressionRecipe(factorize=1.5))
 
 
+def test_with_pictures_what_is_removed_is_left_open() -> None:
+    spec = spec_of(CompressionRecipe(prune=0.4, int8=True, recover="reconstruct"))
+    assert spec == "fp32,simplify,fuse,shrink,quantize,quantize_weights"
+    spec = spec_of(CompressionRecipe(prune=0.2, recover="statistics", rounds=1))
+    assert spec == "fp32,simplify,fuse,shrink{ratio=0.2,recover=statistics,rounds=1}"
+    assert spec_of(CompressionRecipe(prune=0.2, recover="distill")).endswith("shrink{ratio=0.2},distill")
+    spec = spec_of(CompressionRecipe(prune=0.2, moves="channels,ranks", recover="reconstruct"))
+    assert spec == "fp32,simplify,fuse,shrink{ratio=0.2,moves=both}"
+
+
+def test_ranks_alone_are_low_ranks_that_meet_the_share() -> None:
+    spec = spec_of(CompressionRecipe(prune=0.4, moves="ranks", recover="reconstruct"))
+    assert spec == "fp32,simplify,fuse,factorize{ratio=0.4,exact=true},recover"
+    spec = spec_of(CompressionRecipe(prune=0.4, moves="ranks", recover="none"), pictures=False)
+    assert spec == "fp32,simplify,fuse,factorize{ratio=0.4,exact=true}"
+
+
+def test_without_pictures_channels_and_ranks_take_equal_parts() -> None:
+    spec = spec_of(CompressionRecipe(prune=0.36, moves="channels,ranks", recover="reconstruct"), pictures=False)
+    assert spec == "fp32,simplify,prune{ratio=0.2},fuse,recover,factorize{ratio=0.2,exact=true},recover"
+    spec = spec_of(CompressionRecipe(prune=0.36, moves="channels,ranks", recover="none"))
+    assert spec == "fp32,simplify,prune{ratio=0.2},fuse,factorize{ratio=0.2,exact=true}"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"moves": "ranks"}, "Only --prune"),
+        ({"moves": "ranks", "prune_target": "macs=0.8"}, "Give either --moves or --prune-target"),
+        ({"moves": "ranks", "prune": 0.2, "factorize": 0.2}, "Give either --moves or --factorize"),
+        ({"moves": "ranks", "prune": 0.2, "recover": "reconstruct", "rounds": 2}, "not in rounds"),
+        ({"moves": "ranks", "prune": 0.2, "pipeline": "look"}, "A pipeline states every pass"),
+    ],
+)
+def test_moves_that_contradict_other_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        spec_of(CompressionRecipe(**options))
+
+
 def test_recovery_without_pruning_is_refused() -> None:
     with pytest.raises(OptionError, match="nothing to recover"):
         spec_of(CompressionRecipe(int8=True, recover="reconstruct"))
@@ -129,7 +171,8 @@ def test_without_pictures_weights_choose_and_recovery_follows() -> None:
 @pytest.mark.parametrize("pictures", [True, False])
 def test_schedules_are_rounds_that_add_up(schedule: str, rounds: int, expected: int, pictures: bool) -> None:
     spec = spec_of(
-        CompressionRecipe(prune=0.2, recover="reconstruct", schedule=schedule, rounds=rounds), pictures=pictures
+        CompressionRecipe(prune=0.2, moves="channels", recover="reconstruct", schedule=schedule, rounds=rounds),  # type: ignore[arg-type]
+        pictures=pictures,
     )
     ratios = [step.ratio for step in Pipeline.parse(spec).passes if isinstance(step, Prune)]
     assert len(ratios) == expected

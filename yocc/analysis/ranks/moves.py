@@ -80,7 +80,12 @@ class MovePlan:
 
 
 def plan_moves(
-    moves: Mapping[str, Sequence[Move]], whole: Mapping[str, Cost], *, macs: float, parameters: float
+    moves: Mapping[str, Sequence[Move]],
+    whole: Mapping[str, Cost],
+    *,
+    macs: float,
+    parameters: float,
+    most_parameters: float = np.inf,
 ) -> MovePlan:
     """The moves that lose least together among those that save enough.
 
@@ -89,6 +94,7 @@ def plan_moves(
         whole: what each of these layers costs as it is.
         macs: the least to save, in all.
         parameters: likewise.
+        most_parameters: the most to save of them, if that is possible.
     """
     names = list(moves)
     items = [
@@ -99,10 +105,12 @@ def plan_moves(
         )
         for name in names
     ]
+    parameters_whole = sum(whole[name].parameters for name in names)
     chosen: Chosen = choose_within(
         items,
         sum(whole[name].macs for name in names) - macs,
-        sum(whole[name].parameters for name in names) - parameters,
+        parameters_whole - parameters,
+        parameters_whole - most_parameters,
     )
     taken = {name: moves[name][place - 1] for name, place in zip(names, chosen.places, strict=True) if place}
     return MovePlan(taken, chosen.loss, chosen.bound, chosen.fits)

@@ -116,7 +116,14 @@ def spectra_of_weights(layers: Mapping[str, Layer]) -> dict[str, LayerSpectrum]:
 
 
 def spectra_on_pictures(
-    graph: Graph, shapes: Shapes, layers: Mapping[str, Layer], feeds: Feeds, ctx: PassContext, *, count: int
+    graph: Graph,
+    shapes: Shapes,
+    layers: Mapping[str, Layer],
+    feeds: Feeds,
+    ctx: PassContext,
+    *,
+    count: int,
+    metrics: Mapping[str, Array] | None = None,
 ) -> tuple[dict[str, LayerSpectrum], str]:
     """Directions by how outputs vary on pictures, and by what an error in them does to the network's outputs.
 
@@ -129,6 +136,7 @@ def spectra_on_pictures(
         feeds: pictures.
         ctx: runs the model, shows progress, knows what the outputs mean.
         count: up to how many pictures, evenly spaced, are used.
+        metrics: what an error in each layer's outputs costs, where that is known already; None to measure it.
 
     Returns:
         Directions by layer, where one on which the outputs do not depend loses nothing at any rank; and what the loss
@@ -137,11 +145,8 @@ def spectra_on_pictures(
     Raises:
         CalibrationError: what a layer gives is not finite.
     """
-    metrics: Mapping[str, Array] | None = None
-    try:
-        metrics = effects(graph, shapes, list(layers), feeds, ctx, most=count)
-    except PassError as error:
-        ctx.note(f"Each layer counts the same when ranks are chosen: {error.message}", node=error.node, level="warning")
+    if metrics is None:
+        metrics = _metrics(graph, shapes, layers, feeds, ctx, count)
     moments = _output_moments(graph, layers, evenly(feeds, count), ctx)
     separable = [name for name, layer in layers.items() if len(layer.places) > 1 and layer.inputs <= LARGEST]
     seen = input_moments(graph, shapes, feeds, ctx, separable)
@@ -157,6 +162,17 @@ def spectra_on_pictures(
         inputs = (seen[name].mean[0], seen[name].covariance[0]) if name in seen else None
         found[name] = LayerSpectrum(layer, Spectrum.of(covariance, metric), covariance, mean, metric, inputs)
     return found, "variance" if metrics is None else "outputs"
+
+
+def _metrics(
+    graph: Graph, shapes: Shapes, layers: Mapping[str, Layer], feeds: Feeds, ctx: PassContext, count: int
+) -> Mapping[str, Array] | None:
+    """What errors cost by their effect on the network's outputs; None, and a warning, where gradients do not reach."""
+    try:
+        return effects(graph, shapes, list(layers), feeds, ctx, most=count)
+    except PassError as error:
+        ctx.note(f"Each layer counts the same when ranks are chosen: {error.message}", node=error.node, level="warning")
+        return None
 
 
 def _output_moments(

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
@@ -59,6 +60,11 @@ class PassRun:
     def details(self) -> Mapping[str, Any]:
         """Its figures as a report has them."""
         return self.result.details
+
+
+def performed(runs: Iterable[PassRun]) -> str:
+    """The passes that ran as a pipeline that does the same; those that only decided which are left out."""
+    return ",".join(run.spec for run in runs if not run.result.then)
 
 
 def latest_details(runs: Iterable[PassRun]) -> dict[str, Mapping[str, Any]]:
@@ -120,26 +126,34 @@ class Pipeline:
         """Run all passes; the graph given may be changed, the one returned is the result.
 
         After each pass that changed something the graph is cleaned, sorted and its shapes inferred anew; then every
-        observer looks at it.
+        observer looks at it. Passes that a pass asks for run next.
 
         Raises:
             OptionError: a pass cannot run on this machine; nothing has run then.
             YoccError: what a pass or an observer raised, or the opset a pass needs cannot be reached.
             InternalError: a pass left a graph whose shapes contradict each other.
         """
-        for step in self.passes:
-            reason = step.unavailable()
-            if reason is not None:
-                raise OptionError(f"The pass {step.name!r} cannot run here: {reason}.")
+        _require_available(self.passes)
         runs = []
-        for number, step in enumerate(self.passes, 1):
-            remaining = tuple(later.name for later in self.passes[number:])
+        queue = deque(self.passes)
+        while queue:
+            step = queue.popleft()
+            remaining = tuple(later.name for later in queue)
             graph, done = _run_step(step, graph, replace(ctx, origin=step.name, remaining_passes=remaining))
             ctx = ctx.after(step.name, done.result)
             runs.append(done)
+            _require_available(done.result.then)
+            queue.extendleft(reversed(done.result.then))
             for observer in observers:
                 observer(done, graph)
         return graph, runs
+
+
+def _require_available(steps: Iterable[Pass]) -> None:
+    for step in steps:
+        reason = step.unavailable()
+        if reason is not None:
+            raise OptionError(f"The pass {step.name!r} cannot run here: {reason}.")
 
 
 def _run_step(step: Pass, graph: Graph, ctx: PassContext) -> tuple[Graph, PassRun]:

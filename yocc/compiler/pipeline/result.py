@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.lineage import Teacher
+
+if TYPE_CHECKING:
+    from yocc.compiler.pipeline.passes import Pass
 
 LAYERS = "layers"
 SKIPPED = "skipped"
@@ -34,6 +37,7 @@ class PassResult:
         skipped: why layers were left as they were, by layer.
         lineage: what the layers of the original network have become; None when that has not changed.
         graph: the result of a pass that cannot work in place; None when it did.
+        then: passes that run next, before those that follow in the pipeline: what a pass that only decides asks for.
     """
 
     rewrites: int = 0
@@ -42,6 +46,7 @@ class PassResult:
     skipped: Mapping[str, str] = field(default_factory=dict)
     lineage: Teacher | None = None
     graph: Graph | None = None
+    then: tuple[Pass, ...] = ()
 
     @property
     def details(self) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from yocc.compiler.pipeline.passes import Pass
 from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.compiler.stages.shrink import Shrink
+from yocc.compiler.stages.shrink.steps import Budget, channel_steps, rank_steps, usual_rounds
 from yocc.errors import OptionError
 from yocc.options import CompressionRecipe
 from yocc.passes.distill import Distill
@@ -29,14 +31,11 @@ from yocc.passes.sparsify import Sparsify
 from yocc.passes.top_candidates import TopCandidates
 from yocc.passes.uint8_input import Uint8Input
 
-Budget = Literal["both", "parameters", "macs", "channels", "latency"]
 BUDGETS: tuple[Budget, ...] = ("parameters", "macs", "channels", "latency")
 MOST_PRUNED = 0.95
 LEARN = 500
 """Batches on which a distilled network learns to live with rounding."""
 _INPUT_OPTIONS = {"layout": ("nchw", "nhwc"), "color": ("rgb", "bgr"), "fit": ("letterbox",)}
-ROUND = 0.25
-"""Largest share removed before what is left is refitted: what matters changes as the network shrinks."""
 
 
 def recipe_pipeline(recipe: CompressionRecipe, *, pictures: bool = True) -> Pipeline:
@@ -154,40 +153,65 @@ def _given(**options: Any) -> dict[str, Any]:
 def _pruning(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
     """Pruning, fusing, low ranks and refitting."""
     recovered = recipe.recover not in (None, "none")
-    recovery = Recover(method="statistics") if recipe.recover == "statistics" else Recover()
-    yield from _channels(recipe, pictures, recovery if recovered else None)
-    if recipe.factorize is None:
-        return
-    if not 0 < recipe.factorize < MOST_PRUNED:
-        raise OptionError(
-            f"Cannot save a share of {recipe.factorize:g} by low ranks.",
-            f"Use a share above 0 and below {MOST_PRUNED:g}, such as 0.2.",
-        )
-    yield Factorize(ratio=recipe.factorize)
-    if recovered:
-        yield recovery
-
-
-def _channels(recipe: CompressionRecipe, pictures: bool, recovery: Recover | None) -> Iterator[Pass]:
-    """Pruning, fusing and refitting."""
+    method: Literal["statistics", "reconstruct"] = "statistics" if recipe.recover == "statistics" else "reconstruct"
+    recovery = Recover(method=method) if recovered else None
     share, budget = _share(recipe)
-    if recovery is not None and share is None and recipe.factorize is None:
+    if recovered and share is None and recipe.factorize is None:
         raise OptionError(
             "There is nothing to recover from.", "Give --prune or --factorize as well, or leave --recover out."
         )
     count = _count_rounds(share, recipe)
+    ranks = recipe.factorize
+    if share is not None and recipe.moves == "ranks":
+        yield Fuse()
+        yield from rank_steps(share, recovery)
+    elif share is not None and _leaves_open(recipe) and recovery is not None and pictures:
+        yield Fuse()
+        stated = (recipe.schedule, recipe.rounds) != (None, None)
+        yield Shrink(
+            ratio=share,
+            moves="auto" if recipe.moves == "auto" else "both",
+            recover=recovery.method,
+            rounds=count if stated else None,
+        )
+    elif share is not None and recipe.moves == "channels,ranks":
+        part = 1 - math.sqrt(1 - share)
+        yield from _channels(part, budget, recipe, pictures, recovery)
+        yield from rank_steps(part, recovery)
+    else:
+        yield from _channels(share, budget, recipe, pictures, recovery)
+    if ranks is None:
+        return
+    if not 0 < ranks < MOST_PRUNED:
+        raise OptionError(
+            f"Cannot save a share of {ranks:g} by low ranks.",
+            f"Use a share above 0 and below {MOST_PRUNED:g}, such as 0.2.",
+        )
+    yield Factorize(ratio=ranks)
+    if recovery is not None:
+        yield recovery
+
+
+def _leaves_open(recipe: CompressionRecipe) -> bool:
+    """Whether channels and ranks divide the share by what they lose."""
+    named = recipe.prune_target is not None or recipe.factorize is not None
+    return recipe.moves == "channels,ranks" or (recipe.moves == "auto" and not named)
+
+
+def _channels(
+    share: float | None, budget: Budget, recipe: CompressionRecipe, pictures: bool, recovery: Recover | None
+) -> Iterator[Pass]:
+    """Removing channels, fusing and refitting."""
     if share is None:
         yield Fuse()
         return
-    scheduled = (recipe.schedule, recipe.rounds) != (None, None) and count > 1
-    if recovery is not None and (pictures or scheduled):
-        ratio = round(1 - (1 - share) ** (1 / count), 4)
+    stated = (recipe.schedule, recipe.rounds) != (None, None)
+    count = _count_rounds(share, recipe)
+    if recovery is not None and (pictures or (stated and count > 1)):
         yield Fuse()
-        for _ in range(count):
-            yield Prune(ratio=ratio, budget=budget, criterion="effect" if pictures else "auto")
-            yield recovery
+        yield from channel_steps(share, count, recovery, budget=budget, criterion="effect" if pictures else "auto")
         return
-    yield Prune(ratio=share, budget=budget)
+    yield Prune(ratio=round(share, 4) if recipe.moves == "channels,ranks" else share, budget=budget)
     yield Fuse()
     if recovery is not None:
         yield recovery
@@ -213,11 +237,13 @@ def _count_rounds(share: float | None, recipe: CompressionRecipe) -> int:
         OptionError: nothing happens between rounds, or their number contradicts the schedule.
     """
     schedule, rounds = recipe.schedule, recipe.rounds
-    usual = 1 if share is None else max(1, math.ceil(math.log(1 - share) / math.log(1 - ROUND) - 1e-9))
+    usual = 1 if share is None else usual_rounds(share)
     if (schedule, rounds) == (None, None):
         return usual
     if share is None or recipe.recover in (None, "none"):
         raise OptionError("Without recovery between them, rounds change nothing.", "Leave --schedule and --rounds out.")
+    if recipe.moves == "ranks":
+        raise OptionError("Low ranks are chosen at once, not in rounds.", "Leave --schedule and --rounds out.")
     if rounds is not None and (rounds < 1 or (schedule == "oneshot" and rounds > 1)):
         raise OptionError(
             f"Cannot prune in {rounds} rounds{' with --schedule oneshot' if schedule == 'oneshot' else ''}.",

@@ -194,7 +194,7 @@ def likely_reason(around: Circumstances, *, detector: bool) -> str:
     if around.ran("encode"):
         return f"Likely reason: too few bits for the weights; give more, such as --weights log2:6.{elsewhere}"
     if around.ran("factorize") and not around.ran("prune"):
-        helps = "ask --factorize for less, or add --recover distill"
+        helps = "save less, or add --recover distill"
         return f"Likely reason: ranks are lower than recovery restores; {helps}.{elsewhere}"
     if around.ran("prune"):
         helps = "prune less, or add --recover distill"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from yocc.compiler.output.folder import OutputFolder
-from yocc.compiler.pipeline.pipeline import PassRun
+from yocc.compiler.pipeline.pipeline import PassRun, performed
 from yocc.compiler.stages.accounting import calibration_facts, measurements, pictures_fed, shown_facts, warnings_of
 from yocc.compiler.stages.emit import Built
 from yocc.compiler.stages.interface import interface_facts, takes_bytes
@@ -39,7 +39,7 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
     calibrated = calibration_facts(prepared.inputs)
     relied_on = options.measure.evaluate is not None or takes_bytes(prepared.pipeline)
     fed = pictures_fed(prepared.inputs, subject.description, verdict, relied_on)
-    pipeline, target = str(prepared.pipeline), options.target.target
+    pipeline, target = performed(optimized.runs), options.target.target
     around = Circumstances(pipeline, target, calibrated, fed, verdict.target_snr, verdict.elsewhere)
     remarks = (
         *input_remarks(fed, subject.description),
@@ -86,7 +86,7 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
 def _effects(runs: Sequence[PassRun]) -> tuple[list[str], list[str]]:
     """The passes beyond those before every compression that changed nothing, and those that changed something."""
     usual = {step.name for step in prepare_pipeline().passes}
-    chosen = [run for run in runs if run.name not in usual]
+    chosen = [run for run in runs if run.name not in usual and not run.result.then]
     return [run.name for run in chosen if not run.rewrites], [run.name for run in chosen if run.rewrites]
 
 

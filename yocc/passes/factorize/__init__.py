@@ -10,22 +10,22 @@ import numpy as np
 
 from yocc.analysis.pictures import affordable, alike
 from yocc.analysis.ranks.layers import Layer, find_layers
-from yocc.analysis.ranks.moves import MovePlan, move_to, plan_moves, rank_moves
+from yocc.analysis.ranks.moves import MovePlan, move_to
 from yocc.analysis.ranks.spectra import LayerSpectrum, spectra_of_weights, spectra_on_pictures
 from yocc.compiler.graph import Graph, clone
 from yocc.compiler.graph.cost import Totals, layer_costs, totals
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.lineage import Pair, factored_teacher
+from yocc.compiler.pipeline.memo import find_anew
 from yocc.compiler.pipeline.partial import does_run, run_until
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import BackendError, InternalError, OptionError, PassError
+from yocc.passes.factorize.choose import PROMISE, choose_ranks
 from yocc.passes.factorize.figures import FactorizeFigures, layer_figures
 from yocc.rewrites.low_rank import split_layer
 
-PROMISE = 0.01
-"""How far the saving may stay below `ratio` without a warning, as a share of the original."""
 SHARE = 0.02
 """Share of the time that one run of all pictures may take; measuring takes several and recovery needs the rest."""
 WHOLE = "no lower rank saves enough for its loss"
@@ -59,6 +59,8 @@ class Factorize(Pass):
         rank: the rank of every layer that it saves parameters and MACs of; None to choose ranks by `ratio`.
         pictures: most pictures to measure on.
         multiple: ranks are multiples of this if that is possible; None for the target's.
+        exact: save no more than `ratio` of the parameters either, up to `TOLERANCE`, as `prune` does; ranks alone save
+            more of them than of the MACs, mostly.
     """
 
     name: ClassVar[str] = "factorize"
@@ -74,6 +76,7 @@ class Factorize(Pass):
     rank: int | None = None
     pictures: int = 96
     multiple: int | None = None
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if (self.ratio is None) == (self.rank is None):
@@ -86,6 +89,10 @@ class Factorize(Pass):
             )
         if self.rank is not None and self.rank < 1:
             raise OptionError(f"A rank of {self.rank} is out of range.", "Use 1 or more.")
+        if self.exact and self.ratio is None:
+            raise OptionError(
+                "A rank says nothing of a share that must be met.", "Write factorize{ratio=0.2,exact=true}."
+            )
         if self.pictures < 1:
             raise OptionError(f"{self.pictures} pictures are too few.", "Use 1 or more.")
         if self.multiple is not None and self.multiple < 1:
@@ -107,7 +114,9 @@ class Factorize(Pass):
             raise PassError("No layer of this model can be factorized.", "Leave factorize out.")
         before = totals(layer_costs(graph, shapes))
         place = f"ranks on {self.pictures} pictures, {len(ctx.remaining_passes)} passes to come"
-        measured = ctx.memo.across(place, lambda: _measure(graph, shapes, layers, self.pictures, ctx))
+        # Pipelines that share a memo have the same graph here only while nothing has been taken out of it.
+        once = find_anew if ctx.teacher is not None else ctx.memo.across
+        measured = once(place, lambda: _measure(graph, shapes, layers, self.pictures, ctx))
         # Measured on another copy of the graph, perhaps, whose nodes have changed since.
         spectra = {name: replace(own, layer=layers[name]) for name, own in measured.spectra.items()}
         plan, multiple = self._plan(spectra, before, ctx)
@@ -161,19 +170,13 @@ class Factorize(Pass):
             each = [move_to(own.layer, losses[name], self.rank) for name, own in spectra.items()]
             chosen = {move.layer: move for move in each if move is not None}
             return MovePlan(chosen, sum(move.loss for move in chosen.values()), None, True), None
-        ratio = self.ratio or 0.0
-        multiple = self.multiple or ctx.target.channel_multiple
-        while True:
-            moves = {name: rank_moves(own.layer, losses[name], multiple) for name, own in spectra.items()}
-            plan = plan_moves(
-                moves,
-                {name: own.layer.cost for name, own in spectra.items()},
-                macs=ratio * before.macs,
-                parameters=ratio * before.parameters,
-            )
-            if plan.reached or multiple == 1:
-                return plan, multiple
-            multiple //= 2
+        return choose_ranks(
+            {name: (own.layer, losses[name]) for name, own in spectra.items()},
+            before,
+            ratio=self.ratio or 0.0,
+            multiple=self.multiple or ctx.target.channel_multiple,
+            exact=self.exact,
+        )
 
     def _warn(self, ctx: PassContext, figures: FactorizeFigures) -> None:
         if self.ratio is None:
