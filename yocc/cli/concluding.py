@@ -11,7 +11,7 @@ import click
 
 from yocc.cli.options import Publishing
 from yocc.cli.publishing import github_lines, publish
-from yocc.cli.summary import FIGURE_COLUMNS, GATE_COLUMNS, figures, gate_rows, sources
+from yocc.cli.summary import FIGURE_COLUMNS, GATE_COLUMNS, choices, figures, gate_rows, sources
 from yocc.cli.terminal import Settings, printable, say, show_table
 from yocc.errors import AlarmError, GateError
 from yocc.report.gates.gate import Outcome, violated
@@ -24,6 +24,9 @@ def show_summary(content: Mapping[str, Any], model: Path) -> None:
     """What a compilation did, on standard output."""
     click.echo(printable(f"{content['source']['path']} -> {model} for {content['target']}"))
     click.echo(printable(f"passes: {content['pipeline']}"))
+    for text in choices(content):
+        for line in wrap(text, SUMMARY_WIDTH, subsequent_indent="  ", break_long_words=False):
+            click.echo(printable(line))
     show_table("", FIGURE_COLUMNS, [row.cells for row in figures(content)], widest=SUMMARY_WIDTH)
     for kind, text in sources(content):
         for line in wrap(f"{kind}: {text}", SUMMARY_WIDTH, subsequent_indent="  ", break_long_words=False):

@@ -65,6 +65,13 @@ def figures(content: Mapping[str, Any]) -> Iterator[Row]:
         yield from _fidelity(content["fidelity"])
 
 
+def choices(content: Mapping[str, Any]) -> Iterator[str]:
+    """What passes chose that only choose, and what the alternatives are foreseen to lose."""
+    for step in content["passes"]:
+        if step["spec"].partition("{")[0] == "shrink":
+            yield from (note["message"] for note in step["notes"])
+
+
 def sources(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What the figures were measured with, by kind."""
     timing = content["measured"].get("latency_ms")

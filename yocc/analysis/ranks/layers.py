@@ -97,6 +97,10 @@ class Layer:
             first, second = channels * own, second * other
         return Cost(rank * (first + second) + biases, rank * (first * self.places[form] + second * self.positions))
 
+    def between(self, form: Form, rank: int) -> int:
+        """Values that the first of the two layers writes and the second reads."""
+        return rank * (self.places[form] if form != "outputs" or self.node.op == "ConvTranspose" else self.positions)
+
     def full_rank(self, form: Form) -> int:
         """The rank at which two layers compute the same as the one."""
         if form == "outputs":

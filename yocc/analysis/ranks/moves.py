@@ -33,6 +33,11 @@ class Move:
     cost: Cost
 
 
+PRICE = 16
+"""MACs that a pair must save for each value between its two layers, which the one writes and the other reads. In
+onnxruntime and OpenVINO on one core, such a value takes the time of 8 to 10 MACs (`benchmarks/plan.md`)."""
+
+
 def rank_moves(layer: Layer, losses: Mapping[Form, Array], multiple: int) -> list[Move]:
     """All moves of a layer that save both parameters and MACs, to ranks that are multiples of a number.
 
@@ -45,6 +50,15 @@ def rank_moves(layer: Layer, losses: Mapping[Form, Array], multiple: int) -> lis
         Move(layer.node.name, form, rank, float(lost[rank]), layer.cost_at(form, rank))
         for form, lost in losses.items()
         for rank in range(min(layer.most_rank(form), len(lost) - 1) // multiple * multiple, 0, -multiple)
+    ]
+
+
+def faster_moves(layer: Layer, losses: Mapping[Form, Array], multiple: int) -> list[Move]:
+    """Those moves that save time as well; arguments as for `rank_moves`."""
+    return [
+        move
+        for move in rank_moves(layer, losses, multiple)
+        if layer.cost.macs - move.cost.macs >= PRICE * layer.between(move.form, move.rank)
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from yocc.analysis.ranks.layers import Form, Layer
-from yocc.analysis.ranks.moves import MovePlan, plan_moves, rank_moves
+from yocc.analysis.ranks.moves import MovePlan, faster_moves, plan_moves
 from yocc.compiler.graph.cost import Totals
 
 Losses = Mapping[str, tuple[Layer, Mapping[Form, np.ndarray[Any, Any]]]]
@@ -45,7 +45,7 @@ def choose_ranks(
     most = (ratio + TOLERANCE) * before.parameters if exact else np.inf
     while True:
         plan = plan_moves(
-            {name: rank_moves(layer, losses, multiple) for name, (layer, losses) in layers.items()},
+            {name: faster_moves(layer, losses, multiple) for name, (layer, losses) in layers.items()},
             whole,
             macs=ratio * before.macs,
             parameters=ratio * before.parameters,

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.analysis.calibrate import channel_samples
-from yocc.analysis.heads import final_layers
+from yocc.analysis.heads import final_layers, straight_readers
 from yocc.analysis.layouts import can_sample, layout_of
 from yocc.analysis.pictures import evenly
 from yocc.analysis.quant_params import QuantParams
@@ -34,6 +34,10 @@ PICTURES = 4
 LOST = 0.005
 """Share of its outputs' variance that quantizing a layer's input may turn into noise, about 23 dB; denser networks lose
 a fifth of that in their worst layer."""
+LOST_STRAIGHT = 0.0025
+"""The same where the input comes straight from another layer, without an activation that bounds it below: what the
+second of two low-rank layers reads. Of the first such pair of a network, less than `LOST` is half of the error of all
+inputs together."""
 GAIN = 0.1
 """Share of the network's output error that leaving a layer float must take away."""
 MOST = 0.25
@@ -68,7 +72,7 @@ def coarse_inputs(
     shapes: Shapes,
     ctx: PassContext,
 ) -> list[Coarse]:
-    """Layer inputs by which more than `LOST` of a layer's output is lost, worst first.
+    """Layer inputs by which more than `LOST` (`LOST_STRAIGHT`) of a layer's output is lost, worst first.
 
     The noise of an output channel is the sum over input channels of their squared weights times their error variance,
     as rounding errors are independent; mean errors do not count, as biases take them out.
@@ -99,7 +103,9 @@ def coarse_inputs(
         values, channels = (np.concatenate(parts) for parts in zip(*seen[result], strict=True))
         signal = _variances(values, channels, shapes.shapes[result][_axis(node)])
         lost[source] = max(lost.get(source, 0.0), _lost(node, noise, signal))
-    worst = sorted((name for name, share in lost.items() if share > LOST), key=lambda name: -lost[name])
+    straight = {node.inputs[0].name for node in straight_readers(graph)}
+    beyond = [name for name, share in lost.items() if share > (LOST_STRAIGHT if name in straight else LOST)]
+    worst = sorted(beyond, key=lambda name: -lost[name])
     return [Coarse(name, lost[name], _around(graph, name, placement, ctx)) for name in worst]
 
 

@@ -13,6 +13,7 @@ from yocc.report.page.layers import layer_view, sensitivity
 from yocc.report.page.learning import learning
 from yocc.report.page.numbers import plain_number, seconds, share, size
 from yocc.report.page.pictures import shown_pictures
+from yocc.report.page.prices import prices
 from yocc.report.page.steps import operators, replay, steps
 from yocc.report.page.tensors import tensor_view
 
@@ -69,6 +70,7 @@ def _view(content: Mapping[str, Any]) -> dict[str, Any]:
         "fed": fed_pictures(content),
         "layers": layer_view(content),
         "sensitivity": sensitivity(content),
+        "prices": prices(content),
         "learning": learning(content),
         "tensors": tensor_view(content),
         "steps": steps(content),

@@ -53,6 +53,7 @@ class ShrinkFigures:
         alone = {split.ranks: split for split in self.splits if split.reached}
         found: dict[str, Any] = {
             "moves": self.moves,
+            "share": round(1 - (1 - self.channels) * (1 - self.ranks), 4),
             "channels": round(self.channels, 4),
             "ranks": round(self.ranks, 4),
             "foreseen": None if self.chosen is None else _short(self.chosen.loss),
