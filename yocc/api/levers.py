@@ -147,11 +147,11 @@ def _sides(graph: Graph, subject: Subject) -> Iterator[Lever]:
 
 def _prunings() -> Iterator[Lever]:
     remark = (
-        "Pruned in one round and recovered by --recover statistics to save time, on few pictures: a lower bound of the "
-        "fidelity that --recover reconstruct (the default) or distill reaches."
+        "By channels or low ranks, in one round and recovered by --recover statistics to save time, on few pictures: "
+        "a lower bound of the fidelity that --recover reconstruct (the default) or distill reaches."
     )
-    # The first one that is measured ranks the channels for all of them.
-    for share, rank, runs, seconds in zip(SHARES, (8, 4, 7), (6.0, 12.0, 6.0), (2.0, 7.0, 2.0), strict=True):
+    # The first one that is measured ranks channels and measures ranks for all of them.
+    for share, rank, runs, seconds in zip(SHARES, (8, 4, 7), (10.0, 18.0, 10.0), (5.0, 14.0, 5.0), strict=True):
         options = f"{flag_of('prune')} {share:g}"
         recipe = {"prune": share, "recover": "statistics", "rounds": 1}
         yield Lever("prune", options, recipe, rank, FEW_PICTURES, runs, seconds, remark)

@@ -77,7 +77,9 @@ def test_channels_are_removed_as_without_the_choice() -> None:
 def test_both_takes_some_of_each() -> None:
     model = wide()
     graph, runs = shrunk("shrink{ratio=0.4,moves=both}", *trial(model))
-    assert runs[0].details["moves"] == "channels, then ranks"
+    figures = runs[0].details
+    assert figures["moves"] == "channels, then ranks"
+    assert figures["foreseen_channels_alone"] > 0 < figures["foreseen_ranks_alone"]
     assert [run.name for run in runs][1::2] == ["prune", "factorize"]
     assert left(model, graph) == pytest.approx((0.6, 0.6), abs=0.03)
 

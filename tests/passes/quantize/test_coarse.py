@@ -10,7 +10,7 @@ from tests.passes.feeding import context, run_pass, smooth, whole_graph
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, clone, load, refresh, to_proto
 from yocc.compiler.pipeline.target import Target, TensorScheme
-from yocc.passes.quantize import Quantize
+from yocc.passes.quantize import Quantize, coarse
 from yocc.passes.quantize.coarse import TOO_COARSE
 
 WHOLE = whole_graph()
@@ -93,3 +93,24 @@ def test_layers_fitted_behind_a_depthwise_layer_see_its_corrected_bias() -> None
     change = np.stack([b - a for a, b in pairs]).mean(axis=(0, 1, 3, 4))
     spread = np.stack([a for a, _ in pairs]).std(axis=(0, 1, 3, 4))
     assert np.abs(change / spread).max() < 0.05
+
+
+def test_what_the_second_layer_of_a_pair_reads_has_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [*NODES[:5], "first: p = Conv(e, w5)", "wide: f = Conv(p, w3, b3)", *NODES[6:]]
+    random = np.random.default_rng(0)
+    shapes = {"w1": (8, 4, 1, 1), "w2": (8, 1, 3, 3), "w5": (3, 8, 1, 1), "w3": (64, 3, 1, 1), "w4": (4, 64, 1, 1)}
+    weights = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    weights |= {f"b{n}": random.normal(size=shapes[f"w{n}"][:1]).astype(np.float32) for n in (1, 2, 3, 4)}
+    graph = load(to_proto(build(nodes, weights, ["y"])))  # type: ignore[arg-type]
+    refresh(graph)
+    monkeypatch.setattr(coarse, "LOST", 1.0)
+    monkeypatch.setattr(coarse, "LOST_STRAIGHT", 0.0)
+    seen: list[str] = []
+
+    def around(graph: Graph, name: str, *_: object) -> frozenset[str]:  # noqa: ARG001 # in place of another
+        seen.append(name)
+        return frozenset()
+
+    monkeypatch.setattr(coarse, "_around", around)
+    run_pass(Quantize(), graph, context(WHOLE, smooth(to_proto(graph), 8)))
+    assert seen == ["p"]

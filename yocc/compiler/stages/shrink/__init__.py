@@ -85,26 +85,34 @@ class Shrink(Pass):
                 why = f"the model does not run here ({error.message.rstrip('.')})"
             except PassError as error:
                 why = f"losses cannot be compared ({error.message.rstrip('.')})"
-        splits = [] if foresight is None else self._allowed(foresight.splits(self.ratio))
-        chosen = best(splits)
+        mixed = self.moves == "both"
+        splits = [] if foresight is None else foresight.splits(self.ratio, mixed=mixed)
+        chosen = best([split for split in splits if split.mixed or not mixed])
         if chosen is None:
             why = why or "no choice of ranks reaches the share"
-            part = 1 - (1 - self.ratio) ** 0.5 if self.moves == "both" else self.ratio
+            part = 1 - (1 - self.ratio) ** 0.5 if mixed else self.ratio
             return ShrinkFigures(_named(part, self.ratio), part, 1 - (1 - self.ratio) / (1 - part), why=why)
         return ShrinkFigures(
             _named(chosen.channels, self.ratio), chosen.channels, chosen.ranks, chosen, splits,
-            self._prices(foresight), 0 if samples is None else len(samples),
+            self._prices(foresight, splits), 0 if samples is None else len(samples),
         )  # fmt: skip
 
-    def _allowed(self, splits: list[Split]) -> list[Split]:
-        return [split for split in splits if self.moves == "auto" or (split.channels and split.ranks)]
-
-    def _prices(self, foresight: Foresight | None) -> list[Price]:
+    def _prices(self, foresight: Foresight | None, splits: list[Split]) -> list[Price]:
         if foresight is None:
             return []
-        around = sorted({round(self.ratio + sign * step, 4) for step in (0.0, *PRICES) for sign in (-1, 1)})
-        shares = [share for share in around if 0 < share < MOST]
-        return [Price(share, foresight.by_channels(share), foresight.by_ranks(share)) for share in shares]
+        around = {round(self.ratio + sign * step, 4) for step in PRICES for sign in (-1, 1)}
+        found = [
+            Price(share, foresight.by_channels(share), foresight.by_ranks(share))
+            for share in around
+            if 0 < share < MOST
+        ]
+        return sorted([*found, self._own_price(splits)], key=lambda price: price.share)
+
+    def _own_price(self, splits: list[Split]) -> Price:
+        """Of the share that is asked for, which is known."""
+        alone = [split for split in splits if split.reached]
+        channels = next((split.loss for split in alone if split.ranks == 0), None)
+        return Price(self.ratio, channels, next((split.loss for split in alone if split.channels == 0), None))
 
     def _steps(self, figures: ShrinkFigures, ctx: PassContext) -> tuple[Pass, ...]:
         pictures = ctx.feeds is not None and len(ctx.feeds) > 0

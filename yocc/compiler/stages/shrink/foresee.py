@@ -62,6 +62,11 @@ class Split:
     reached: bool
 
     @property
+    def mixed(self) -> bool:
+        """Whether it takes some of each."""
+        return self.channels > 0 and self.ranks > 0
+
+    @property
     def loss(self) -> float:
         """What it is foreseen to lose, channels counted `CHANNELS_COUNT` times."""
         return CHANNELS_COUNT * self.lost_by_channels + self.lost_by_ranks
@@ -134,10 +139,14 @@ class Foresight:
         spectra, _ = spectra_on_pictures(graph, own, layers, feeds, ctx, count=len(feeds), metrics=metrics)
         return cls(full, ctx, ranked, layers, spectra)
 
-    def splits(self, ratio: float) -> list[Split]:
+    def splits(self, ratio: float, *, mixed: bool = False) -> list[Split]:
         """Cuts of a share with none to all of it by channels, in that order.
 
         Those between are left out once their channels alone lose more than another cut does.
+
+        Args:
+            ratio: the share.
+            mixed: whether only cuts by some of each are of use; the two others are told all the same.
         """
         found: list[Split] = []
         for part in range(SPLITS + 1):
@@ -146,7 +155,8 @@ class Foresight:
             if (part and plan is None) or not (self.layers or whole):
                 continue
             lost = 0.0 if plan is None else self._lost(plan)
-            if not whole and any(split.reached and split.loss <= CHANNELS_COUNT * lost for split in found):
+            rivals = [split for split in found if split.reached and (split.mixed or not mixed)]
+            if not whole and any(split.loss <= CHANNELS_COUNT * lost for split in rivals):
                 continue
             found.append(self._split(ratio, part, plan, lost))
         return found
