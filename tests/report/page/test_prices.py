@@ -16,7 +16,8 @@ FIGURES = {"moves": "ranks", "share": 0.4, "foreseen": 4.0, "prices": PRICES}
 
 
 def passes(details: Any) -> dict[str, Any]:
-    return {"passes": [{"spec": "shrink{ratio=0.4}", "notes": [NOTE], "details": details}]}
+    raised = {**NOTE, "message": "Raised the opset."}
+    return {"passes": [{"spec": "shrink{ratio=0.4}", "notes": [raised, NOTE], "details": details}]}
 
 
 def test_the_price_of_more_has_a_chart() -> None:

@@ -44,7 +44,7 @@ def prices(content: Mapping[str, Any]) -> Prices | None:
             ]
             if places:
                 said = [note["message"] for note in step["notes"] if not note["node"]]
-                return Prices(" ".join(said), bar_chart(ANCHOR, "Loss foreseen by share removed", places))
+                return Prices(said[-1] if said else "", bar_chart(ANCHOR, "Loss foreseen by share removed", places))
     return None
 
 
