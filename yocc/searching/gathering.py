@@ -80,4 +80,5 @@ def importance(study: Study, trials: list[FrozenTrial]) -> dict[str, float]:
             )
         except (ValueError, RuntimeError):  # all losses are equal, or too few trials have the same dimensions
             return {}
-    return {name: round(float(share), 4) for name, share in found.items()}
+    varied = {name for name in found if len({trial.params[name] for trial in complete if name in trial.params}) > 1}
+    return {name: round(float(share), 4) for name, share in found.items() if name in varied}
