@@ -96,17 +96,19 @@ def study_name(identity: Mapping[str, str]) -> str:
     return f"yocc-{digest[:16]}"
 
 
-def worker_name() -> str:
+def machine_name() -> str:
     """The machine, as trials name it."""
     return socket.gethostname()
 
 
-def retry_interrupted(study: Study, *, running: bool) -> int:
+def retry_interrupted(study: Study, command: str, *, alone: bool) -> int:
     """Put trials that ended without a result back into the queue, each a few times at most.
 
     Args:
         study: of the search.
-        running: whether those that are said to be running are not: nobody works on the study.
+        command: whose trials; those of others are theirs to try again.
+        alone: whether nobody else works on the study: all interrupted trials are this command's, and those that are
+            said to be running are not.
 
     Returns:
         How many were put back.
@@ -116,7 +118,7 @@ def retry_interrupted(study: Study, *, running: bool) -> int:
 
     again = 0
     with quietly():
-        if running:
+        if alone:
             for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 with contextlib.suppress(ValueError):  # somebody else ended it meanwhile
                     study.tell(trial.number, state=TrialState.FAIL)
@@ -124,7 +126,7 @@ def retry_interrupted(study: Study, *, running: bool) -> int:
         retried = {number for trial in trials for number in _history(trial)}
         retry = RetryHeartbeatStaleTrialCallback(max_retry=MOST_RETRIES)
         for trial in trials:
-            mine = running or trial.user_attrs.get("machine") == worker_name()
+            mine = alone or trial.user_attrs.get("command") == command
             if trial.state is TrialState.FAIL and trial.number not in retried and mine:
                 before = len(study.get_trials(deepcopy=False))
                 retry(study, trial)
@@ -179,6 +181,25 @@ def _connecting(url: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
+def reaching(request: Request) -> Iterator[None]:
+    """Say in one sentence that a storage does not answer.
+
+    Raises:
+        OutputError: it does not.
+    """
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise OutputError(
+            f"The storage {_shown(request)!r} cannot be reached: {_line(error)}.",
+            "Check that the server runs, and the name, user and password in --storage; the same command goes on.",
+        ) from error
+
+
+@contextlib.contextmanager
 def _storage_errors(request: Request) -> Iterator[None]:
     """Say in one sentence why a storage cannot be used.
 
@@ -186,31 +207,33 @@ def _storage_errors(request: Request) -> Iterator[None]:
         OptionError: it is no URL of a database, or its driver is missing.
         OutputError: it cannot be reached, or the file cannot be read or written.
     """
-    import optuna
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-    shown = without_password(request.storage) if request.storage else str(request.out / JOURNAL)
+    shown = _shown(request)
     try:
-        yield
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise OptionError(
-            f"--storage cannot be {shown!r}.",
-            "Give a URL such as postgresql://user@host/name, mysql://user@host/name or sqlite:///file.db.",
-        ) from error
+        with reaching(request):
+            yield
+    except OutputError as error:
+        # What is no URL at all is an error of the same kind as a server that does not answer.
+        if isinstance(error.__cause__, ArgumentError | NoSuchModuleError):
+            raise OptionError(
+                f"--storage cannot be {shown!r}.",
+                "Give a URL such as postgresql://user@host/name, mysql://user@host/name or sqlite:///file.db.",
+            ) from error
+        raise
     except ImportError as error:
         raise OptionError(
             f"The storage {shown!r} needs a driver that is not installed: {_line(error)}.",
             "For PostgreSQL, install psycopg; for MySQL, mysqlclient.",
         ) from error
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise OutputError(
-            f"The storage {shown!r} cannot be reached: {_line(error)}.",
-            "Check that the server runs, and the name, user and password in --storage.",
-        ) from error
     except (OSError, ValueError, KeyError) as error:
         raise OutputError(
             f"The storage {shown!r} cannot be used: {_line(error)}.", "Choose another -o folder or --storage."
         ) from error
+
+
+def _shown(request: Request) -> str:
+    return without_password(request.storage) if request.storage else str(request.out / JOURNAL)
 
 
 def without_password(url: str) -> str:

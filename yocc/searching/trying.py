@@ -13,7 +13,7 @@ from yocc.searching.evaluating import Evaluator
 from yocc.searching.limits import Limits, Measured, limit_text
 from yocc.searching.request import Request
 from yocc.searching.space import Space, recipe_of
-from yocc.searching.study import worker_name
+from yocc.searching.study import machine_name
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -37,11 +37,13 @@ class Objective:
         request: the search.
         space: what is searched.
         evaluator: compiles and measures.
+        command: whose worker this is, as it is known to other machines.
     """
 
     request: Request
     space: Space
     evaluator: Evaluator
+    command: str
 
     def __call__(self, trial: Trial) -> tuple[float, ...]:
         """Measure a point.
@@ -50,7 +52,8 @@ class Objective:
             TrialPruned: it is of no use, or cannot be compiled; the trial says why.
             OutputError: nothing can be written on this machine.
         """
-        trial.set_user_attr("machine", worker_name())
+        trial.set_user_attr("machine", machine_name())
+        trial.set_user_attr("command", self.command)
         started = time.monotonic()
         recipe = recipe_of(self.space.suggest(trial), self.space.size)
         trial.set_user_attr("recipe", recipe)
@@ -66,9 +69,10 @@ class Objective:
         return self._values(found)
 
     def _reject_known(self, trial: Trial, recipe: Mapping[str, Any]) -> None:
-        """End a trial whose recipe was tried."""
+        """End a trial whose recipe was tried, or is being tried by an earlier one."""
         for other in trial.study.get_trials(deepcopy=False):
-            if other.number != trial.number and is_result(other) and other.user_attrs.get("recipe") == recipe:
+            known = is_result(other) or (is_running(other) and other.number < trial.number)
+            if other.number != trial.number and known and other.user_attrs.get("recipe") == recipe:
                 trial.set_user_attr("same_as", other.number)
                 raise pruned(trial, f"It is the same as trial {other.number}.")
 
@@ -170,6 +174,13 @@ def is_complete(trial: FrozenTrial) -> bool:
     from optuna.trial import TrialState
 
     return trial.state is TrialState.COMPLETE
+
+
+def is_running(trial: FrozenTrial) -> bool:
+    """Whether somebody works on a trial, or did until they were killed."""
+    from optuna.trial import TrialState
+
+    return trial.state is TrialState.RUNNING and "same_as" not in trial.user_attrs
 
 
 def is_result(trial: FrozenTrial) -> bool:

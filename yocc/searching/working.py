@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from yocc.errors import OutputError, YoccError
 from yocc.searching.evaluating import Evaluator
 from yocc.searching.request import Request
 from yocc.searching.space import Space
-from yocc.searching.study import fail_stale, join_study, quietly, retry_interrupted
+from yocc.searching.study import fail_stale, join_study, machine_name, quietly, reaching, retry_interrupted
 from yocc.searching.trying import Enough, Objective, is_enough, results
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Work:
         space: what is searched.
         evaluator: compiles and measures.
         until: reading of `time.time` after which no trial is started; None for none.
+        command: that works, as it is known to other machines.
     """
 
     request: Request
@@ -46,6 +48,7 @@ class Work:
     space: Space
     evaluator: Evaluator
     until: float | None
+    command: str = field(default_factory=lambda: f"{machine_name()}:{os.getpid()}")
 
     @property
     def left(self) -> float | None:
@@ -70,19 +73,29 @@ def run_all(work: Work, study: Study, tell: Callable[[Study], None]) -> None:
         YoccError: a worker cannot go on, such as on a full disk.
     """
     alone = work.request.storage is None
-    retry_interrupted(study, running=alone)
+    retry_interrupted(study, work.command, alone=alone)
+    try:
+        with reaching(work.request):
+            _work_on(work, study, tell)
+    finally:  # so that others can go on with what was interrupted here
+        with contextlib.suppress(Exception):  # an error that is on its way tells more
+            retry_interrupted(study, work.command, alone=alone)
+
+
+def _work_on(work: Work, study: Study, tell: Callable[[Study], None]) -> None:
+    alone = work.request.storage is None
     while not work.is_over:
-        if not _has_work(study, work):
-            if alone or not _others_run(study):
+        if _has_work(study, work):
+            before = len(results(study))
+            _round(work, study, tell)
+            again = retry_interrupted(study, work.command, alone=alone)
+            if not again and len(results(study)) == before and not _others_run(study):
                 return
+        elif not alone and _others_run(study):
             time.sleep(work.request.heartbeat)
             fail_stale(study)
             tell(study)
-            continue
-        before = len(results(study))
-        _round(work, study, tell)
-        again = retry_interrupted(study, running=alone)
-        if not again and len(results(study)) == before:
+        else:
             return
 
 
@@ -105,9 +118,9 @@ def work_here(work: Work, number: int, tell: Callable[[Study], None] | None = No
     study = join_study(work.request, work.identity, number)
     if is_enough(study, work.request.trials):
         return
-    with quietly():
+    with quietly(), reaching(work.request):
         study.optimize(
-            Objective(work.request, work.space, work.evaluator),
+            Objective(work.request, work.space, work.evaluator, work.command),
             timeout=work.left,
             callbacks=[Enough(work.request.trials), said],
         )
