@@ -80,12 +80,12 @@ def search_model(
         mend_journal(request.out)
         local = LocalEvaluator(request, split)
         own = local if evaluator is None else evaluator(local)
-        study = open_study(request, identity)
-        _enqueue(study, space)
         until = None if request.seconds is None else time.time() + request.seconds
         work = Work(request, identity, space, own, until)
-        run_all(work, study, _teller(request, work, tell))
-        front = gather(study, request, describe_machine().processor)
+        with open_study(request, identity) as study:
+            _enqueue(study, space)
+            run_all(work, study, _teller(request, work, tell))
+            front = gather(study, request, describe_machine().processor)
         return write_results(front, request, local)
 
 

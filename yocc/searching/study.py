@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import re
 import socket
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib import util
@@ -26,6 +27,7 @@ MOST_RETRIES = 3
 """Times that an interrupted trial is tried again."""
 _PASSWORD = re.compile(r"(://[^:/@]*):[^@/]*@")
 _SECONDS_TO_CONNECT = 10
+_TRIES, _SECONDS_BETWEEN_TRIES = 5, 0.5
 
 
 def require_optuna() -> None:
@@ -49,8 +51,9 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def open_study(request: Request, identity: Mapping[str, str]) -> Study:
-    """The study of a search, made or continued.
+@contextlib.contextmanager
+def open_study(request: Request, identity: Mapping[str, str]) -> Iterator[Study]:
+    """The study of a search, made or continued, until the block ends.
 
     Args:
         request: the search.
@@ -62,17 +65,35 @@ def open_study(request: Request, identity: Mapping[str, str]) -> Study:
     """
     import optuna
 
-    with quietly(), _storage_errors(request):
-        storage = _storage(request)
-        return optuna.create_study(
-            storage=storage,
-            study_name=study_name(identity),
-            directions=["minimize"] * len(request.objectives),
-            load_if_exists=True,
-        )
+    with contextlib.ExitStack() as stack:
+        with quietly(), _storage_errors(request):
+            storage = _made(request)
+            stack.callback(_close, storage)
+            study = optuna.create_study(
+                storage=storage,
+                study_name=study_name(identity),
+                directions=["minimize"] * len(request.objectives),
+                load_if_exists=True,
+            )
+        yield study
 
 
-def join_study(request: Request, identity: Mapping[str, str], worker: int) -> Study:
+def _made(request: Request) -> BaseStorage:
+    """The storage; where another process is making its tables at the same time, on a further try."""
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    for _ in range(_TRIES):
+        try:
+            return _storage(request)
+        except (IntegrityError, ProgrammingError, OperationalError) as error:
+            if isinstance(error, OperationalError) and "exists" not in str(error):
+                raise
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+    return _storage(request)
+
+
+@contextlib.contextmanager
+def join_study(request: Request, identity: Mapping[str, str], worker: int) -> Iterator[Study]:
     """The study for a worker, which chooses points.
 
     Args:
@@ -83,11 +104,20 @@ def join_study(request: Request, identity: Mapping[str, str], worker: int) -> St
     Raises:
         OutputError: the storage cannot be reached.
     """
-    with quietly(), _storage_errors(request):
-        study = open_study(request, identity)
-        # A search that goes on must not repeat the random numbers it began with, nor one worker those of another.
-        study.sampler = _sampler(request, request.seed + 7919 * worker + len(study.get_trials(deepcopy=False)))
-        return study
+    with open_study(request, identity) as study:
+        with quietly(), reaching(request):
+            # A search that goes on must not repeat the random numbers it began with, nor one worker those of another.
+            study.sampler = _sampler(request, request.seed + 7919 * worker + len(study.get_trials(deepcopy=False)))
+        yield study
+
+
+def _close(storage: BaseStorage) -> None:
+    """Let go of the connections of a database."""
+    from optuna.storages import RDBStorage
+
+    if isinstance(storage, RDBStorage):
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def study_name(identity: Mapping[str, str]) -> str:

@@ -115,10 +115,9 @@ def work_here(work: Work, number: int, tell: Callable[[Study], None] | None = No
         if tell is not None:
             tell(study)
 
-    study = join_study(work.request, work.identity, number)
-    if is_enough(study, work.request.trials):
-        return
-    with quietly(), reaching(work.request):
+    with join_study(work.request, work.identity, number) as study, quietly(), reaching(work.request):
+        if is_enough(study, work.request.trials):
+            return
         study.optimize(
             Objective(work.request, work.space, work.evaluator, work.command),
             timeout=work.left,
