@@ -35,10 +35,11 @@ from yocc.searching.searching import search_model
 
 LocalEvaluator.emit = lambda _, __, out: out.mkdir(parents=True)
 if __name__ == "__main__":
-    where, out, storage, workers, trials = sys.argv[1:]
+    where, out, storage, seed, workers, trials = sys.argv[1:]
     where = Path(where)
     search_model(
-        request_in(where, out=where / out, storage=storage, workers=int(workers), trials=int(trials), heartbeat=1),
+        request_in(where, out=where / out, storage=storage, workers=int(workers), trials=int(trials),
+                   seed=int(seed), heartbeat=1),
         evaluator=lambda _: Formula(where / "log", seconds=0.3),
     )
 """
@@ -59,10 +60,11 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def command(case: Path, server: Server, out: str, workers: int, trials: int) -> subprocess.Popen[bytes]:
+# Searches of one question are one study, so that each test has a seed of its own.
+def command(case: Path, server: Server, out: str, seed: int, workers: int, trials: int) -> subprocess.Popen[bytes]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
-        [sys.executable, case / "script.py", str(case), out, server.url, str(workers), str(trials)],
+        [sys.executable, case / "script.py", str(case), out, server.url, *map(str, (seed, workers, trials))],
         cwd=case,
         env={**os.environ, "PYTHONPATH": path},
     )
@@ -97,7 +99,7 @@ def require_each_once(server: Server, folder: Path, trials: int) -> None:
 
 
 def test_three_of_four_workers_are_killed_and_every_trial_ends_once(case: Path, server: Server) -> None:
-    process = command(case, server, "front", 4, 24)
+    process = command(case, server, "front", 0, 4, 24)
     wait_for(case, 10, process)
     logged = {int(path.name.split("-")[1]) for path in (case / "log").iterdir()}
     working = [pid for pid in workers_of(process) if pid in logged]
@@ -109,7 +111,7 @@ def test_three_of_four_workers_are_killed_and_every_trial_ends_once(case: Path, 
 
 
 def test_a_command_whose_processes_are_all_killed_leaves_its_trials_to_another(case: Path, server: Server) -> None:
-    lost, kept = command(case, server, "lost", 3, 25), command(case, server, "kept", 1, 25)
+    lost, kept = command(case, server, "lost", 1, 3, 25), command(case, server, "kept", 1, 1, 25)
     wait_for(case, 12, lost, kept)
     lost.send_signal(signal.SIGKILL)
     lost.wait()
@@ -120,7 +122,7 @@ def test_a_command_whose_processes_are_all_killed_leaves_its_trials_to_another(c
 
 
 def test_a_server_that_restarts_ends_the_command_and_the_next_goes_on(case: Path, server: Server) -> None:
-    request = request_in(case, storage=server.url, trials=23, heartbeat=1)
+    request = request_in(case, storage=server.url, trials=23, seed=2, heartbeat=1)
     stopped = []
 
     class Restarting(Formula):

@@ -26,7 +26,12 @@ def recovered(latency: float, before: float, after: float) -> dict[str, Any]:
 
 
 def test_a_quick_form_recovers_by_statistics() -> None:
-    assert quick_form({"prune": 0.2, "recover": "reconstruct"}) == {"prune": 0.2, "recover": "statistics"}
+    quick = quick_form({"prune": 0.2, "recover": "reconstruct"})
+    assert quick is not None
+    assert (quick["prune"], quick["recover"], quick["count"], quick["fidelity"]) == (0.2, "statistics", 8, False)
+    few = quick_form({"recover": "distill"}, 4)
+    assert few is not None
+    assert few["count"] == 4
     assert quick_form({"prune": 0.2, "recover": "statistics"}) is None
     assert quick_form({"int8": True}) is None
 

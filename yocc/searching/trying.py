@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MARGIN = 0.1
 """Share by which the quick form of a trial must exceed a limit to end it: times are noisy."""
+QUICK_PICTURES = 8
+"""Samples that the quick form of a trial calibrates with."""
 HOPELESS = 2.0
 """Times its limit that a loss must be for the model not to be timed."""
 REPEATED = 30
@@ -77,7 +79,7 @@ class Objective:
                 raise pruned(trial, f"It is the same as trial {other.number}.")
 
     def _measure(self, trial: Trial, recipe: Mapping[str, Any]) -> Measured:
-        quick = quick_form(recipe)
+        quick = quick_form(recipe, self.request.keywords.get("count"))
         if quick is not None:
             self._try_quickly(trial, quick)
         with self.evaluator.compiled(recipe) as folder:
@@ -118,11 +120,17 @@ class Objective:
         return tuple(float(values[name]) for name in self.request.objectives)
 
 
-def quick_form(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The same recipe with the cheapest recovery; None where it has none that costs anything."""
+def quick_form(recipe: Mapping[str, Any], count: int | None = None) -> dict[str, Any] | None:
+    """The same recipe with the cheapest recovery, on few pictures; None where it has none that costs anything.
+
+    Args:
+        recipe: of the trial.
+        count: samples that the trial calibrates with; None for all.
+    """
     if recipe.get("recover") not in ("reconstruct", "distill"):
         return None
-    return {**recipe, "recover": "statistics"}
+    few = {"count": min(count or QUICK_PICTURES, QUICK_PICTURES), "fidelity": False, "html": False, "examples": False}
+    return {**recipe, "recover": "statistics", **few}
 
 
 def dominating(study: Study, objectives: tuple[str, ...], quick: Measured) -> int | None:
