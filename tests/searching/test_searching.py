@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from tests.searching.fakes import Formula, request_in, write_case
 from yocc.errors import BackendUnavailable, CalibrationError, ModelError, OptionError, OutputError
 from yocc.searching import searching
 from yocc.searching.evaluating import Evaluator, LocalEvaluator, latency_of, loss_of
-from yocc.searching.folder import MARKER, read_front
+from yocc.searching.folder import MARKER, read_front, read_marker
 from yocc.searching.front import Front
 from yocc.searching.limits import Limits
 from yocc.searching.request import Request
 from yocc.searching.searching import Progress, search_model
-from yocc.searching.study import JOURNAL
+from yocc.searching.study import JOURNAL, open_study, reaching
 from yocc.searching.timing_lock import locked
+from yocc.searching.working import PATIENCE
 
 optuna = pytest.importorskip("optuna")
 
@@ -238,6 +239,40 @@ def test_without_optuna_the_extra_is_named(case: Path, monkeypatch: pytest.Monke
 def test_numbers_out_of_range_are_refused(case: Path, others: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match="cannot be 0"):
         request_in(case, **others)
+
+
+def test_commands_with_one_database_share_a_search(case: Path) -> None:
+    storage = f"sqlite:///{case}/search.db"
+    run(case, request_in(case, out=case / "one", storage=storage, trials=3))
+    front = run(case, request_in(case, out=case / "two", storage=storage, trials=6))
+    assert [point.trial for point in front.points] == list(range(6))
+    kept = {path.name for path in (case / "two" / "points").iterdir()}
+    assert kept == {Path(point.folder).name for point in front.points if point.folder}
+
+
+def test_the_last_trial_of_others_is_waited_for_but_not_forever(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = request_in(case, storage=f"sqlite:///{case}/search.db", trials=4, heartbeat=7)
+    run(case, replace(request, trials=3))
+    identity = read_marker(case / "front")
+    assert identity is not None
+    with open_study(request, identity) as study:
+        study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.RUNNING))
+    slept: list[float] = []
+    monkeypatch.setattr("yocc.searching.working.time.sleep", slept.append)
+    front = run(case, request)
+    assert len(front.points) == 3
+    assert slept == [7] * PATIENCE
+
+
+def test_what_follows_from_a_storage_that_fails_is_one_sentence(case: Path) -> None:
+    trouble, followed = optuna.exceptions.StorageInternalError("the server is full"), KeyError("state")
+    followed.__context__ = trouble
+    request = request_in(case, storage="postgresql://me:secret@host/name")
+    with pytest.raises(OutputError, match="cannot be reached: the server is full") as caught, reaching(request):
+        raise followed
+    assert "me:***@host" in str(caught.value)
+    with pytest.raises(KeyError), reaching(request_in(case)):
+        raise KeyError("state")
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from yocc.searching.gathering import gather
 from yocc.searching.pictures import split_pictures
 from yocc.searching.request import Request
 from yocc.searching.space import Space
-from yocc.searching.study import mend_journal, open_study, quietly, require_optuna
+from yocc.searching.study import mend_journal, open_study, quietly, reaching, require_optuna
 from yocc.searching.subject import identity_of, make_folder, space_of
 from yocc.searching.timing_lock import locked
 from yocc.searching.working import Work, run_all
@@ -82,7 +82,7 @@ def search_model(
         own = local if evaluator is None else evaluator(local)
         until = None if request.seconds is None else time.time() + request.seconds
         work = Work(request, identity, space, own, until)
-        with open_study(request, identity) as study:
+        with open_study(request, identity) as study, reaching(request):
             _enqueue(study, space)
             run_all(work, study, _teller(request, work, tell))
             front = gather(study, request, describe_machine().processor)

@@ -13,7 +13,7 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yocc.errors import BackendUnavailable, OptionError, OutputError
+from yocc.errors import BackendUnavailable, OptionError, OutputError, YoccError
 from yocc.searching.request import Request
 
 if TYPE_CHECKING:
@@ -217,16 +217,29 @@ def reaching(request: Request) -> Iterator[None]:
     Raises:
         OutputError: it does not.
     """
+    try:
+        yield
+    except YoccError:
+        raise
+    except Exception as error:  # Optuna stumbles over a storage that fails, with errors of its own
+        trouble = _of_storage(error)
+        if trouble is None:
+            raise
+        raise OutputError(
+            f"The storage {_shown(request)!r} cannot be reached: {_line(trouble)}.",
+            "Check that the server runs, and the name, user and password in --storage; the same command goes on.",
+        ) from trouble
+
+
+def _of_storage(error: BaseException) -> BaseException | None:
+    """The error of a storage that an error is, or that it followed from; None where there is none."""
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
-    try:
-        yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise OutputError(
-            f"The storage {_shown(request)!r} cannot be reached: {_line(error)}.",
-            "Check that the server runs, and the name, user and password in --storage; the same command goes on.",
-        ) from error
+    at: BaseException | None = error
+    while at is not None and not isinstance(at, SQLAlchemyError | optuna.exceptions.StorageInternalError):
+        at = at.__cause__ or at.__context__
+    return at
 
 
 @contextlib.contextmanager

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+PATIENCE = 20
+"""Times that a worker elsewhere may give a sign of life until its last trial is not waited for."""
 FAILED = 1
 """Exit status of a worker that cannot go on; `crashed` are all others but 0."""
 
@@ -83,15 +85,16 @@ def run_all(work: Work, study: Study, tell: Callable[[Study], None]) -> None:
 
 
 def _work_on(work: Work, study: Study, tell: Callable[[Study], None]) -> None:
-    alone = work.request.storage is None
+    alone, patience = work.request.storage is None, PATIENCE
     while not work.is_over:
-        if _has_work(study, work):
-            before = len(results(study))
+        if not is_enough(study, work.request.trials):
+            before, patience = len(results(study)), PATIENCE
             _round(work, study, tell)
             again = retry_interrupted(study, work.command, alone=alone)
             if not again and len(results(study)) == before and not _others_run(study):
                 return
-        elif not alone and _others_run(study):
+        elif not alone and patience and _others_run(study):
+            patience -= 1
             time.sleep(work.request.heartbeat)
             fail_stale(study)
             tell(study)
@@ -130,17 +133,6 @@ def cores_of(number: int, workers: int, cores: Sequence[int]) -> list[int]:
     if workers >= len(cores):
         return [cores[number % len(cores)]]
     return list(cores[number::workers])
-
-
-def _has_work(study: Study, work: Work) -> bool:
-    from optuna.trial import TrialState
-
-    if not is_enough(study, work.request.trials):
-        return True
-    if work.request.trials is None:
-        return False
-    waiting = any(trial.state is TrialState.WAITING for trial in study.get_trials(deepcopy=False))
-    return waiting and len(results(study)) < work.request.trials
 
 
 def _others_run(study: Study) -> bool:
