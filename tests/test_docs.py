@@ -75,6 +75,7 @@ GUIDES = [
     "advise",
     "passes_on_your_graph",
     "run_it",
+    "search",
     "your_model",
 ]
 

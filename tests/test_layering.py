@@ -24,6 +24,8 @@ OPTIONAL = {
     "pycocotools",
     "rich",
     "jinja2",
+    "optuna",
+    "sqlalchemy",
 }
 """Slow to import or not always there: only within functions, so that `yocc --help` needs none of them."""
 HEAVY = {"numpy", "onnx", "onnx_graphsurgeon", "PIL", *OPTIONAL}

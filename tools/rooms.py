@@ -45,7 +45,8 @@ ALLOWED: Mapping[str, set[str]] = {
     "compiler.cache": {*_RUNNING, "options", "report"},
     "compiler.stages": _STAGES,
     "api": {*_STAGES, "models", "compiler.cache", "compiler.stages"},
-    "cli": {*_RUNNING, "options", "passes", "report", "compiler.cache", "api"},
+    "searching": {*_STAGES, "compiler.cache", "compiler.stages", "api"},
+    "cli": {*_RUNNING, "options", "passes", "report", "compiler.cache", "api", "searching"},
 }
 """The rooms each room may import, besides itself. `runtime` and `passes` know nothing of each other."""
 _SPLIT = ("compiler", "runtime")

@@ -1,8 +1,8 @@
 """yocc, the ONNX graph-level compression compiler.
 
 `yocc.compile("model.onnx", int8=True, calibration="pictures/", out="out/")` does what the command `yocc compile` does
-and returns the report. `advise`, `inspect`, `calibrate`, `detect`, `evaluate`, `compare`, `bench`, `verify` and `check`
-do what the commands of these names do. `Graph`, `load`, `save`, `Pipeline`, `PassContext` and the passes in
+and returns the report. `advise`, `search`, `inspect`, `calibrate`, `detect`, `evaluate`, `compare`, `bench`, `verify`
+and `check` do what the commands of these names do. `Graph`, `load`, `save`, `Pipeline`, `PassContext` and the passes in
 `yocc.passes` work on any graph.
 """
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from yocc.compiler.stages.compiling import compile_model as compile  # noqa: A004 # the verb of the command
     from yocc.options import CompileOptions
     from yocc.report.report import Report
+    from yocc.searching.library import search
 
 __version__ = "0.1.0"
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "load",
     "pass_context",
     "save",
+    "search",
     "verify",
 ]
 _PLACES = {
@@ -63,6 +65,7 @@ _PLACES = {
     "PassResult": "yocc.compiler.pipeline.result",
     "Report": "yocc.report.report",
     "pass_context": "yocc.api.contexts",
+    "search": "yocc.searching.library",
     **dict.fromkeys(
         ("advise", "bench", "calibrate", "check", "compare", "detect", "evaluate", "inspect", "verify"),
         "yocc.api.library",

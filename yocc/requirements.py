@@ -10,7 +10,8 @@ _OWN = "yocc"
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _EXTRA = re.compile(r"\bextra\s*==\s*['\"]([^'\"]+)['\"]")
 _FOR_DEVELOPERS = "dev"
-_ONLY_SHOW = frozenset({"click", "rich"})
+_BESIDE = frozenset({"click", "rich", "optuna"})
+"""Packages that show results or choose options, and that no result depends on."""
 _FOUND_ELSEWHERE = ("tensorrt",)
 """Packages that are used where they are, and that no extra installs."""
 
@@ -18,7 +19,7 @@ _FOUND_ELSEWHERE = ("tensorrt",)
 def required_packages() -> dict[str, str]:
     """Names of what yocc builds on and of what its extras bring, in lower case with hyphens, sorted.
 
-    Packages only developers need or that only show results are left out.
+    Packages that only developers need, that show results or that choose options are left out.
 
     Returns:
         For each the extra that brings it; empty for what is always there.
@@ -26,7 +27,7 @@ def required_packages() -> dict[str, str]:
     found = dict.fromkeys(_FOUND_ELSEWHERE, "elsewhere")
     for line in _requirements(_OWN):
         name, extra = _split(line)
-        if extra != _FOR_DEVELOPERS and name not in _ONLY_SHOW and (not extra or name not in found):
+        if extra != _FOR_DEVELOPERS and name not in _BESIDE and (not extra or name not in found):
             found[name] = extra
     return dict(sorted(found.items()))
 

@@ -20,6 +20,7 @@ from yocc.cli.differing import diff
 from yocc.cli.judging import bench, compare, evaluate, verify
 from yocc.cli.latency import latency
 from yocc.cli.looking import families, inspect, passes, report, targets
+from yocc.cli.searching import search
 from yocc.cli.terminal import INTERRUPTED_EXIT, Commands, Failure
 from yocc.containment.supervisor import can_supervise, supervise
 
@@ -51,6 +52,7 @@ def cli() -> None:
     Examples:
       yocc inspect model.onnx
       yocc advise model.onnx --calib pictures/
+      yocc search model.onnx --calib pictures/ --max-latency 0.4 --max-loss 0.02
       yocc compile model.onnx --prune 0.4 --int8 --calib pictures/ -o out/
       yocc eval out/ --data pictures/ --against model.onnx
     """
@@ -59,6 +61,7 @@ def cli() -> None:
 COMMANDS = (
     compile_command,
     advise,
+    search,
     calibrate,
     check,
     inspect,

@@ -16,6 +16,8 @@ from yocc.errors import OptionError
 
 CONFIGURED = ("compile", "check")
 """Commands that one file configures."""
+TABLES = ("search",)
+"""Commands with a table of their own in it, which goes before what the file says for all."""
 
 
 def config_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -47,18 +49,34 @@ def _defaults(ctx: click.Context, config: Config) -> dict[str, Any]:
 
     group = ctx.find_root().command
     assert isinstance(group, click.Group)
-    known = {name: _options(group.commands[name]) for name in CONFIGURED}
-    every = {key: option for options in known.values() for key, option in options.items()}
+    known = {name: _options(group.commands[name]) for name in (*CONFIGURED, *TABLES)}
+    every = {key: option for name in CONFIGURED for key, option in known[name].items()}
+    running = ctx.command.name or ""
+    shared = {key: value for key, value in config.values.items() if not (key in TABLES and isinstance(value, Mapping))}
+    # What a file says for compilations reaches another command where the option means the same there.
+    ours = {
+        key: option for key, option in known[running].items() if running in CONFIGURED or _alike(option, every, key)
+    }
+    tables = [(shared, every, ours)]
+    tables += [(config.values[name], known[name], known[name] if name == running else {})
+               for name in TABLES if isinstance(config.values.get(name), Mapping)]  # fmt: skip
     values = {}
-    for written, value in _flat(config.values):
-        key = written.replace("_", "-")
-        if key not in every:
-            raise OptionError(f"{_where(config)} has an unknown key {written!r}.", nearest(key, every))
-        made = _value(ctx, every[key], value, config, written)
-        option = known[ctx.command.name or ""].get(key)
-        if option is not None and option.name is not None:
-            values[option.name] = made
+    for table, allowed, taken in tables:
+        for written, value in _flat(table):
+            key = written.replace("_", "-")
+            if key not in allowed:
+                raise OptionError(f"{_where(config)} has an unknown key {written!r}.", nearest(key, allowed))
+            made = _value(ctx, allowed[key], value, config, written)
+            option = taken.get(key)
+            if option is not None and option.name is not None:
+                values[option.name] = made
     return values
+
+
+def _alike(option: click.Option, every: Mapping[str, click.Option], key: str) -> bool:
+    """Whether an option is the one of the same key that compilations have."""
+    other = every.get(key)
+    return other is not None and other.name == option.name and other.help == option.help
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -59,7 +59,7 @@ def supervise(command: Callable[[], None]) -> Ending:
             return _ending(_wait(child, waited))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    _die_with(parent)
+    die_with(parent)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     command()
     raise SystemExit(0)
@@ -100,8 +100,8 @@ def _name(number: int) -> str:
         return f"signal {number}"
 
 
-def _die_with(parent: int) -> None:
-    """Have the system kill this process when the supervising one is gone."""
+def die_with(parent: int) -> None:
+    """Have the system kill this process when the one that started it is gone; only on Linux."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # gone before
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""Searching for the options of a compilation: which levers, how far, at what loss."""
