@@ -396,5 +396,5 @@ def test_recurrent_layers_compute_in_fp32_with_weights_stored_in_half(op: str) -
 def test_recurrent_weights_stay_where_the_target_cannot_decode_them() -> None:
     arrays: dict[str, Value] = {"w": np.ones((1, 64, 24), np.float32), "r": np.ones((1, 64, 16), np.float32)}
     graph = build(["n: y = LSTM<hidden_size=16>(x, w, r)"], arrays, ["y"], shape=[5, 1, 24])
-    halved(graph, feeding.context(Target("test")))
+    halved(graph, feeding.context(Target("test", decoded_weights=frozenset())))
     assert all(tensor.dtype == np.float32 for tensor in graph.nodes[0].inputs)
