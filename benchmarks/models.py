@@ -1,9 +1,11 @@
 """Every model of a folder through every operation and target: what came of it, one row each.
 
     python benchmarks/models.py MODELS/ --calib PICTURES/ -o benchmarks/models.md [--only NAME ...] [--count 32]
+        [--operations NAME ...] [--detect OTHERS/]
 
-MODELS holds ONNX files, PICTURES what they are calibrated and compared on; neither is part of this repository. Each row
-is one run of `yocc compile` in a process of its own. A row that the output already has is not run again.
+MODELS holds ONNX files, PICTURES what they are calibrated and compared on, OTHERS pictures in which the detections of
+detectors are counted before and after; none of them is part of this repository. Each row is one run of `yocc compile`
+in a process of its own. A row that the output already has is not run again.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from typing import Any
 
 from rich.progress import track
 
+import yocc
+from yocc.errors import YoccError
+
 OPERATIONS = {
     "int8": "--int8",
     "fp16": "--fp16",
@@ -25,6 +30,7 @@ OPERATIONS = {
     "prune": "--prune 0.2",
     "prune, int8": "--prune 0.2 --int8",
     "low ranks": "--factorize 0.2",
+    "low ranks, int8": "--factorize 0.2 --int8",
     "openvino int8": "--int8 --target openvino",
     "ncnn": "--target ncnn",
     "ncnn int8": "--int8 --target ncnn",
@@ -40,6 +46,7 @@ COLUMNS = (
     "bytes",
     "fidelity",
     "confident",
+    "detections",
     "dB",
     "alarms",
     "said",
@@ -56,6 +63,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="names of models")
     parser.add_argument("--operations", nargs="*", default=list(OPERATIONS))
     parser.add_argument("--count", type=int, default=32, help="pictures to calibrate with")
+    parser.add_argument("--detect", type=Path, help="pictures in which detections are counted")
     given = parser.parse_args()
     text = given.output.read_text(encoding="utf-8") if given.output.exists() else _head()
     models = [path for path in sorted(given.models.glob("*.onnx")) if not given.only or path.stem in given.only]
@@ -63,12 +71,12 @@ def main() -> None:
     for model, operation in track(runs, "compiling"):
         if f"| {model.stem} | {operation} |" in text:
             continue
-        row = run(model, operation, given.calib, given.count)
+        row = run(model, operation, given.calib, given.count, given.detect)
         text += "| " + " | ".join(row.get(column, "") for column in COLUMNS) + " |\n"
         given.output.write_text(text, encoding="utf-8")
 
 
-def run(model: Path, operation: str, calibration: Path, count: int) -> dict[str, str]:
+def run(model: Path, operation: str, calibration: Path, count: int, pictures: Path | None = None) -> dict[str, str]:
     """One compilation as a row."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
@@ -94,7 +102,22 @@ def run(model: Path, operation: str, calibration: Path, count: int) -> dict[str,
         if not (out / "report.json").exists():
             return {**row, "said": _short(done.stderr.strip().splitlines()[-1:])}
         report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+        if pictures is not None:
+            row["detections"] = _detections(model, out, pictures)
         return {**row, **_figures(report), "said": _short(report["warnings"])}
+
+
+def _detections(model: Path, out: Path, pictures: Path) -> str:
+    """How many there are in each picture before and after; empty where the model is no detector or runs elsewhere."""
+    try:
+        before, after = (_counted(each, pictures) for each in (model, out))
+    except YoccError:
+        return ""
+    return f"{before} to {after}"
+
+
+def _counted(model: Path, pictures: Path) -> str:
+    return ", ".join(str(len(found)) for found in yocc.detect(model, pictures).found)
 
 
 def _figures(report: Mapping[str, Any]) -> dict[str, str]:

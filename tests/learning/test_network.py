@@ -91,6 +91,27 @@ def test_a_classifier_that_flattens_takes_one_size_only() -> None:
     assert not network_of(load(TOPOLOGIES["flatten_gemm"](seed=0))).size_free
 
 
+def test_a_channel_shuffle_across_the_first_axis_keeps_pictures_apart() -> None:
+    shapes = {"apart": [4, 2, 6], "whole": [2, -1, 4, 2, 3]}
+    nodes = [
+        onnx.helper.make_node("Reshape", ["x", "apart"], ["pairs"]),
+        onnx.helper.make_node("Transpose", ["pairs"], ["halves"], perm=[1, 0, 2]),
+        onnx.helper.make_node("Reshape", ["halves", "whole"], ["both"]),
+        onnx.helper.make_node("Gather", ["both", "second"], ["y"], axis=0),
+    ]
+    info = [onnx.helper.make_tensor_value_info(name, 1, [1, side, 2, 3]) for name, side in (("x", 8), ("y", 4))]
+    arrays = {**shapes, "second": 1}
+    graph = onnx.helper.make_graph(
+        nodes, "shuffle", info[:1], info[1:],
+        [onnx.numpy_helper.from_array(np.array(value, np.int64), name) for name, value in arrays.items()],
+    )  # fmt: skip
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    network = network_of(load(model))
+    pictures = torch.from_numpy(np.random.default_rng(0).random((3, 8, 2, 3), np.float32))
+    np.testing.assert_array_equal(network({"x": pictures})["y"].numpy(), pictures[:, 1::2].numpy())
+    assert not network.size_free
+
+
 def test_a_silu_gate_read_by_others_is_computed() -> None:
     sigmoid = onnx.helper.make_node("Sigmoid", ["x"], ["gate"], name="sigmoid")
     product = onnx.helper.make_node("Mul", ["x", "gate"], ["y"], name="product")

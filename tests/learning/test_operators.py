@@ -53,6 +53,9 @@ CASES: list[tuple[str, list[np.ndarray], dict[str, Any], tuple[int, ...]]] = [
     ("Elu", [], {"alpha": 0.7}, PICTURE),
     ("Exp", [], {}, PICTURE),
     ("Flatten", [], {}, PICTURE),
+    ("Gather", [ints(2, -1, 0)], {"axis": 1}, PICTURE),
+    ("Gather", [ints(1, -1).reshape(1, 2)], {"axis": -1}, PICTURE),
+    ("Gather", [np.array(1)], {}, PICTURE),
     ("Gemm", [weights(5, 6), weights(5)], {"transB": 1, "alpha": 0.5, "beta": 2.0}, (3, 6)),
     ("Gemm", [weights(6, 5)], {}, (3, 6)),
     ("GlobalAveragePool", [], {}, PICTURE),
@@ -63,6 +66,8 @@ CASES: list[tuple[str, list[np.ndarray], dict[str, Any], tuple[int, ...]]] = [
     ("MatMul", [weights(6, 5)], {}, (2, 3, 6)),
     ("MaxPool", [], {"kernel_shape": [3, 3], "pads": [1, 0, 1, 2], "strides": [2, 1]}, PICTURE),
     ("MaxPool", [], {"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"}, PICTURE),
+    ("MaxPool", [], {"kernel_shape": [3, 2], "strides": [2, 3], "ceil_mode": 1}, PICTURE),
+    ("MaxPool", [], {"kernel_shape": [2, 3], "strides": [3, 3], "pads": [1, 1, 1, 1], "ceil_mode": 1}, PICTURE),
     ("Mish", [], {}, PICTURE),
     ("Mul", [weights(4, 1, 1)], {}, PICTURE),
     ("Neg", [], {}, PICTURE),
@@ -165,7 +170,7 @@ def test_codes_are_decoded_and_rounding_passes_gradients_on(axis: int | None) ->
 
 REFUSED = [
     ("Erf", [], {}, PICTURE),
-    ("MaxPool", [], {"kernel_shape": [2, 2], "ceil_mode": 1, "strides": [2, 2]}, PICTURE),
+    ("AveragePool", [], {"kernel_shape": [2, 2], "ceil_mode": 1, "strides": [2, 2]}, PICTURE),
     ("MaxPool", [], {"kernel_shape": [2, 2], "dilations": [2, 2]}, PICTURE),
     ("MaxPool", [], {"kernel_shape": [2]}, (2, 4, 9)),
     ("ConvTranspose", [weights(4, 3, 2, 2)], {"pads": [0, 0, 1, 1]}, PICTURE),

@@ -57,6 +57,7 @@ class Network(nn.Module):
         self.shapes = shapes
         self._steps = _steps(graph, self.outputs)
         self.size_free = all(_is_size_free(step.node) for step in self._steps)
+        self._one_by_one = any(_mixes_pictures(step.node, shapes) for step in self._steps)
         self.is_quantized = any(step.node.op == "QuantizeLinear" for step in self._steps)
         self._constants: dict[str, str] = {}
         self._learned: dict[str, str] = {}
@@ -69,6 +70,16 @@ class Network(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The outputs by name, for inputs by name; any number of pictures."""
+        count = len(next(iter(inputs.values())))
+        if not self._one_by_one or count == 1:
+            return self._compute(inputs)
+        each = [
+            self._compute({name: values[place : place + 1] for name, values in inputs.items()})
+            for place in range(count)
+        ]
+        return {name: torch.cat([found[name] for found in each]) for name in each[0]}
+
+    def _compute(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         known = {**inputs, **{name: self._value(name) for name in self._constants}}
         found = {}
         for step in self._steps:
@@ -223,3 +234,19 @@ def _is_size_free(node: gs.Node) -> bool:
         return False
     arrays = [tensor for tensor in node.inputs if isinstance(tensor, gs.Constant) and tensor.values.ndim > 2]
     return node.op in LEARNING or not any(max(array.shape[2:], default=1) > 1 for array in arrays)
+
+
+def _mixes_pictures(node: gs.Node, shapes: Shapes) -> bool:
+    """Whether the first axis stops being that of pictures, as in a channel shuffle written as [channels / 2, 2, ...].
+
+    It counts in graphs for one picture; those for more are left as they are.
+    """
+    if node.op == "Transpose":
+        return bool(node.attrs.get("perm", (1,))[0] != 0)
+    before, after = shapes.of(node.inputs[0]), shapes.of(node.outputs[0])
+    return (
+        node.op in ("Gather", "Reshape")
+        and before is not None
+        and after is not None
+        and before[:1] == (1,) != after[:1]
+    )

@@ -114,8 +114,6 @@ def _gemm(node: gs.Node, values: Values, _: Shapes) -> Tensor:
 
 
 def _pool(node: gs.Node) -> tuple[list[int], list[int]]:
-    if node.attrs.get("ceil_mode", 0):
-        raise _refuse(node, "that rounds its size up")
     if any(step != 1 for step in node.attrs.get("dilations", [])):
         raise _refuse(node, "with dilation")
     kernel = list(node.attrs["kernel_shape"])
@@ -126,10 +124,26 @@ def _pool(node: gs.Node) -> tuple[list[int], list[int]]:
 
 def _max_pool(node: gs.Node, values: Values, _: Shapes) -> Tensor:
     kernel, strides = _pool(node)
-    return F.max_pool2d(_padded(node, values[0], kernel, float("-inf")), kernel, strides)
+    padded = _padded(node, values[0], kernel, float("-inf"))
+    if node.attrs.get("ceil_mode", 0):
+        after = explicit_pads(node, tuple(values[0].shape[2:]), kernel)[len(kernel) :]
+        parts = zip(padded.shape[2:], after, kernel, strides, strict=True)
+        bottom, right = (max(0, _beyond(*part)) for part in parts)
+        padded = F.pad(padded, [0, right, 0, bottom], value=float("-inf"))
+    return F.max_pool2d(padded, kernel, strides)
+
+
+def _beyond(side: int, after: int, kernel: int, step: int) -> int:
+    """How far the last window reaches beyond a padded side if sizes are rounded up; none begins in the end's margin."""
+    last = -(-(side - kernel) // step) * step
+    if last >= side - after:
+        last -= step
+    return last + kernel - side
 
 
 def _average_pool(node: gs.Node, values: Values, _: Shapes) -> Tensor:
+    if node.attrs.get("ceil_mode", 0):
+        raise _refuse(node, "that rounds its size up")
     kernel, strides = _pool(node)
     padded = _padded(node, values[0], kernel, 0.0)
     mean = F.avg_pool2d(padded, kernel, strides)
@@ -249,6 +263,13 @@ def _dequantize(node: gs.Node, values: Values, _: Shapes) -> Tensor:
     return (values[0].float() - zero_point.float()) * scale
 
 
+def _gather(node: gs.Node, values: Values, _: Shapes) -> Tensor:
+    data, places = values[0], values[1].long()
+    axis = node.attrs.get("axis", 0) % data.ndim
+    taken = data.index_select(axis, places.reshape(-1) % data.shape[axis])
+    return taken.reshape(*data.shape[:axis], *places.shape, *data.shape[axis + 1 :])
+
+
 def _hard_sigmoid(node: gs.Node, values: Values, _: Shapes) -> Tensor:
     return (node.attrs.get("alpha", 0.2) * values[0] + node.attrs.get("beta", 0.5)).clamp(0, 1)
 
@@ -268,6 +289,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "Elu": lambda node, values, _: F.elu(values[0], node.attrs.get("alpha", 1.0)),
         "Exp": _unary(torch.exp),
         "Flatten": _reshape,
+        "Gather": _gather,
         "Gemm": _gemm,
         "GlobalAveragePool": _unary(lambda value: value.mean(list(range(2, value.ndim)), keepdim=True)),
         "HardSigmoid": _hard_sigmoid,

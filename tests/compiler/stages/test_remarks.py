@@ -155,6 +155,14 @@ def test_new_biases_are_the_reason_for_a_few_parameters_in_a_smaller_file(
     assert ("share became a copy" in remark.text) is (parameters == 1500)
 
 
+def test_tables_of_codes_are_the_reason_where_weights_are_encoded() -> None:
+    grown = replace(SIZE, parameters=1800, bytes=6000)
+    (remark,) = size_remarks(SIZE, grown, Circumstances("simplify,encode"))
+    assert "the tables of values" in remark.text
+    (remark,) = size_remarks(SIZE, replace(grown, parameters=9000), Circumstances("simplify,encode"))
+    assert "share became a copy" in remark.text
+
+
 @pytest.mark.parametrize(
     ("samples", "synthetic", "used", "held_out", "said"),
     [

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -160,6 +161,12 @@ def test_nothing_to_save_is_a_warning() -> None:
     graph, ctx = trial(to_proto(build(["c: y = Conv(x, w)"], {"w": (4, 4, 1, 1)}, ["y"])))
     assert run_pass(Factorize(rank=3), graph, ctx) == 0
     assert any("No layer was factorized" in note.message for note in ctx.notes)
+
+
+def test_nothing_to_save_before_recovery_is_an_error() -> None:
+    graph, ctx = trial(to_proto(build(["c: y = Conv(x, w)"], {"w": (4, 4, 1, 1)}, ["y"])))
+    with pytest.raises(PassError, match="no rank saves"):
+        run_pass(Factorize(rank=3), graph, replace(ctx, remaining_passes=("recover",)))
 
 
 @pytest.mark.parametrize("options", [{}, {"ratio": 0.2, "rank": 8}, {"ratio": 1.0}, {"ratio": 0.0}, {"rank": 0}])

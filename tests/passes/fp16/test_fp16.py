@@ -373,3 +373,28 @@ def test_a_model_that_does_not_run_here_is_converted_without_ranges() -> None:
     refresh(graph)
     assert verify.problems(graph) == []
     assert any("Ranges were not measured" in note.message for note in ctx.notes)
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_compute_in_fp32_with_weights_stored_in_half(op: str) -> None:
+    rows = {"LSTM": 4, "GRU": 3, "RNN": 1}[op] * 16
+    random = np.random.default_rng(0)
+    values = {"w": (1, rows, 24), "r": (1, rows, 16), "b": (1, 2 * rows)}
+    arrays: dict[str, Value] = {
+        name: random.normal(size=shape).astype(np.float32) / 4 for name, shape in values.items()
+    }
+    graph = build([f"n: y = {op}<hidden_size=16>(x, w, r, b)"], arrays, ["y"], shape=[5, 1, 24])
+    ctx = feeding.context(Target("test", decoded_weights=frozenset({op})))
+    before = len(to_proto(graph).SerializeToString())
+    halved(graph, ctx)
+    assert len(to_proto(graph).SerializeToString()) < 0.7 * before
+    layer = next(node for node in graph.nodes if node.op == op)
+    assert [tensor.inputs[0].op for tensor in layer.inputs[1:3]] == ["Cast", "Cast"]
+    assert layer.outputs[0].dtype == np.float32
+
+
+def test_recurrent_weights_stay_where_the_target_cannot_decode_them() -> None:
+    arrays: dict[str, Value] = {"w": np.ones((1, 64, 24), np.float32), "r": np.ones((1, 64, 16), np.float32)}
+    graph = build(["n: y = LSTM<hidden_size=16>(x, w, r)"], arrays, ["y"], shape=[5, 1, 24])
+    halved(graph, feeding.context(Target("test", decoded_weights=frozenset())))
+    assert all(tensor.dtype == np.float32 for tensor in graph.nodes[0].inputs)

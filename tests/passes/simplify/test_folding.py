@@ -5,6 +5,7 @@ import numpy as np
 from tests.oracles import assert_same_function
 from tests.passes.graphs import build
 from yocc.compiler.graph import refresh, to_proto
+from yocc.compiler.graph.nops import remove_nops
 from yocc.passes.simplify.folding import fold_constants
 
 
@@ -52,3 +53,24 @@ def test_random_numbers_stay_random() -> None:
 def test_constant_output_keeps_its_node() -> None:
     graph = build(["t: z = Transpose<perm=[1, 0]>(v)", "n: y = Relu(x)"], {"v": (3, 2)}, ["y", "z"])
     assert fold_constants(graph) == 0
+
+
+def test_a_weight_that_several_layers_read_stays_one() -> None:
+    graph = build(
+        [
+            "i: a = Identity(v)", "n: b = MatMul(x, a)", "j: c = Identity(v)", "o: d = MatMul(b, c)",
+            "t: e = Transpose<perm=[1, 0]>(v)", "p: f = MatMul(d, e)",
+            "u: h = Transpose<perm=[1, 0]>(v)", "q: y = MatMul(f, h)",
+        ],
+        {"v": (80, 80)},
+        ["y"],
+        shape=[1, 4, 8, 80],
+    )  # fmt: skip
+    before = to_proto(graph)
+    assert fold_constants(graph) == 2
+    assert remove_nops(graph) == 2
+    refresh(graph)
+    first, second, third, fourth = (node.inputs[1] for node in graph.nodes)
+    assert first is second
+    assert third is fourth
+    assert_same_function(before, to_proto(graph), tolerance=1e-6)

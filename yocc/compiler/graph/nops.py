@@ -61,7 +61,7 @@ def _bypass(node: gs.Node, graph: Graph) -> bool:
     if not _is_output(output, graph):
         node.inputs.clear()
         node.outputs.clear()
-        _replace_reads(output, source)
+        replace_reads(output, source)
         return True
     if not source.inputs or _is_output(source, graph) or source.dtype != output.dtype:
         return False
@@ -70,11 +70,12 @@ def _bypass(node: gs.Node, graph: Graph) -> bool:
     node.inputs.clear()
     node.outputs.clear()
     producer.outputs[slot] = output
-    _replace_reads(source, output)
+    replace_reads(source, output)
     return True
 
 
-def _replace_reads(old: gs.Tensor, new: gs.Tensor) -> None:
+def replace_reads(old: gs.Tensor, new: gs.Tensor) -> None:
+    """Let the readers of one tensor read another."""
     for consumer in list(old.outputs):
         for slot, tensor in enumerate(consumer.inputs):
             if tensor is old:

@@ -22,6 +22,8 @@ _RUNTIME_DIFFERS = 20.0
 _FEW_SAMPLES = 16
 _BIASES = 0.1
 """Growth of the parameters up to which new biases explain it."""
+_TABLES = 4096
+"""Most values of the tables of codes that are counted as parameters."""
 _HALF = 2.5
 """Bytes for each parameter below which a model stores half precision."""
 
@@ -273,7 +275,13 @@ def _nothing_found(facts: FidelityFacts, around: Circumstances) -> str:
 def _why_larger(before: ModelFacts, after: ModelFacts, around: Circumstances) -> str:
     if after.bytes <= (1 + GROWN) * before.bytes and after.parameters <= (1 + _BIASES) * before.parameters:
         return "Likely reason: layers without a bias were given one, which holds what was folded or corrected."
-    if after.parameters > (1 + _BIASES) * before.parameters:
+    grown = after.parameters - before.parameters
+    if around.ran("encode") and 0 < grown <= _TABLES:
+        return (
+            "Likely reason: the tables of values that codes stand for take more than the codes save in a model this "
+            "small; leave out --weights if size is what matters."
+        )
+    if grown > _BIASES * before.parameters:
         return (
             "Likely reason: a weight that several layers share became a copy for each, or constants were folded into "
             "larger ones; `yocc inspect` shows which layers grew, and fewer passes in --pipeline leave them."

@@ -46,6 +46,9 @@ class _Measured:
     pictures: int
 
 
+_LEAVE_OUT = "Leave --factorize out; in --pipeline, factorize and the recovery behind it."
+
+
 @dataclass(frozen=True, kw_only=True)
 class Factorize(Pass):
     """Replace layers by pairs of thinner ones, so that `ratio` of the parameters and of the MACs is gone.
@@ -111,7 +114,7 @@ class Factorize(Pass):
         shapes = concrete_shapes(graph, ctx.input_shapes)
         layers, skipped = find_layers(graph, shapes)
         if not layers:
-            raise PassError("No layer of this model can be factorized.", "Leave factorize out.")
+            raise PassError("No layer of this model can be factorized.", _LEAVE_OUT)
         before = totals(layer_costs(graph, shapes))
         place = f"ranks on {self.pictures} pictures, {len(ctx.remaining_passes)} passes to come"
         # Pipelines that share a memo have the same graph here only while nothing has been taken out of it.
@@ -123,6 +126,8 @@ class Factorize(Pass):
         skipped |= {name: WHOLE for name in layers if name not in plan.moves}
         for name, reason in skipped.items():
             ctx.note(f"Stays whole: {reason}.", node=name)
+        if not plan.moves and ctx.teacher is None and {"recover", "distill"} & set(ctx.remaining_passes):
+            raise PassError("No layer of this model can be factorized: no rank saves parameters and MACs.", _LEAVE_OUT)
         if not plan.moves:
             ctx.note("No layer was factorized, as no rank saves parameters and MACs.", level="warning")
             return PassResult(skipped=skipped)

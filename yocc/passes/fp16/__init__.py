@@ -16,6 +16,7 @@ from yocc.passes.fp16.choose import choose
 from yocc.passes.fp16.quantized import prepare_scales
 from yocc.passes.fp16.ranges import measure
 from yocc.passes.fp16.retype import declared_types, drop_casts, retype
+from yocc.passes.fp16.stored import store_recurrent_weights
 
 _QDQ_OPSET = 19
 """Oldest opset whose QuantizeLinear and DequantizeLinear take fp16 scales."""
@@ -26,7 +27,8 @@ class Fp16(Pass):
     """Convert weights and activations to fp16.
 
     Graph inputs and outputs keep their types. Decoding, shape arithmetic, and values beyond the range of fp16 stay
-    fp32; nothing is clipped. The report lists every exception and the share of MACs in fp16.
+    fp32; nothing is clipped. Recurrent layers compute in fp32 with weights stored in fp16. The report lists every
+    exception and the share of MACs in fp16.
 
     Attributes:
         limit: largest magnitude of an activation on the calibration pictures that is converted. fp16 has a resolution
@@ -71,8 +73,10 @@ class Fp16(Pass):
             ctx.note(f"Stays fp32: {reason}.", node=name)
         rewrites = prepare_scales(graph, choice.half, ctx)
         rewrites += retype(graph, choice.half, declared, ctx.protected)
+        stored = store_recurrent_weights(graph, ctx.target.decoded_weights)
+        rewrites += stored
         census = take_census(graph, ctx)
-        if not choice.half:
+        if not choice.half and not stored:
             ctx.note("Nothing in this model became fp16.", level="warning")
         return PassResult(rewrites, {**census, "decode": len(choice.decode)}, skipped=dict(choice.kept))
 

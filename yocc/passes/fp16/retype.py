@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.nops import captured_names, remove_nops
+from yocc.compiler.graph.operators import RECURRENT
 from yocc.passes.fp16.types import HALF, SINGLE, half_slots, is_float, is_opaque
 
 Dtype = np.dtype[Any]
@@ -39,6 +40,8 @@ def drop_casts(graph: Graph, protected: frozenset[str] = frozenset()) -> None:
         if node.op != "Cast" or not (is_float(node.inputs[0]) and is_float(node.outputs[0])):
             continue
         source, output = node.inputs[0], node.outputs[0]
+        if isinstance(source, gs.Constant) and all(reader.op in RECURRENT for reader in output.outputs):
+            continue  # stored in half precision for a layer that computes in fp32
         if output.name in outputs or output.name in captured or source.name in captured:
             continue
         node.inputs.clear()

@@ -15,6 +15,7 @@ from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.containment.worker import one_line, start_worker
 from yocc.passes.simplify.axes import all_axes
 from yocc.passes.simplify.contained import onnxsim_result
+from yocc.passes.simplify.einsum import products_from_einsum
 from yocc.passes.simplify.folding import fold_constants
 from yocc.passes.simplify.fused_conv import split_fused_convolutions
 from yocc.passes.simplify.resize import constant_scales
@@ -63,6 +64,7 @@ class Simplify(Pass):
 def _own_rules(graph: Graph) -> int:
     rewrites = (
         split_fused_convolutions(graph)
+        + products_from_einsum(graph)
         + fold_constants(graph)
         + constant_scales(graph)
         + all_axes(graph)

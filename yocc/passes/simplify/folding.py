@@ -10,9 +10,11 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, node_proto
 from yocc.compiler.graph.evaluating import compute
-from yocc.compiler.graph.nops import captured_names
+from yocc.compiler.graph.nops import captured_names, replace_reads
 
-_NEVER = frozenset(
+_HANDED_ON = frozenset({"Identity"})
+"""Removed by `remove_nops`, so that what several layers read stays one constant."""
+_NEVER = _HANDED_ON | frozenset(
     {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
     | {"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
 )
@@ -24,23 +26,29 @@ _GROWTH = 2
 
 
 def fold_constants(graph: Graph) -> int:
-    """Compute every node that reads constants only; needs inferred shapes.
+    """Compute every node that reads constants only; needs inferred shapes. Equal nodes become one constant.
 
     Returns:
         How many nodes became constants.
     """
     kept = {tensor.name for tensor in graph.outputs} | captured_names(graph)
     folded = set()
+    known: dict[tuple[object, ...], gs.Constant] = {}
     for node in graph.nodes:
         if not _may_fold(node, kept):
             continue
-        value = _compute(node, graph.opset)
-        if value is None:
+        recipe = _recipe(node)
+        value = None if recipe in known else _compute(node, graph.opset)
+        if value is None and recipe not in known:
             continue
         output = node.outputs[0]
         node.inputs.clear()
         node.outputs.clear()
-        output.to_constant(value)
+        if recipe in known:
+            replace_reads(output, known[recipe])
+        else:
+            output.to_constant(value)
+            known[recipe] = output
         folded.add(node.name)
     graph.nodes = [node for node in graph.nodes if node.name not in folded]
     return len(folded)
@@ -60,6 +68,12 @@ def _may_fold(node: gs.Node, kept: set[str]) -> bool:
         return False  # where packed codes begin to be decoded
     size = math.prod(output.shape) * output.dtype.itemsize
     return bool(size <= max(_SMALL, _GROWTH * sum(_bytes(tensor) for tensor in sources)))
+
+
+def _recipe(node: gs.Node) -> tuple[object, ...]:
+    """What the node's value depends on."""
+    attributes = sorted(each.SerializeToString(deterministic=True) for each in node_proto(node).attribute)
+    return node.op, tuple(tensor.name for tensor in node.inputs), tuple(attributes)
 
 
 def _bytes(constant: gs.Constant) -> int:
