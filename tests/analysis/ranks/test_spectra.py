@@ -52,3 +52,25 @@ def test_more_components_lose_less() -> None:
     for lost in found.losses().values():
         assert (np.diff(lost) <= 1e-9).all()
         assert lost[0] == pytest.approx(1)
+
+
+def test_few_samples_do_not_hide_what_is_lost() -> None:
+    """A classifier's last layers see one sample a picture, and four of them vary along three directions."""
+    nodes = [
+        "p: g = GlobalAveragePool(x)",
+        "f: h = Flatten(g)",
+        "d: k = Gemm<transB=1>(h, v)",
+        "e: y = Gemm<transB=1>(k, u)",
+    ]
+    graph = build(nodes, {"v": (16, 12), "u": (16, 16)}, ["y"], [1, 12, 8, 8])
+    shapes = concrete_shapes(graph)
+    layers, _ = find_layers(graph, shapes)
+    lost = {}
+    for count in (4, 64):
+        ctx = context(feeds=smooth(to_proto(graph), count))
+        assert ctx.feeds is not None
+        spectra, _ = spectra_on_pictures(graph, shapes, layers, ctx.feeds, ctx, count=count)
+        losses = spectra["d"].losses()["outputs"]
+        lost[count] = losses / losses[0]
+    assert lost[4][4] > 0.2
+    assert lost[4][4] == pytest.approx(lost[64][4], abs=0.2)

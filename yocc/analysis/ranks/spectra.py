@@ -24,6 +24,8 @@ from yocc.fitting.separable import Separable
 Array = np.ndarray[Any, Any]
 POINTS = 6400
 """Positions of a layer in one picture up to which all are looked at; of more, as many drawn ones are."""
+ENOUGH = 2
+"""Samples for each output from which on they alone say how outputs vary."""
 
 
 @dataclass(frozen=True)
@@ -153,15 +155,28 @@ def spectra_on_pictures(
     found = {}
     for name, layer in layers.items():
         own = moments[name]
-        covariance = own.covariance if layer.has_bias else own.power
+        weight = layer.matrix()
+        covariance = _blended(own.covariance if layer.has_bias else own.power, weight @ weight.T, own.count)
         mean = own.mean if layer.has_bias else np.zeros(layer.outputs)
         if metrics is None:
             metric = np.eye(layer.outputs) / max(float(np.trace(covariance)), 1e-300)
         else:
             metric = metrics.get(name, np.zeros((layer.outputs, layer.outputs)))
+            metric = _blended(metric, np.eye(layer.outputs), own.count)
         inputs = (seen[name].mean[0], seen[name].covariance[0]) if name in seen else None
         found[name] = LayerSpectrum(layer, Spectrum.of(covariance, metric), covariance, mean, metric, inputs)
     return found, "variance" if metrics is None else "outputs"
+
+
+def _blended(measured: Array, prior: Array, count: int) -> Array:
+    """A covariance and what would be expected without samples, the more of this the fewer samples there are.
+
+    Four samples vary along three directions, and without the others nothing seems lost. The trace stays as measured.
+    Shrinkage as by Ledoit and Wolf (Journal of Multivariate Analysis 88, 2004), by the number of samples alone.
+    """
+    share = max(0.0, 1 - count / (ENOUGH * len(measured)))
+    expected = max(float(np.trace(prior)), 1e-300)
+    return measured if share == 0 else (1 - share) * measured + share * np.trace(measured) / expected * prior
 
 
 def _metrics(
