@@ -17,7 +17,7 @@ from tools.options_page import PAGE, options_page
 from yocc.cli import cli
 from yocc.compiler.cache.keys import compilation_key
 from yocc.errors import OptionError
-from yocc.options import Cached, CompileKeywords, CompileOptions, OptionField, field_of, option_fields
+from yocc.options import Cached, CompileKeywords, CompileOptions, OptionField, command_words, field_of, option_fields
 
 FIELDS = {each.name: each for each in option_fields()}
 every_field = pytest.mark.parametrize("each", FIELDS.values(), ids=FIELDS)
@@ -31,7 +31,7 @@ def _another(each: OptionField) -> Any:
         return (Path("elsewhere"),) if each.many else Path("elsewhere")
     examples: dict[str, Any] = {
         "recover": "none", "schedule": "oneshot", "sparsity": "2:4", "outputs": "raw", "options": {"a": "b"},
-        "input_shapes": {"x": (1, 2)}, "input_color": "bgr", "target": "ncnn",
+        "input_shapes": {"x": (1, 2)}, "input_color": "bgr", "input_fit": "crop", "target": "ncnn",
         "moves": "ranks",
         "gates": ("map50 >= 0",),
     }  # fmt: skip
@@ -57,6 +57,16 @@ def test_it_is_a_keyword_of_python(each: OptionField) -> None:
 
 def test_python_has_no_other_keywords() -> None:
     assert set(CompileKeywords.__annotations__) == set(FIELDS)
+
+
+@every_field
+def test_words_of_the_command_line_give_it_back(each: OptionField) -> None:
+    needed = {} if each.option.needs is None else {each.option.needs[0]: True}
+    options = CompileOptions.of(**needed, **{each.name: _another(each)})
+    read = cli.commands["compile"].make_context("compile", ["model.onnx", *command_words(options)]).params
+    again = CompileOptions.of(**{name: read[name] for name in FIELDS})
+    assert command_words(again) == command_words(options)
+    assert (each.flag.removeprefix("--") in "".join(command_words(options))) == (each.option.cached is not Cached.NOT)
 
 
 @every_field

@@ -158,6 +158,7 @@ class Report:
         options: target options given.
         pipeline: the passes; `--pipeline` with this text does the same again.
         seed: seed of everything random.
+        command: words of the command line that reproduce the result, from the folder it was run in.
         before: size of the model that came in.
         after: size of the model written.
         inputs: what the compiled model takes.
@@ -191,6 +192,7 @@ class Report:
     before: ModelFacts
     after: ModelFacts
     passes: tuple[PassReport, ...]
+    command: tuple[str, ...] = ()
     inputs: tuple[TensorFacts, ...] = ()
     outputs: tuple[TensorFacts, ...] = ()
     resized: Resizing | None = None

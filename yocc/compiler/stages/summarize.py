@@ -27,6 +27,7 @@ from yocc.compiler.stages.remarks import (
     size_remarks,
 )
 from yocc.compiler.stages.subject import resizing_facts
+from yocc.options import command_words
 from yocc.report.account import layer_reports
 from yocc.report.gates.gate import check_gates
 from yocc.report.page.render import render_page
@@ -58,6 +59,7 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
         options=dict(options.target.options),
         pipeline=pipeline,
         seed=options.data.seed,
+        command=("yocc", "compile", subject.file.path, *command_words(options)),
         before=subject.facts,
         after=built.facts,
         passes=pass_reports(optimized.runs),
