@@ -124,6 +124,14 @@ def test_the_command_of_the_report_reproduces_every_byte(tmp_path: Path, monkeyp
     assert contents[0] == contents[1]
 
 
+def test_a_compilation_that_was_asked_for_nothing_says_so(model: Path, tmp_path: Path) -> None:
+    said = "No compression was asked for"
+    report = compile_model(model, bench=False, fidelity=False, html=False, out=tmp_path / "a")
+    assert any(said in warning for warning in report.warnings)
+    report = compile_model(model, pipeline="simplify", bench=False, fidelity=False, html=False, out=tmp_path / "b")
+    assert not any(said in warning for warning in report.warnings)
+
+
 def test_public_name_is_the_driver() -> None:
     assert yocc.compile is compile_model
     assert {"Report", "compile", "load", "Pass"} <= set(yocc.__all__)

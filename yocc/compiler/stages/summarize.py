@@ -24,6 +24,7 @@ from yocc.compiler.stages.remarks import (
     compression_remarks,
     fidelity_remarks,
     input_remarks,
+    request_remarks,
     size_remarks,
 )
 from yocc.compiler.stages.subject import resizing_facts
@@ -49,6 +50,7 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
         *map(Remark, subject.problems),
         *fidelity_remarks(verdict.fidelity, around),
         *compression_remarks(*_effects(optimized.runs)),
+        *request_remarks(asked=options.recipe.pipeline is not None or prepared.plan.pipeline != prepare_pipeline()),
         *size_remarks(subject.facts, built.facts, around),
     )
     total = time.perf_counter() - prepared.started
