@@ -133,7 +133,6 @@ def test_a_compilation_that_was_asked_for_nothing_says_so(model: Path, tmp_path:
 
 
 def test_public_name_is_the_driver() -> None:
-    assert yocc.compile is compile_model
     assert {"Report", "compile", "load", "Pass"} <= set(yocc.__all__)
     for name in yocc.__all__:
         assert getattr(yocc, name) is not None
