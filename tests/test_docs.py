@@ -64,6 +64,20 @@ def _execute(block: Block, folder: Path, environment: dict[str, str]) -> None:
             _run(["bash", "-euo", "pipefail", "-c", command], folder, environment)
 
 
+@pytest.mark.parametrize("guide", ["pass", "criterion", "backend", "family"])
+def test_a_guide_shows_a_whole_pyproject_for_its_module(guide: str) -> None:
+    text = (ROOT / "docs" / f"writing_a_{guide}.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    content = tomllib.loads(block)
+    assert content["build-system"]["build-backend"] == "hatchling.build"
+    assert content["project"]["dependencies"] == ["yocc>=0.1"]
+    ((group, points),) = content["project"]["entry-points"].items()
+    assert group.startswith("yocc.")
+    (module,) = {target.partition(":")[0] for target in points.values()}
+    assert content["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"] == [f"{module}.py"]
+    assert f"<!-- test: file={module}.py -->" in text
+
+
 GUIDES = [
     "writing_a_pass",
     "writing_a_criterion",
