@@ -142,6 +142,13 @@ def test_what_excludes_and_needs_are_options(each: OptionField) -> None:
         ({"weights": "log2:4", "sparsity": "2:4"}, "Give either --sparsity or --weights."),
         ({"max_drop": 0.1}, "Give --int8 with --max-accuracy-drop"),
         ({"threshold": 1}, "There is no option 'threshold'"),
+        ({"gates": 3}, "cannot be 3. Give a list, or one value as text."),
+        ({"input_shapes": "x=1,3"}, "cannot be 'x=1,3'. Give a dictionary such as {'images'"),
+        ({"options": "a=b"}, "Give a dictionary such as {'name'"),
+        ({"int8": "yes"}, "cannot be 'yes'. Give True or False."),
+        ({"prune": "0.4"}, "--prune .prune. cannot be '0.4'. Give a number."),
+        ({"calibration": ["pictures"]}, "Give a path."),
+        ({"count": 2.5}, "Give a whole number."),
     ],
 )
 def test_what_contradicts_itself_is_refused(values: Mapping[str, Any], message: str) -> None:
