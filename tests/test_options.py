@@ -61,7 +61,7 @@ def test_python_has_no_other_keywords() -> None:
 
 @every_field
 def test_words_of_the_command_line_give_it_back(each: OptionField) -> None:
-    needed = {} if each.option.needs is None else {each.option.needs[0]: True}
+    needed = {} if each.option.needs is None else {each.option.needs[0]: _another(FIELDS[each.option.needs[0]])}
     options = CompileOptions.of(**needed, **{each.name: _another(each)})
     read = cli.commands["compile"].make_context("compile", ["model.onnx", *command_words(options)]).params
     again = CompileOptions.of(**{name: read[name] for name in FIELDS})
@@ -96,7 +96,7 @@ def test_it_counts_in_the_cache_key(each: OptionField, tmp_path: Path) -> None:
     model.write_bytes(tiny_model().SerializeToString())
     file = _named_file(each, tmp_path)
     given = _another(each) if file is None else _named(each, file)
-    around = {} if each.option.needs is None else {each.option.needs[0]: True}
+    around = {} if each.option.needs is None else {each.option.needs[0]: _another(FIELDS[each.option.needs[0]])}
     if each.option.cached is Cached.LABELS:
         around["evaluate"] = tmp_path / "val" / "images"
     key = compilation_key(model, CompileOptions.of(**around, **{each.name: given}))
