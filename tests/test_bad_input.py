@@ -21,7 +21,7 @@ from tests.sample_passes import SLEEPING
 from tests.samples import strange_model, tiny_model
 
 ROOT = Path(__file__).parents[1]
-OPTION, MODEL, CALIBRATION, BACKEND, OUTPUT, INTERNAL, INTERRUPTED = 2, 3, 4, 6, 7, 70, 130
+OPTION, MODEL, CALIBRATION, PASS, BACKEND, OUTPUT, INTERNAL, INTERRUPTED = 2, 3, 4, 5, 6, 7, 70, 130
 
 pytestmark = pytest.mark.usefixtures("sample_passes")
 
@@ -161,7 +161,7 @@ CASES = {
     "unknown target": (_options("--target", "toaster"), OPTION),
     "target option without value": (_options("-O", "opset"), OPTION),
     "shape of words": (_options("--input-shape", "x=big"), OPTION),
-    "pass that spoils": (_options("--pipeline", "spoil"), INTERNAL),
+    "pass that spoils": (_options("--pipeline", "spoil"), PASS),
 }
 
 

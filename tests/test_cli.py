@@ -288,3 +288,13 @@ def test_help_of_every_option_says_something() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option):
                 assert parameter.help, f"{command.name} {parameter.name}"
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    for words, place, expected in (
+        ("yocc comp", "1", "plain,compile"),
+        ("yocc compile --max-acc", "2", "--max-accuracy-drop"),
+    ):
+        around = {"_YOCC_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": place}
+        done = CliRunner().invoke(cli, [], prog_name="yocc", env=around)
+        assert expected in done.output

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.installed import as_if_installed
+from tests.plugins import write_distribution
 from yocc import errors
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +63,31 @@ def _execute(block: Block, folder: Path, environment: dict[str, str]) -> None:
     else:
         for command in block.commands:
             _run(["bash", "-euo", "pipefail", "-c", command], folder, environment)
+
+
+@pytest.mark.parametrize("guide", ["pass", "criterion", "backend", "family"])
+def test_a_guide_shows_a_whole_pyproject_for_its_module(guide: str) -> None:
+    text = (ROOT / "docs" / f"writing_a_{guide}.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    content = tomllib.loads(block)
+    assert content["build-system"]["build-backend"] == "hatchling.build"
+    assert content["project"]["dependencies"] == ["yocc>=0.1"]
+    ((group, points),) = content["project"]["entry-points"].items()
+    assert group.startswith("yocc.")
+    (module,) = {target.partition(":")[0] for target in points.values()}
+    assert content["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"] == [f"{module}.py"]
+    assert f"<!-- test: file={module}.py -->" in text
+
+
+@pytest.mark.slow
+def test_the_backend_of_the_guide_passes_the_tests_it_shows(tmp_path: Path, environment: dict[str, str]) -> None:
+    guide = ROOT / "docs" / "writing_a_backend.md"
+    for block in _blocks(guide):
+        if block.argument.startswith("file="):
+            _execute(block, tmp_path, environment)
+    write_distribution(tmp_path, "yocc-wide", {"yocc.backends": {"wide": "wide:WideBackend"}})
+    around = {**environment, "PYTHONPATH": f"{tmp_path}:{environment['PYTHONPATH']}"}
+    _run([sys.executable, "-m", "pytest", "-q", "test_wide.py"], tmp_path, around)
 
 
 GUIDES = [

@@ -17,7 +17,7 @@ from tools.options_page import PAGE, options_page
 from yocc.cli import cli
 from yocc.compiler.cache.keys import compilation_key
 from yocc.errors import OptionError
-from yocc.options import Cached, CompileKeywords, CompileOptions, OptionField, field_of, option_fields
+from yocc.options import Cached, CompileKeywords, CompileOptions, OptionField, command_words, field_of, option_fields
 
 FIELDS = {each.name: each for each in option_fields()}
 every_field = pytest.mark.parametrize("each", FIELDS.values(), ids=FIELDS)
@@ -31,7 +31,7 @@ def _another(each: OptionField) -> Any:
         return (Path("elsewhere"),) if each.many else Path("elsewhere")
     examples: dict[str, Any] = {
         "recover": "none", "schedule": "oneshot", "sparsity": "2:4", "outputs": "raw", "options": {"a": "b"},
-        "input_shapes": {"x": (1, 2)}, "input_color": "bgr", "target": "ncnn",
+        "input_shapes": {"x": (1, 2)}, "input_color": "bgr", "input_fit": "crop", "target": "ncnn",
         "moves": "ranks",
         "gates": ("map50 >= 0",),
     }  # fmt: skip
@@ -57,6 +57,16 @@ def test_it_is_a_keyword_of_python(each: OptionField) -> None:
 
 def test_python_has_no_other_keywords() -> None:
     assert set(CompileKeywords.__annotations__) == set(FIELDS)
+
+
+@every_field
+def test_words_of_the_command_line_give_it_back(each: OptionField) -> None:
+    needed = {} if each.option.needs is None else {each.option.needs[0]: _another(FIELDS[each.option.needs[0]])}
+    options = CompileOptions.of(**needed, **{each.name: _another(each)})
+    read = cli.commands["compile"].make_context("compile", ["model.onnx", *command_words(options)]).params
+    again = CompileOptions.of(**{name: read[name] for name in FIELDS})
+    assert command_words(again) == command_words(options)
+    assert (each.flag.removeprefix("--") in "".join(command_words(options))) == (each.option.cached is not Cached.NOT)
 
 
 @every_field
@@ -86,7 +96,7 @@ def test_it_counts_in_the_cache_key(each: OptionField, tmp_path: Path) -> None:
     model.write_bytes(tiny_model().SerializeToString())
     file = _named_file(each, tmp_path)
     given = _another(each) if file is None else _named(each, file)
-    around = {} if each.option.needs is None else {each.option.needs[0]: True}
+    around = {} if each.option.needs is None else {each.option.needs[0]: _another(FIELDS[each.option.needs[0]])}
     if each.option.cached is Cached.LABELS:
         around["evaluate"] = tmp_path / "val" / "images"
     key = compilation_key(model, CompileOptions.of(**around, **{each.name: given}))
@@ -132,6 +142,13 @@ def test_what_excludes_and_needs_are_options(each: OptionField) -> None:
         ({"weights": "log2:4", "sparsity": "2:4"}, "Give either --sparsity or --weights."),
         ({"max_drop": 0.1}, "Give --int8 with --max-accuracy-drop"),
         ({"threshold": 1}, "There is no option 'threshold'"),
+        ({"gates": 3}, "cannot be 3. Give a list, or one value as text."),
+        ({"input_shapes": "x=1,3"}, "cannot be 'x=1,3'. Give a dictionary such as {'images'"),
+        ({"options": "a=b"}, "Give a dictionary such as {'name'"),
+        ({"int8": "yes"}, "cannot be 'yes'. Give True or False."),
+        ({"prune": "0.4"}, "--prune .prune. cannot be '0.4'. Give a number."),
+        ({"calibration": ["pictures"]}, "Give a path."),
+        ({"count": 2.5}, "Give a whole number."),
     ],
 )
 def test_what_contradicts_itself_is_refused(values: Mapping[str, Any], message: str) -> None:

@@ -14,13 +14,23 @@ from yocc.errors import InternalError, YoccError
 
 if TYPE_CHECKING:
     from yocc.api.contexts import pass_context
-    from yocc.api.library import advise, bench, calibrate, check, compare, detect, evaluate, inspect, verify
+    from yocc.api.library import (
+        advise,
+        bench,
+        calibrate,
+        check,
+        compare,
+        compile,  # noqa: A004 # the verb of the command
+        detect,
+        evaluate,
+        inspect,
+        verify,
+    )
     from yocc.compiler.graph import Graph, load, save
     from yocc.compiler.pipeline.passes import Pass, PassContext
     from yocc.compiler.pipeline.pipeline import Pipeline
     from yocc.compiler.pipeline.result import PassResult
     from yocc.compiler.pipeline.target import Target
-    from yocc.compiler.stages.compiling import compile_model as compile  # noqa: A004 # the verb of the command
     from yocc.options import CompileOptions
     from yocc.report.report import Report
     from yocc.searching.library import search
@@ -67,7 +77,7 @@ _PLACES = {
     "pass_context": "yocc.api.contexts",
     "search": "yocc.searching.library",
     **dict.fromkeys(
-        ("advise", "bench", "calibrate", "check", "compare", "detect", "evaluate", "inspect", "verify"),
+        ("advise", "bench", "calibrate", "check", "compare", "compile", "detect", "evaluate", "inspect", "verify"),
         "yocc.api.library",
     ),
 }
@@ -77,8 +87,6 @@ def __getattr__(name: str) -> Any:
     """Import public names on first use: `yocc --help` needs none of them, and onnx takes a while to load."""
     from importlib import import_module
 
-    if name == "compile":
-        return import_module("yocc.compiler.stages.compiling").compile_model
     if name not in _PLACES:
         raise AttributeError(f"module 'yocc' has no attribute {name!r}")
     return getattr(import_module(_PLACES[name]), name)

@@ -11,7 +11,9 @@ import yocc
 from tests.runtime.backends.ncnn.running import needs_ncnn
 from tests.samples import tiny_model
 from yocc.api.judging import time_against
+from yocc.api.opening import find_model
 from yocc.cli.reading import speed_tables
+from yocc.errors import ModelError
 
 
 @pytest.fixture
@@ -57,3 +59,21 @@ def test_what_the_target_cannot_run_uncompressed_is_said(model: Path, tmp_path: 
     assert speed.onnxruntime is not None
     assert "was not timed in ncnn's runtime" in speed.remark
     assert [speed.remark] in [columns for _, columns, _ in speed_tables(speed)]
+
+
+def test_the_original_is_found_from_another_folder(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = model.parent
+    monkeypatch.chdir(root)
+    yocc.compile("tiny.onnx", out="results/out", bench=False, fidelity=False, html=False)
+    elsewhere = root / "elsewhere"
+    elsewhere.mkdir()
+    # A model of the same name that is not the one.
+    onnx.save(tiny_model(batch="any_number"), elsewhere / "tiny.onnx")
+    monkeypatch.chdir(elsewhere)
+    found = find_model(Path("../results/out"))
+    assert found.original == model
+    assert yocc.compare("../results/out").facts.outputs
+    model.unlink()
+    (elsewhere / "tiny.onnx").unlink()
+    with pytest.raises(ModelError, match=r"which '../results/out/report.json' names as the original"):
+        yocc.compare("../results/out")

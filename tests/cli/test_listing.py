@@ -6,6 +6,7 @@ import pytest
 
 from tests.compiler.pipeline.plugins import install
 from yocc.cli.listing import pass_list, target_list
+from yocc.cli.reading import target_tables
 
 BACKEND = """
 from yocc.compiler.pipeline.target import Target
@@ -30,6 +31,17 @@ def test_a_backend_that_fails_when_asked_stays_listed_with_the_reason(
     found = {entry["name"]: entry for entry in target_list()}
     assert found["odd"]["problem"] == "RuntimeError: the driver is gone"
     assert found["onnxruntime"]["problem"] == ""
+
+
+def test_a_target_is_ready_only_where_its_own_runtime_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    body = BACKEND.replace('raise RuntimeError("the driver is gone")', "return None").replace('"odd"', '"far"')
+    body += "    def substitute(self, target): return 'there is no such chip here'\n"
+    install(tmp_path, "acme-far", {"far": "acme_far:Odd"}, {"acme_far": body}, "yocc.backends")
+    found = target_list()
+    states = {row[0]: row[-1] for row in next(iter(target_tables(found)))[2]}
+    assert states["far"] == "writes models, runs them in onnxruntime: there is no such chip here"
+    assert states["onnxruntime"] == "ready"
 
 
 def test_a_half_made_pass_stays_listed_with_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

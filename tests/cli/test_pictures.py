@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_what_is_stated_is_used_and_no_warning() -> None:
     }  # fmt: skip
     assert [Path(each["file"]).name for each in pictures] == ["0.png", "1.png"]
     page = Path("out/report.html").read_text()
-    assert "--input-color bgr --input-scale 1.0 --input-mean=1.0,2.0,3.0 --input-std=0.5" in page
+    assert shlex.join(OPTIONS) in page
 
 
 def test_arrays_are_fed_as_they_are_and_nothing_is_assumed() -> None:

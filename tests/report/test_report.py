@@ -177,3 +177,12 @@ def test_a_report_shows_itself_in_a_line() -> None:
     gates = ({"gate": "a", "passed": True}, {"gate": "b", "passed": False})
     said = repr(_report(warnings=("a", "b"), alarms=("a",), gates=gates))
     assert said.endswith(" MB, 2 warnings, 1 of them alarms, 1 of 2 gates fail>")
+
+
+def test_a_notebook_shows_the_result_with_everything_escaped() -> None:
+    gates = ({"gate": "size_ratio <= 0.1", "passed": False},)
+    shown = _report(warnings=("<script>", "b"), alarms=("b",), gates=gates)._repr_html_()
+    assert "<td>&lt;script&gt;</td>" in shown
+    assert "<tr><th>alarm</th><td>b</td></tr>" in shown
+    assert "size_ratio &lt;= 0.1: failed" in shown
+    assert "<th>parameters</th><td>10 -&gt; 10</td>" in shown

@@ -1,29 +1,112 @@
-"""The functions of `import yocc`, beside `yocc.compile`: each does what the command of its name does."""
+"""The functions of `import yocc`: each does what the command of its name does."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Unpack
 
-from yocc.api.advising import advise_model
+from yocc.api.advice import Advice
+from yocc.api.advising import BUDGET, AdviseKeywords, advise_model
 from yocc.api.calibrate import calibrate_model
 from yocc.api.checking import check_output, read_report, require_unchanged
 from yocc.api.detecting import detect_pictures
 from yocc.api.inspection import Inspection, inspect_model
 from yocc.api.judging import Agreement, Speed, against_labels, against_original, time_against
 from yocc.api.opening import find_model
+from yocc.api.progress import Shown, chosen_progress
 from yocc.api.verifying import verify_model
 from yocc.compiler.graph import load
-from yocc.compiler.pipeline.passes import Progress, silent
+from yocc.compiler.pipeline.pipeline import Observer
+from yocc.compiler.stages.compiling import compile_model
+from yocc.compiler.stages.subject import Source
+from yocc.options import CalibrateKeywords, CompileKeywords, CompileOptions
+from yocc.passes.quantize.saved import Calibration
 from yocc.report.gates.gate import Outcome, parse_gates
+from yocc.report.report import Report
 from yocc.runtime.backends.backend import Check
 from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.detection.metrics import DetectionScores, DetectionSet
 
-__all__ = ["advise", "bench", "calibrate", "check", "compare", "detect", "evaluate", "inspect", "verify"]
+__all__ = ["advise", "bench", "calibrate", "check", "compare", "compile", "detect", "evaluate", "inspect", "verify"]
 
-advise = advise_model
-calibrate = calibrate_model
+
+def compile(  # noqa: A001 # the verb of the command
+    source: Source,
+    wanted: CompileOptions | None = None,
+    /,
+    *,
+    progress: Shown = None,
+    observers: Sequence[Observer] = (),
+    **keywords: Unpack[CompileKeywords],
+) -> Report:
+    """Compress a model for a target: what `yocc compile` does.
+
+    Args:
+        source: an ONNX file, its bytes, or a model in memory.
+        wanted: all options as one value, instead of the keywords.
+        progress: False for no bars, True for bars, None for bars in a terminal or notebook; or what shows loops.
+        observers: look at the graph after each pass.
+        keywords: options by name, such as `prune=0.4, int8=True`; `yocc.options` says what each means.
+
+    Returns:
+        What is written to `report.json`, with the output folder.
+
+    Raises:
+        YoccError: of the kind that says whose fault it is; nothing is written then. An `OutputError` says where the
+            result is when it could not be put in place.
+        InternalError: a pass broke an invariant.
+    """
+    return compile_model(source, wanted, progress=chosen_progress(progress), observers=observers, **keywords)
+
+
+def advise(
+    source: Source,
+    *,
+    levers: str | Iterable[str] | None = None,
+    budget: str = BUDGET,
+    progress: Shown = None,
+    **keywords: Unpack[AdviseKeywords],
+) -> Advice:
+    """Measure what each lever alone would buy for a model on this machine and target: what `yocc advise` does.
+
+    Args:
+        source: an ONNX file, its bytes, or a model in memory.
+        levers: names such as `int8` and `side`, or text such as `int8,side`; None for all that can help.
+        budget: time such as `90s` or `2m`; levers that do not fit are reported as out of time.
+        progress: False for no bars, True for bars, None for bars in a terminal or notebook; or what shows loops.
+        keywords: options that mean what they mean for `compile`.
+
+    Raises:
+        YoccError: the model, the pictures or the options are unusable.
+    """
+    return advise_model(source, levers=levers, budget=budget, progress=chosen_progress(progress), **keywords)
+
+
+def calibrate(
+    source: Source,
+    calibration: str | Path,
+    out: str | Path,
+    *,
+    force: bool = False,
+    progress: Shown = None,
+    **keywords: Unpack[CalibrateKeywords],
+) -> Calibration:
+    """Run a model over pictures and write what its tensors' values were like: what `yocc calibrate` does.
+
+    Args:
+        source: the model.
+        calibration: pictures or arrays; all of them are used.
+        out: the file to write.
+        force: replace a file that holds no statistics of yocc's.
+        progress: False for no bar, True for one, None for one in a terminal or notebook; or what shows loops.
+        keywords: options by name, as in the compilation that will use the file.
+
+    Raises:
+        YoccError: the model, the pictures or the options are unusable, or the file cannot be written.
+    """
+    shown = chosen_progress(progress)
+    return calibrate_model(source, calibration, out, force=force, progress=shown, **keywords)
 
 
 def inspect(
@@ -55,7 +138,7 @@ def detect(
     *,
     confidence: float = 0.25,
     threads: int | None = None,
-    progress: Progress = silent,
+    progress: Shown = None,
 ) -> DetectionSet:
     """What a detector finds in pictures, in its target's runtime.
 
@@ -64,13 +147,15 @@ def detect(
         pictures: a picture or a folder of pictures.
         confidence: least score of a detection, 0..1.
         threads: threads to run with, None for all cores.
-        progress: shows the loop.
+        progress: False for no bar, True for one, None for one in a terminal or notebook; or what shows loops.
 
     Raises:
         OptionError: it is no detector of a known family.
         CalibrationError: there are no pictures, or one cannot be read.
     """
-    return detect_pictures(Path(model), Path(pictures), confidence=confidence, threads=threads, progress=progress)
+    return detect_pictures(
+        Path(model), Path(pictures), confidence=confidence, threads=threads, progress=chosen_progress(progress)
+    )
 
 
 def evaluate(
@@ -79,7 +164,7 @@ def evaluate(
     labels: str | Path | None = None,
     *,
     threads: int | None = None,
-    progress: Progress = silent,
+    progress: Shown = None,
 ) -> DetectionScores:
     """Mean average precision of a detector against labels.
 
@@ -88,14 +173,14 @@ def evaluate(
         data: a folder of pictures.
         labels: COCO JSON or a folder of YOLO text files; beside the pictures when None.
         threads: threads to run with, None for all cores.
-        progress: shows the loop.
+        progress: False for no bar, True for one, None for one in a terminal or notebook; or what shows loops.
 
     Raises:
         OptionError: it is no detector of a known layout.
         CalibrationError: pictures or labels are unusable.
     """
     given = None if labels is None else Path(labels)
-    return against_labels(Path(model), Path(data), given, threads=threads, progress=progress)
+    return against_labels(Path(model), Path(data), given, threads=threads, progress=chosen_progress(progress))
 
 
 def compare(
@@ -104,7 +189,7 @@ def compare(
     data: str | Path | None = None,
     *,
     threads: int | None = None,
-    progress: Progress = silent,
+    progress: Shown = None,
 ) -> Agreement:
     """How a model agrees with the one it was made from, in onnxruntime without graph optimizations.
 
@@ -113,13 +198,13 @@ def compare(
         original: None for the model the folder was compiled from.
         data: pictures or arrays; synthetic pictures when None.
         threads: threads to run with, None for all cores.
-        progress: shows the loop.
+        progress: False for no bar, True for one, None for one in a terminal or notebook; or what shows loops.
 
     Raises:
         YoccError: one of the two cannot be read or run, or the data is unusable.
     """
     first, feeds = (None if path is None else Path(path) for path in (original, data))
-    return against_original(Path(model), first, feeds, count=None, threads=threads, progress=progress)
+    return against_original(Path(model), first, feeds, count=None, threads=threads, progress=chosen_progress(progress))
 
 
 def bench(
@@ -128,7 +213,7 @@ def bench(
     *,
     rounds: int = 30,
     threads: int | None = None,
-    progress: Progress = silent,
+    progress: Shown = None,
 ) -> Speed:
     """Latencies of a model and of the one it was made from, measured in alternation.
 
@@ -137,13 +222,13 @@ def bench(
         original: None for the model the folder was compiled from.
         rounds: runs of each.
         threads: threads to run with, None for all cores.
-        progress: shows the loop.
+        progress: False for no bar, True for one, None for one in a terminal or notebook; or what shows loops.
 
     Raises:
         YoccError: one of the two cannot be read or run.
     """
     first = None if original is None else Path(original)
-    return time_against(Path(model), first, rounds=rounds, threads=threads, progress=progress)
+    return time_against(Path(model), first, rounds=rounds, threads=threads, progress=chosen_progress(progress))
 
 
 def verify(model: str | Path) -> tuple[Check, ...]:

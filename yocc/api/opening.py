@@ -73,7 +73,21 @@ def find_model(path: Path) -> ModelOnDisk:
     model, *others = [path / entry["path"] for entry in report["files"]]
     artifact = Artifact(report["target"], path, model, tuple(others), report.get("options", {}))
     stated = recorded_options(report.get("input"))
-    return ModelOnDisk(artifact, Path(report["source"]["path"]), stated, report)
+    return ModelOnDisk(artifact, _original(path, report["source"]), stated, report)
+
+
+def _original(folder: Path, source: Mapping[str, Any]) -> Path:
+    """Where the model is that a folder was compiled from: its path may be relative to where that was done.
+
+    It is looked for from here, then from the folder and each one above it; of several, one of the recorded size wins.
+    """
+    recorded = Path(source["path"])
+    if recorded.is_absolute():
+        return recorded
+    whole = folder.resolve()
+    found = [place for place in (recorded, *(each / recorded for each in (whole, *whole.parents))) if place.is_file()]
+    alike = (place for place in found if place.stat().st_size == source["bytes"])
+    return next(alike, found[0] if found else recorded)
 
 
 def original_of(model: ModelOnDisk, given: Path | None) -> ModelOnDisk:
@@ -85,7 +99,13 @@ def original_of(model: ModelOnDisk, given: Path | None) -> ModelOnDisk:
     """
     if given is None and model.original is None:
         raise OptionError("There is nothing to compare with.", "Name the original with --against.")
-    return find_model(given if given is not None else model.original)  # type: ignore[arg-type] # one of them is
+    path = given if given is not None else model.original
+    if given is None and path is not None and not exists(path):
+        report = str(model.artifact.folder / REPORT_FILE)
+        raise ModelError(
+            f"There is no file {str(path)!r}, which {report!r} names as the original.", "Name it with --against."
+        )
+    return find_model(path)  # type: ignore[arg-type] # one of them is
 
 
 def examine_model(model: ModelOnDisk, stated: InputOptions | None = None) -> Anatomy:

@@ -10,6 +10,7 @@ import click
 from yocc.cli.caching import chosen_cache, place_options
 from yocc.cli.compile_options import compile_options, without_outvoted
 from yocc.cli.config import config_option
+from yocc.cli.grouped import GroupedCommand
 from yocc.cli.options import Publishing, common, path_argument, published
 from yocc.cli.terminal import Bars, Settings, announce_config, say, show_tables, warn
 from yocc.errors import MeasurementError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from yocc.api.compiling import Compiled
 
 
-@click.command("compile")
+@click.command("compile", cls=GroupedCommand)
 @click.argument("model", type=path_argument)
 @compile_options
 @published

@@ -14,21 +14,24 @@ from yocc.runtime.data.description import options_text
 
 
 def target_list() -> list[dict[str, Any]]:
-    """Every registered backend: name, distribution, summary, options, and why it cannot be used, if so."""
+    """Every registered backend: name, distribution, summary, options, and why it cannot be used, or not run, if so."""
     found = []
     for plugin in backends().values():
         entry: dict[str, Any] = {"name": plugin.name, "distribution": plugin.distribution}
         loaded: Any = plugin.loaded
         if loaded is None:
-            found.append({**entry, "summary": "", "options": {}, "problem": plugin.reason})
+            found.append({**entry, "summary": "", "options": {}, "problem": plugin.reason, "substitute": ""})
             continue
         try:
             backend = loaded()
             problem = backend.available() or ""
             options = dict(backend.options)
+            substitute = "" if problem else backend.substitute(backend.target({}))
         except Exception as error:  # somebody else's code may raise anything
-            problem, options = describe(error), {}
-        found.append({**entry, "summary": loaded.summary, "options": options, "problem": problem})
+            problem, options, substitute = describe(error), {}, ""
+        found.append(
+            {**entry, "summary": loaded.summary, "options": options, "problem": problem, "substitute": substitute}
+        )
     return found
 
 

@@ -94,10 +94,17 @@ def _latency(latency: Latency) -> list[str]:
 
 def target_tables(targets: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
     """Targets, then their options."""
-    rows = [[str(one["name"]), one["summary"], one["distribution"], one["problem"] or "ready"] for one in targets]
+    rows = [[str(one["name"]), one["summary"], one["distribution"], _state(one)] for one in targets]
     yield "Targets", ["target", "", "from", "state"], rows
     options = [[str(one["name"]), name, text] for one in targets for name, text in one["options"].items()]
     yield "Options", ["target", "option", ""], options
+
+
+def _state(target: Mapping[str, Any]) -> str:
+    """What can be done for a target on this machine."""
+    if target["problem"]:
+        return str(target["problem"])
+    return f"writes models, runs them in onnxruntime: {target['substitute']}" if target["substitute"] else "ready"
 
 
 def pass_tables(passes: Sequence[Mapping[str, Any]]) -> Iterator[Table]:

@@ -10,6 +10,7 @@ from yocc.options.fields import OptionField, field_of, flag_of, option_fields
 from yocc.options.groups import CompressionRecipe, DataOptions, MeasureOptions, OutputOptions, TargetOptions
 from yocc.options.keywords import CalibrateKeywords, CompileKeywords
 from yocc.options.option import Cached, Color, Fit, Number, Option, Shapes
+from yocc.options.words import command_words
 
 __all__ = [
     "Cached",
@@ -27,6 +28,7 @@ __all__ = [
     "OutputOptions",
     "Shapes",
     "TargetOptions",
+    "command_words",
     "field_of",
     "flag_of",
     "option_fields",

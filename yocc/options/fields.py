@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from yocc.errors import OptionError
 from yocc.options.groups import CompressionRecipe, DataOptions, MeasureOptions, OutputOptions, TargetOptions
 from yocc.options.option import Option
 
@@ -59,7 +62,12 @@ class OptionField:
         """A value as the field keeps it: text as a path where it names a file, several as a tuple or a dictionary.
 
         None stands for the default of what may be given several times; one text, for a list of it alone.
+
+        Raises:
+            OptionError: the value is of another type.
         """
+        if not self._takes(value):
+            raise OptionError(f"{self.flag} ({self.name}) cannot be {value!r}.", f"Give {self._wanted}.")
         if not self.many:
             if isinstance(value, list):
                 return tuple(value)
@@ -70,6 +78,39 @@ class OptionField:
             return dict(value)
         values = (value,) if isinstance(value, str | Path) else value
         return tuple(Path(each) if self.is_path else each for each in values)
+
+    def _takes(self, value: Any) -> bool:
+        """Whether a value is of the field's type, as far as numbers, text, paths and collections go."""
+        if value is None:
+            return True
+        if get_origin(self.kind) is Mapping:
+            return isinstance(value, Mapping)
+        if self.many:
+            return isinstance(value, str | Path) or (isinstance(value, Iterable) and not isinstance(value, Mapping))
+        kinds = get_args(self.kind) if get_origin(self.kind) in (Union, UnionType) else (self.kind,)
+        return any(_is_of(value, kind) for kind in kinds if kind is not type(None))
+
+    @property
+    def _wanted(self) -> str:
+        """The field's type in words."""
+        if get_origin(self.kind) is Mapping:
+            example = "{'images': (1, 3, 640, 640)}" if "tuple" in str(self.kind) else "{'name': 'value'}"
+            return f"a dictionary such as {example}"
+        if self.many:
+            return "a list, or one value as text"
+        kinds = (("bool", "True or False"), ("float", "a number"), ("int", "a whole number"), ("Path", "a path"))
+        return next((words for name, words in kinds if name in str(self.kind)), "text")
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    if kind in (int, float):
+        return isinstance(value, Integral if kind is int else Real)
+    if get_origin(kind) is tuple:
+        return isinstance(value, list | tuple)
+    # Text may also be a number, such as a batch.
+    return isinstance(value, str | Path if kind is Path else str | int)
 
 
 @cache

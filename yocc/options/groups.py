@@ -46,7 +46,7 @@ class CompressionRecipe:
     )
     input_size: str | None = option(
         None,
-        "The same for pictures that are not square: height x width, such as 384x640.",
+        "Height x width of the picture input where it is not square, such as 384x640.",
         metavar="HEIGHTxWIDTH",
         otherwise="the model's own",
         excludes={"side": "--side is height and width at once."},

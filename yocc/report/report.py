@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from html import escape
 from importlib.resources import files as package_files
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
@@ -158,6 +159,7 @@ class Report:
         options: target options given.
         pipeline: the passes; `--pipeline` with this text does the same again.
         seed: seed of everything random.
+        command: words of the command line that reproduce the result, from the folder it was run in.
         before: size of the model that came in.
         after: size of the model written.
         inputs: what the compiled model takes.
@@ -191,6 +193,7 @@ class Report:
     before: ModelFacts
     after: ModelFacts
     passes: tuple[PassReport, ...]
+    command: tuple[str, ...] = ()
     inputs: tuple[TensorFacts, ...] = ()
     outputs: tuple[TensorFacts, ...] = ()
     resized: Resizing | None = None
@@ -225,6 +228,16 @@ class Report:
         sizes = f"{self.before.bytes / 1e6:.1f} -> {self.after.bytes / 1e6:.1f} MB"
         text = f"{self.source.path} -> {self.model} for {self.target}, {self.pipeline}, {sizes}"
         return f"<Report: {', '.join([text, *said])}>"
+
+    def _repr_html_(self) -> str:
+        """The result as a notebook shows it: sizes, speed, warnings, and where the files are."""
+        rows = [("model", str(self.model)), ("target", self.target), ("passes", self.pipeline)]
+        sizes = ("parameters", "macs", "bytes")
+        rows += [(name, f"{getattr(self.before, name):,} -> {getattr(self.after, name):,}") for name in sizes]
+        rows += [("alarm" if text in self.alarms else "warning", text) for text in self.warnings]
+        rows += [("gate", f"{gate['gate']}: {'passed' if gate['passed'] else 'failed'}") for gate in self.gates]
+        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows)
+        return f"<table>{cells}</table>"
 
     def to_json(self) -> str:
         """The text of `report.json`."""

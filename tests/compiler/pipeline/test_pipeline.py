@@ -230,7 +230,7 @@ def test_a_plugin_takes_part_by_name(installed: Path) -> None:
     pipeline = Pipeline.parse("shine")
     assert str(pipeline) == "shine"
     assert pipeline.run(load(conv_model()), _context())[1] == [
-        dataclasses.replace(PassRun("shine", PassResult(), 0.0), seconds=pytest.approx(0, abs=10))
+        dataclasses.replace(PassRun("shine", PassResult(), 0.0, owner="acme-passes"), seconds=pytest.approx(0, abs=10))
     ]
 
 
@@ -327,7 +327,7 @@ def test_a_pass_that_cannot_be_meant_ends_the_run_before_it_changes_anything() -
     assert to_proto(graph).SerializeToString(deterministic=True) == before
 
 
-def test_a_pass_that_leaves_contradicting_shapes_is_our_mistake_and_is_named() -> None:
+def test_a_pass_that_leaves_contradicting_shapes_is_named() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Careless(Cut):
         name: ClassVar[str] = "careless"
@@ -336,7 +336,7 @@ def test_a_pass_that_leaves_contradicting_shapes_is_our_mistake_and_is_named() -
             graph.tensors()["w"].values = np.zeros((16, 3, 3, 3), np.float32)
             return 1
 
-    with pytest.raises(InternalError, match="After the pass 'careless'"):
+    with pytest.raises(PassError, match=r"'careless' of the module tests.* failed: .*After the pass 'careless'"):
         Pipeline((Careless(),)).run(load(conv_model()), _context())
 
 
@@ -378,6 +378,32 @@ def test_a_pass_that_ends_the_process_is_an_error_and_a_signal_is_not() -> None:
         Pipeline((Leaving(),)).run(load(conv_model()), PassContext(Target("test")))
     with pytest.raises(Signal):
         Pipeline((Leaving(how=Signal),)).run(load(conv_model()), PassContext(Target("test")))
+
+
+@pytest.mark.parametrize("where", ["min_opset", "requires", "run", "ensures"])
+def test_a_crash_names_the_pass_and_whose_it_is(where: str, installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> int:
+        raise KeyError("colour")
+
+    body = PASS_MODULE.format(class_name="Shine", name="shine")
+    install(installed, "acme-passes", {"shine": "acme_crash:Shine"}, {"acme_crash": body}, "yocc.passes")
+    pipeline = Pipeline.parse("shine")
+    monkeypatch.setattr(type(pipeline.passes[0]), where, crash)
+    with pytest.raises(PassError, match="The pass 'shine' of acme-passes failed: KeyError: 'colour'") as caught:
+        pipeline.run(load(conv_model()), PassContext(Target("test")))
+    assert "authors of acme-passes" in caught.value.hint
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_crash_of_a_pass_that_is_yoccs_own_is_not_blamed_on_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> int:
+        raise KeyError("ours")
+
+    pipeline = Pipeline.parse("fuse")
+    monkeypatch.setattr(type(pipeline.passes[0]), "run", crash)
+    with pytest.raises(KeyError, match="ours"):
+        pipeline.run(load(conv_model()), PassContext(Target("test")))
 
 
 def test_lineage_of_one_pass_is_the_teacher_of_the_next() -> None:

@@ -55,6 +55,14 @@ def test_an_empty_group_is_empty(site: Path) -> None:
             "lacks run, summary",
         ),
         (PASS_MODULE.format(class_name="Broken", name="other"), "calls itself 'other'"),
+        (
+            PASS_MODULE.format(class_name="Broken", name="broken").replace("@dataclass(frozen=True, kw_only=True)", ""),
+            "is no frozen dataclass: decorate it with @dataclass(frozen=True, kw_only=True)",
+        ),
+        (
+            PASS_MODULE.format(class_name="Broken", name="broken").replace("ctx):", "ctx) -> None:"),
+            "has a `run` that returns None, not a PassResult or the number of rewrites",
+        ),
     ],
 )
 def test_a_broken_plugin_stays_listed_with_its_reason_and_the_others_work(site: Path, body: str, reason: str) -> None:

@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+import html
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 
 import yocc
 from tests.samples import strange_model, tiny_feed, tiny_model
+from yocc.cli import cli
 from yocc.compiler.graph import Graph, load
 from yocc.compiler.pipeline.pipeline import PassRun
 from yocc.compiler.stages.acceptance import require_accepted
 from yocc.compiler.stages.compiling import compile_model
-from yocc.errors import BackendError, CalibrationError, InternalError, ModelError, OptionError
+from yocc.errors import BackendError, CalibrationError, ModelError, OptionError, PassError
 from yocc.runtime.backends.backend import Backend
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, reference_executor
 
@@ -86,8 +92,47 @@ def test_spec_of_the_report_replays_it(model: Path, tmp_path: Path) -> None:
     assert first.model.read_bytes() == second.model.read_bytes()
 
 
+def test_the_command_of_the_report_reproduces_every_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(tiny_model(batch="n"), "tiny.onnx")
+    Path("my pictures").mkdir()
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"my pictures/{number}.png")
+    first = compile_model(
+        "tiny.onnx",
+        int8=True,
+        calibration="my pictures",
+        count=3,
+        input_shapes={"x": (2, 3, 16, 16)},
+        input_mean=(-0.5, 0.25, 0.1),
+        input_scale="1/128",
+        seed=3,
+        gates=["size_ratio <= 2"],
+        bench=False,
+        out="a",
+    )
+    (command,) = re.findall(r'id="again-title".*?<code>(.*?)</code>', Path("a/report.html").read_text(), re.DOTALL)
+    words = shlex.split(html.unescape(command))
+    assert words == list(first.command)
+    done = CliRunner().invoke(cli, [*words[1:], "-q", "-o", "b"])
+    assert done.exit_code == 0, done.output
+    contents = [_content(tmp_path / name) for name in ("a", "b")]
+    assert contents[0]["files"] == contents[1]["files"]
+    for content in contents:
+        content.pop("measured")
+    assert contents[0] == contents[1]
+
+
+def test_a_compilation_that_was_asked_for_nothing_says_so(model: Path, tmp_path: Path) -> None:
+    said = "No compression was asked for"
+    report = compile_model(model, bench=False, fidelity=False, html=False, out=tmp_path / "a")
+    assert any(said in warning for warning in report.warnings)
+    report = compile_model(model, pipeline="simplify", bench=False, fidelity=False, html=False, out=tmp_path / "b")
+    assert not any(said in warning for warning in report.warnings)
+
+
 def test_public_name_is_the_driver() -> None:
-    assert yocc.compile is compile_model
     assert {"Report", "compile", "load", "Pass"} <= set(yocc.__all__)
     for name in yocc.__all__:
         assert getattr(yocc, name) is not None
@@ -172,7 +217,7 @@ def test_observers_see_every_pass(model: Path, tmp_path: Path) -> None:
 
 
 def test_pass_that_breaks_the_graph_is_named_and_nothing_is_written(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(InternalError, match="spoil"):
+    with pytest.raises(PassError, match="'spoil' of sample-passes left a broken graph"):
         compile_model(model, pipeline="look,spoil", out=tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.onnx"}
 

@@ -15,6 +15,7 @@ from yocc.compiler.stages.remarks import (
     compression_remarks,
     fidelity_remarks,
     likely_reason,
+    request_remarks,
     size_remarks,
 )
 from yocc.report.report import CalibrationFacts, ModelFacts
@@ -129,6 +130,13 @@ def test_a_result_that_equals_its_input_is_an_alarm() -> None:
     assert "quantize changed nothing" in remark.text
     assert list(compression_remarks(["quantize"], ["prune"])) == []
     assert list(compression_remarks([], [])) == []
+
+
+def test_that_nothing_was_asked_for_is_said() -> None:
+    (remark,) = request_remarks(asked=False)
+    assert "--int8" in remark.text
+    assert not remark.severe
+    assert list(request_remarks(asked=True)) == []
 
 
 def test_half_precision_that_became_float_is_the_reason() -> None:

@@ -31,6 +31,11 @@ def test_the_command_is_quoted() -> None:
     assert "'my models/a.onnx; rm -rf ~'" in replay(made)
 
 
+def test_the_command_is_that_of_the_report_where_it_has_one() -> None:
+    made = content(command=("yocc", "compile", "a.onnx", "--int8", "--calib", "my pictures"))
+    assert replay(made) == "yocc compile a.onnx --int8 --calib 'my pictures'"
+
+
 def test_operators_of_both_models_stand_side_by_side() -> None:
     made = content()
     assert operators(made) == ()

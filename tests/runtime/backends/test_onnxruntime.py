@@ -9,7 +9,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import yocc.runtime.backends.onnxruntime as under_test
-from tests.backend_template import BackendContract
 from tests.samples import strange_model, tiny_feed, tiny_model
 from yocc.errors import BackendError, OptionError
 from yocc.runtime.backends.backend import Backend
@@ -23,6 +22,7 @@ from yocc.runtime.backends.onnxruntime import (
     reference_executor,
     session_of,
 )
+from yocc.testing import BackendContract
 
 CONSTANTS = {
     "scale": np.float32(0.02),

@@ -9,13 +9,13 @@ import pytest
 from onnx import TensorProto, helper
 
 import yocc
-from tests.backend_template import BackendContract
 from tests.samples import scalar_model, strange_model, tiny_feed, tiny_model
 from yocc.compiler.graph import load
 from yocc.errors import BackendError, BackendUnavailable, OptionError
 from yocc.models.yolov5 import build_yolov5
 from yocc.runtime.backends.backend import Artifact, Backend
 from yocc.runtime.backends.openvino import OpenVinoBackend, OpenVinoSession
+from yocc.testing import BackendContract
 
 needs_openvino = pytest.mark.skipif(
     OpenVinoBackend().available() is not None, reason="openvino is not installed: pip install 'yocc[openvino]'"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.backend_template import BackendContract
 from tests.plugins import EXAMPLE, install_example, write_distribution
 from yocc.errors import OptionError
 from yocc.runtime.backends.backend import Backend
 from yocc.runtime.backends.registry import backends, find_backend
+from yocc.testing import BackendContract
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.graph.printer import print_graph
 from yocc.compiler.graph.verify import problems
 from yocc.compiler.pipeline.pipeline import Observer, PassRun
-from yocc.errors import InternalError
+from yocc.errors import InternalError, PassError
 
 
 def verify(run: PassRun, graph: Graph) -> None:
@@ -16,8 +16,14 @@ def verify(run: PassRun, graph: Graph) -> None:
 
     Raises:
         InternalError: the pass left a graph that onnx refuses.
+        PassError: the same of a pass that is not yocc's.
     """
     found = problems(graph)
+    if found and run.owner:
+        raise PassError(
+            f"The pass {run.spec!r} of {run.owner} left a broken graph: {'; '.join(found)}.",
+            f"Leave it out, or report it to the authors of {run.owner}.",
+        )
     if found:
         raise InternalError(f"The pass {run.spec!r} left a broken graph: {'; '.join(found)}.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -289,6 +290,17 @@ class Pass(abc.ABC):
     """One line for `yocc passes`."""
     columns: ClassVar[tuple[Column, ...]] = ()
     """How reports show the figures that its results give of single layers."""
+
+    @classmethod
+    def misdeclared(cls) -> str:
+        """What is wrong with the class, as the end of a sentence; empty where nothing is."""
+        if "__dataclass_params__" not in vars(cls):
+            return "is no frozen dataclass: decorate it with @dataclass(frozen=True, kw_only=True)"
+        returned = inspect.signature(cls.run).return_annotation
+        if returned in (None, "None", bool, "bool", str, "str", Graph, "Graph"):
+            given = returned if isinstance(returned, str) else getattr(returned, "__name__", "None")
+            return f"has a `run` that returns {given}, not a PassResult or the number of rewrites"
+        return ""
 
     def min_opset(self, ctx: PassContext) -> int:  # noqa: ARG002 # for passes that need one
         """Oldest opset the pass can work in; the pipeline raises the graph's before it runs."""

@@ -7,7 +7,8 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
@@ -17,10 +18,10 @@ import onnx.shape_inference
 from yocc.compiler.graph import Graph, convert_opset, refresh
 from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.passes import Note, Pass, PassContext
-from yocc.compiler.pipeline.registry import discover, lookup, nearest
+from yocc.compiler.pipeline.registry import describe, discover, lookup, nearest
 from yocc.compiler.pipeline.result import PassResult
 from yocc.containment.activity import during
-from yocc.errors import InternalError, OptionError, PassError
+from yocc.errors import InternalError, OptionError, PassError, YoccError
 
 _QUOTED = r'"(?:\\.|[^"\\])*"'
 _PASS = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(?:\{((?:" + _QUOTED + r"|[^{}\"])*)\})?\s*")
@@ -38,6 +39,7 @@ class PassRun:
         seconds: how long it took, refresh and observers not counted.
         notes: what it said.
         columns: how its figures of single layers are shown.
+        owner: whose pass it is, see `owner_of`.
     """
 
     spec: str
@@ -45,6 +47,7 @@ class PassRun:
     seconds: float
     notes: tuple[Note, ...] = ()
     columns: tuple[Column, ...] = ()
+    owner: str = ""
 
     @property
     def name(self) -> str:
@@ -159,19 +162,24 @@ def _require_available(steps: Iterable[Pass]) -> None:
 def _run_step(step: Pass, graph: Graph, ctx: PassContext) -> tuple[Graph, PassRun]:
     """One pass, in a context of its own, with all that the pipeline does around it."""
     said = len(ctx.notes)
-    opset = step.min_opset(ctx)
+    with blaming(step):
+        opset = step.min_opset(ctx)
     if graph.opset < opset:
         ctx.note(f"Raised the opset from {graph.opset} to {opset}, which {step.name} needs.")
         graph = convert_opset(graph, opset)
-    step.requires(graph, ctx)
-    started = time.perf_counter()
-    result = _result_of(step, graph, ctx)
-    seconds = time.perf_counter() - started
-    graph = graph if result.graph is None else result.graph
-    if result.rewrites:
-        _refresh_after(step, graph)
-    step.ensures(graph, ctx.after(step.name, result))
-    return graph, PassRun(print_pass(step), replace(result, graph=None), seconds, tuple(ctx.notes[said:]), step.columns)
+    with blaming(step):
+        step.requires(graph, ctx)
+        started = time.perf_counter()
+        result = _result_of(step, graph, ctx)
+        seconds = time.perf_counter() - started
+        graph = graph if result.graph is None else result.graph
+        if result.rewrites:
+            _refresh_after(step, graph)
+        step.ensures(graph, ctx.after(step.name, result))
+    notes = tuple(ctx.notes[said:])
+    return graph, PassRun(
+        print_pass(step), replace(result, graph=None), seconds, notes, step.columns, owner_of(type(step))
+    )
 
 
 def _result_of(step: Pass, graph: Graph, ctx: PassContext) -> PassResult:
@@ -190,6 +198,37 @@ def _result_of(step: Pass, graph: Graph, ctx: PassContext) -> PassResult:
         f"The pass {step.name!r} returned {type(result).__name__}, not what it did.",
         "Its `run` must return a PassResult, or the number of rewrites.",
     )
+
+
+def owner_of(pass_class: type[Pass]) -> str:
+    """Whose pass it is: the distribution that registers it, else its module; empty for yocc's own."""
+    if pass_class.__module__.startswith("yocc."):
+        return ""
+    plugin = known_passes().get(pass_class.name)
+    if plugin is None or plugin.loaded is not pass_class:
+        return f"the module {pass_class.__module__}"
+    return str(plugin.distribution)
+
+
+@contextmanager
+def blaming(step: Pass) -> Iterator[None]:
+    """Faults of a pass that is not yocc's name it and whose it is.
+
+    Raises:
+        PassError: instead of any exception that is no `YoccError`.
+    """
+    try:
+        yield
+    except YoccError:
+        raise
+    except Exception as error:
+        owner = owner_of(type(step))
+        if not owner:
+            raise
+        raise PassError(
+            f"The pass {step.name!r} of {owner} failed: {describe(error)}.",
+            f"Leave it out, or report it to the authors of {owner}; -v shows where it failed.",
+        ) from error
 
 
 def known_passes() -> Mapping[str, Any]:

@@ -119,4 +119,8 @@ def _problem(found: object, base: type, point: EntryPoint) -> str:
         return f"{point.value} calls itself {declared!r}"
     missing = sorted(getattr(found, "__abstractmethods__", ()))
     missing += [name for name in ("name", "summary") if not isinstance(getattr(found, name, None), str)]
-    return f"{point.value} lacks {', '.join(missing)}" if missing else ""
+    if missing:
+        return f"{point.value} lacks {', '.join(missing)}"
+    declared_wrongly = getattr(found, "misdeclared", None)
+    problem = declared_wrongly() if callable(declared_wrongly) else ""
+    return f"{point.value} {problem}" if problem else ""

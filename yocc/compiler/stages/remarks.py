@@ -159,6 +159,15 @@ def compression_remarks(idle: Sequence[str], others: Sequence[str]) -> Iterator[
         )
 
 
+def request_remarks(*, asked: bool) -> Iterator[Remark]:
+    """That no compression was asked for, where it was not."""
+    if not asked:
+        yield Remark(
+            "No compression was asked for, so the model was only simplified. Add --int8 to quantize it; `yocc advise` "
+            "measures what each option would bring."
+        )
+
+
 def input_remarks(fed: InputDescription | None, known: InputDescription | None) -> Iterator[Remark]:
     """What was assumed of the pictures, or stated to no effect.
 

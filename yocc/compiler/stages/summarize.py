@@ -24,9 +24,11 @@ from yocc.compiler.stages.remarks import (
     compression_remarks,
     fidelity_remarks,
     input_remarks,
+    request_remarks,
     size_remarks,
 )
 from yocc.compiler.stages.subject import resizing_facts
+from yocc.options import command_words
 from yocc.report.account import layer_reports
 from yocc.report.gates.gate import check_gates
 from yocc.report.page.render import render_page
@@ -48,6 +50,7 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
         *map(Remark, subject.problems),
         *fidelity_remarks(verdict.fidelity, around),
         *compression_remarks(*_effects(optimized.runs)),
+        *request_remarks(asked=options.recipe.pipeline is not None or prepared.plan.pipeline != prepare_pipeline()),
         *size_remarks(subject.facts, built.facts, around),
     )
     total = time.perf_counter() - prepared.started
@@ -58,6 +61,7 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
         options=dict(options.target.options),
         pipeline=pipeline,
         seed=options.data.seed,
+        command=("yocc", "compile", subject.file.path, *command_words(options)),
         before=subject.facts,
         after=built.facts,
         passes=pass_reports(optimized.runs),

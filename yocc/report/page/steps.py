@@ -82,7 +82,9 @@ def operators(content: Mapping[str, Any]) -> tuple[OperatorRow, ...]:
 
 
 def replay(content: Mapping[str, Any]) -> str:
-    """The command that does the same again, apart from the pictures."""
+    """The command that does the same again; of a report without one, apart from the pictures."""
+    if content.get("command"):
+        return shlex.join(content["command"])
     words = ["yocc", "compile", content["source"]["path"], "--target", content["target"]]
     for name, value in content["options"].items():
         words += ["-O", f"{name}={value}"]

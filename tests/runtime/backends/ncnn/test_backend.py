@@ -10,7 +10,6 @@ import pytest
 
 import yocc
 from tests import oracles
-from tests.backend_template import BackendContract
 from tests.runtime.backends.ncnn.running import assert_same, ncnn_outputs, needs_ncnn
 from tests.samples import scalar_model, strange_model, tiny_feed, tiny_model
 from yocc.compiler.graph import load, to_proto
@@ -18,6 +17,7 @@ from yocc.errors import BackendError, BackendUnavailable
 from yocc.models.yolov5 import build_yolov5
 from yocc.runtime.backends.backend import Artifact, Backend
 from yocc.runtime.backends.ncnn.backend import NcnnBackend
+from yocc.testing import BackendContract
 
 
 @needs_ncnn

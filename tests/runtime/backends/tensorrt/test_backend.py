@@ -7,7 +7,6 @@ import onnx
 import pytest
 
 import yocc
-from tests.backend_template import BackendContract
 from tests.runtime.backends.tensorrt.examples import BROKEN
 from tests.runtime.backends.tensorrt.needs import needs_rtx
 from yocc.compiler.graph import Graph, load, to_proto
@@ -17,6 +16,7 @@ from yocc.report.report import Report
 from yocc.runtime.backends.backend import Artifact, Backend, Check
 from yocc.runtime.backends.tensorrt.backend import TensorRtBackend
 from yocc.runtime.backends.tensorrt.lints import lint
+from yocc.testing import BackendContract
 
 WAYS = {"fp32": {}, "fp16": {"fp16": True}, "int8": {"int8": True}, "int8_fp16": {"int8": True, "fp16": True}}
 

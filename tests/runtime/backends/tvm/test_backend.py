@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import yocc
-from tests.backend_template import BackendContract
 from tests.passes.graphs import build
 from tests.runtime.backends.tvm.needs import needs_arm, needs_tvm
 from tests.samples import scalar_model, strange_model, tiny_feed, tiny_model
@@ -19,6 +18,7 @@ from yocc.runtime.backends.tvm import building
 from yocc.runtime.backends.tvm.backend import TvmBackend
 from yocc.runtime.backends.tvm.files import read_facts
 from yocc.runtime.backends.tvm.session import is_whole
+from yocc.testing import BackendContract
 
 TINY = Scale(depth=0.33, width=0.125)
 

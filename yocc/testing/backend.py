@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.samples import tiny_feed, tiny_model
 from yocc.compiler.graph import Graph, load
 from yocc.compiler.pipeline.target import Target
 from yocc.errors import BackendError, OptionError
 from yocc.runtime.backends.backend import Artifact, Backend
 from yocc.runtime.backends.onnxruntime import reference_executor
 from yocc.runtime.backends.registry import backends
+from yocc.testing.models import tiny_feed, tiny_model
 
 
 class BackendContract(abc.ABC):
+    """Tests for pytest; a class whose name begins with `Test` derives from it and has the fixture `backend`."""
+
     tolerance: float
     """Largest absolute difference to the float reference, the outputs being about 1."""
 
@@ -96,7 +98,7 @@ class BackendContract(abc.ABC):
     def test_session_describes_inputs_and_outputs(self, backend: Backend, artifact: Artifact) -> None:
         with backend.session(artifact) as session:
             assert [(spec.name, spec.shape, spec.dtype) for spec in session.inputs] == [
-                ("x", (1, 3, 16, 16), np.float32)
+                ("x", (1, 3, 16, 16), np.dtype(np.float32))
             ]
             assert [(spec.name, spec.shape) for spec in session.outputs] == [("y", (1, 4, 16, 16))]
 
