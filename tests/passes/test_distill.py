@@ -112,6 +112,25 @@ def test_a_gpu_learns_too(side: int) -> None:
 
 
 @needs_torch
+@pytest.mark.parametrize("fast", [False, True])
+def test_halves_are_for_processors_that_have_them(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    import yocc.learning.loop as loop
+
+    asked = []
+    loss = loop.Learner.loss
+
+    def watched(self: Any, batch: Any, weight: float, half: bool, random: Any) -> Any:
+        asked.append(half)
+        return loss(self, batch, weight, half, random)
+
+    monkeypatch.setattr(loop, "has_fast_halves", lambda _: fast)
+    monkeypatch.setattr(loop.Learner, "loss", watched)
+    graph, ctx = pruned()
+    run_pass(Distill(steps=1, batch=2, side=32), graph, ctx)
+    assert set(asked) == {fast}
+
+
+@needs_torch
 def test_no_steps_leave_every_bit() -> None:
     graph, ctx = pruned()
     before = to_proto(graph).SerializeToString(deterministic=True)

@@ -123,9 +123,10 @@ class Foresight:
             PassError: gradients do not reach some layer.
             BackendError: the model does not run.
         """
+        # What is found here serves other pipelines when the passes of this one have changed its graph.
+        graph, full = clone(graph), clone(graph)
         own = concrete_shapes(graph, ctx.input_shapes)
         layers, _ = find_layers(graph, own)
-        full = clone(graph)
         split_shared(full)
         shapes = concrete_shapes(full, ctx.input_shapes)
         channels = map_channels(full, shapes, ctx.protected)
