@@ -128,13 +128,13 @@ def test_an_interrupted_search_says_that_it_goes_on(monkeypatch: pytest.MonkeyPa
 def test_the_configuration_file_has_a_table_for_it(folder: Path) -> None:
     (folder / "yocc.toml").write_text(
         'int8 = true\ncalib = "pictures"\nthreads = 1\n'
-        '[search]\ntrials = 3\nmax-loss = 0.05\n[search.space]\nprecision = ["int8", "float32"]\nprune = "0"\n'
+        '[search]\ntrials = 2\nmax-loss = 0.05\n[search.space]\nprecision = ["int8", "float32"]\nprune = "0"\n'
     )
     result = run("model.onnx", "-o", "front")
     assert result.exit_code == 0, result.stderr
     assert "Options of yocc.toml are in force." in result.stderr
     content = json.loads((folder / "front" / "front.json").read_text())
-    assert len(content["points"]) == 3
+    assert len(content["points"]) == 2
     assert content["limits"]["loss"] == 0.05
     assert all("prune" not in point["recipe"] for point in content["points"])
     assert content["keywords"]["threads"] == 1
@@ -163,7 +163,7 @@ def test_help_names_both_forms() -> None:
 
 @pytest.mark.slow
 def test_a_point_is_compiled_again(folder: Path) -> None:
-    assert run(*LIMITED, "--space", "precision=int8", "--space", "prune=0", "--space", "factorize=0").exit_code == 0
+    assert run(*LIMITED, "--space", "precision=int8", "--space", "prune=0").exit_code == 0
     result = run("show", "front", "--pick", "loss=0.02", "-o", "out", "--no-cache")
     assert result.exit_code == 0, result.stderr
     assert "model.onnx  # trial" in result.stdout

@@ -125,7 +125,7 @@ def test_one_search_works_in_a_folder(case: Path) -> None:
 
 
 def test_what_cannot_be_compiled_is_a_trial_with_a_reason(case: Path) -> None:
-    front = run(case, broken="factorize")
+    front = run(case, request_in(case, space={"factorize": "0,0.1"}), broken="factorize")
     failed = [point for point in front.points if "factorize" in point.recipe]
     assert failed
     assert all(point.status == "stopped" and "factorize cannot be done" in point.reason for point in failed)

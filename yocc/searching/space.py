@@ -198,10 +198,10 @@ class Space:
         yield {"precision": "fp16"}
         yield {"weights": "log2:4"}
         yield {"precision": "mixed", "placement": 0.75}
-        yield {"factorize": 0.1}
-        yield {"prune": 0.1, "precision": "int8"}
+        yield {"prune": 0.1}
+        yield {"prune": 0.2, "precision": "int8"}
         for side in sides[:1]:
-            yield {"side": side, "factorize": 0.1, "precision": "int8"}
+            yield {"side": side, "prune": 0.1, "precision": "int8"}
 
     def _sides(self) -> list[Value]:
         """Sizes near three quarters and six tenths of the original's."""
@@ -255,11 +255,12 @@ def restrict(space: Space, wanted: Mapping[str, str]) -> Space:
 def _dimensions(facts: Facts) -> Iterator[Dimension]:
     if facts.size is not None:
         yield from _sides(facts.size, facts.strides)
-    for name, text, most in (
-        ("prune", "Share of parameters and MACs to remove.", 0.4),
-        ("factorize", "Share to save by low ranks.", 0.2),
+    # Pruning takes low ranks itself where they lose less.
+    for name, text, searched in (
+        ("prune", "Share of parameters and MACs to remove.", Numbers(0.0, 0.4, 0.05)),
+        ("factorize", "Share to save by low ranks besides.", Choices((0.0,))),
     ):
-        yield Dimension(name, text, Numbers(0.0, most, 0.05), most=0.9, step=0.05)
+        yield Dimension(name, text, searched, most=0.9, step=0.05)
     recoveries = ("reconstruct", "statistics")
     yield Dimension("recover", "How to recover from the two.", Choices(recoveries), (*recoveries, "none", "distill"))
     halves = ("fp16", "int8+fp16")
