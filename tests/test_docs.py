@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.installed import as_if_installed
@@ -170,6 +172,25 @@ def test_every_link_within_the_repository_leads_somewhere(document: Path) -> Non
             continue
         headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
         assert not anchor or anchor in {heading.lower().replace(" ", "-") for heading in headings}, link
+
+
+@needs_cli
+@pytest.mark.parametrize(
+    "document", [*DOCUMENTS, *(ROOT / "docs" / "targets").glob("*.md")], ids=lambda path: path.name
+)
+def test_commands_that_are_shown_have_their_options(document: Path) -> None:
+    from yocc.cli import cli
+    from yocc.cli.searching import show as show_search
+
+    below = {"search": {"show": show_search}}
+    shown = re.findall(r"^\$ yocc (\w+) (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    for name, rest in shown:
+        command: click.Command = cli.commands[name]
+        others = getattr(command, "commands", below.get(name, {}))
+        command = others.get(rest.split(maxsplit=1)[0], command)
+        known = {flag for each in command.params for flag in (*each.opts, *each.secondary_opts)} | {"--help"}
+        used = [word.partition("=")[0] for word in shlex.split(rest.partition("|")[0], comments=True)]
+        assert {word for word in used if word.startswith("-") and len(word) > 1} <= known, f"yocc {name} {rest}"
 
 
 def test_the_exit_codes_of_the_readme_are_those_of_the_errors() -> None:
