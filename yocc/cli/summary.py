@@ -66,11 +66,8 @@ def figures(content: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def choices(content: Mapping[str, Any]) -> Iterator[str]:
-    """What passes chose that only choose, and what the alternatives are foreseen to lose."""
-    for step in content["passes"]:
-        if step["spec"].partition("{")[0] == "shrink":
-            # Before it may stand that the opset was raised.
-            yield from (note["message"] for note in step["notes"][-1:])
+    """What passes chose between, as they tell it."""
+    yield from (note["message"] for step in content["passes"] for note in step["notes"] if note["level"] == "choice")
 
 
 def sources(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

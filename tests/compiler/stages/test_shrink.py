@@ -57,6 +57,7 @@ def test_ranks_are_chosen_where_they_lose_less() -> None:
     assert left(model, graph) == pytest.approx((0.5, 0.5), abs=0.02)
     assert figures["foreseen"] == figures["foreseen_ranks_alone"] < figures["foreseen_channels_alone"]
     assert "Chosen: ranks" in runs[0].notes[0].message
+    assert runs[0].notes[0].level == "choice"
 
 
 def test_dead_channels_are_removed_as_channels() -> None:

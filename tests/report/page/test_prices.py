@@ -6,7 +6,7 @@ import pytest
 
 from yocc.report.page.prices import prices
 
-NOTE = {"message": "Chosen: ranks.", "node": "", "level": "info"}
+NOTE = {"message": "Chosen: ranks.", "node": "", "level": "choice"}
 PRICES = [
     {"share": 0.35, "channels": 8.0, "ranks": 2.0},
     {"share": 0.4, "channels": None, "ranks": 4.0},

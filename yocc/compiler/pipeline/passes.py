@@ -75,6 +75,9 @@ def silent(items: Iterable[Any], label: str, total: int | None = None) -> Iterab
     return items
 
 
+NoteLevel = Literal["info", "choice", "warning"]
+
+
 @dataclass(frozen=True)
 class Note:
     """Something a pass wants the user to know; it lands in the report.
@@ -83,13 +86,13 @@ class Note:
         origin: the pass that said it.
         message: one sentence.
         node: the node or tensor concerned, or empty.
-        level: `info` is read by who looks for it, `warning` is shown.
+        level: `info` is read by who looks for it, `choice` is shown with the result, `warning` on top of it.
     """
 
     origin: str
     message: str
     node: str = ""
-    level: Literal["info", "warning"] = "info"
+    level: NoteLevel = "info"
 
 
 @dataclass(frozen=True)
@@ -266,7 +269,7 @@ class PassContext:
         """The context for what comes after a pass, with its result and what became of the original network."""
         return replace(self, teacher=result.lineage or self.teacher, results={**self.results, name: result})
 
-    def note(self, message: str, *, node: str = "", level: Literal["info", "warning"] = "info") -> None:
+    def note(self, message: str, *, node: str = "", level: NoteLevel = "info") -> None:
         """Say something that belongs in the report, under the name of the pass that runs."""
         self.notes.append(Note(self.origin, message, node, level))
 

@@ -43,7 +43,7 @@ def prices(content: Mapping[str, Any]) -> Prices | None:
                 if has(each, ("share",))
             ]
             if places:
-                said = [note["message"] for note in step["notes"] if not note["node"]]
+                said = [note["message"] for note in step["notes"] if note["level"] == "choice"]
                 return Prices(said[-1] if said else "", bar_chart(ANCHOR, "Loss foreseen by share removed", places))
     return None
 

@@ -64,9 +64,9 @@ class Shrink(Pass):
         figures = self._foreseen(graph, ctx)
         chosen = figures.chosen
         if chosen is None:
-            ctx.note(f"Channels are removed, and low ranks left aside: {figures.why}.")
+            ctx.note(f"Channels are removed, and low ranks left aside: {figures.why}.", level="choice")
         else:
-            ctx.note(_sentence(figures))
+            ctx.note(_sentence(figures), level="choice")
         return PassResult(figures=figures, then=self._steps(figures, ctx))
 
     def _foreseen(self, graph: Graph, ctx: PassContext) -> ShrinkFigures:
