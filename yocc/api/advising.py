@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 from yocc.api.advice import Advice, LeverReport, OriginalFacts, conclude
 from yocc.api.lever_runs import Case, LeverRun, Limits, Yardstick, measure_lever, yardstick
@@ -23,7 +23,7 @@ from yocc.compiler.stages.interface import Interfaces
 from yocc.compiler.stages.prepare import Opened, make_plan
 from yocc.compiler.stages.remarks import input_remarks
 from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine
-from yocc.options import Color, CompileOptions, Fit, Number, Shapes, flag_of
+from yocc.options import CompileOptions, FeedingKeywords, flag_of
 from yocc.runtime.backends.onnxruntime import cores
 from yocc.runtime.data.feeds import is_array_file
 from yocc.runtime.measuring.bench import describe_machine
@@ -42,23 +42,11 @@ _SLOWEST, _FASTEST = 4.0, 0.3
 """Bounds of how far seconds that were foreseen are corrected by those that passed."""
 
 
-class AdviseKeywords(TypedDict, total=False):
+class AdviseKeywords(FeedingKeywords, total=False):
     """Options of `advise` that mean what they mean for `yocc.compile`."""
 
-    target: str
-    options: Mapping[str, str] | None
     calibration: str | Path | None
-    count: int | None
-    input_shapes: Shapes | None
-    input_color: Color | None
-    input_scale: Number | None
-    input_mean: Number | Sequence[Number] | None
-    input_std: Number | Sequence[Number] | None
-    input_fit: Fit | None
-    input_pad: int | None
-    preprocess: str | None
     seed: int
-    threads: int | None
 
 
 def advise_model(

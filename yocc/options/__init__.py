@@ -8,7 +8,7 @@ five groups, and its type to `CompileKeywords`, which type checkers read.
 from yocc.options.compile_options import CompileOptions
 from yocc.options.fields import OptionField, field_of, flag_of, option_fields
 from yocc.options.groups import CompressionRecipe, DataOptions, MeasureOptions, OutputOptions, TargetOptions
-from yocc.options.keywords import CalibrateKeywords, CompileKeywords
+from yocc.options.keywords import CalibrateKeywords, CompileKeywords, FeedingKeywords
 from yocc.options.option import Cached, Color, Fit, Number, Option, Shapes
 from yocc.options.words import command_words
 
@@ -20,6 +20,7 @@ __all__ = [
     "CompileOptions",
     "CompressionRecipe",
     "DataOptions",
+    "FeedingKeywords",
     "Fit",
     "MeasureOptions",
     "Number",

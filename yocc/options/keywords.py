@@ -9,13 +9,9 @@ from typing import TypedDict
 from yocc.options.option import Color, Fit, Moves, Number, Outputs, Recovery, Schedule, Shapes, Sparsity
 
 
-class CalibrateKeywords(TypedDict, total=False):
-    """The options by name that decide what calibration statistics belong to, as in a compilation."""
+class FeedingKeywords(TypedDict, total=False):
+    """The options by name of everything that runs a model on data: for which target, and how it is fed."""
 
-    side: int | None
-    input_size: str | None
-    batch: int | str | None
-    pipeline: str | None
     target: str
     options: Mapping[str, str] | None
     count: int | None
@@ -30,12 +26,18 @@ class CalibrateKeywords(TypedDict, total=False):
     threads: int | None
 
 
-class CompileKeywords(TypedDict, total=False):
-    """The options by name, for calls such as `yocc.compile("model.onnx", prune=0.4, int8=True)`."""
+class CalibrateKeywords(FeedingKeywords, total=False):
+    """The options by name that decide what calibration statistics belong to, as in a compilation."""
 
     side: int | None
     input_size: str | None
     batch: int | str | None
+    pipeline: str | None
+
+
+class CompileKeywords(CalibrateKeywords, total=False):
+    """The options by name, for calls such as `yocc.compile("model.onnx", prune=0.4, int8=True)`."""
+
     input: str | None
     prune: float | None
     prune_target: str | None
@@ -58,26 +60,13 @@ class CompileKeywords(TypedDict, total=False):
     nms_most: int | None
     max_candidates: int | None
     outputs: Outputs
-    pipeline: str | None
-    target: str
-    options: Mapping[str, str] | None
     calibration: str | Path | None
-    count: int | None
     statistics: Sequence[str | Path]
-    input_shapes: Shapes | None
-    input_color: Color | None
-    input_scale: Number | None
-    input_mean: Number | Sequence[Number] | None
-    input_std: Number | Sequence[Number] | None
-    input_fit: Fit | None
-    input_pad: int | None
-    preprocess: str | None
     seed: int
     evaluate: str | Path | None
     labels: str | Path | None
     fidelity: bool
     bench: bool
-    threads: int | None
     gates: Sequence[str]
     strict: bool
     html: bool

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 from yocc.compiler.cache.keys import open_cache
-from yocc.options import Color, Fit, Number, Shapes
+from yocc.options import FeedingKeywords
 from yocc.searching.front import Front
 from yocc.searching.limits import read_limits
 from yocc.searching.request import Request, Sampler
 from yocc.searching.searching import Progress, search_model
 
 
-class SearchKeywords(TypedDict, total=False):
+class SearchKeywords(FeedingKeywords, total=False):
     """Options of `search`; those of a compilation mean what they mean for `yocc.compile`."""
 
     trials: int | None
@@ -27,18 +27,6 @@ class SearchKeywords(TypedDict, total=False):
     evaluate: str | Path | None
     labels: str | Path | None
     seed: int
-    target: str
-    options: Mapping[str, str] | None
-    count: int | None
-    input_shapes: Shapes | None
-    input_color: Color | None
-    input_scale: Number | None
-    input_mean: Number | Sequence[Number] | None
-    input_std: Number | Sequence[Number] | None
-    input_fit: Fit | None
-    input_pad: int | None
-    preprocess: str | None
-    threads: int | None
 
 
 _PATHS = ("evaluate", "labels")
