@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import PurePath
 from typing import Any
 
 from yocc import __version__
-from yocc.report.page.numbers import milliseconds, plain_number, seconds, share, size
+from yocc.report.page.numbers import milliseconds, size
+from yocc.report.page.templating import template
 from yocc.searching.front import Front, Point, shortfall
 from yocc.searching.plots import HEIGHT, WIDTH, front_plot, history_plot, kind_of, parallel_plot
 
@@ -17,23 +17,7 @@ _FIRST = 20
 
 def render_search(front: Front) -> str:
     """The page of a result; the same result gives the same text."""
-    return str(_template().render(**_view(front)))
-
-
-@cache
-def _template() -> Any:
-    import jinja2
-
-    loaders = [jinja2.PackageLoader("yocc.searching"), jinja2.PackageLoader("yocc.report.page")]
-    environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(loaders),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(size=size, share=share, seconds=seconds, figure=plain_number)
-    return environment.get_template("search.html")
+    return str(template("search.html", "yocc.searching").render(**_view(front)))
 
 
 def _view(front: Front) -> dict[str, Any]:

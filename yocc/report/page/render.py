@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import PurePath
 from typing import Any
 
@@ -11,10 +10,10 @@ from yocc.report.page.cards import alarms, cards, computes_wrong
 from yocc.report.page.fed import fed_pictures
 from yocc.report.page.layers import layer_view, sensitivity
 from yocc.report.page.learning import learning
-from yocc.report.page.numbers import plain_number, seconds, share, size
 from yocc.report.page.pictures import shown_pictures
 from yocc.report.page.prices import prices
 from yocc.report.page.steps import operators, replay, steps
+from yocc.report.page.templating import template
 from yocc.report.page.tensors import tensor_view
 
 _FIRST = 12
@@ -35,25 +34,9 @@ def render_page(content: Mapping[str, Any]) -> str:
     import jinja2
 
     try:
-        return str(_template().render(**_view(content)))
+        return str(template("report.html").render(**_view(content)))
     except jinja2.UndefinedError as error:
         raise KeyError(str(error)) from error
-
-
-@cache
-def _template() -> Any:
-    """Compiled once: that takes longer than filling it in."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("yocc.report.page"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(size=size, share=share, seconds=seconds, figure=plain_number)
-    return environment.get_template("report.html")
 
 
 def _view(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,6 +44,7 @@ def _view(content: Mapping[str, Any]) -> dict[str, Any]:
     return {
         # Earlier schemas do not have it.
         "report": {"platform": None, "input": None, **content},
+        "version": content["versions"]["yocc"],
         "name": PurePath(content["source"]["path"]).name,
         "cards": cards(content),
         "alarms": alarms(content),
