@@ -60,6 +60,8 @@ def build(site: Path) -> None:
             setattr(module, name, getattr(module, name))
     # Annotations of inherited members, which are text in the module they come from: pdoc shows them as written.
     warnings.filterwarnings("ignore", message="Error parsing type annotation")
+    # Keys that one TypedDict takes from another, which leaves no trace at run time.
+    warnings.filterwarnings("ignore", message="Cannot determine where")
     pdoc.render.configure(docformat="google", show_source=False, footer_text=f"yocc {yocc.__version__}")
     # A package that lists its names hides its modules from pdoc.
     passes = sorted(f"yocc.passes.{path.stem}" for path in (ROOT / "yocc" / "passes").iterdir() if path.stem[0] != "_")
