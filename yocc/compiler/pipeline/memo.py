@@ -42,8 +42,3 @@ class SharedMemo(Memo):
     def across(self, name: str, find: Callable[[], Found]) -> Found:
         """What the first of the pipelines found."""
         return self.once(name, find)
-
-
-def find_anew(name: str, find: Callable[[], Found]) -> Found:  # noqa: ARG001 # in place of a memo's
-    """What `find` gives now, whatever was found under the name before."""
-    return find()

@@ -18,7 +18,7 @@ from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.deadline import Deadline
 from yocc.compiler.pipeline.latency import LatencyTable
 from yocc.compiler.pipeline.lineage import Teacher
-from yocc.compiler.pipeline.memo import Memo
+from yocc.compiler.pipeline.memo import Found, Memo
 from yocc.compiler.pipeline.outputs import DetectorOutputs
 from yocc.compiler.pipeline.pixels import Pixels
 from yocc.compiler.pipeline.result import PassResult
@@ -268,6 +268,17 @@ class PassContext:
     def after(self, name: str, result: PassResult) -> PassContext:
         """The context for what comes after a pass, with its result and what became of the original network."""
         return replace(self, teacher=result.lineage or self.teacher, results={**self.results, name: result})
+
+    def across(self, name: str, find: Callable[[], Found]) -> Found:
+        """What serves this pass, and passes at the same place of other pipelines that share the memo.
+
+        Their graphs are the same only while nothing was taken out; from then on it is found anew.
+
+        Args:
+            name: of what is found, with the place in the pipeline.
+            find: what to do where nothing is known yet.
+        """
+        return find() if self.teacher is not None else self.memo.across(name, find)
 
     def note(self, message: str, *, node: str = "", level: NoteLevel = "info") -> None:
         """Say something that belongs in the report, under the name of the pass that runs."""

@@ -17,7 +17,6 @@ from yocc.compiler.graph.cost import Totals, layer_costs, totals
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.lineage import Pair, factored_teacher
-from yocc.compiler.pipeline.memo import find_anew
 from yocc.compiler.pipeline.partial import does_run, run_until
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
@@ -117,9 +116,7 @@ class Factorize(Pass):
             raise PassError("No layer of this model can be factorized.", _LEAVE_OUT)
         before = totals(layer_costs(graph, shapes))
         place = f"ranks on {self.pictures} pictures, {len(ctx.remaining_passes)} passes to come"
-        # Pipelines that share a memo have the same graph here only while nothing has been taken out of it.
-        once = find_anew if ctx.teacher is not None else ctx.memo.across
-        measured = once(place, lambda: _measure(graph, shapes, layers, self.pictures, ctx))
+        measured = ctx.across(place, lambda: _measure(graph, shapes, layers, self.pictures, ctx))
         # Measured on another copy of the graph, perhaps, whose nodes have changed since.
         spectra = {name: replace(own, layer=layers[name]) for name, own in measured.spectra.items()}
         plan, multiple = self._plan(spectra, before, ctx)

@@ -14,7 +14,6 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import LayerCost, Totals, layer_costs, totals
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.lineage import Channels
-from yocc.compiler.pipeline.memo import find_anew
 from yocc.compiler.pipeline.partial import does_run
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.errors import BackendError, PassError
@@ -143,9 +142,7 @@ def rank_channels(graph: Graph, ctx: PassContext, criterion: str) -> Ranked:
     subject = Subject(graph, shapes, channels, ctx)
     try:
         place = f"channels ranked by {criterion}, {len(ctx.remaining_passes)} passes to come"
-        # Pipelines that share a memo have the same graph here only while nothing has been taken out of it.
-        once = find_anew if ctx.teacher is not None else ctx.memo.across
-        rankings = once(place, lambda: criterion_named(criterion).rank(subject))
+        rankings = ctx.across(place, lambda: criterion_named(criterion).rank(subject))
     except BackendError as error:
         if does_run(graph, ctx):
             raise

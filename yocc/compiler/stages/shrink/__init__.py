@@ -78,7 +78,7 @@ class Shrink(Pass):
             # What is said of layers here is said again by the passes that follow, which need the time.
             quiet = replace(ctx, notes=[], deadline=Deadline(ctx.deadline.left() * TIME))
             try:
-                foresight = ctx.memo.across(FORESEEN, lambda: Foresight.of(graph, samples, quiet))
+                foresight = ctx.across(FORESEEN, lambda: Foresight.of(graph, samples, quiet))
             except BackendError as error:
                 if does_run(graph, ctx):
                     raise
