@@ -1,18 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.compiler.graph.models import conv_model, run
 from tests.compiler.pipeline.plugins import PASS_MODULE, install
+from tests.compiler.pipeline.steps import Cut, Options, as_plugins
 from yocc.compiler.graph import Graph, load, to_proto
 from yocc.compiler.pipeline import pipeline as module
 from yocc.compiler.pipeline.lineage import Teacher, whole_teacher
@@ -22,89 +20,17 @@ from yocc.compiler.pipeline.pipeline import (
     Pipeline,
     known_passes,
     latest_details,
-    pass_from_options,
     performed,
-    print_pass,
 )
-from yocc.compiler.pipeline.registry import Plugin
 from yocc.compiler.pipeline.result import PassResult
 from yocc.compiler.pipeline.target import Target
 from yocc.errors import InternalError, OptionError, PassError
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options(Pass):
-    """One option of every kind."""
-
-    name: ClassVar[str] = "options"
-    summary: ClassVar[str] = "has options"
-    count: int = 3
-    ratio: float = 0.5
-    on: bool = False
-    text: str = "plain"
-    maybe: float | None = None
-    word: str | None = None
-    choice: Literal["linear", "log2"] = "linear"
-    bits: Literal[4, 8] = 8
-    seldom: Literal["a", "b"] | None = None
-    made: str = field(default_factory=lambda: "here")
-
-    def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
-        return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Needy(Pass):
-    """Has an option without default, and refuses a bad value."""
-
-    name: ClassVar[str] = "needy"
-    summary: ClassVar[str] = "needs a value"
-    ratio: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.ratio <= 1:
-            raise OptionError(f"A ratio of {self.ratio} is not between 0 and 1.")
-
-    def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
-        return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cut(Pass):
-    """Cuts the convolution to some channels and leaves all else to the pipeline."""
-
-    name: ClassVar[str] = "cut"
-    summary: ClassVar[str] = "cuts channels"
-    keep: int = 16
-    opset: int = 0
-    claims: int = 1
-
-    def min_opset(self, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
-        return self.opset
-
-    def requires(self, graph: Graph, ctx: PassContext) -> None:
-        ctx.note(f"requires at opset {graph.opset}")
-        if self.keep == 0:
-            raise PassError("Nothing would be left.")
-
-    def run(self, graph: Graph, ctx: PassContext) -> int:
-        ctx.note("run")
-        weights = graph.tensors()["w"]
-        weights.values = weights.values[: self.keep]
-        graph.outputs[0].shape = [1, self.keep, 6, 6]
-        return self.claims
-
-    def ensures(self, graph: Graph, ctx: PassContext) -> None:
-        ctx.note("ensures")
-        if graph.tensors()["c"].shape != [1, self.keep, 6, 6] and self.claims:
-            raise InternalError("The shape is stale.")
-
-
 @pytest.fixture(autouse=True)
 def _known(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "installed" not in request.fixturenames:
-        plugins = {plugin.name: Plugin(plugin.name, "tests", plugin) for plugin in (Options, Needy, Cut)}
-        monkeypatch.setattr(module, "known_passes", lambda: plugins)
+        monkeypatch.setattr(module, "known_passes", as_plugins)
 
 
 @pytest.fixture
@@ -115,110 +41,6 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _context() -> PassContext:
     return PassContext(Target("test"))
-
-
-_FLOATS = st.floats(allow_nan=False)
-_PASSES = st.one_of(
-    st.builds(
-        Options,
-        count=st.integers(),
-        ratio=_FLOATS,
-        on=st.booleans(),
-        text=st.text(),
-        maybe=st.none() | _FLOATS,
-        word=st.none() | st.text(),
-        choice=st.sampled_from(["linear", "log2"]),
-        bits=st.sampled_from([4, 8]),
-        seldom=st.sampled_from([None, "a", "b"]),
-        made=st.text(alphabet='{}=,"\\ none'),
-    ),
-    st.builds(Needy, ratio=st.floats(0, 1)),
-    st.builds(Cut, keep=st.integers(1, 64)),
-)
-
-
-# Text form
-
-
-@pytest.mark.slow
-@given(st.lists(_PASSES, max_size=4))
-def test_what_a_pipeline_prints_it_parses(passes: list[Pass]) -> None:
-    plugins = {plugin.name: Plugin(plugin.name, "tests", plugin) for plugin in (Options, Needy, Cut)}
-    pipeline = Pipeline(tuple(passes))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "known_passes", lambda: plugins)
-        assert Pipeline.parse(str(pipeline)) == pipeline
-
-
-@pytest.mark.parametrize(
-    ("text", "passes"),
-    [
-        ("", ()),
-        ("options", (Options(),)),
-        ("options{}", (Options(),)),
-        ("  options { count = 4 , ratio = 1e-3 } , cut ", (Options(count=4, ratio=1e-3), Cut())),
-        ("options{bits=4,choice=log2,on=true}", (Options(bits=4, choice="log2", on=True),)),
-        ("options{maybe=none,word=none}", (Options(),)),
-        ('options{word="none"}', (Options(word="none"),)),
-        ('options{text="a, b{c=\\"d\\"}"}', (Options(text='a, b{c="d"}'),)),
-        ("options{text=/some/path-1.2}", (Options(text="/some/path-1.2"),)),
-        ("cut,cut{keep=8},cut", (Cut(), Cut(keep=8), Cut())),
-        ("options{ratio=inf}", (Options(ratio=math.inf),)),
-    ],
-)
-def test_text_is_read(text: str, passes: tuple[Pass, ...]) -> None:
-    assert Pipeline.parse(text).passes == passes
-
-
-def test_only_what_differs_from_the_default_is_printed() -> None:
-    assert print_pass(Options()) == "options"
-    assert print_pass(Options(count=4, on=True, bits=4)) == "options{count=4,on=true,bits=4}"
-    assert print_pass(Needy(ratio=0.25)) == "needy{ratio=0.25}"
-    assert str(Pipeline((Options(), Cut(keep=2)))) == "options,cut{keep=2}"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("optoins", "There is no pass 'optoins'. Did you mean 'options'?"),
-        ("zzz", "There is no pass 'zzz'. Known: cut, needy, options."),
-        ("options{", "Expected ',' in the pipeline before '{'."),
-        ("options{count=4", "Expected ',' in the pipeline before '{count=4'."),
-        ("options}", "Expected ',' in the pipeline before '}'."),
-        ("options cut", "Expected ',' in the pipeline before 'cut'."),
-        ("options,", "The pipeline ends with a comma. Remove it or name another pass."),
-        ("options,,cut", "Cannot read the pipeline at ',cut'. Write it like 'simplify,prune{ratio=0.4}'."),
-        (",options", "Cannot read the pipeline at ',options'. Write it like 'simplify,prune{ratio=0.4}'."),
-        ("{count=3}", "Cannot read the pipeline at '{count=3}'. Write it like 'simplify,prune{ratio=0.4}'."),
-        ("options{count}", "Cannot read the options 'count' of 'options'. Write them like {ratio=0.4,bits=8}."),
-        ("options{count=}", "Cannot read the options 'count=' of 'options'. Write them like {ratio=0.4,bits=8}."),
-        ("options{count=1=2}", "Cannot read the options 'count=1=2' of 'options'. Write them like {ratio=0.4,bits=8}."),
-        (
-            "options{count=1 on=true}",
-            "Cannot read the options 'count=1 on=true' of 'options'. Write them like {ratio=0.4,bits=8}.",
-        ),
-        ("options{count=1,count=2}", "The option 'count' of 'options' is given twice."),
-        ("options{cuont=1}", "The pass 'options' has no option 'cuont'. Did you mean 'count'?"),
-        ("options{count=1.5}", "options.count cannot be '1.5'. Give a value of type int."),
-        ("options{ratio=much}", "options.ratio cannot be 'much'. Give a value of type float."),
-        ("options{maybe=much}", "options.maybe cannot be 'much'. Give a value of type float."),
-        ("options{on=yes}", "options.on cannot be 'yes'. Use true or false."),
-        ("options{choice=cubic}", "options.choice cannot be 'cubic'. Use one of linear, log2."),
-        ("options{bits=5}", "options.bits cannot be '5'. Use one of 4, 8."),
-        ("options{seldom=c}", "options.seldom cannot be 'c'. Use one of a, b."),
-        ('options{text="\\x"}', 'options.text cannot be "\\x". Inside quotes write it as JSON does.'),
-        ("needy", "The pass 'needy' needs a value for 'ratio'."),
-        ("needy{ratio=1.2}", "A ratio of 1.2 is not between 0 and 1."),
-    ],
-)
-def test_each_mistake_has_its_message(text: str, message: str) -> None:
-    with pytest.raises(OptionError) as caught:
-        Pipeline.parse(text)
-    assert str(caught.value) == message
-
-
-def test_options_make_a_pass_directly() -> None:
-    assert pass_from_options(Needy, {"ratio": "0.5"}) == Needy(ratio=0.5)
 
 
 def test_a_plugin_takes_part_by_name(installed: Path) -> None:
