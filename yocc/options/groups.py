@@ -77,10 +77,10 @@ class CompressionRecipe:
         "How --prune removes its share: by channels, by low ranks (layers become pairs of thinner ones), by channels "
         "first and ranks after them, or by what is foreseen to lose least on the pictures of --calib; without "
         "pictures or recovery that is channels.",
-        needs=("prune", "Only --prune leaves open what is removed."),
+        needs=("prune", "Only --prune removes a share by moves."),
         excludes={
-            "prune_target": "A target is a number of channels.",
-            "factorize": "--factorize says itself what low ranks save, and --prune with it removes channels.",
+            "prune_target": "A target is met by removing channels only.",
+            "factorize": "--factorize says what low ranks save, and --prune beside it removes channels.",
         },
     )
     factorize: float | None = option(
