@@ -12,6 +12,14 @@ settings.register_profile("yocc", deadline=None)
 settings.load_profile("yocc")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """One core for each process of `-n auto -m "not slow"`: threads of a runtime would be in the others' way."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and "not slow" in config.option.markexpr and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="write the golden files anew instead of comparing")
 

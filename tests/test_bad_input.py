@@ -186,6 +186,7 @@ def test_bad_input_is_one_line(
     assert set(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_process_ends_with_the_status(environment: dict[str, str], tmp_path: Path) -> None:
     arguments = _command("compile", *_truncated(tmp_path), "--pipeline", "look", "-o", str(tmp_path / "out"))
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False)
@@ -193,6 +194,7 @@ def test_process_ends_with_the_status(environment: dict[str, str], tmp_path: Pat
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_verbose_shows_where(environment: dict[str, str], tmp_path: Path) -> None:
     arguments = _command("compile", *_truncated(tmp_path), "--pipeline", "look", "-v", "-o", str(tmp_path / "out"))
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False)
@@ -200,6 +202,7 @@ def test_verbose_shows_where(environment: dict[str, str], tmp_path: Path) -> Non
     assert done.stderr.splitlines()[-1].startswith("Error: ")
 
 
+@pytest.mark.slow
 def test_output_below_a_file(environment: dict[str, str], tmp_path: Path) -> None:
     arguments = _command(
         "compile", *_sound(tmp_path), "--pipeline", "sleep", "-o", str(tmp_path / "model.onnx" / "out")
@@ -217,6 +220,7 @@ def test_output_without_permission(environment: dict[str, str], tmp_path: Path) 
     assert (done.returncode, done.stderr.count("\n")) == (OUTPUT, 1)
 
 
+@pytest.mark.slow
 def test_output_on_a_read_only_file_system(environment: dict[str, str], tmp_path: Path) -> None:
     arguments = _command("compile", *_sound(tmp_path), "--pipeline", "look", "-o", "/proc/yocc/out")
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False)

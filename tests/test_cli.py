@@ -82,6 +82,7 @@ def test_compile_tells_what_it_did(model: Path, tmp_path: Path) -> None:
     assert "Warning: " in result.stderr
 
 
+@pytest.mark.slow
 def test_compile_prints_nothing_but_json(model: Path, tmp_path: Path) -> None:
     result = _run("compile", str(model), "--pipeline", "look", "--no-bench", "--json", "-o", str(tmp_path / "out"))
     assert json.loads(result.stdout) == json.loads((tmp_path / "out" / "report.json").read_text())

@@ -74,6 +74,7 @@ def test_inspect(folder: Path) -> None:
         yocc.inspect(folder / "model.onnx", input_shapes={"nothing": (1,)})
 
 
+@pytest.mark.slow
 def test_calibrate(folder: Path) -> None:
     random = np.random.default_rng(0)
     np.savez(folder / "data.npz", images=random.random((3, 3, 64, 64), dtype=np.float32))

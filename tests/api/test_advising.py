@@ -144,6 +144,7 @@ def test_the_most_telling_levers_come_first_and_the_table_keeps_its_order(model:
     assert seen[-1] == "--prune 0.1"
 
 
+@pytest.mark.slow
 def test_a_lever_that_fails_says_why_and_the_others_go_on(tmp_path: Path, pictures: Path) -> None:
     onnx.save(dense_model(), tmp_path / "dense.onnx")
     advice = yocc.advise(tmp_path / "dense.onnx", calibration=pictures, levers="prune,fp32,side", threads=1)
@@ -201,6 +202,7 @@ def test_fp16_is_measured_where_it_is_asked_for(model: Path) -> None:
     assert report.bytes is not None
 
 
+@pytest.mark.slow
 def test_a_target_that_does_not_run_here_is_not_timed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("yocc.runtime.backends.tensorrt.backend.obstacle", lambda: "there is no GPU")
     advice = yocc.advise(model, levers="fp32", target="tensorrt", threads=1)
@@ -221,6 +223,7 @@ def test_a_model_that_does_not_run_here_is_only_counted(tmp_path: Path) -> None:
     assert len(said) == 2
 
 
+@pytest.mark.slow
 def test_channels_are_ranked_once_for_all_shares(model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     rank = Effect.rank

@@ -61,6 +61,7 @@ def test_what_the_target_cannot_run_uncompressed_is_said(model: Path, tmp_path: 
     assert [speed.remark] in [columns for _, columns, _ in speed_tables(speed)]
 
 
+@pytest.mark.slow
 def test_the_original_is_found_from_another_folder(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = model.parent
     monkeypatch.chdir(root)

@@ -53,6 +53,7 @@ def test_a_rectangle_stays_one() -> None:
     assert [lever.options for lever in levers(model, "side")] == ["--input-size 12x24", "--input-size 10x19"]
 
 
+@pytest.mark.slow
 def test_sides_that_cannot_be_are_left_out_with_the_reason() -> None:
     (smallest,) = levers(build_yolov5(Scale(0.1, 0.05), size=32, classes=3), "side")
     assert "multiple of the largest stride" in smallest.left_out

@@ -173,6 +173,7 @@ def test_a_plain_onnx_file_is_run(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -37,6 +37,7 @@ def _results(folder: Path) -> int:
     return len(list(folder.glob("*/entry.json")))
 
 
+@pytest.mark.slow
 def test_second_compilation_is_restored_byte_for_byte_and_says_so(model: Path, tmp_path: Path) -> None:
     first = _compile(model, tmp_path / "first", "--bench", "--fidelity", "--html", "--json")
     second = _compile(model, tmp_path / "second", "--bench", "--fidelity", "--html", "--json")
@@ -188,6 +189,7 @@ def test_restoring_marks_an_entry_as_used(model: Path, tmp_path: Path) -> None:
     assert time.time() - manifest.stat().st_mtime < 3600
 
 
+@pytest.mark.slow
 def test_another_description_of_the_input_is_another_result(model: Path, tmp_path: Path) -> None:
     arguments = ["--input-scale", "1"]
     assert "Restored" not in _compile(model, tmp_path / "out").stderr

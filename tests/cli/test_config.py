@@ -72,6 +72,7 @@ def test_both_in_the_file_are_refused_as_on_the_command_line() -> None:
     assert "A pipeline states every pass" in result.stderr
 
 
+@pytest.mark.slow
 def test_lists_of_pairs_may_be_tables() -> None:
     content = _compiled('pipeline = "look"\n[target_option]\nchannel_multiple = 4\n')
     assert content["options"] == {"channel_multiple": "4"}

@@ -59,6 +59,7 @@ def test_a_table_has_a_row_for_each_box(pictures: Path) -> None:
     assert sum(name in line for line in result.stdout.splitlines() for name in CLASSES) == len(found)
 
 
+@pytest.mark.slow
 def test_boxes_are_drawn_into_a_folder(pictures: Path, tmp_path: Path) -> None:
     for _ in range(2):  # its own pictures are replaced
         assert _run(MODEL, pictures, "-o", tmp_path / "boxes").exit_code == 0

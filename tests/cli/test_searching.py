@@ -79,6 +79,7 @@ def test_nothing_within_the_limits_is_exit_status_8_and_names_the_nearest() -> N
     assert "nearest to the limits so far" in result.stderr
 
 
+@pytest.mark.slow
 def test_time_alone_has_no_number_of_trials() -> None:
     result = run("model.onnx", "--calib", "pictures", "--minutes", "0.02", "-o", "front")
     assert result.exit_code == 0, result.stderr

@@ -45,6 +45,7 @@ def test_the_budget_is_kept_and_the_gap_to_the_optimum_is_one_step(drawn: dict, 
         assert best <= error <= best + largest
 
 
+@pytest.mark.slow
 @given(drawn=layers)
 def test_without_a_limit_every_layer_gets_its_best(drawn: dict) -> None:
     given = options(drawn)

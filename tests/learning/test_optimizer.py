@@ -26,6 +26,7 @@ def test_every_parameter_moves_by_a_fifth_of_the_rate() -> None:
         assert float(parameter.detach().square().mean().sqrt()) == pytest.approx(0.1, rel=0.35), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["matrix", "tall"])
 def test_matrices_move_as_far_in_all_directions(name: str) -> None:
     made = parameters()

@@ -215,6 +215,7 @@ def test_real_detectors_lose_all_their_batch_norms(shared_data: Path, ctx: PassC
     assert ctx.notes == []
 
 
+@pytest.mark.slow
 def test_detector_without_batch_norm_is_left_alone(shared_data: Path, ctx: PassContext) -> None:
     assert fused(load(shared_data / "models" / "yolov5n.onnx"), ctx) == 0
 

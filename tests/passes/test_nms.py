@@ -26,6 +26,7 @@ STEP = Nms(confidence=0.002, overlap=0.45, most=20)
 every_detector = pytest.mark.parametrize("name", DETECTORS)
 
 
+@pytest.mark.slow
 @every_detector
 def test_detections_are_those_of_the_original(name: str) -> None:
     model, before, after = changed(DETECTORS[name](), STEP)
@@ -64,6 +65,7 @@ def test_the_number_of_detections_is_limited() -> None:
     assert (outputs["det_scores"] > 0).all()
 
 
+@pytest.mark.slow
 def test_nothing_above_the_confidence() -> None:
     model, before, _ = changed(DETECTORS["yolov8"](), replace(STEP, confidence=1.0))
     outputs = run(model, picture(before))
@@ -102,6 +104,7 @@ def test_batch(name: str) -> None:
         assert_same(found(own, after, selection_of(after)), found(run(alone, feed), after, selection_of(after)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["yolov5", "yolov8"])
 def test_half_precision_is_decoded_in_float(name: str) -> None:
     graph = load(DETECTORS[name]())

@@ -24,6 +24,7 @@ def _decoded(outputs: dict[str, np.ndarray], profile: ModelProfile) -> np.ndarra
     return np.concatenate(family_named(profile.family).decode(arrays, profile, -1.0), axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DETECTORS)
 def test_values_are_those_of_the_best_rows(name: str) -> None:
     original = DETECTORS[name]()

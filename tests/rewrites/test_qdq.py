@@ -163,6 +163,7 @@ def test_stripping_gives_back_what_pairs_were_put_into(spec: RandomGraph) -> Non
     assert print_graph(graph) == before
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spec=random_graphs(max_steps=6))
 def test_storing_codes_changes_no_result(spec: RandomGraph) -> None:

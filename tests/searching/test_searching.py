@@ -69,6 +69,7 @@ def test_the_front_is_found_and_written(case: Path) -> None:
     assert abs(sum(front.importance.values()) - 1) < 0.01
 
 
+@pytest.mark.slow
 def test_one_worker_and_one_seed_give_one_front(case: Path) -> None:
     fronts = [asdict(run(case, request_in(case, seed=seed, out=case / f"front{place}")))
               for place, seed in enumerate((3, 3, 4))]  # fmt: skip
@@ -132,6 +133,7 @@ def test_what_cannot_be_compiled_is_a_trial_with_a_reason(case: Path) -> None:
     assert len(front.points) == 12
 
 
+@pytest.mark.slow
 def test_a_hopeless_trial_is_not_recovered_or_not_timed(case: Path) -> None:
     limits = Limits(latency=0.7, loss=0.001)
     request = request_in(case, trials=16, limits=limits, space={"precision": "float32"})
@@ -173,6 +175,7 @@ def test_time_ends_a_search(case: Path) -> None:
     assert request_in(case, trials=5).seconds is None
 
 
+@pytest.mark.slow
 def test_size_counts_where_it_is_limited(case: Path) -> None:
     front = run(case, request_in(case, limits=Limits(size=0.2), trials=20, space={"weights": "none,log2:4"}))
     assert front.objectives == ("latency", "loss", "size")
@@ -241,6 +244,7 @@ def test_numbers_out_of_range_are_refused(case: Path, others: dict[str, Any]) ->
         request_in(case, **others)
 
 
+@pytest.mark.slow
 def test_commands_with_one_database_share_a_search(case: Path) -> None:
     storage = f"sqlite:///{case}/search.db"
     run(case, request_in(case, out=case / "one", storage=storage, trials=3))
@@ -250,6 +254,7 @@ def test_commands_with_one_database_share_a_search(case: Path) -> None:
     assert kept == {Path(point.folder).name for point in front.points if point.folder}
 
 
+@pytest.mark.slow
 def test_the_last_trial_of_others_is_waited_for_but_not_forever(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     request = request_in(case, storage=f"sqlite:///{case}/search.db", trials=4, heartbeat=7)
     run(case, replace(request, trials=3))

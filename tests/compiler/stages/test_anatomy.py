@@ -62,6 +62,7 @@ def _begun(op: str, constant: np.ndarray, **attributes: int) -> onnx.ModelProto:
     return to_proto(graph)
 
 
+@pytest.mark.slow
 def test_the_first_nodes_go_before_the_family() -> None:
     scaled = anatomy_of(load(_begun("Div", np.array(255, np.float32)))).description
     assert scaled is not None

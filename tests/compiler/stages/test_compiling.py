@@ -154,6 +154,7 @@ def test_models_in_memory_need_a_folder() -> None:
         compile_model(tiny_model(), pipeline="look")
 
 
+@pytest.mark.slow
 def test_folder_is_called_after_the_model(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert compile_model(model, pipeline="look").model == (tmp_path / "tiny_yocc" / "model.onnx").resolve()

@@ -49,6 +49,7 @@ def test_the_share_is_removed_by_the_moves_that_are_named(
     assert report.after.macs / report.before.macs == pytest.approx(0.6, abs=0.03)
 
 
+@pytest.mark.slow
 def test_a_choice_is_told(pictures: Path, tmp_path: Path) -> None:
     onnx.save(separable(), str(tmp_path / "wide.onnx"))
     out = tmp_path / "out"

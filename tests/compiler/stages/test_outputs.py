@@ -119,6 +119,7 @@ def test_fewer_candidates(models: Path, pictures: Path, tmp_path: Path, target: 
     assert profile.layout.name == "COLUMNS"
 
 
+@pytest.mark.slow
 def test_it_goes_with_another_input_size(models: Path, pictures: Path, tmp_path: Path) -> None:
     report = _compile(models / "yolov8.onnx", pictures, tmp_path / "out", side=96, **LOW)
     assert report.unmeasured == ()

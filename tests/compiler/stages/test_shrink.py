@@ -60,6 +60,7 @@ def test_ranks_are_chosen_where_they_lose_less() -> None:
     assert runs[0].notes[0].level == "choice"
 
 
+@pytest.mark.slow
 def test_dead_channels_are_removed_as_channels() -> None:
     model = dead(0.5)
     graph, runs = shrunk("shrink{ratio=0.4}", *trial(model))
@@ -68,6 +69,7 @@ def test_dead_channels_are_removed_as_channels() -> None:
     assert left(model, graph) == pytest.approx((0.6, 0.6), abs=0.02)
 
 
+@pytest.mark.slow
 def test_channels_are_removed_as_without_the_choice() -> None:
     chosen, runs = shrunk("fuse,shrink{ratio=0.4}", *trial(dead(0.5)))
     same, _ = shrunk(performed(runs), *trial(dead(0.5)))
@@ -75,6 +77,7 @@ def test_channels_are_removed_as_without_the_choice() -> None:
     assert to_proto(chosen).SerializeToString() == to_proto(same).SerializeToString()
 
 
+@pytest.mark.slow
 def test_both_takes_some_of_each() -> None:
     model = wide()
     graph, runs = shrunk("shrink{ratio=0.4,moves=both}", *trial(model))

@@ -62,6 +62,7 @@ def test_built_detectors_are_of_one_family(name: str) -> None:
     assert found.profile.protected <= set(graph.tensors())
 
 
+@pytest.mark.slow
 def test_published_detectors_are_of_one_family(shared_data: Path) -> None:
     found = {name: recognizing(load(shared_data / "models" / name)) for name in PUBLISHED}
     assert found == {name: {family} - {""} for name, family in PUBLISHED.items()}

@@ -140,6 +140,7 @@ def test_int8_layers_keep_integers_and_biases_follow_their_scales(spec: tuple[st
     assert signal_to_noise(graph, exact) > (8 if spec[1] == 4 else 15)
 
 
+@pytest.mark.slow
 def test_levels_int8_cannot_hold_are_refused_behind_int8() -> None:
     graph = convert_opset(load(TOPOLOGIES["residual"](seed=0)), 13)
     ctx = context(whole_graph(), smooth(to_proto(graph), 4))

@@ -274,6 +274,7 @@ def test_kernels_are_separated_where_that_loses_less() -> None:
             assert not np.array_equal(node.inputs[1].values, kernels[node.name])
 
 
+@pytest.mark.slow
 def test_what_follows_works_on_pairs() -> None:
     graph, ctx = trial(wide(), whole_graph(), pictures=20)
     factorized(Factorize(ratio=0.3, multiple=2), graph, ctx)

@@ -80,6 +80,7 @@ def test_pruned_equals_masked_on_the_real_detector(shared_data: Path, granularit
     assert check(onnx.load(shared_data / "models" / "yolov5n.onnx"), granularity, 0.3, pictures=1) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granularity", FINER)
 @settings(max_examples=8, deadline=None)
 @given(graph=random_graphs(), ratio=st.sampled_from([0.1, 0.4, 0.8]))

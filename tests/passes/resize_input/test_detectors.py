@@ -61,6 +61,7 @@ def test_a_resized_detector_is_the_one_built_at_that_size(
     assert (after.size, after.family, after.strides) == ((new, new), before.family, before.strides)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", DETECTORS)
 def test_rectangles_say_how_many_cells_they_have(build: Callable[[int], onnx.ModelProto]) -> None:
     graph, done = resize(build(64), "size=64x96")
@@ -148,6 +149,7 @@ def test_yolox_nano_computes_what_its_graph_computes_at_that_size(shared_data: P
     assert list(graph.outputs[0].shape) == list(ours.shape)
 
 
+@pytest.mark.slow
 def test_channel_shuffles_and_pyramids_of_nanodet_follow(shared_data: Path) -> None:
     graph, done = resize(shared_data / "models" / "nanodet_m.onnx", "size=320x448,batch=n")
     found = outputs_of(graph, (2, 3, 320, 448))

@@ -162,6 +162,7 @@ def test_boxes_are_printed_and_drawn(tmp_path: Path) -> None:
         assert drawn.size == (256, 256)
 
 
+@pytest.mark.slow
 def test_a_classifier_shows_its_five_best(tmp_path: Path) -> None:
     writer = LayerWriter(0)
     x = conv_norm_act(writer, writer.input("images", (1, 3, 32, 32)), 8, Window(3, 2, pads=1), act="Relu")
@@ -181,6 +182,7 @@ def test_a_classifier_shows_its_five_best(tmp_path: Path) -> None:
     assert len(shown) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", RUNNING)
 def test_arrays_go_in_and_come_out(target: str, tmp_path: Path) -> None:
     folder = built(tiny_model(), tmp_path, target)

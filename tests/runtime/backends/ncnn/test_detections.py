@@ -96,6 +96,7 @@ def test_rows_become_four_outputs() -> None:
     assert four_outputs(np.zeros(0, np.float32), most=3)[0].tolist() == [[0]]
 
 
+@pytest.mark.slow
 def test_several_pictures_and_cut_heads_are_refused(tmp_path: Path) -> None:
     graph = load(DETECTORS["yolov8"]())
     profile = find_profile(graph)

@@ -152,6 +152,7 @@ def test_input_size_is_height_by_width(text: str, size: tuple[int, int]) -> None
     assert NcnnBackend().target({"input_size": text}).input_size == size
 
 
+@pytest.mark.slow
 def test_raw_heads_are_described_beside_the_network(tmp_path: Path) -> None:
     backend = NcnnBackend()
     artifact = backend.build(load(build_yolov5("n", size=64)), backend.target({"head": "raw"}), tmp_path)
