@@ -10,6 +10,8 @@ from hypothesis import settings
 # A busy machine is no failure: hypothesis would fail an example that takes longer than 0.2 s.
 settings.register_profile("yocc", deadline=None)
 settings.load_profile("yocc")
+# Nor is it a reason for TVM's threads to offer their turn 300000 times before they sleep or end.
+os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "2000")
 
 
 def pytest_configure(config: pytest.Config) -> None:
