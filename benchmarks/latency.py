@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from yocc.analysis.timing import time_ratio
 from yocc.compiler.graph import clone, load, refresh
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
@@ -26,7 +27,7 @@ from yocc.compiler.stages.subject import examine
 from yocc.passes.prune.latency import SquareRootLaw, table_latency
 from yocc.passes.prune.plan import Goal, rank_channels
 from yocc.passes.prune.remove import remove_channels, split_shared
-from yocc.passes.prune.timing import measure_table, time_ratio
+from yocc.passes.prune.timing import measure_table
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, reference_executor
 from yocc.runtime.measuring.profiling import OnnxRuntimeProfiler
 

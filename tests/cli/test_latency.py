@@ -31,8 +31,10 @@ def test_the_table_is_written_shown_and_refused_over_another_file() -> None:
     shown = run("latency", "model.onnx", "--threads", "1", "-o", "table.json")
     assert shown.exit_code == 0, shown.stderr
     assert "error of fit" in shown.stdout
+    assert "Pairs of layers in place of one" in shown.stdout
     table = read_table(Path("table.json"))
     assert table.threads == 1
+    assert table.pairs.keys() & table.layers.keys()
     again = run("latency", "model.onnx", "--threads", "1", "-o", "table.json", "--json")
     assert json.loads(again.stdout) == json.loads(Path("table.json").read_text())
     Path("other.json").write_text("[]")

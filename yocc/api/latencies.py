@@ -1,4 +1,4 @@
-"""Measuring how long the layers of a model take at several widths, for `yocc latency`."""
+"""Measuring how long layers take at several widths, and pairs in their place, for `yocc latency`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from yocc.compiler.pipeline.latency import LatencyTable
 from yocc.compiler.pipeline.passes import Progress
 from yocc.compiler.stages.anatomy import anatomy_of, require_runnable
 from yocc.compiler.stages.recipe import prepare_pipeline
-from yocc.passes.prune.timing import measure_table
+from yocc.compiler.stages.timing import measure_all
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from yocc.runtime.measuring.profiling import OnnxRuntimeProfiler
 
@@ -18,7 +18,7 @@ from yocc.runtime.measuring.profiling import OnnxRuntimeProfiler
 def measure_latencies(
     model: Path, input_shapes: Mapping[str, tuple[int, ...]], threads: int | None, progress: Progress
 ) -> LatencyTable:
-    """Time narrowed copies of a model in onnxruntime on this machine, as they are when they are pruned.
+    """Time narrowed and factorized copies of a model in onnxruntime on this machine.
 
     Raises:
         YoccError: the model cannot be read or run.
@@ -28,4 +28,4 @@ def measure_latencies(
     require_runnable(graph, anatomy)
     ctx = anatomy.context(OnnxRuntimeBackend().target({}), threads=threads, progress=progress)
     graph, _ = prepare_pipeline().run(graph, ctx)
-    return measure_table(graph, ctx, OnnxRuntimeProfiler(threads))
+    return measure_all(graph, ctx, OnnxRuntimeProfiler(threads))

@@ -27,10 +27,11 @@ def latency(
     input_shapes: dict[str, tuple[int, ...]],
     threads: int | None,
 ) -> None:
-    """Measure how long the layers of MODEL take at several widths.
+    """Measure how long the layers of MODEL take at several widths, and as pairs of low rank.
 
-    In onnxruntime, on the machine this runs on. Pruning to a share of the time, --prune-target latency=0.7, does so by
-    itself; with a table measured on a board, given as --latency-table, it does so for the board.
+    In onnxruntime, on the machine this runs on. Compressing to a share of the time, --prune-target latency=0.7, does so
+    by itself; with a table measured on a board, given as --latency-table, it does so for the board. --prune and
+    --factorize do not take pairs that are slower than their layer by the table.
 
     \b
     Examples:

@@ -1,19 +1,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from yocc.compiler.pipeline.latency import LatencyTable, WidthTime, content_of, read_table, write_table
+from yocc.compiler.pipeline.latency import LatencyTable, PairTime, WidthTime, content_of, read_table, write_table
 from yocc.errors import OptionError, OutputError
 
 TABLE = LatencyTable("a board", 2, 0.25, {"conv": (WidthTime(3, 16, 1.5), WidthTime(3, 8, 1.0))})
 
 
-def test_a_table_survives_its_file(tmp_path: Path) -> None:
-    write_table(TABLE, tmp_path / "table.json")
-    assert read_table(tmp_path / "table.json") == TABLE
+PAIR = {"form": "outputs", "rank": 8, "first": 0.5, "second": 0.25, "whole": 1.5}
+PAIRS = replace(
+    TABLE, pairs={"conv": (PairTime("outputs", 8, 0.5, 0.25, 1.5), PairTime("vertical", 8, 0.0, 2.25, 1.5))}
+)
+
+
+@pytest.mark.parametrize("table", [TABLE, PAIRS])
+def test_a_table_survives_its_file(table: LatencyTable, tmp_path: Path) -> None:
+    write_table(table, tmp_path / "table.json")
+    assert read_table(tmp_path / "table.json") == table
+    assert [pair.share for pair in table.pairs.get("conv", ())] in ([], [0.5, 1.5])
 
 
 @pytest.mark.parametrize(
@@ -25,6 +34,12 @@ def test_a_table_survives_its_file(tmp_path: Path) -> None:
         ({"layers": {"conv": [{"inputs": 3, "outputs": 16, "ms": -1.0}]}}, "no time"),
         ({"layers": {"conv": [{"inputs": -3, "outputs": 16, "ms": 1.0}]}}, "out of range"),
         ({"rest_ms": "nan"}, "no time"),
+        ({"pairs": {"conv": [{"form": "outputs", "rank": 8}]}}, "first"),
+        ({"pairs": {"conv": [{**PAIR, "rank": 0}]}}, "out of range"),
+        ({"pairs": {"conv": [{**PAIR, "form": "diagonal"}]}}, "out of range"),
+        ({"pairs": {"conv": [{**PAIR, "whole": 0}]}}, "out of range"),
+        ({"pairs": {"conv": [{**PAIR, "first": -1}]}}, "no time"),
+        ({"pairs": []}, "not a latency table"),
     ],
 )
 def test_what_is_no_table_is_refused(change: dict[str, object], said: str, tmp_path: Path) -> None:

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.passes.factorize.networks import separable
+from tests.passes.feeding import context
+from yocc.compiler.graph import load
 from yocc.compiler.pipeline.latency import LatencyTable, WidthTime, write_table
-from yocc.compiler.stages.timing import clock_for
+from yocc.compiler.pipeline.target import Target
+from yocc.compiler.stages.timing import clock_for, measure_all
 from yocc.errors import OptionError
 from yocc.runtime.measuring.profiling import OnnxRuntimeProfiler
 
@@ -44,3 +48,12 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "table.json").write_text("{}")
     with pytest.raises(OptionError, match=r"table\.json"):
         clock_for("onnxruntime", tmp_path / "table.json", None)
+
+
+@pytest.mark.slow
+def test_onnxruntime_tells_both_layers_of_a_pair() -> None:
+    graph = load(separable())
+    table = measure_all(graph, context(Target("test", channel_multiple=2)), OnnxRuntimeProfiler(1, rounds=2))
+    assert set(table.pairs) == {"a", "b", "c", "last"}
+    assert all(min(point.first, point.second, point.whole) > 0 for points in table.pairs.values() for point in points)
+    assert set(table.pairs) < set(table.layers)

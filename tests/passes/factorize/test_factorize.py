@@ -16,9 +16,11 @@ from tests.passes.feeding import Pictures, Trial, context, run_pass, smooth, who
 from tests.passes.graphs import build
 from tests.passes.opsets import OPSETS, small_detector
 from tests.strategies import RandomGraph, random_graphs
+from yocc.analysis.ranks.layers import find_layers
 from yocc.compiler.graph import Graph, load, refresh, to_proto, verify
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
+from yocc.compiler.pipeline.latency import LatencyTable, PairTime, WidthTime
 from yocc.compiler.pipeline.memo import SharedMemo
 from yocc.compiler.pipeline.passes import Detection
 from yocc.compiler.pipeline.pipeline import Pipeline
@@ -368,3 +370,23 @@ def test_distillation_trains_both_layers_of_a_pair() -> None:
     assert all(
         not np.array_equal(node.inputs[1].values, weights[node.name]) for node in graph.nodes if node.name in changed
     )
+
+
+@pytest.mark.parametrize("ratio", [0.2, 0.4])
+def test_a_pair_that_the_table_has_as_slower_than_its_layer_is_not_taken(ratio: float) -> None:
+    graph, ctx = trial(wide())
+    layers, _ = find_layers(graph, concrete_shapes(graph))
+    assert "c" in factorized(Factorize(ratio=ratio), *trial(wide()))["layers"]
+    pairs = {
+        name: tuple(
+            PairTime(form, rank, 0.6 if name == "c" else 0.1, 0.5 if name == "c" else 0.1, 1.0)
+            for form in layer.places
+            for rank in (1, layer.most_rank(form))
+        )
+        for name, layer in layers.items()
+    }
+    ctx.latency = LatencyTable("a board", 1, 0.0, {name: (WidthTime(16, 16, 1.0),) for name in layers}, pairs)
+    details = factorized(Factorize(ratio=ratio), graph, ctx)
+    assert "c" not in details["layers"]
+    assert details["layers"]
+    assert details["skipped"]["c"] == "all its pairs are slower than it is by the table of a board"

@@ -6,8 +6,9 @@ import pytest
 from tests.networks.topologies import TOPOLOGIES
 from tests.passes.prune.planning import equations, mapped
 from yocc.compiler.pipeline.latency import LatencyTable, WidthTime
+from yocc.compiler.pipeline.latency_terms import fit_terms
 from yocc.errors import PassError
-from yocc.passes.prune.latency import SquareRootLaw, fit_terms, table_latency
+from yocc.passes.prune.latency import SquareRootLaw, table_latency
 
 WIDTHS = [(16, 16), (16, 32), (48, 32), (64, 64), (32, 64)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -15,6 +15,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import weight_of
 from yocc.compiler.graph.layers import is_weighted, output_axis
 from yocc.compiler.graph.shapes import Shapes
+from yocc.compiler.pipeline.latency import PairForm
 
 Array = np.ndarray[Any, Any]
 LARGEST = 4096
@@ -23,7 +24,7 @@ _ALWAYS = ("Conv", "ConvTranspose", "Gemm")
 """Operators that are layers whatever their weight is; a MatMul is one if it has a constant weight."""
 
 
-Form = Literal["outputs", "vertical", "horizontal"]
+Form = PairForm
 """How a layer becomes two: `outputs` is the same kernel to fewer channels, then 1 x 1; `vertical` is k x 1, then 1 x k;
 `horizontal` is 1 x k first."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,13 +53,19 @@ def rank_moves(layer: Layer, losses: Mapping[Form, Array], multiple: int) -> lis
     ]
 
 
-def faster_moves(layer: Layer, losses: Mapping[Form, Array], multiple: int) -> list[Move]:
-    """Those moves that save time as well; arguments as for `rank_moves`."""
-    return [
-        move
-        for move in rank_moves(layer, losses, multiple)
-        if layer.cost.macs - move.cost.macs >= PRICE * layer.between(move.form, move.rank)
-    ]
+def saves_enough(layer: Layer, move: Move) -> bool:
+    """Whether a move saves enough MACs for each value between the two layers, where their time is not known."""
+    return layer.cost.macs - move.cost.macs >= PRICE * layer.between(move.form, move.rank)
+
+
+def faster_moves(
+    layer: Layer,
+    losses: Mapping[Form, Array],
+    multiple: int,
+    faster: Callable[[Layer, Move], bool] = saves_enough,
+) -> list[Move]:
+    """Those moves that save time as well; arguments as for `rank_moves`, and what says whether a move does."""
+    return [move for move in rank_moves(layer, losses, multiple) if faster(layer, move)]
 
 
 def move_to(layer: Layer, losses: Mapping[Form, Array], rank: int) -> Move | None:

@@ -1,13 +1,16 @@
-"""A table of how long each layer takes at several widths, measured or given as a file from a board."""
+"""A table of how long each layer takes at several widths, and pairs in its place at several ranks.
+
+It is measured here, or given as a file from a board.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from yocc.errors import OptionError
 from yocc.files.reading import MEGABYTE, require_regular
@@ -35,6 +38,34 @@ class WidthTime:
     ms: float
 
 
+PairForm = Literal["outputs", "vertical", "horizontal"]
+"""How a layer becomes two; see `yocc.analysis.ranks.layers.Form`."""
+
+
+@dataclass(frozen=True)
+class PairTime:
+    """One measurement of a pair of layers beside the layer that it replaces.
+
+    Attributes:
+        form: how the layer becomes two.
+        rank: channels between the two.
+        first: milliseconds of the first of the two.
+        second: milliseconds of the second.
+        whole: milliseconds of the layer itself, measured next to the pair.
+    """
+
+    form: PairForm
+    rank: int
+    first: float
+    second: float
+    whole: float
+
+    @property
+    def share(self) -> float:
+        """Time of the pair as a share of the layer's."""
+        return (self.first + self.second) / self.whole
+
+
 @dataclass(frozen=True)
 class LatencyTable:
     """Where the time of a network goes.
@@ -44,12 +75,14 @@ class LatencyTable:
         threads: threads it was measured with; None when that is not known.
         rest: milliseconds in what is no layer of the table.
         layers: measurements by the name of the node.
+        pairs: measurements of low ranks by the name of the node; empty where none were measured.
     """
 
     device: str
     threads: int | None
     rest: float
     layers: Mapping[str, tuple[WidthTime, ...]]
+    pairs: Mapping[str, tuple[PairTime, ...]] = field(default_factory=dict)
 
 
 def is_table(path: Path) -> bool:
@@ -70,13 +103,17 @@ def write_table(table: LatencyTable, path: Path, *, force: bool = False) -> None
 
 def content_of(table: LatencyTable) -> dict[str, Any]:
     """A table as JSON has it."""
-    layers = {name: [asdict(point) for point in points] for name, points in table.layers.items()}
+    layers, pairs = (
+        {name: [asdict(point) for point in points] for name, points in measured.items()}
+        for measured in (table.layers, table.pairs)
+    )
     return {
         "yocc_latency": _FORM,
         "device": table.device,
         "threads": table.threads,
         "rest_ms": table.rest,
         "layers": layers,
+        **({"pairs": pairs} if pairs else {}),
     }
 
 
@@ -98,7 +135,8 @@ def read_table(path: Path) -> LatencyTable:
             raise ValueError(f"it has the format {content['yocc_latency']!r}, and {_FORM} is what is read")
         threads = None if content["threads"] is None else int(content["threads"])
         layers = {str(name): tuple(map(_point, points)) for name, points in content["layers"].items()}
-        table = LatencyTable(str(content["device"]), threads, _time(content["rest_ms"]), layers)
+        pairs = {str(name): tuple(map(_pair, points)) for name, points in content.get("pairs", {}).items()}
+        table = LatencyTable(str(content["device"]), threads, _time(content["rest_ms"]), layers, pairs)
         total = table.rest + sum(point.ms for points in layers.values() for point in points)
         if not 0 < total < math.inf or not all(layers.values()):
             raise ValueError("its layers take no time, or more than there is")
@@ -114,6 +152,15 @@ def _point(found: Mapping[str, Any]) -> WidthTime:
     if point.inputs < 0 or point.outputs < 0:
         raise ValueError(f"{point} is out of range")
     return point
+
+
+def _pair(found: Mapping[str, Any]) -> PairTime:
+    pair = PairTime(
+        found["form"], int(found["rank"]), _time(found["first"]), _time(found["second"]), _time(found["whole"])
+    )
+    if pair.form not in get_args(PairForm) or pair.rank < 1 or not pair.whole > 0:
+        raise ValueError(f"{pair} is out of range")
+    return pair
 
 
 def _time(value: Any) -> float:

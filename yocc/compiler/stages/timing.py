@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.latency import LatencyTable, read_table
-from yocc.compiler.pipeline.passes import Profiler
+from yocc.compiler.pipeline.passes import PassContext, Profiler
+from yocc.passes.factorize.timing import measure_pairs
+from yocc.passes.prune.timing import measure_table
 from yocc.runtime.measuring.profiling import OnnxRuntimeProfiler
 
 
@@ -38,3 +41,14 @@ def clock_for(target: str, table: str | Path | None, threads: int | None) -> Clo
     here = OnnxRuntimeProfiler(threads)
     alike = target == "onnxruntime" and (given is None or given.device == here.device)
     return Clock(here if alike else None, given)
+
+
+def measure_all(graph: Graph, ctx: PassContext, profiler: Profiler) -> LatencyTable:
+    """A table of layers at several widths and of pairs at several ranks.
+
+    Args:
+        graph: not changed.
+        ctx: as for `measure_table` and `measure_pairs`.
+        profiler: times models.
+    """
+    return replace(measure_table(graph, ctx, profiler), pairs=measure_pairs(graph, ctx, profiler).pairs)

@@ -12,6 +12,7 @@ from yocc.analysis.pictures import affordable, alike
 from yocc.analysis.ranks.layers import Layer, find_layers
 from yocc.analysis.ranks.moves import MovePlan, move_to
 from yocc.analysis.ranks.spectra import LayerSpectrum, spectra_of_weights, spectra_on_pictures
+from yocc.analysis.ranks.times import PairTimes
 from yocc.compiler.graph import Graph, clone
 from yocc.compiler.graph.cost import Totals, layer_costs, totals
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
@@ -120,7 +121,8 @@ class Factorize(Pass):
         # Measured on another copy of the graph, perhaps, whose nodes have changed since.
         spectra = {name: replace(own, layer=layers[name]) for name, own in measured.spectra.items()}
         plan, multiple = self._plan(spectra, before, ctx)
-        skipped |= {name: WHOLE for name in layers if name not in plan.moves}
+        slower = _slower(layers, ctx)
+        skipped |= {name: slower.get(name, WHOLE) for name in layers if name not in plan.moves}
         for name, reason in skipped.items():
             ctx.note(f"Stays whole: {reason}.", node=name)
         if not plan.moves and ctx.teacher is None and {"recover", "distill"} & set(ctx.remaining_passes):
@@ -178,6 +180,7 @@ class Factorize(Pass):
             ratio=self.ratio or 0.0,
             multiple=self.multiple or ctx.target.channel_multiple,
             exact=self.exact,
+            times=None if ctx.latency is None else PairTimes(ctx.latency),
         )
 
     def _warn(self, ctx: PassContext, figures: FactorizeFigures) -> None:
@@ -191,6 +194,15 @@ class Factorize(Pass):
             )
         elif figures.multiple != (self.multiple or ctx.target.channel_multiple):
             ctx.note(f"Ranks are multiples of {figures.multiple}, as larger steps do not reach {self.ratio:.0%}.")
+
+
+def _slower(layers: Mapping[str, Layer], ctx: PassContext) -> dict[str, str]:
+    """Why layers stay whole of which no measured pair is faster."""
+    if ctx.latency is None:
+        return {}
+    reason = f"all its pairs are slower than it is by the table of {ctx.latency.device}"
+    pairs = {name: ctx.latency.pairs.get(name) for name in layers}
+    return {name: reason for name, points in pairs.items() if points and all(point.share >= 1 for point in points)}
 
 
 def _measure(graph: Graph, shapes: Shapes, layers: Mapping[str, Layer], most: int, ctx: PassContext) -> _Measured:

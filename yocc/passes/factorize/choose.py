@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from yocc.analysis.ranks.layers import Form, Layer
-from yocc.analysis.ranks.moves import MovePlan, faster_moves, plan_moves
+from yocc.analysis.ranks.moves import MovePlan, faster_moves, plan_moves, saves_enough
+from yocc.analysis.ranks.times import PairTimes
 from yocc.compiler.graph.cost import Totals
 
 Losses = Mapping[str, tuple[Layer, Mapping[Form, np.ndarray[Any, Any]]]]
@@ -26,6 +27,7 @@ def choose_ranks(
     ratio: float,
     multiple: int,
     exact: bool,
+    times: PairTimes | None = None,
 ) -> tuple[MovePlan, int]:
     """Ranks for all layers, in steps that are halved until the share is met.
 
@@ -35,6 +37,7 @@ def choose_ranks(
         ratio: share of both to save at least.
         multiple: of the ranks, if that is possible.
         exact: save no more than `ratio` of the parameters either, up to `TOLERANCE`, if that is possible.
+        times: says which pairs are slower than their layer; None to go by the MACs that they save.
 
     Returns:
         The plan, and what its ranks are multiples of.
@@ -42,10 +45,11 @@ def choose_ranks(
     found: tuple[MovePlan, int] | None = None
     whole = {name: layer.cost for name, (layer, _) in layers.items()}
     own = {name: layer for name, (layer, _) in layers.items()}
+    faster = saves_enough if times is None else times.faster
     most = (ratio + TOLERANCE) * before.parameters if exact else np.inf
     while True:
         plan = plan_moves(
-            {name: faster_moves(layer, losses, multiple) for name, (layer, losses) in layers.items()},
+            {name: faster_moves(layer, losses, multiple, faster) for name, (layer, losses) in layers.items()},
             whole,
             macs=ratio * before.macs,
             parameters=ratio * before.parameters,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from yocc.analysis.timing import STEP
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
@@ -22,7 +23,6 @@ from yocc.passes.prune.plan import BUDGETS, Goal, PrunePlan, Ranked, rank_channe
 from yocc.passes.prune.remove import remove_channels, split_shared
 from yocc.passes.prune.shortfall import shortfall
 from yocc.passes.prune.slices import MEASURES
-from yocc.passes.prune.timing import STEP
 from yocc.passes.prune.zeroing import weight_masks, zero_shares, zero_weights
 
 GRANULARITIES = ("channels", "filter", "kernel", "unstructured")

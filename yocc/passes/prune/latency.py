@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,7 +12,8 @@ from yocc.analysis.coupling.atoms import along, varying_axes
 from yocc.analysis.coupling.channels import ChannelMap
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import Shapes
-from yocc.compiler.pipeline.latency import LatencyTable, WidthTime
+from yocc.compiler.pipeline.latency import LatencyTable
+from yocc.compiler.pipeline.latency_terms import fit_terms
 from yocc.errors import PassError
 from yocc.passes.prune.budget import Capacity, add_counts, groups_of_classes
 
@@ -109,30 +108,6 @@ def table_latency(graph: Graph, shapes: Shapes, channels: ChannelMap, table: Lat
     )
     terms = np.array([fit_terms(table.layers[name]) for name in known])
     return TableLatency(out, out_fixed, into, into_fixed, terms, table.rest + sum(sorted(elsewhere)))
-
-
-def fit_terms(points: Iterable[WidthTime]) -> Vector:
-    """The terms of `TableLatency` of least squared relative error that are not negative, shape [4].
-
-    With four terms, all sixteen choices of those that are zero can be tried.
-    """
-    rows = [(1.0, point.outputs, point.inputs, point.outputs * point.inputs, point.ms) for point in points]
-    if not rows:
-        return np.zeros(4)
-    table = np.array(rows, dtype=np.float64)
-    weight = 1 / np.maximum(table[:, 4], 1e-6)
-    scale = np.maximum(np.abs(table[:, :4]).max(axis=0), 1.0)
-    design, wanted = table[:, :4] / scale * weight[:, None], table[:, 4] * weight
-    best, least = np.zeros(4), np.inf
-    for size in range(1, 5):
-        for chosen in itertools.combinations(range(4), size):
-            found = np.linalg.lstsq(design[:, chosen], wanted, rcond=1e-9)[0]
-            error = float(np.square(design[:, chosen] @ found - wanted).sum())
-            # One term more has to explain something.
-            if (found >= 0).all() and error < least - 1e-9:
-                best, least = np.zeros(4), error
-                best[list(chosen)] = found / scale[list(chosen)]
-    return best
 
 
 def _ends(node: gs.Node) -> tuple[gs.Tensor, gs.Tensor]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from yocc.analysis.timing import time_ratio
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.errors import InternalError
 from yocc.passes.prune.latency import Latency, SquareRootLaw, table_latency
 from yocc.passes.prune.plan import Goal, PrunePlan, Ranked
 from yocc.passes.prune.remove import remove_channels
-from yocc.passes.prune.timing import measure_table, time_ratio
+from yocc.passes.prune.timing import measure_table
 
 MEASURED = 0.03
 """How far from the target a measured time is met."""

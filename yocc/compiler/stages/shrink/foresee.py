@@ -20,6 +20,7 @@ from yocc.analysis.ranks.layers import Layer, find_layers
 from yocc.analysis.ranks.moves import MovePlan
 from yocc.analysis.ranks.narrowed import Width, narrowed
 from yocc.analysis.ranks.spectra import LayerSpectrum, spectra_on_pictures
+from yocc.analysis.ranks.times import PairTimes
 from yocc.analysis.windows import is_plain
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.graph.cost import layer_costs, totals
@@ -204,7 +205,15 @@ class Foresight:
 
     def _ranks(self, graph: Graph, losses: Losses, ratio: float) -> tuple[MovePlan, int]:
         before = totals(layer_costs(graph, concrete_shapes(graph, self.ctx.input_shapes)))
-        return choose_ranks(losses, before, ratio=ratio, multiple=self.ctx.target.channel_multiple, exact=True)
+        table = self.ctx.latency
+        return choose_ranks(
+            losses,
+            before,
+            ratio=ratio,
+            multiple=self.ctx.target.channel_multiple,
+            exact=True,
+            times=None if table is None else PairTimes(table),
+        )
 
 
 def best(splits: list[Split]) -> Split | None:
