@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yocc.fitting.budgets import Ways, choose_within
+from yocc.fitting.budgets import STEPS, Ways, choose_in, choose_within
 
 way = st.tuples(st.integers(0, 50), st.integers(1, 20), st.integers(1, 20))
 items = st.lists(st.lists(way, min_size=1, max_size=4), min_size=1, max_size=4)
@@ -82,3 +82,32 @@ def test_a_least_of_the_second_budget_is_met_where_it_can_be(
     if wanted is not None:
         assert wanted <= found.loss + 1e-9
         assert found.bound <= wanted + 1e-6
+
+
+@given(drawn=items, budget=st.floats(0, 80))
+def test_a_budget_alone_is_met_and_the_bound_is_below_the_best(
+    drawn: list[list[tuple[int, int, int]]], budget: float
+) -> None:
+    found, wanted = choose_in(ways(drawn), budget), best(drawn, budget + 1e-6, np.inf)
+    if not found.fits:
+        assert best(drawn, budget - 1e-6, np.inf) is None
+        return
+    spent = sum(drawn[i][place][1] for i, place in enumerate(found.places))
+    assert spent <= budget + 1e-6
+    assert wanted is not None
+    assert found.bound <= wanted + 1e-9 <= found.loss + 2e-9
+    # Within a budget smaller by a step of the grid for each item, nothing is better.
+    room = budget - sum(min(cost for _, cost, _ in item) for item in drawn)
+    smaller = best(drawn, budget - len(drawn) * room / STEPS - 1e-6, np.inf)
+    assert smaller is None or found.loss <= smaller + 1e-9
+
+
+@given(drawn=items, budget=st.integers(0, 80))
+def test_a_budget_between_two_sums_is_solved_exactly_and_the_bound_says_so(
+    drawn: list[list[tuple[int, int, int]]], budget: int
+) -> None:
+    found, wanted = choose_in(ways(drawn), budget + 0.5), best(drawn, budget, np.inf)
+    assert found.fits == (wanted is not None)
+    if wanted is not None:
+        assert found.loss == pytest.approx(wanted)
+        assert found.bound == pytest.approx(wanted)

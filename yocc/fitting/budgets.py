@@ -53,6 +53,24 @@ class Chosen:
     fits: bool
 
 
+def choose_in(items: Sequence[Ways], budget: float) -> Chosen:
+    """Choose a way for each item within the first budget alone; what it says of the others does not count.
+
+    The choice is exact up to the grid: costs are rounded up to it, so that the budget is met. The bound is exact
+    without it: with costs rounded down, every choice within the budget is one on the grid.
+
+    Args:
+        items: at least one way each.
+        budget: the most that the costs may sum up to.
+    """
+    program = _Program(items, budget)
+    if not program.reachable:
+        return _chosen(items, [int(np.argmin(item.costs)) for item in items], 0.0, fits=False)
+    places, _ = program.solve(0.0)
+    _, bound = _Program(items, budget, np.floor).solve(0.0)
+    return _chosen(items, places, bound, fits=True)
+
+
 def choose_within(items: Sequence[Ways], budget: float, other: float, least: float = -np.inf) -> Chosen:
     """Choose a way for each item.
 
@@ -106,7 +124,7 @@ def _choose(items: Sequence[Ways], budget: float, other: float) -> Chosen:
 class _Program:
     """The dynamic program for any price of the second budget."""
 
-    def __init__(self, items: Sequence[Ways], budget: float) -> None:
+    def __init__(self, items: Sequence[Ways], budget: float, rounded: Callable[[Array], Array] = np.ceil) -> None:
         self._items = items
         least = [float(item.costs.min()) for item in items]
         room = budget - sum(least)
@@ -116,7 +134,7 @@ class _Program:
         step = max(min(room, most), 1e-12 * max(most, 1.0)) / STEPS
         self._size = STEPS + 1 + (len(items) if room >= most else 0)
         self._costs = [
-            np.clip(np.ceil((item.costs - low) / step - 1e-9), 0, self._size).astype(np.int64)
+            np.clip(rounded((item.costs - low) / step - 1e-9), 0, self._size).astype(np.int64)
             for item, low in zip(items, least, strict=True)
         ]
 

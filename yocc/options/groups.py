@@ -74,12 +74,10 @@ class CompressionRecipe:
     )
     moves: Moves = option(
         "auto",
-        "How --prune removes its share: by channels, by low ranks (layers become pairs of thinner ones), by channels "
-        "first and ranks after them, or by what is foreseen to lose least on the pictures of --calib; without "
-        "pictures or recovery that is channels.",
-        needs=("prune", "Only --prune removes a share by moves."),
+        "How --prune and --prune-target latency= remove their share: by channels, by low ranks (layers become pairs of "
+        "thinner ones), by channels first and ranks after them, or by what is foreseen to lose least on the pictures "
+        "of --calib; without pictures or recovery that is channels.",
         excludes={
-            "prune_target": "A target is met by removing channels only.",
             "factorize": "--factorize says what low ranks save, and --prune beside it removes channels.",
         },
     )

@@ -69,6 +69,28 @@ def test_a_budget_of_one_kind_is_an_option_of_prune() -> None:
     assert spec == "fp32,simplify,prune{ratio=0.3,budget=latency},fuse"
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "shrink{ratio=0.25,budget=latency}"),
+        ({"rounds": 1}, "shrink{ratio=0.25,rounds=1,budget=latency}"),
+        ({"moves": "channels,ranks"}, "shrink{ratio=0.25,moves=both,budget=latency}"),
+        ({"moves": "ranks"}, "factorize{ratio=0.25,budget=latency},recover"),
+        ({"moves": "channels"}, "prune{ratio=0.25,budget=latency,criterion=effect},recover"),
+        ({"factorize": 0.1}, "prune{ratio=0.25,budget=latency,criterion=effect},recover,factorize{ratio=0.1},recover"),
+    ],
+)
+def test_a_share_of_the_time_is_removed_by_the_same_moves(options: dict[str, Any], expected: str) -> None:
+    spec = spec_of(CompressionRecipe(prune_target="latency=0.75", recover="reconstruct", **options))
+    assert spec == f"fp32,simplify,fuse,{expected}"
+
+
+def test_without_pictures_channels_and_ranks_take_equal_parts_of_the_time() -> None:
+    recipe = CompressionRecipe(prune_target="latency=0.64", moves="channels,ranks", recover="none")
+    expected = "fp32,simplify,prune{ratio=0.2,budget=latency},fuse,factorize{ratio=0.2,budget=latency}"
+    assert spec_of(recipe, pictures=False) == expected
+
+
 @pytest.mark.parametrize("text", ["latency", "latency=", "latency=70%", "time=0.7", "macs=1", "macs=0", "macs=nan"])
 def test_a_target_that_cannot_be_meant_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match=r"such as latency=0\.7"):
@@ -124,7 +146,7 @@ def test_without_pictures_channels_and_ranks_take_equal_parts() -> None:
     ("options", "message"),
     [
         ({"moves": "ranks"}, "Only --prune"),
-        ({"moves": "ranks", "prune_target": "macs=0.8"}, "Give either --moves or --prune-target"),
+        ({"moves": "ranks", "prune_target": "macs=0.8"}, "A target of macs is met by removing channels only"),
         ({"moves": "ranks", "prune": 0.2, "factorize": 0.2}, "Give either --moves or --factorize"),
         ({"moves": "ranks", "prune": 0.2, "recover": "reconstruct", "rounds": 2}, "not in rounds"),
         ({"moves": "ranks", "prune": 0.2, "pipeline": "look"}, "A pipeline states every pass"),

@@ -5,6 +5,7 @@ import pytest
 from tests.passes.feeding import context, run_pass
 from tests.passes.prune.planning import counted
 from tests.passes.prune.test_timing import CountingProfiler
+from yocc.analysis.pacing import CLOSE
 from yocc.compiler.graph import Graph, convert_opset, load, refresh
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
@@ -39,9 +40,9 @@ def test_a_prediction_that_is_off_is_corrected_until_the_measured_time_is_met(ti
     before = detector()
     run_pass(Prune(ratio=0.3, budget="latency", criterion="l1"), graph, timed)
     refresh(graph)
-    assert macs_ratio(timed, before, graph) == pytest.approx(0.7, abs=module.CLOSE)
+    assert macs_ratio(timed, before, graph) == pytest.approx(0.7, abs=CLOSE)
     details = timed.details["prune"]["latency"]
-    assert details["measured"] == pytest.approx(0.7, abs=module.CLOSE)
+    assert details["measured"] == pytest.approx(0.7, abs=CLOSE)
     assert details["predicted"] < 0.5
     assert timed.memo.once("latency table", lambda: None) is not None
 
@@ -50,7 +51,7 @@ def test_a_prediction_that_is_off_is_corrected_until_the_measured_time_is_met(ti
 def test_rounds_aim_at_what_they_leave_together(timed: PassContext) -> None:
     spec = "prune{ratio=0.2,budget=latency,criterion=l1},prune{ratio=0.2,budget=latency,criterion=l1}"
     graph, runs = Pipeline.parse(spec).run(detector(), timed)
-    assert macs_ratio(timed, detector(), graph) == pytest.approx(0.64, abs=module.CLOSE)
+    assert macs_ratio(timed, detector(), graph) == pytest.approx(0.64, abs=CLOSE)
     assert runs[-1].details["latency"]["goal"] == pytest.approx(0.64)
 
 

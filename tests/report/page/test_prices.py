@@ -29,6 +29,12 @@ def test_the_price_of_more_has_a_chart() -> None:
     assert found.chart.bars[1].text == "40% removed: channels do not reach it, ranks 4"
 
 
+def test_shares_of_the_time_say_so() -> None:
+    found = prices(passes({**FIGURES, "budget": "latency"}))
+    assert found is not None
+    assert found.chart.bars[1].text == "40% of the time removed: channels do not reach it, ranks 4"
+
+
 @pytest.mark.parametrize("details", [3, {}, {**FIGURES, "prices": 3}, {**FIGURES, "prices": []}, {"moves": "ranks"}])
 def test_other_figures_are_no_prices(details: Any) -> None:
     assert prices(passes(details)) is None

@@ -38,11 +38,14 @@ class PairTimes:
         points = self.table.layers.get(layer.node.name)
         if not points:
             return None
-        full = _full(points)
-        inputs, outputs = _widths(layer, full)
+        return self.at(layer.node.name, *_widths(layer, _full(points)))
+
+    def at(self, name: str, inputs: int, outputs: int) -> float:
+        """Milliseconds of a node of the table at some widths."""
+        full = _full(self.table.layers[name])
         if (inputs, outputs) == (full.inputs, full.outputs):
             return full.ms
-        constant, per_out, per_in, per_pair = self._terms[layer.node.name]
+        constant, per_out, per_in, per_pair = self._terms[name]
         return float(constant + per_out * outputs + per_in * inputs + per_pair * outputs * inputs)
 
     def pair(self, layer: Layer, form: Form, rank: int) -> float | None:

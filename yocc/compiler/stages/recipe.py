@@ -156,6 +156,7 @@ def _pruning(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
     method: Literal["statistics", "reconstruct"] = "statistics" if recipe.recover == "statistics" else "reconstruct"
     recovery = Recover(method=method) if recovered else None
     share, budget = _share(recipe)
+    _require_movable(recipe, share, budget)
     if recovered and share is None and recipe.factorize is None:
         raise OptionError(
             "There is nothing to recover from.", "Give --prune or --factorize as well, or leave --recover out."
@@ -164,8 +165,14 @@ def _pruning(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
     ranks = recipe.factorize
     if share is not None and recipe.moves == "ranks":
         yield Fuse()
-        yield from rank_steps(share, recovery)
-    elif share is not None and _leaves_open(recipe) and recovery is not None and pictures:
+        yield from rank_steps(share, recovery, budget)
+    elif (
+        share is not None
+        and (budget == "both" or budget == "latency")
+        and _leaves_open(recipe)
+        and recovery is not None
+        and pictures
+    ):
         yield Fuse()
         stated = (recipe.schedule, recipe.rounds) != (None, None)
         yield Shrink(
@@ -173,11 +180,12 @@ def _pruning(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
             moves="auto" if recipe.moves == "auto" else "both",
             recover=recovery.method,
             rounds=count if stated else None,
+            budget=budget,
         )
     elif share is not None and recipe.moves == "channels,ranks":
         part = 1 - math.sqrt(1 - share)
         yield from _channels(part, budget, recipe, pictures, recovery)
-        yield from rank_steps(part, recovery)
+        yield from rank_steps(part, recovery, budget)
     else:
         yield from _channels(share, budget, recipe, pictures, recovery)
     if ranks is None:
@@ -194,8 +202,27 @@ def _pruning(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
 
 def _leaves_open(recipe: CompressionRecipe) -> bool:
     """Whether channels and ranks divide the share by what they lose."""
-    named = recipe.prune_target is not None or recipe.factorize is not None
-    return recipe.moves == "channels,ranks" or (recipe.moves == "auto" and not named)
+    return recipe.moves == "channels,ranks" or (recipe.moves == "auto" and recipe.factorize is None)
+
+
+def _require_movable(recipe: CompressionRecipe, share: float | None, budget: Budget) -> None:
+    """Moves divide a share of parameters and MACs, or of the time.
+
+    Raises:
+        OptionError: there is no such share.
+    """
+    if recipe.moves == "auto":
+        return
+    if share is None:
+        raise OptionError(
+            "Only --prune and --prune-target latency= remove a share by moves.",
+            "Give one of them with --moves, or leave --moves out.",
+        )
+    if budget not in ("both", "latency"):
+        raise OptionError(
+            f"A target of {budget} is met by removing channels only.",
+            "Leave --moves out, or use --prune-target latency=.",
+        )
 
 
 def _channels(

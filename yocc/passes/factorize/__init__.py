@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
+from yocc.analysis.pacing import Paced, TimeFigures, time_so_far
 from yocc.analysis.pictures import affordable, alike
 from yocc.analysis.ranks.layers import Layer, find_layers
 from yocc.analysis.ranks.moves import MovePlan, move_to
@@ -24,6 +25,7 @@ from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import BackendError, InternalError, OptionError, PassError
 from yocc.passes.factorize.choose import PROMISE, choose_ranks
 from yocc.passes.factorize.figures import FactorizeFigures, layer_figures
+from yocc.passes.factorize.pacing import plan_for_time
 from yocc.rewrites.low_rank import split_layer
 
 SHARE = 0.02
@@ -64,6 +66,8 @@ class Factorize(Pass):
         multiple: ranks are multiples of this if that is possible; None for the target's.
         exact: save no more than `ratio` of the parameters either, up to `TOLERANCE`, as `prune` does; ranks alone save
             more of them than of the MACs, mostly.
+        budget: what `ratio` applies to: `both`, parameters and MACs, or `latency`, the time of a run: measured if the
+            target runs here, else predicted from a table or from MACs.
     """
 
     name: ClassVar[str] = "factorize"
@@ -80,6 +84,7 @@ class Factorize(Pass):
     pictures: int = 96
     multiple: int | None = None
     exact: bool = False
+    budget: Literal["both", "latency"] = "both"
 
     def __post_init__(self) -> None:
         if (self.ratio is None) == (self.rank is None):
@@ -95,6 +100,12 @@ class Factorize(Pass):
         if self.exact and self.ratio is None:
             raise OptionError(
                 "A rank says nothing of a share that must be met.", "Write factorize{ratio=0.2,exact=true}."
+            )
+        if self.budget not in ("both", "latency"):
+            raise OptionError(f"There is no budget {self.budget!r} of ranks.", "Use both or latency.")
+        if self.budget == "latency" and (self.ratio is None or self.exact):
+            raise OptionError(
+                "A time budget takes a ratio, and leaves parameters open.", "Write factorize{ratio=0.2,budget=latency}."
             )
         if self.pictures < 1:
             raise OptionError(f"{self.pictures} pictures are too few.", "Use 1 or more.")
@@ -120,7 +131,7 @@ class Factorize(Pass):
         measured = ctx.across(place, lambda: _measure(graph, shapes, layers, self.pictures, ctx))
         # Measured on another copy of the graph, perhaps, whose nodes have changed since.
         spectra = {name: replace(own, layer=layers[name]) for name, own in measured.spectra.items()}
-        plan, multiple = self._plan(spectra, before, ctx)
+        plan, multiple, paced = self._plan(graph, spectra, before, ctx)
         slower = _slower(layers, ctx)
         skipped |= {name: slower.get(name, WHOLE) for name in layers if name not in plan.moves}
         for name, reason in skipped.items():
@@ -150,8 +161,9 @@ class Factorize(Pass):
             measured.by,
             measured.pictures,
             multiple,
+            None if paced is None else TimeFigures.of(paced),
         )
-        self._warn(ctx, figures)
+        self._warn(ctx, figures, paced)
         lineage = factored_teacher(original, ctx.teacher, pairs)
         return PassResult(len(plan.moves), figures, layer_figures(layers, plan.moves), skipped, lineage)
 
@@ -166,24 +178,27 @@ class Factorize(Pass):
             raise InternalError(f"Factorizing left {now.macs} MACs, which is not the share {promised.macs}.")
 
     def _plan(
-        self, spectra: Mapping[str, LayerSpectrum], before: Totals, ctx: PassContext
-    ) -> tuple[MovePlan, int | None]:
-        """The ranks, and what they are multiples of."""
-        losses = {name: own.losses() for name, own in spectra.items()}
+        self, graph: Graph, spectra: Mapping[str, LayerSpectrum], before: Totals, ctx: PassContext
+    ) -> tuple[MovePlan, int | None, Paced[MovePlan] | None]:
+        """The ranks, what they are multiples of, and their time where that is the budget."""
+        losses = {name: (own.layer, own.losses()) for name, own in spectra.items()}
         if self.rank is not None:
-            each = [move_to(own.layer, losses[name], self.rank) for name, own in spectra.items()]
+            each = [move_to(layer, lost, self.rank) for layer, lost in losses.values()]
             chosen = {move.layer: move for move in each if move is not None}
-            return MovePlan(chosen, sum(move.loss for move in chosen.values()), None, True), None
-        return choose_ranks(
-            {name: (own.layer, losses[name]) for name, own in spectra.items()},
-            before,
-            ratio=self.ratio or 0.0,
-            multiple=self.multiple or ctx.target.channel_multiple,
-            exact=self.exact,
-            times=None if ctx.latency is None else PairTimes(ctx.latency),
-        )
+            return MovePlan(chosen, sum(move.loss for move in chosen.values()), None, True), None, None
+        multiple, share = self.multiple or ctx.target.channel_multiple, self.ratio or 0.0
+        if self.budget == "latency":
+            goal, base = time_so_far(ctx)
+            paced = plan_for_time(graph, ctx, losses, goal=goal * (1 - share), base=base, multiple=multiple)
+            return paced.plan, None, paced
+        times = None if ctx.latency is None else PairTimes(ctx.latency)
+        plan, multiple = choose_ranks(losses, before, ratio=share, multiple=multiple, exact=self.exact, times=times)
+        return plan, multiple, None
 
-    def _warn(self, ctx: PassContext, figures: FactorizeFigures) -> None:
+    def _warn(self, ctx: PassContext, figures: FactorizeFigures, paced: Paced[MovePlan] | None) -> None:
+        if paced is not None:
+            paced.tell(ctx)
+            return
         if self.ratio is None:
             return
         if max(figures.parameters, figures.macs) > 1 - self.ratio + PROMISE:

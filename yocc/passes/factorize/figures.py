@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from yocc.analysis.pacing import TimeFigures
 from yocc.analysis.ranks.layers import Layer
 from yocc.analysis.ranks.moves import Move
 
@@ -24,7 +25,9 @@ class FactorizeFigures:
         by: what the loss is: `outputs`, second-order change of the network's outputs; `variance`, share of the variance
             of a layer's outputs; `weights`, share of the sum of squares of a layer's weights.
         pictures: on how many pictures it was measured.
-        multiple: ranks are multiples of this; None where they were given.
+        multiple: ranks are multiples of this; None where they were given, and for a budget of time, where each layer
+            has its own.
+        time: of a budget of time.
     """
 
     parameters: float
@@ -36,6 +39,7 @@ class FactorizeFigures:
     by: str
     pictures: int
     multiple: int | None
+    time: TimeFigures | None = None
 
     def shown(self) -> dict[str, Any]:
         """Rounded losses, and nothing of what there is none."""
@@ -49,6 +53,7 @@ class FactorizeFigures:
             "by": self.by,
             "pictures": self.pictures,
             "multiple": self.multiple,
+            "latency": None if self.time is None else self.time.shown(),
         }
         return {name: value for name, value in found.items() if value is not None}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from yocc.analysis.pacing import Paced, time_so_far
 from yocc.analysis.timing import STEP
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import layer_costs, totals
@@ -16,9 +17,9 @@ from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import InternalError, OptionError
 from yocc.passes.prune.candidates import best_candidate
 from yocc.passes.prune.criteria import criterion_named
-from yocc.passes.prune.figures import PruneFigures, TimeFigures, channel_figures, channel_layers, filter_figures
+from yocc.passes.prune.figures import PruneFigures, channel_figures, channel_layers, filter_figures
 from yocc.passes.prune.filters import drop_filters, plan_filters
-from yocc.passes.prune.pacing import MEASURED, Paced, plan_for_latency
+from yocc.passes.prune.pacing import plan_for_latency
 from yocc.passes.prune.plan import BUDGETS, Goal, PrunePlan, Ranked, rank_channels
 from yocc.passes.prune.remove import remove_channels, split_shared
 from yocc.passes.prune.shortfall import shortfall
@@ -119,7 +120,7 @@ class Prune(Pass):
         before = previous.figures if isinstance(previous.figures, PruneFigures) else None
         ranked, paced = rank_channels(graph, ctx, self.criterion), None
         if self.budget == "latency":
-            paced = self._paced(graph, ctx, ranked, multiple, None if before is None else before.time)
+            paced = self._paced(graph, ctx, ranked, multiple)
         goal = Goal.of(self.budget, self.ratio)
         errors: list[float] = []
         if paced is not None:
@@ -175,17 +176,15 @@ class Prune(Pass):
         )
         return PassResult(changed, figures, layers, lineage=lineage)
 
-    def _paced(
-        self, graph: Graph, ctx: PassContext, ranked: Ranked, multiple: int, before: TimeFigures | None
-    ) -> Paced:
+    def _paced(self, graph: Graph, ctx: PassContext, ranked: Ranked, multiple: int) -> Paced[PrunePlan]:
         """Aim at what all rounds so far were to leave, from where the last one really arrived."""
-        goal, base = (1.0, 1.0) if before is None else (before.goal, before.reached)
+        goal, base = time_so_far(ctx)
         # One register more than the target asks for, as the table has it: narrower widths are padded to it.
         return plan_for_latency(
             graph, ctx, ranked, goal=goal * (1 - self.ratio), base=base, multiple=max(multiple, STEP)
         )
 
-    def _tell(self, ctx: PassContext, plan: PrunePlan, multiple: int, paced: Paced | None) -> None:
+    def _tell(self, ctx: PassContext, plan: PrunePlan, multiple: int, paced: Paced[PrunePlan] | None) -> None:
         for layer, reason in plan.channels.reasons.items():
             ctx.note(f"Output channels stay: {reason.text}.", node=layer)
         if plan.allocation.multiple < multiple:
@@ -194,25 +193,8 @@ class Prune(Pass):
                 f"the targets are not reachable in steps of {multiple}."
             )
         if paced is not None:
-            _tell_time(ctx, paced)
+            paced.tell(ctx)
             return
         goal = Goal.of(self.budget, self.ratio)
         if plan.allocation.missed(goal.parameters, goal.macs, goal.channels) > PROMISE:
             ctx.note(shortfall(plan, self.budget, self.ratio), level="warning")
-
-
-def _tell_time(ctx: PassContext, paced: Paced) -> None:
-    measured = paced.measured is not None
-    if abs(paced.reached - paced.goal) > MEASURED:
-        ctx.note(
-            f"Asked to leave {paced.goal:.0%} of the time; the nearest reachable is {paced.reached:.1%}"
-            f"{'' if measured else ' by prediction'}: the rest is spent in layers and operators that stay.",
-            level="warning",
-        )
-    if measured:
-        ctx.note(f"{paced.reached:.1%} of the original's time, {paced.predicted:.1%} by the {paced.predictor}.")
-    else:
-        ctx.note(
-            f"{paced.reached:.1%} of the time by the {paced.predictor}; nothing was timed on the device.",
-            level="warning",
-        )

@@ -6,43 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from yocc.analysis.pacing import Paced, TimeFigures
 from yocc.passes.prune.filters import FilterPlan
-from yocc.passes.prune.pacing import Paced
 from yocc.passes.prune.plan import PrunePlan
-
-
-@dataclass(frozen=True)
-class TimeFigures:
-    """How far a share of the time was reached, all as shares of the original's time.
-
-    Attributes:
-        goal: what was asked for, in all rounds so far.
-        reached: what is known best: measured, or else predicted.
-        predicted: by the table or the law.
-        measured: None where nothing was timed.
-        predictor: what predicted.
-    """
-
-    goal: float
-    reached: float
-    predicted: float
-    measured: float | None
-    predictor: str
-
-    @classmethod
-    def of(cls, paced: Paced) -> TimeFigures:
-        """The figures of a plan for a share of the time."""
-        return cls(paced.goal, paced.reached, paced.predicted, paced.measured, paced.predictor)
-
-    def shown(self) -> dict[str, Any]:
-        """Rounded to four decimals."""
-        return {
-            "goal": round(self.goal, 4),
-            "reached": round(self.reached, 4),
-            "predicted": round(self.predicted, 4),
-            "measured": None if self.measured is None else round(self.measured, 4),
-            "predictor": self.predictor,
-        }
 
 
 @dataclass(frozen=True)
@@ -90,7 +56,7 @@ class PruneFigures:
 
 
 def channel_figures(
-    plan: PrunePlan, before: PruneFigures | None, paced: Paced | None, candidates: list[float]
+    plan: PrunePlan, before: PruneFigures | None, paced: Paced[PrunePlan] | None, candidates: list[float]
 ) -> PruneFigures:
     """Figures of a plan that removes channels.
 

@@ -1,4 +1,4 @@
-"""What a share of parameters and MACs is foreseen to cost, by channels and by low ranks, and what more would."""
+"""What a share of parameters and MACs, or of the time, is foreseen to cost by channels and by low ranks."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ def prices(content: Mapping[str, Any]) -> Prices | None:
     for step in content["passes"]:
         details = details_of(step)
         if has(details, ("moves", "foreseen", "prices")) and isinstance(details["prices"], list):
+            of = " of the time" if details.get("budget") == "latency" else ""
             places = [
                 Place(
                     real(each.get("channels") or 0.0),
                     real(each.get("ranks") or 0.0),
                     ANCHOR,
-                    _text(each),
+                    _text(each, of),
                     each["share"] == details.get("share"),
                 )
                 for each in details["prices"]
@@ -44,13 +45,14 @@ def prices(content: Mapping[str, Any]) -> Prices | None:
             ]
             if places:
                 said = [note["message"] for note in step["notes"] if note["level"] == "choice"]
-                return Prices(said[-1] if said else "", bar_chart(ANCHOR, "Loss foreseen by share removed", places))
+                title = f"Loss foreseen by share{of} removed"
+                return Prices(said[-1] if said else "", bar_chart(ANCHOR, title, places))
     return None
 
 
-def _text(price: Mapping[str, Any]) -> str:
+def _text(price: Mapping[str, Any], of: str) -> str:
     parts = [
         f"{name} {plain_number(price[name])}" if price.get(name) is not None else f"{name} do not reach it"
         for name in ("channels", "ranks")
     ]
-    return f"{price['share']:.0%} removed: {', '.join(parts)}"
+    return f"{price['share']:.0%}{of} removed: {', '.join(parts)}"

@@ -22,7 +22,7 @@ class KernelTime:
     Attributes:
         name: of the node, or what the runtime called it when it fused nodes.
         operator: what it computes.
-        milliseconds: median time of one run.
+        milliseconds: time of one run, by default the median.
     """
 
     name: str
@@ -30,11 +30,11 @@ class KernelTime:
     milliseconds: float
 
 
-def read_profile(events: Iterable[Mapping[str, Any]]) -> tuple[KernelTime, ...]:
+def read_profile(events: Iterable[Mapping[str, Any]], percentile: float = 50) -> tuple[KernelTime, ...]:
     """Kernels from the events of an onnxruntime profile, in the order they ran.
 
-    The first run, which warms up, is left out. A kernel that runs several times in a run, as in a loop, counts with its
-    median.
+    The first run, which warms up, is left out. A kernel that runs several times in a run, as in a loop, counts with the
+    percentile of all its times.
     """
     times: dict[str, list[float]] = {}
     operators: dict[str, str] = {}
@@ -44,7 +44,8 @@ def read_profile(events: Iterable[Mapping[str, Any]]) -> tuple[KernelTime, ...]:
             times.setdefault(name, []).append(float(event["dur"]) / 1e3)
             operators[name] = str(event.get("args", {}).get("op_name", ""))
     return tuple(
-        KernelTime(name, operators[name], float(np.median(found[1:] or found))) for name, found in times.items()
+        KernelTime(name, operators[name], float(np.percentile(found[1:] or found, percentile)))
+        for name, found in times.items()
     )
 
 

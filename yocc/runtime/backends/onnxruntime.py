@@ -193,7 +193,7 @@ class OnnxRuntimeSession(Session):
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             raise BackendError(f"onnxruntime cannot run the model: {one_sentence(error)}.") from error
 
-    def kernels(self, feeds: Arrays, rounds: int) -> tuple[KernelTime, ...]:
+    def kernels(self, feeds: Arrays, rounds: int, percentile: float = 50) -> tuple[KernelTime, ...]:
         """Where the time goes, from onnxruntime's profiler in a session of its own; nothing of a model in memory."""
         if self._file is None:
             return ()
@@ -202,7 +202,7 @@ class OnnxRuntimeSession(Session):
             session = self._load(self._file, Path(folder) / "profile")
             for _ in range(rounds + 1):
                 session.run(self._names, feeds)
-            return read_profile(json.loads(Path(session.end_profiling()).read_text(encoding="utf-8")))
+            return read_profile(json.loads(Path(session.end_profiling()).read_text(encoding="utf-8")), percentile)
 
     def close(self) -> None:
         """Free the runtime's session."""

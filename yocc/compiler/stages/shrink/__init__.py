@@ -28,15 +28,18 @@ TIME = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Shrink(Pass):
-    """Remove `ratio` of the parameters and of the MACs by channels, low ranks or both: what loses least.
+    """Remove `ratio` of the parameters and of the MACs, or of the time, by channels, low ranks or both.
+
+    It is what is foreseen to lose least.
 
     The pass only chooses. The passes that it asks for run next, and stand in the report instead of it.
 
     Attributes:
-        ratio: share to remove of both.
+        ratio: share to remove.
         moves: `auto` looks at all ways to divide the share; `both` at those that take some of each.
         recover: method of recovery after each step.
         rounds: rounds in which channels go; None for the usual number.
+        budget: what `ratio` applies to: `both`, parameters and MACs, or `latency`, the time of a run.
     """
 
     name: ClassVar[str] = "shrink"
@@ -46,8 +49,11 @@ class Shrink(Pass):
     moves: Literal["auto", "both"] = "auto"
     recover: Literal["reconstruct", "statistics"] = "reconstruct"
     rounds: int | None = None
+    budget: Literal["both", "latency"] = "both"
 
     def __post_init__(self) -> None:
+        if self.budget not in ("both", "latency"):
+            raise OptionError(f"There is no budget {self.budget!r} of channels and ranks.", "Use both or latency.")
         if not 0 < self.ratio < MOST:
             raise OptionError(
                 f"A ratio of {self.ratio:g} is out of range.", f"Use a share above 0 and below {MOST}, such as 0.4."
@@ -71,6 +77,7 @@ class Shrink(Pass):
 
     def _foreseen(self, graph: Graph, ctx: PassContext) -> ShrinkFigures:
         why, foresight, samples = "", None, ctx.feeds
+        timed = self.budget == "latency"
         if samples is None or len(samples) == 0 or alike(samples):
             why = "there are no pictures to compare them on"
         else:
@@ -78,7 +85,8 @@ class Shrink(Pass):
             # What is said of layers here is said again by the passes that follow, which need the time.
             quiet = replace(ctx, notes=[], deadline=Deadline(ctx.deadline.left() * TIME))
             try:
-                foresight = ctx.across(FORESEEN, lambda: Foresight.of(graph, samples, quiet))
+                place = f"{FORESEEN} in time" if timed else FORESEEN
+                foresight = ctx.across(place, lambda: Foresight.of(graph, samples, quiet, timed=timed))
             except BackendError as error:
                 if does_run(graph, ctx):
                     raise
@@ -91,10 +99,11 @@ class Shrink(Pass):
         if chosen is None:
             why = why or "no choice of ranks reaches the share"
             part = 1 - (1 - self.ratio) ** 0.5 if mixed else self.ratio
-            return ShrinkFigures(_named(part, self.ratio), part, 1 - (1 - self.ratio) / (1 - part), why=why)
+            ranks = 1 - (1 - self.ratio) / (1 - part)
+            return ShrinkFigures(_named(part, self.ratio), part, ranks, why=why, budget=self.budget)
         return ShrinkFigures(
             _named(chosen.channels, self.ratio), chosen.channels, chosen.ranks, chosen, splits,
-            self._prices(foresight, splits), 0 if samples is None else len(samples),
+            self._prices(foresight, splits), 0 if samples is None else len(samples), budget=self.budget,
         )  # fmt: skip
 
     def _prices(self, foresight: Foresight | None, splits: list[Split]) -> list[Price]:
@@ -120,10 +129,10 @@ class Shrink(Pass):
         steps: tuple[Pass, ...] = ()
         if figures.channels > 0:
             rounds = self.rounds or usual_rounds(figures.channels)
-            removal = channel_steps(figures.channels, rounds, recovery)
-            steps += removal if pictures else (Prune(ratio=round(figures.channels, 4)),)
+            removal = channel_steps(figures.channels, rounds, recovery, budget=self.budget)
+            steps += removal if pictures else (Prune(ratio=round(figures.channels, 4), budget=self.budget),)
         if figures.ranks > 0:
-            steps += rank_steps(figures.ranks, recovery if pictures else None)
+            steps += rank_steps(figures.ranks, recovery if pictures else None, self.budget)
         return steps
 
 

@@ -11,10 +11,10 @@ from yocc.compiler.stages.shrink.foresee import CHANNELS_COUNT, Split
 
 @dataclass(frozen=True)
 class Price:
-    """What a share of parameters and MACs is foreseen to cost.
+    """What a share is foreseen to cost.
 
     Attributes:
-        share: of both.
+        share: of parameters and MACs, or of the time.
         channels: loss by channels alone, counted as in `Split.loss`; None where they do not reach the share.
         ranks: loss by ranks alone, likewise.
     """
@@ -30,13 +30,14 @@ class ShrinkFigures:
 
     Attributes:
         moves: `channels`, `ranks` or `channels, then ranks`.
-        channels: share of parameters and MACs that channels take.
+        channels: share that channels take.
         ranks: share of what is left that ranks save.
         chosen: the cut; None where nothing could be foreseen.
         splits: all cuts that were looked at.
         prices: of smaller and larger shares.
         pictures: on how many it was foreseen.
         why: why nothing was foreseen, or empty.
+        budget: what shares are of: `both`, parameters and MACs, or `latency`.
     """
 
     moves: str
@@ -47,12 +48,14 @@ class ShrinkFigures:
     prices: Sequence[Price] = ()
     pictures: int = 0
     why: str = ""
+    budget: str = "both"
 
     def shown(self) -> dict[str, Any]:
         """Rounded, and nothing of what there is none."""
         alone = {split.ranks: split for split in self.splits if split.reached}
         found: dict[str, Any] = {
             "moves": self.moves,
+            "budget": None if self.budget == "both" else self.budget,
             "share": round(1 - (1 - self.channels) * (1 - self.ranks), 4),
             "channels": round(self.channels, 4),
             "ranks": round(self.ranks, 4),

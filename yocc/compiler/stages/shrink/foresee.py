@@ -1,4 +1,4 @@
-"""What a share of parameters and MACs would cost by channels, by low ranks, and by some of both.
+"""What a share of parameters and MACs, or of the time, would cost by channels, by low ranks, and by some of both.
 
 Both losses are the second-order change of the network's outputs in one unit (see `yocc.analysis.effect`), summed over
 layers as if each went alone. They are measured once, on the whole network. Of channels first and ranks after them, the
@@ -15,18 +15,22 @@ import numpy as np
 
 from yocc.analysis.coupling.channels import map_channels
 from yocc.analysis.effect import effects
+from yocc.analysis.pacing import MEASURED
 from yocc.analysis.pictures import Evenly, evenly
 from yocc.analysis.ranks.layers import Layer, find_layers
 from yocc.analysis.ranks.moves import MovePlan
 from yocc.analysis.ranks.narrowed import Width, narrowed
 from yocc.analysis.ranks.spectra import LayerSpectrum, spectra_on_pictures
 from yocc.analysis.ranks.times import PairTimes
+from yocc.analysis.timing import STEP
 from yocc.analysis.windows import is_plain
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.passes import Arrays, Feeds, PassContext
+from yocc.compiler.stages.shrink.clocks import Clocks
 from yocc.passes.factorize.choose import PROMISE, Losses, choose_ranks
+from yocc.passes.factorize.pacing import choose_in_time
 from yocc.passes.prune.budget import capacity
 from yocc.passes.prune.plan import Goal, PrunePlan, Ranked
 from yocc.passes.prune.reconstruction import rank_by_reconstruction
@@ -49,7 +53,7 @@ class Split:
     """A cut by channels first and by ranks after them.
 
     Attributes:
-        channels: share of parameters and MACs that channels take.
+        channels: share of parameters and MACs, or of the time, that channels take.
         ranks: share of what is left that ranks save.
         lost_by_channels: foreseen, as measured.
         lost_by_ranks: likewise.
@@ -103,6 +107,7 @@ class Foresight:
         ranked: its channels in order; None where none may go.
         layers: those that can become two.
         spectra: their directions.
+        clocks: what predicts time where shares are of it; None where they are of parameters and MACs.
     """
 
     graph: Graph
@@ -110,15 +115,17 @@ class Foresight:
     ranked: Ranked | None
     layers: Mapping[str, Layer]
     spectra: Mapping[str, LayerSpectrum]
+    clocks: Clocks | None = None
 
     @classmethod
-    def of(cls, graph: Graph, feeds: Feeds, ctx: PassContext) -> Foresight:
+    def of(cls, graph: Graph, feeds: Feeds, ctx: PassContext, *, timed: bool = False) -> Foresight:
         """Measure a graph.
 
         Args:
             graph: not changed.
             feeds: pictures, all of which are used.
-            ctx: runs the model, shows progress.
+            ctx: runs the model, shows progress; has a latency table or a profiler where time is to be known.
+            timed: whether shares are of the time.
 
         Raises:
             PassError: gradients do not reach some layer.
@@ -139,7 +146,7 @@ class Foresight:
             rankings = rank_by_reconstruction(full, shapes, channels, feeds, ctx, effects=metrics)
             ranked = Ranked(shapes, channels, costs, rankings, capacity(full, channels, costs))
         spectra, _ = spectra_on_pictures(graph, own, layers, feeds, ctx, count=len(feeds), metrics=metrics)
-        return cls(full, ctx, ranked, layers, spectra)
+        return cls(full, ctx, ranked, layers, spectra, Clocks.of(full, ctx, ranked) if timed else None)
 
     def splits(self, ratio: float, *, mixed: bool = False) -> list[Split]:
         """Cuts of a share with none to all of it by channels, in that order.
@@ -165,13 +172,17 @@ class Foresight:
 
     def by_ranks(self, ratio: float) -> float | None:
         """What ranks alone are foreseen to lose; None where they do not reach the share."""
-        plan, _ = self._ranks(self.graph, self._losses, ratio)
+        plan = self._ranks(self.graph, self._losses, ratio)
         return plan.loss if plan.reached else None
 
     def by_channels(self, ratio: float) -> float | None:
         """What channels alone are foreseen to lose, counted; None where they do not reach the share."""
         plan = self._channels(ratio)
-        return None if plan is None or not _met(plan, ratio) else CHANNELS_COUNT * self._lost(plan)
+        return None if plan is None or not self._met(plan, ratio) else CHANNELS_COUNT * self._lost(plan)
+
+    @property
+    def _multiple(self) -> int:
+        return self.ctx.target.channel_multiple
 
     @cached_property
     def _losses(self) -> Losses:
@@ -179,41 +190,47 @@ class Foresight:
 
     def _split(self, ratio: float, part: int, plan: PrunePlan | None, lost: float) -> Split:
         channels, ranks = _share(ratio, part), _share(ratio, SPLITS - part)
-        reached = plan is None or _met(plan, channels)
+        reached = plan is None or self._met(plan, channels)
         if part == SPLITS:
             return Split(channels, 0.0, lost, 0.0, reached)
+        saved = ranks
+        if plan is not None and plan.allocation.latency is not None:
+            # From where channels really arrive.
+            saved = max(0.0, 1 - (1 - ratio) / plan.allocation.latency)
         if plan is None:
-            chosen, _ = self._ranks(self.graph, self._losses, ranks)
+            chosen = self._ranks(self.graph, self._losses, saved)
         else:
             narrow = clone(self.graph)
             remove_channels(narrow, plan.shapes, plan.channels, plan.kept)
             refresh(narrow)
             layers, _ = find_layers(narrow, concrete_shapes(narrow, self.ctx.input_shapes))
             left = narrowed(self.spectra, layers, _widths(plan))
-            chosen, _ = self._ranks(narrow, {name: (own.layer, own.losses()) for name, own in left.items()}, ranks)
+            chosen = self._ranks(narrow, {name: (own.layer, own.losses()) for name, own in left.items()}, saved)
         return Split(channels, ranks, lost, chosen.loss, reached and chosen.reached)
 
     def _channels(self, ratio: float) -> PrunePlan | None:
         if self.ranked is None:
             return None
-        return self.ranked.plan(Goal.of("both", ratio), self.ctx.target.channel_multiple)
+        if self.clocks is None:
+            return self.ranked.plan(Goal.of("both", ratio), self._multiple)
+        return self.ranked.plan(Goal.of("latency", ratio), max(self._multiple, STEP), self.clocks.channels)
+
+    def _met(self, plan: PrunePlan, ratio: float) -> bool:
+        if self.clocks is not None:
+            return plan.allocation.missed(None, None, latency=1 - ratio) <= MEASURED
+        return plan.allocation.missed(1 - ratio, 1 - ratio) <= PROMISE
 
     def _lost(self, plan: PrunePlan) -> float:
         rankings = () if self.ranked is None else self.ranked.rankings
         pairs = zip(rankings, plan.allocation.kept, strict=True)
         return float(sum(ranking.losses[count] for ranking, count in pairs))
 
-    def _ranks(self, graph: Graph, losses: Losses, ratio: float) -> tuple[MovePlan, int]:
-        before = totals(layer_costs(graph, concrete_shapes(graph, self.ctx.input_shapes)))
-        table = self.ctx.latency
-        return choose_ranks(
-            losses,
-            before,
-            ratio=ratio,
-            multiple=self.ctx.target.channel_multiple,
-            exact=True,
-            times=None if table is None else PairTimes(table),
-        )
+    def _ranks(self, graph: Graph, losses: Losses, ratio: float) -> MovePlan:
+        shapes, multiple, table = concrete_shapes(graph, self.ctx.input_shapes), self._multiple, self.ctx.latency
+        if self.clocks is not None:
+            return choose_in_time(losses, self.clocks.ranks(graph, shapes), 1 - ratio, multiple)[0]
+        before, times = totals(layer_costs(graph, shapes)), None if table is None else PairTimes(table)
+        return choose_ranks(losses, before, ratio=ratio, multiple=multiple, exact=True, times=times)[0]
 
 
 def best(splits: list[Split]) -> Split | None:
@@ -225,10 +242,6 @@ def best(splits: list[Split]) -> Split | None:
 def _share(ratio: float, parts: int) -> float:
     """What some of the parts of a cut take of what is there."""
     return ratio if parts == SPLITS else 1 - (1 - ratio) ** (parts / SPLITS)
-
-
-def _met(plan: PrunePlan, ratio: float) -> bool:
-    return plan.allocation.missed(1 - ratio, 1 - ratio) <= PROMISE
 
 
 def _widths(plan: PrunePlan) -> dict[str, Width]:

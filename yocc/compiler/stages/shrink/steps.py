@@ -28,7 +28,8 @@ def channel_steps(
     return (Prune(ratio=ratio, budget=budget, criterion=criterion), recovery) * rounds
 
 
-def rank_steps(share: float, recovery: Recover | None) -> tuple[Pass, ...]:
-    """Save by low ranks what a share asks for, no less and no more."""
-    step = Factorize(ratio=round(share, 4), exact=True)
+def rank_steps(share: float, recovery: Recover | None, budget: Budget = "both") -> tuple[Pass, ...]:
+    """Save by low ranks what a share asks for, no less and no more: of parameters and MACs, or of the time."""
+    ratio = round(share, 4)
+    step = Factorize(ratio=ratio, budget="latency") if budget == "latency" else Factorize(ratio=ratio, exact=True)
     return (step,) if recovery is None else (step, recovery)
