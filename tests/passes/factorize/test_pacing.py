@@ -168,6 +168,7 @@ def test_a_prediction_that_is_off_is_corrected_until_the_measured_time_is_met(ti
     assert details["latency"]["predicted"] < 0.7
     assert details["latency"]["predictor"] == "table of a counting device"
     assert details["bound"] <= details["foreseen"]
+    assert any(f"than {details['bound']:.4g}" in note.message for note in timed.notes)
     assert "multiple" not in details
 
 
