@@ -198,8 +198,8 @@ class Factorize(Pass):
     def _warn(self, ctx: PassContext, figures: FactorizeFigures, paced: Paced[MovePlan] | None) -> None:
         if paced is not None:
             ctx.note(
-                f"The loss foreseen is {figures.foreseen:.4g}; no choice of these ranks that takes as little time loses "
-                f"less than {figures.bound or 0.0:.4g}."
+                f"The loss foreseen is {figures.foreseen:.4g}; no choice of these ranks that takes as little time "
+                f"loses less than {figures.bound or 0.0:.4g}."
             )
             paced.tell(ctx)
             return
