@@ -1,23 +1,25 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yocc.fitting.budgets import STEPS, Ways, choose_in, choose_within
+from yocc.fitting import budgets
+from yocc.fitting.budgets import Ways, choose_in, choose_within
 
 way = st.tuples(st.integers(0, 50), st.integers(1, 20), st.integers(1, 20))
 items = st.lists(st.lists(way, min_size=1, max_size=4), min_size=1, max_size=4)
 
 
-def ways(drawn: list[list[tuple[int, int, int]]]) -> list[Ways]:
+def ways(drawn: Sequence[Sequence[tuple[float, ...]]]) -> list[Ways]:
     return [Ways(*np.array(item, dtype=np.float64).T) for item in drawn]
 
 
-def best(drawn: list[list[tuple[int, int, int]]], budget: float, other: float) -> float | None:
+def best(drawn: Sequence[Sequence[tuple[float, ...]]], budget: float, other: float) -> float | None:
     sums = (np.array(chosen).sum(axis=0) for chosen in itertools.product(*drawn))
     return min((float(loss) for loss, cost, second in sums if cost <= budget and second <= other), default=None)
 
@@ -84,21 +86,25 @@ def test_a_least_of_the_second_budget_is_met_where_it_can_be(
         assert found.bound <= wanted + 1e-6
 
 
-@given(drawn=items, budget=st.floats(0, 80))
-def test_a_budget_alone_is_met_and_the_bound_is_below_the_best(
-    drawn: list[list[tuple[int, int, int]]], budget: float
+@pytest.mark.parametrize("steps", [7, 40])
+@pytest.mark.parametrize("seed", range(12))
+def test_a_budget_is_met_on_any_grid_and_the_bound_is_below_the_best(
+    seed: int, steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, wanted = choose_in(ways(drawn), budget), best(drawn, budget + 1e-6, np.inf)
-    if not found.fits:
-        assert best(drawn, budget - 1e-6, np.inf) is None
+    monkeypatch.setattr(budgets, "STEPS", steps)
+    random = np.random.default_rng(seed)
+    drawn = [[tuple(random.uniform(1, 20, 3)) for _ in range(4)] for _ in range(4)]
+    budget = float(random.uniform(15, 50))
+    found, wanted = choose_in(ways(drawn), budget), best(drawn, budget, np.inf)
+    assert found.fits == (wanted is not None)
+    if wanted is None:
         return
-    spent = sum(drawn[i][place][1] for i, place in enumerate(found.places))
-    assert spent <= budget + 1e-6
-    assert wanted is not None
-    assert found.bound <= wanted + 1e-9 <= found.loss + 2e-9
+    assert sum(drawn[i][place][1] for i, place in enumerate(found.places)) <= budget
+    assert found.bound <= wanted + 1e-9
+    assert wanted <= found.loss + 1e-9
     # Within a budget smaller by a step of the grid for each item, nothing is better.
     room = budget - sum(min(cost for _, cost, _ in item) for item in drawn)
-    smaller = best(drawn, budget - len(drawn) * room / STEPS - 1e-6, np.inf)
+    smaller = best(drawn, budget - len(drawn) * room / steps, np.inf)
     assert smaller is None or found.loss <= smaller + 1e-9
 
 
