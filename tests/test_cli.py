@@ -39,8 +39,8 @@ def _run(*arguments: str) -> Result:
 
 
 def test_commands_are_those_promised() -> None:
-    promised = "advise bench build cache calibrate check compare compile demo detect diff eval families inspect latency"
-    assert [*promised.split(), "passes", "report", "search", "targets", "verify"] == COMMANDS
+    promised = "advise bench build cache calibrate check compare compile debug demo detect diff eval families inspect"
+    assert [*promised.split(), "latency", "passes", "report", "search", "targets", "verify"] == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)

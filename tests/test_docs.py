@@ -101,6 +101,7 @@ GUIDES = [
     "quick_start",
     "accuracy",
     "advise",
+    "debug",
     "passes_on_your_graph",
     "run_it",
     "search",

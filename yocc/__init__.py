@@ -1,9 +1,9 @@
 """yocc, the ONNX graph-level compression compiler.
 
 `yocc.compile("model.onnx", int8=True, calibration="pictures/", out="out/")` does what the command `yocc compile` does
-and returns the report. `advise`, `search`, `inspect`, `calibrate`, `detect`, `evaluate`, `compare`, `bench`, `verify`
-and `check` do what the commands of these names do. `Graph`, `load`, `save`, `Pipeline`, `PassContext` and the passes in
-`yocc.passes` work on any graph.
+and returns the report. `advise`, `search`, `inspect`, `calibrate`, `debug`, `detect`, `evaluate`, `compare`, `bench`,
+`verify` and `check` do what the commands of these names do. `Graph`, `load`, `save`, `Pipeline`, `PassContext` and the
+passes in `yocc.passes` work on any graph.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         check,
         compare,
         compile,  # noqa: A004 # the verb of the command
+        debug,
         detect,
         evaluate,
         inspect,
@@ -54,6 +55,7 @@ __all__ = [
     "check",
     "compare",
     "compile",
+    "debug",
     "detect",
     "evaluate",
     "inspect",
@@ -77,7 +79,19 @@ _PLACES = {
     "pass_context": "yocc.api.contexts",
     "search": "yocc.searching.library",
     **dict.fromkeys(
-        ("advise", "bench", "calibrate", "check", "compare", "compile", "detect", "evaluate", "inspect", "verify"),
+        (
+            "advise",
+            "bench",
+            "calibrate",
+            "check",
+            "compare",
+            "compile",
+            "debug",
+            "detect",
+            "evaluate",
+            "inspect",
+            "verify",
+        ),
         "yocc.api.library",
     ),
 }

@@ -10,6 +10,8 @@ from yocc.api.advice import Advice
 from yocc.api.advising import BUDGET, AdviseKeywords, advise_model
 from yocc.api.calibrate import calibrate_model
 from yocc.api.checking import check_output, read_report, require_unchanged
+from yocc.api.debugging.debugging import MAX_LOSS, SAMPLES, debug_model
+from yocc.api.debugging.diagnosis import Diagnosis
 from yocc.api.detecting import detect_pictures
 from yocc.api.inspection import Inspection, inspect_model
 from yocc.api.judging import Agreement, Speed, against_labels, against_original, time_against
@@ -28,7 +30,19 @@ from yocc.runtime.backends.backend import Check
 from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.detection.metrics import DetectionScores, DetectionSet
 
-__all__ = ["advise", "bench", "calibrate", "check", "compare", "compile", "detect", "evaluate", "inspect", "verify"]
+__all__ = [
+    "advise",
+    "bench",
+    "calibrate",
+    "check",
+    "compare",
+    "compile",
+    "debug",
+    "detect",
+    "evaluate",
+    "inspect",
+    "verify",
+]
 
 
 def compile(  # noqa: A001 # the verb of the command
@@ -81,6 +95,42 @@ def advise(
         YoccError: the model, the pictures or the options are unusable.
     """
     return advise_model(source, levers=levers, budget=budget, progress=chosen_progress(progress), **keywords)
+
+
+def debug(
+    source: Source,
+    wanted: CompileOptions | None = None,
+    /,
+    *,
+    samples: int = SAMPLES,
+    max_loss: float = MAX_LOSS,
+    progress: Shown = None,
+    observers: Sequence[Observer] = (),
+    **keywords: Unpack[CompileKeywords],
+) -> Diagnosis:
+    """Find which pass of a compilation, then which layer, ruins a model: what `yocc debug` does.
+
+    Args:
+        source: an ONNX file, its bytes, or a model in memory.
+        wanted: all options of the compilation as one value, instead of the keywords.
+        samples: how many inputs to compare on after each pass.
+        max_loss: loss of fidelity up to which a pass is not guilty, 0 to 1.
+        progress: False for no bars, True for bars, None for bars in a terminal or notebook; or what shows loops.
+        observers: look at the graph after each pass.
+        keywords: options by name, as for `compile`; `out` is the folder for what is found, `<model>_debug` if none is
+            given.
+
+    Returns:
+        What each pass loses, the guilty one, its layers, and the smallest model that shows it, in `folder`.
+
+    Raises:
+        YoccError: the model, the pictures, the options or the target cannot be used. A pass that fails is what is
+            looked for, and no error.
+    """
+    shown = chosen_progress(progress)
+    return debug_model(
+        source, wanted, samples=samples, max_loss=max_loss, progress=shown, observers=observers, **keywords
+    )
 
 
 def calibrate(

@@ -14,6 +14,7 @@ from yocc.cli.caching import cache
 from yocc.cli.calibrating import calibrate
 from yocc.cli.checking import check
 from yocc.cli.compile import compile_command
+from yocc.cli.debugging import debug
 from yocc.cli.demo import demo
 from yocc.cli.detecting import detect
 from yocc.cli.differing import diff
@@ -70,6 +71,7 @@ COMMANDS = (
     evaluate,
     compare,
     diff,
+    debug,
     bench,
     latency,
     verify,

@@ -19,9 +19,18 @@ _CALLBACKS = {Mapping[str, str]: pairs("NAME=VALUE"), Mapping[str, tuple[int, ..
 
 def compile_options(command: Callable[..., None]) -> Callable[..., None]:
     """Every option of a compilation."""
-    for each in reversed(option_fields()):
-        command = _option(each)(command)
-    return command
+    return compile_options_but()(command)
+
+
+def compile_options_but(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Every option of a compilation but some, for another command that says these in its own words."""
+
+    def added(command: Callable[..., None]) -> Callable[..., None]:
+        for each in reversed([each for each in option_fields() if each.name not in names]):
+            command = _option(each)(command)
+        return command
+
+    return added
 
 
 def option_of(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -49,9 +49,9 @@ def _defaults(ctx: click.Context, config: Config) -> dict[str, Any]:
 
     group = ctx.find_root().command
     assert isinstance(group, click.Group)
-    known = {name: _options(group.commands[name]) for name in (*CONFIGURED, *TABLES)}
-    every = {key: option for name in CONFIGURED for key, option in known[name].items()}
     running = ctx.command.name or ""
+    known = {name: _options(group.commands[name]) for name in dict.fromkeys((*CONFIGURED, *TABLES, running))}
+    every = {key: option for name in CONFIGURED for key, option in known[name].items()}
     shared = {key: value for key, value in config.values.items() if not (key in TABLES and isinstance(value, Mapping))}
     # What a file says for compilations reaches another command where the option means the same there.
     ours = {

@@ -37,6 +37,8 @@ SCHEMA = 3
 """Raised when a reader of the previous form would misread the new one."""
 REPORT_FILE = "report.json"
 PAGE_FILE = "report.html"
+DEBUG_FILE = "debug.json"
+"""What `yocc debug` writes instead of a report; it lists the files beside it in the same way."""
 _BLOCK = 1 << 20
 _HEAD = 4096
 """Bytes at the start of a page in which its generator stands."""
@@ -321,7 +323,7 @@ def is_complete(folder: Path) -> bool:
     """
     facts = _written(folder)
     known = {PurePath(name): fact for name, fact in (facts or {}).items()}
-    return facts is not None and all(_is_ours(folder, Path(name), known, reported=True) for name in facts)
+    return facts is not None and all(_is_ours(folder, Path(name), known, REPORT_FILE) for name in facts)
 
 
 def foreign_files(folder: Path) -> list[str]:
@@ -332,14 +334,15 @@ def foreign_files(folder: Path) -> list[str]:
     Raises:
         OSError: a file cannot be read.
     """
-    facts = _written(folder) or {}
+    listing = next((name for name in (REPORT_FILE, DEBUG_FILE) if _written(folder, name) is not None), "")
+    facts = (_written(folder, listing) if listing else None) or {}
     known = {PurePath(name): fact for name, fact in facts.items()}
     parents = {parent for path in known for parent in path.parents}
     found = []
     for root, folders, names in os.walk(folder, onerror=_raise):
         inner = Path(root).relative_to(folder)
         found += [inner / name for name in folders if inner / name not in parents or (Path(root) / name).is_symlink()]
-        found += [inner / name for name in names if not _is_ours(folder, inner / name, known, bool(facts))]
+        found += [inner / name for name in names if not _is_ours(folder, inner / name, known, listing)]
     return sorted(map(str, found))
 
 
@@ -347,10 +350,11 @@ def _raise(error: OSError) -> NoReturn:
     raise error
 
 
-def _is_ours(folder: Path, name: Path, known: Mapping[PurePath, FileFacts], reported: bool) -> bool:
-    if reported and str(name) == REPORT_FILE:
+def _is_ours(folder: Path, name: Path, known: Mapping[PurePath, FileFacts], listing: str) -> bool:
+    """Whether a file is the one that lists the others, which is empty where there is none, or as that one says."""
+    if listing and str(name) == listing:
         return True
-    if reported and str(name) == PAGE_FILE:
+    if listing == REPORT_FILE and str(name) == PAGE_FILE:
         return is_page(folder / name)
     fact = known.get(name)
     if fact is None or not (folder / name).is_file() or (folder / name).stat().st_size != fact.bytes:
@@ -366,13 +370,15 @@ def is_page(path: Path) -> bool:
         return b'<meta name="generator" content="yocc ' in file.read(_HEAD)
 
 
-def _written(folder: Path) -> dict[str, FileFacts] | None:
+def _written(folder: Path, listing: str = REPORT_FILE) -> dict[str, FileFacts] | None:
     """The files of a report, by name; None when the folder holds no report of yocc's."""
-    if not (folder / REPORT_FILE).is_file():  # reading a pipe would never end
+    if not (folder / listing).is_file():  # reading a pipe would never end
         return None
     try:
-        content = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
-        if content["tool"] != "yocc" or not isinstance(content["schema"], int) or not content["files"]:
+        content = json.loads((folder / listing).read_text(encoding="utf-8"))
+        if content["tool"] != "yocc" or not isinstance(content["schema"], int):
+            return None
+        if listing == REPORT_FILE and not content["files"]:
             return None
         facts = [FileFacts(entry["path"], entry["bytes"], entry["sha256"]) for entry in content["files"]]
         return {str(fact.path): fact for fact in facts}

@@ -100,7 +100,7 @@ def test_an_original_that_finds_nothing_is_told() -> None:
         (Circumstances("fuse,encode{code=log2}"), "--weights"),
         (Circumstances("prune{ratio=0.9},fuse,quantize"), "prune less"),
         (Circumstances("fp16"), "half precision"),
-        (Circumstances("simplify,fuse"), "--pipeline"),
+        (Circumstances("simplify,fuse"), "yocc debug"),
     ],
 )
 def test_the_likeliest_reason_comes_first(around: Circumstances, word: str) -> None:

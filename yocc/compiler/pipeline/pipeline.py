@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
@@ -125,11 +125,24 @@ class Pipeline:
         for step in self.passes:
             step.warm_up()
 
-    def run(self, graph: Graph, ctx: PassContext, observers: Sequence[Observer] = ()) -> tuple[Graph, list[PassRun]]:
+    def run(
+        self,
+        graph: Graph,
+        ctx: PassContext,
+        observers: Sequence[Observer] = (),
+        *,
+        begin: Callable[[Pass, Graph, PassContext], object] | None = None,
+    ) -> tuple[Graph, list[PassRun]]:
         """Run all passes; the graph given may be changed, the one returned is the result.
 
         After each pass that changed something the graph is cleaned, sorted and its shapes inferred anew; then every
         observer looks at it. Passes that a pass asks for run next.
+
+        Args:
+            graph: to rewrite.
+            ctx: what passes may use.
+            observers: look at the graph after each pass.
+            begin: is called with each pass before it runs, the graph, which it may not change, and the pass's context.
 
         Raises:
             OptionError: a pass cannot run on this machine; nothing has run then.
@@ -142,7 +155,10 @@ class Pipeline:
         while queue:
             step = queue.popleft()
             remaining = tuple(later.name for later in queue)
-            graph, done = _run_step(step, graph, replace(ctx, origin=step.name, remaining_passes=remaining))
+            own = replace(ctx, origin=step.name, remaining_passes=remaining)
+            if begin is not None:
+                begin(step, graph, own)
+            graph, done = _run_step(step, graph, own)
             ctx = ctx.after(step.name, done.result)
             runs.append(done)
             _require_available(done.result.then)

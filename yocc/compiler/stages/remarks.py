@@ -219,7 +219,7 @@ def likely_reason(around: Circumstances, *, detector: bool) -> str:
         return "Likely reason: the input has another size than the original's; try a side that is nearer to it."
     if unsure:
         return f"Likely reason: pictures are preprocessed differently than in training; state it with {OPTIONS}."
-    return "Likely reason: a step changed what is computed; compile with fewer passes in --pipeline to find out which."
+    return "Likely reason: a step changed what is computed; `yocc debug` with the same options finds out which."
 
 
 def _not_finite(facts: FidelityFacts, around: Circumstances) -> Iterator[Remark]:

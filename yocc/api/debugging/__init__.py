@@ -1,0 +1,1 @@
+"""Finding which pass, then which layer, ruins a model: `yocc debug`."""
