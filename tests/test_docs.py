@@ -105,6 +105,7 @@ GUIDES = [
     "passes_on_your_graph",
     "run_it",
     "search",
+    "tutorial",
     "your_model",
 ]
 
