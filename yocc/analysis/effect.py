@@ -33,17 +33,25 @@ _BOX = 0.25
 
 
 def effects(
-    graph: Graph, shapes: Shapes, layers: list[str], feeds: Feeds, ctx: PassContext, *, most: int = PICTURES
+    graph: Graph,
+    shapes: Shapes,
+    layers: list[str],
+    feeds: Feeds,
+    ctx: PassContext,
+    *,
+    most: int = PICTURES,
+    axes: Mapping[str, int] | None = None,
 ) -> dict[str, Array]:
     """J' F J of each layer, summed over its positions and averaged over pictures.
 
     Args:
         graph: the graph; not changed.
         shapes: its concrete shapes.
-        layers: names of nodes; where their first outputs have channels, `channel_axis` says.
+        layers: names of nodes.
         feeds: pictures.
         ctx: runs the model, shows progress, knows what the outputs mean.
         most: up to how many pictures, evenly spaced, are used; fewer are where time is short.
+        axes: where the first outputs of nodes have their channels, by name; `channel_axis` says it of others.
 
     Returns:
         By layer, shape [channels, channels]; layers on which the outputs do not depend are left out.
@@ -57,7 +65,8 @@ def effects(
     made = gradient_graph(graph, shapes, sources, [nodes[name].outputs[0].name for name in layers])
     grams, channels = {}, {}
     for name in layers:
-        tensor, axis = nodes[name].outputs[0].name, channel_axis(nodes[name])
+        tensor = nodes[name].outputs[0].name
+        axis = channel_axis(nodes[name]) if axes is None else axes.get(name, channel_axis(nodes[name]))
         if tensor in made.gradients and tensor in shapes.shapes:
             grams[name] = flat_gram(made, tensor, shapes.shapes[tensor], axis)
             channels[name] = shapes.shapes[tensor][axis]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from yocc.passes.distill import Distill
+    from yocc.passes.drop import Drop
     from yocc.passes.encode import Encode
     from yocc.passes.encode_activations import EncodeActivations
     from yocc.passes.equalize import Equalize
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Distill",
+    "Drop",
     "Encode",
     "EncodeActivations",
     "Equalize",

@@ -105,7 +105,7 @@ def _changed(graph: Graph, teacher: Teacher) -> list[gs.Node]:
     changed: set[str] = set()
     found = []
     for node in graph.nodes:
-        touched = not changed.isdisjoint(reads(node))
+        touched = node.name in teacher.rewired or not changed.isdisjoint(reads(node))
         if node.op == "Conv" and node.name in teacher.kept and isinstance(node.inputs[1], gs.Constant):
             original = originals.get(node.name)
             touched |= node.name in teacher.zeroed

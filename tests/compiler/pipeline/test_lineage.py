@@ -4,7 +4,14 @@ import numpy as np
 
 from tests.samples import tiny_model
 from yocc.compiler.graph import Graph, load
-from yocc.compiler.pipeline.lineage import Pair, factored_teacher, rewritten, teacher_after, whole_teacher
+from yocc.compiler.pipeline.lineage import (
+    Pair,
+    factored_teacher,
+    rewritten,
+    shortened_teacher,
+    teacher_after,
+    whole_teacher,
+)
 
 
 def layer(graph: Graph) -> str:
@@ -52,3 +59,13 @@ def test_pairs_survive_what_comes_later() -> None:
     again = factored_teacher(graph, pruned, {"other": pair})
     assert again.pairs.keys() == {name, "other"}
     assert again.kept is pruned.kept
+
+
+def test_what_reads_something_else_is_remembered() -> None:
+    graph = load(tiny_model())
+    name = layer(graph)
+    first = shortened_teacher(graph, None, frozenset({name}))
+    assert first.kept[name].tolist() == list(range(16))
+    again = shortened_teacher(graph, teacher_after(graph, {name: np.array([1])}, first), frozenset({"other"}))
+    assert again.rewired == {name, "other"}
+    assert again.kept[name].tolist() == [1]

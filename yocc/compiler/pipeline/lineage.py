@@ -40,12 +40,14 @@ class Teacher:
         kept: for each layer that still exists, which of its original output channels are left.
         zeroed: layers of which single weights were set to zero, which must stay so.
         pairs: layers that became two, by name.
+        rewired: nodes that read another tensor than they did, by name.
     """
 
     graph: Graph
     kept: Channels
     zeroed: frozenset[str] = frozenset()
     pairs: Mapping[str, Pair] = field(default_factory=dict)
+    rewired: frozenset[str] = frozenset()
 
 
 def teacher_after(graph: Graph, kept: Channels, before: Teacher | None) -> Teacher:
@@ -88,10 +90,27 @@ def factored_teacher(graph: Graph, before: Teacher | None, pairs: Mapping[str, P
     """
     if before is not None:
         return replace(before, pairs={**before.pairs, **pairs})
+    return Teacher(graph, _whole(graph), pairs=pairs)
+
+
+def shortened_teacher(graph: Graph, before: Teacher | None, rewired: frozenset[str]) -> Teacher:
+    """The original network where nodes were left out; every output channel of the others stays.
+
+    Args:
+        graph: before that change; not to be changed after it.
+        before: the original and what earlier steps left of it; None when this is the first.
+        rewired: nodes that read another tensor than they did.
+    """
+    if before is not None:
+        return replace(before, rewired=before.rewired | rewired)
+    return Teacher(graph, _whole(graph), rewired=rewired)
+
+
+def _whole(graph: Graph) -> Channels:
+    """All output channels of convolutions and of Gemm."""
     layers = [node for node in graph.nodes if node.op in ("Conv", "Gemm") and isinstance(node.inputs[1], gs.Constant)]
     outputs = {node.name: node.inputs[1].shape[output_axis(node, len(node.inputs[1].shape))] for node in layers}
-    whole = {name: np.arange(count) for name, count in outputs.items()}
-    return Teacher(graph, whole, pairs=pairs)
+    return {name: np.arange(count) for name, count in outputs.items()}
 
 
 def rewritten(teacher: Teacher, rewrite: Callable[[Graph], object]) -> Teacher:

@@ -37,7 +37,7 @@ from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.data.stated import InputOptions
 from yocc.runtime.detection.metrics import scoring_set
 
-_BY_OUTPUTS = frozenset({"prune", "shrink", "factorize", "recover", "quantize", "distill"})
+_BY_OUTPUTS = frozenset({"prune", "shrink", "factorize", "drop", "recover", "quantize", "distill"})
 """Passes that weigh errors by what the last layers' outputs mean."""
 
 

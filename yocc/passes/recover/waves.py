@@ -50,7 +50,7 @@ def _changed(graph: Graph, teacher: Teacher) -> list[gs.Node]:
     changed: set[str] = set()
     found = []
     for node in graph.nodes:
-        touched = not changed.isdisjoint(reads(node))
+        touched = node.name in teacher.rewired or not changed.isdisjoint(reads(node))
         if _is_layer(node, teacher):
             original = originals.get(node.name)
             fewer = original is not None and inputs_of(original) != inputs_of(node)
