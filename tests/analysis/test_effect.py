@@ -192,3 +192,30 @@ def test_where_gradients_do_not_reach_all_layers_count_alike_and_it_is_said() ->
     assert any("gradient of Hardmax" in note.message and note.level == "warning" for note in ctx.notes)
     with pytest.raises(PassError, match="Hardmax"):
         measure(model)
+
+
+def test_errors_are_weighed_by_another_networks_outputs() -> None:
+    """A detector that sees nothing any more is still compared with what it saw."""
+    last = np.random.default_rng(1).normal(size=(7, 2, 1, 1))
+    model, blind = detector(last), detector(np.where(np.arange(7)[:, None, None, None] == 4, 0.0, last))
+    for graph in (model.graph, blind.graph):
+        graph.node[-1].input.append("bias")
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(7, np.float32), "bias"))
+    unsure = np.where(np.arange(7) == 4, -20, 0).astype(np.float32)
+    blind.graph.initializer.append(numpy_helper.from_array(unsure, "bias"))
+    graph, ctx = load(blind), context(Target("test"), smooth(blind, 4))
+    ctx.detection = TWO_CLASSES
+    assert ctx.feeds is not None
+    shapes = concrete_shapes(graph)
+    alone = effects(graph, shapes, ["first"], ctx.feeds, ctx)["first"]
+    compared = effects(graph, shapes, ["first"], ctx.feeds, ctx, original=load(model))["first"]
+    assert np.trace(compared) > 100 * np.trace(alone)
+
+
+def test_channels_lie_where_it_is_stated() -> None:
+    graph = load(detector(np.random.default_rng(1).normal(size=(7, 2, 1, 1))))
+    ctx = context(Target("test"), smooth(detector(np.ones((7, 2, 1, 1))), 4))
+    assert ctx.feeds is not None
+    shapes = concrete_shapes(graph)
+    found = effects(graph, shapes, ["first", "middle"], ctx.feeds, ctx, axes={"middle": 3})
+    assert [found[name].shape for name in ("first", "middle")] == [(2, 2), (4, 4)]

@@ -41,6 +41,7 @@ def effects(
     *,
     most: int = PICTURES,
     axes: Mapping[str, int] | None = None,
+    original: Graph | None = None,
 ) -> dict[str, Array]:
     """J' F J of each layer, summed over its positions and averaged over pictures.
 
@@ -52,6 +53,7 @@ def effects(
         ctx: runs the model, shows progress, knows what the outputs mean.
         most: up to how many pictures, evenly spaced, are used; fewer are where time is short.
         axes: where the first outputs of nodes have their channels, by name; `channel_axis` says it of others.
+        original: a network by whose outputs errors are weighed, where this one has lost something of it and sees less.
 
     Returns:
         By layer, shape [channels, channels]; layers on which the outputs do not depend are left out.
@@ -72,7 +74,10 @@ def effects(
             channels[name] = shapes.shapes[tensor][axis]
     if not grams:
         return {}
-    forward, backward = run_until(graph, sources, ctx), made.runner(list(grams.values()), ctx)
+    forward, backward = (
+        run_until(graph if original is None else original, sources, ctx),
+        made.runner(list(grams.values()), ctx),
+    )
     random = ctx.random()
     found = {name: np.zeros((count, count)) for name, count in channels.items()}
 

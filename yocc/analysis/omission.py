@@ -37,7 +37,14 @@ class Omission:
 
 
 def omissions(
-    graph: Graph, shapes: Shapes, blocks: Mapping[str, Block], feeds: Feeds, ctx: PassContext, *, count: int
+    graph: Graph,
+    shapes: Shapes,
+    blocks: Mapping[str, Block],
+    feeds: Feeds,
+    ctx: PassContext,
+    *,
+    count: int,
+    original: Graph | None = None,
 ) -> tuple[dict[str, Omission], str]:
     """What is lost without each block alone, measured on pictures.
 
@@ -48,6 +55,7 @@ def omissions(
         feeds: pictures.
         ctx: runs the model, shows progress, knows what the outputs mean.
         count: up to how many pictures, evenly spaced, are used.
+        original: a network by whose outputs errors are weighed; None for the graph itself.
 
     Returns:
         By block; and what the loss is: `outputs` or `variance`.
@@ -57,7 +65,11 @@ def omissions(
     """
     nodes = {node.name: node for node in graph.nodes}
     axes = {name: exit_axis(block, nodes, shapes) for name, block in blocks.items()}
-    metrics = _metrics(graph, shapes, axes, feeds, ctx, count)
+    try:
+        metrics = effects(graph, shapes, list(axes), feeds, ctx, most=count, axes=axes, original=original)
+    except PassError as error:
+        ctx.note(f"Each block counts the same when some are chosen: {error.message}", node=error.node, level="warning")
+        metrics = None
     added, made = _moments(graph, blocks, axes, evenly(feeds, count), ctx)
     found = {}
     for name in blocks:
@@ -73,17 +85,6 @@ def exit_axis(block: Block, nodes: Mapping[str, gs.Node], shapes: Shapes) -> int
     """Where a block's exit has its channels: the last axis of rows of features, the second of pictures."""
     rank = len(shapes.shapes[block.exit])
     return 1 if rank > 3 or nodes[block.layers[-1]].op.startswith("Conv") else rank - 1
-
-
-def _metrics(
-    graph: Graph, shapes: Shapes, axes: Mapping[str, int], feeds: Feeds, ctx: PassContext, count: int
-) -> Mapping[str, Array] | None:
-    """What errors cost by their effect on the network's outputs; None, and a warning, where gradients do not reach."""
-    try:
-        return effects(graph, shapes, list(axes), feeds, ctx, most=count, axes=axes)
-    except PassError as error:
-        ctx.note(f"Each block counts the same when some are chosen: {error.message}", node=error.node, level="warning")
-        return None
 
 
 def _moments(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -76,7 +77,7 @@ class Drop(Pass):
         original, before = clone(graph), totals(layer_costs(graph, found.shapes))
         removals: list[Removal] = []
         losses = Losses({})
-        while (step := self._next(graph, ctx, found, names, removals, before)) is not None:
+        while (step := self._next(graph, original, ctx, found, names, removals)) is not None:
             name, losses = step
             removals.append(_leave_out(graph, found, name, losses, ctx))
             found = Blocks.of(graph, ctx)
@@ -98,17 +99,18 @@ class Drop(Pass):
             raise InternalError(f"Dropping left {now.macs} MACs, which is not the share {promised.macs}.")
 
     def _next(
-        self, graph: Graph, ctx: PassContext, found: Blocks, names: list[str], removals: list[Removal], whole: Totals
+        self, graph: Graph, original: Graph, ctx: PassContext, found: Blocks, names: list[str], removals: list[Removal]
     ) -> tuple[str, Losses] | None:
         """The block that goes next, and what is known of it; None for an end."""
         if self.blocks:
             gone = {removal.block.name for removal in removals}
             left = [name for name in names if name in found.blocks and name not in gone][:1]
-            return (left[0], Losses.of(graph, found, left, ctx, most=self.pictures)) if left else None
+            return (left[0], self._measure(graph, original, ctx, found, left)) if left else None
+        whole = totals(layer_costs(original, concrete_shapes(original, ctx.input_shapes)))
         need = self._need(removals, whole)
         if need.met or len(removals) == self.branches or not found.blocks:
             return None
-        losses = Losses.of(graph, found, found.blocks, ctx, most=self.pictures)
+        losses = self._measure(graph, original, ctx, found, found.blocks)
         if losses.why:
             raise PassError(
                 f"Nothing says which branches matter least, because {losses.why}.",
@@ -116,6 +118,11 @@ class Drop(Pass):
             )
         name = cheapest(losses.omissions, found.savings(graph), need, whole)
         return None if name is None else (name, losses)
+
+    def _measure(
+        self, graph: Graph, original: Graph, ctx: PassContext, found: Blocks, names: Collection[str]
+    ) -> Losses:
+        return Losses.of(graph, found, names, ctx, most=self.pictures, original=original)
 
     def _need(self, removals: list[Removal], whole: Totals) -> Need:
         if self.ratio is None:

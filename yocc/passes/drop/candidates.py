@@ -77,8 +77,10 @@ class Losses:
     why: str = ""
 
     @classmethod
-    def of(cls, graph: Graph, found: Blocks, names: Collection[str], ctx: PassContext, *, most: int) -> Losses:
-        """Measure some of the blocks on up to `most` pictures."""
+    def of(
+        cls, graph: Graph, found: Blocks, names: Collection[str], ctx: PassContext, *, most: int, original: Graph
+    ) -> Losses:
+        """Measure some of the blocks on up to `most` pictures; the original says what counts."""
         feeds = ctx.feeds
         if feeds is None or len(feeds) == 0:
             return cls({}, why="there are no pictures")
@@ -87,7 +89,7 @@ class Losses:
         blocks = {name: found.blocks[name] for name in names}
         try:
             count = _affordable(graph, blocks, feeds, ctx, min(most, len(feeds)))
-            return cls(*omissions(graph, found.shapes, blocks, feeds, ctx, count=count), count)
+            return cls(*omissions(graph, found.shapes, blocks, feeds, ctx, count=count, original=original), count)
         except BackendError as error:
             if does_run(graph, ctx):
                 raise
