@@ -195,3 +195,22 @@ def test_tensorrt_ranks_so_many(models: Path, tmp_path: Path) -> None:
 def test_contradictions(models: Path, options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=message):
         compile_model(models / "yolov8.onnx", out=tmp_path / "out", **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["yolov5", "yolov5 raw"])
+def test_a_level_is_left_out_and_the_rest_is_read(name: str, models: Path, pictures: Path, tmp_path: Path) -> None:
+    pipeline = "fp32,simplify,fuse,drop{level=8}"
+    report = _compile(models / f"{name}.onnx", pictures, tmp_path / "out", pipeline=pipeline, evaluate=pictures)
+    content = content_of(report)
+    assert content["fidelity"]["samples"] > 0
+    assert content["after"]["macs"] < content["before"]["macs"]
+    assert against_labels(tmp_path / "out", pictures, None, threads=1).pictures == 12
+
+
+@pytest.mark.slow
+def test_a_level_is_not_left_out_of_what_chooses_detections(models: Path, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="nms takes all levels of a detector"):
+        _compile(models / "yolov5.onnx", pictures, tmp_path / "out", pipeline="drop{level=8},nms")
+    with pytest.raises(OptionError, match="decodes its levels together"):
+        _compile(models / "yolov8.onnx", pictures, tmp_path / "out", pipeline="drop{level=8}")

@@ -15,6 +15,7 @@ from yocc.errors import OptionError
 from yocc.models.families.cutting import find_raw_heads, raw_profile
 from yocc.models.families.family import NoRawHeadsError
 from yocc.models.families.profile import ModelProfile, OutputLayout, Suppression
+from yocc.passes.drop import Drop
 from yocc.passes.nms import Nms
 from yocc.passes.raw_outputs import RawOutputs
 from yocc.passes.resize_input import ResizeInput
@@ -36,9 +37,19 @@ def output_passes(pipeline: Pipeline) -> tuple[Pass, ...]:
     found = tuple(step for step in steps if isinstance(step, Nms | RawOutputs | TopCandidates))
     if found != steps[len(steps) - len(found) :]:
         raise OptionError(f"{found[0].name} stands before other passes.", "Let the pipeline end with it.")
+    if found and dropped_levels(pipeline):
+        raise OptionError(
+            f"{found[0].name} takes all levels of a detector, and drop leaves one out.", "Leave one of the two out."
+        )
     if len(found) > 1:
         raise OptionError(f"{found[0].name} and {found[1].name} exclude each other.", "Use one of them.")
     return found
+
+
+def dropped_levels(pipeline: Pipeline) -> tuple[int, ...]:
+    """Strides of the levels that are left out of a detector."""
+    levels = (step.level for step in pipeline.passes if isinstance(step, Drop))
+    return tuple(level for level in levels if level is not None)
 
 
 def detector_outputs(
@@ -82,6 +93,8 @@ def require_changeable(graph: Graph, pipeline: Pipeline, subject: Subject, ctx: 
         OptionError: it is no detector of a known family, or its shape stays open, or the target cannot.
     """
     _finds_in_picture(pipeline)
+    for dropping in (step for step in pipeline.passes if isinstance(step, Drop)):
+        dropping.requires(graph, ctx)
     for step in output_passes(pipeline):
         step.requires(graph, ctx)
         if isinstance(step, Nms | TopCandidates) and ctx.outputs is not None and not ctx.target.fixed_shapes:
@@ -104,8 +117,12 @@ def _shape_after(graph: Graph, pipeline: Pipeline, subject: Subject) -> list[int
 
 def read_as(subject: Subject, pipeline: Pipeline, outputs: DetectorOutputs | None) -> Subject:
     """The model with the outputs it has after the passes; `subject` itself where they stay."""
-    changing = output_passes(pipeline)
-    if not changing or subject.profile is None or outputs is None:
+    changing, levels = output_passes(pipeline), dropped_levels(pipeline)
+    if subject.profile is None or outputs is None:
+        return subject
+    if levels:
+        return replace(subject, profile=profile_without(subject.profile, levels))
+    if not changing:
         return subject
     profile = read_profile_as(subject.profile, changing[0], outputs)
     if profile.suppression is not None and _finds_in_picture(pipeline):
@@ -126,6 +143,19 @@ def _finds_in_picture(pipeline: Pipeline) -> bool:
             "Put nms before uint8_input, or leave boxes out of it.",
         )
     return asked
+
+
+def profile_without(profile: ModelProfile, levels: tuple[int, ...]) -> ModelProfile:
+    """The profile of a detector without the levels of some strides."""
+    left = [place for place, stride in enumerate(profile.strides) if stride not in levels]
+    profile = replace(profile, strides=tuple(profile.strides[place] for place in left))
+    if profile.layout is not OutputLayout.RAW_HEADS:
+        return profile
+    return replace(
+        profile,
+        outputs=tuple(profile.outputs[place] for place in left),
+        anchors=tuple(profile.anchors[place] for place in left),
+    )
 
 
 def read_profile_as(profile: ModelProfile, step: Pass, outputs: DetectorOutputs) -> ModelProfile:

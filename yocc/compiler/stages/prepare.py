@@ -17,7 +17,7 @@ from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.agreement import agreement_judge
 from yocc.compiler.stages.inputs import Inputs, require_readable
 from yocc.compiler.stages.interface import Interfaces, interfaces_of, pixels_of, require_possible
-from yocc.compiler.stages.outputs import detector_outputs, output_passes, read_as, require_changeable
+from yocc.compiler.stages.outputs import detector_outputs, dropped_levels, output_passes, read_as, require_changeable
 from yocc.compiler.stages.recipe import recipe_pipeline
 from yocc.compiler.stages.remarks import Remark
 from yocc.compiler.stages.subject import Source, Subject, calibration_inputs, examine, measured_on
@@ -182,7 +182,7 @@ def assemble(graph: Graph, plan: Plan, opened: Opened, progress: Progress = sile
     data, threads = plan.options.data, plan.options.measure.threads
     inputs, interfaces = opened.inputs, opened.interfaces
     subject, during, profile = interfaces.original, interfaces.during, interfaces.during.profile
-    changed = output_passes(plan.pipeline)
+    changed = output_passes(plan.pipeline) or dropped_levels(plan.pipeline)
     outputs = detector_outputs(subject.profile, graph, subject.shapes) if changed else None
     compiled = read_as(interfaces.compiled, plan.pipeline, outputs)
     context = PassContext(

@@ -41,28 +41,32 @@ class DropFigures:
         by: what the loss is: `outputs`, second-order change of the network's outputs; `variance`, share of the variance
             of what the block gives; empty where nothing was measured.
         pictures: on how many pictures it was measured.
+        level: stride of the detector's level that is gone; None where there is none.
     """
 
     parameters: float
     macs: float
     parameters_before: int
     macs_before: int
-    removals: Sequence[Removal]
-    foreseen: float | None
-    by: str
-    pictures: int
+    removals: Sequence[Removal] = ()
+    foreseen: float | None = None
+    by: str = ""
+    pictures: int = 0
+    level: int | None = None
 
     @classmethod
-    def of(cls, before: Totals, removals: Sequence[Removal], by: str, pictures: int) -> DropFigures:
-        """Figures of a network that cost so much before."""
+    def of(
+        cls, before: Totals, after: Totals, removals: Sequence[Removal] = (), by: str = "", pictures: int = 0
+    ) -> DropFigures:
+        """Figures of a network that cost so much before and after."""
         losses = [removal.loss for removal in removals if removal.loss is not None]
         return cls(
-            1 - sum(removal.saved.parameters for removal in removals) / max(before.parameters, 1),
-            1 - sum(removal.saved.macs for removal in removals) / max(before.macs, 1),
+            after.parameters / max(before.parameters, 1),
+            after.macs / max(before.macs, 1),
             before.parameters,
             before.macs,
             tuple(removals),
-            sum(losses) if len(losses) == len(removals) else None,
+            sum(losses) if losses and len(losses) == len(removals) else None,
             by,
             pictures,
         )
@@ -77,7 +81,8 @@ class DropFigures:
             "foreseen": _short(self.foreseen),
             "by": self.by or None,
             "pictures": self.pictures or None,
-            "dropped": [_shown(removal) for removal in self.removals],
+            "level": self.level,
+            "dropped": [_shown(removal) for removal in self.removals] or None,
         }
         return {name: value for name, value in found.items() if value is not None}
 
