@@ -1,9 +1,11 @@
 """Whether the loss that low ranks are chosen by orders plans as the loss that is found does.
 
     python benchmarks/foreseen.py model.onnx pictures/ held_out/
+    python benchmarks/foreseen.py model.onnx pictures/ held_out/ --blocks
 
 Plans are drawn at random: a share of the MACs to save, and a factor for what each layer loses. Each is applied without
-a refit. The loss found is the same second-order change of the outputs, measured on other pictures.
+a refit. The loss found is the same second-order change of the outputs, measured on other pictures. With `--blocks`,
+each branch and block is left out alone instead.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy as np
 import yocc
 from yocc.analysis.effect import fisher
 from yocc.analysis.heads import final_layers
+from yocc.analysis.omission import exit_axis
 from yocc.analysis.ranks.layers import find_layers
 from yocc.analysis.ranks.moves import MovePlan, plan_moves, rank_moves
 from yocc.analysis.ranks.spectra import LayerSpectrum, spectra_on_pictures
@@ -27,6 +30,8 @@ from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.partial import run_until
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
+from yocc.passes.drop.bypass import bypass
+from yocc.passes.drop.candidates import Blocks, Losses
 from yocc.rewrites.low_rank import split_layer
 
 SHARES = (0.05, 0.4)
@@ -42,15 +47,19 @@ def main() -> None:
     parser.add_argument("--plans", type=int, default=20)
     parser.add_argument("--count", type=int, default=24, help="pictures to measure on")
     parser.add_argument("--held", type=int, default=8, help="pictures to find losses on")
+    parser.add_argument("--blocks", action="store_true", help="leave out branches and blocks instead")
     options = parser.parse_args()
     graph = yocc.load(str(options.model))
     ctx = yocc.pass_context(graph, data=options.pictures, count=options.count, threads=1)
     graph, _ = Pipeline.parse("fp32,simplify,fuse").run(graph, ctx)
     held = yocc.pass_context(graph, data=options.held_out, count=options.held, threads=1)
     shapes = concrete_shapes(graph, ctx.input_shapes)
-    layers, _ = find_layers(graph, shapes)
     if ctx.feeds is None:
         raise SystemExit("There are no pictures.")
+    if options.blocks:
+        print(f"\nRank correlation {rank_correlation(without_blocks(graph, ctx, held, options.count)):.3f}")
+        return
+    layers, _ = find_layers(graph, shapes)
     spectra, by = spectra_on_pictures(graph, shapes, layers, ctx.feeds, ctx, count=options.count)
     random, rows = np.random.default_rng(0), []
     print(f"| MACs left | foreseen ({by}) | found |\n| --- | --- | --- |")
@@ -59,6 +68,29 @@ def main() -> None:
         rows.append((plan.loss, found(graph, applied(graph, ctx, spectra, plan), held)))
         print(f"| {left:.3f} | {rows[-1][0]:.3g} | {rows[-1][1]:.3g} |", flush=True)
     print(f"\nRank correlation {rank_correlation(rows):.3f}")
+
+
+def without_blocks(graph: Graph, ctx: PassContext, held: PassContext, count: int) -> list[tuple[float, float]]:
+    """Loss foreseen and found without each block."""
+    blocks = Blocks.of(graph, ctx)
+    losses = Losses.of(graph, blocks, blocks.blocks, ctx, most=count, original=graph)
+    costs, whole = blocks.savings(graph), totals(layer_costs(graph, blocks.shapes))
+    nodes = {node.name: node for node in graph.nodes}
+    print(
+        f"| block | kind | parameters | MACs | foreseen ({losses.by}) | found |\n| --- | --- | --- | --- | --- | --- |"
+    )
+    rows = []
+    for name, omission in losses.omissions.items():
+        block, shortened = blocks.blocks[name], clone(graph)
+        bypass(shortened, blocks.shapes, block, omission.shift, exit_axis(block, nodes, blocks.shapes))
+        refresh(shortened)
+        rows.append((omission.loss, found(graph, shortened, held)))
+        shares = costs[name].parameters / whole.parameters, costs[name].macs / whole.macs
+        print(
+            f"| {name} | {block.kind} | {shares[0]:.3f} | {shares[1]:.3f} | {rows[-1][0]:.3g} | {rows[-1][1]:.3g} |",
+            flush=True,
+        )
+    return rows
 
 
 def drawn(
