@@ -1,9 +1,9 @@
 """yocc, the ONNX graph-level compression compiler.
 
 `yocc.compile("model.onnx", int8=True, calibration="pictures/", out="out/")` does what the command `yocc compile` does
-and returns the report. `advise`, `search`, `inspect`, `calibrate`, `debug`, `detect`, `evaluate`, `compare`, `bench`,
-`verify` and `check` do what the commands of these names do. `Graph`, `load`, `save`, `Pipeline`, `PassContext` and the
-passes in `yocc.passes` work on any graph.
+and returns the report, and `yocc.plan` what its `--dry-run` shows. `advise`, `search`, `inspect`, `calibrate`, `debug`,
+`detect`, `evaluate`, `compare`, `bench`, `verify` and `check` do what the commands of these names do. `Graph`, `load`,
+`save`, `Pipeline`, `PassContext` and the passes in `yocc.passes` work on any graph.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         detect,
         evaluate,
         inspect,
+        plan,
         verify,
     )
     from yocc.compiler.graph import Graph, load, save
@@ -61,6 +62,7 @@ __all__ = [
     "inspect",
     "load",
     "pass_context",
+    "plan",
     "save",
     "search",
     "verify",
@@ -90,6 +92,7 @@ _PLACES = {
             "detect",
             "evaluate",
             "inspect",
+            "plan",
             "verify",
         ),
         "yocc.api.library",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from yocc.analysis.coupling.channels import map_channels
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import Totals, layer_costs, totals
-from yocc.compiler.graph.shapes import concrete_shapes, is_open
+from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.target import Target
-from yocc.compiler.stages.anatomy import anatomy_of
+from yocc.compiler.stages.anatomy import anatomy_of, assumed_inputs
 from yocc.models.families.family import family_named
 from yocc.models.families.profile import ModelProfile
 from yocc.passes.quantize.exceptions import find_exceptions
@@ -138,11 +138,7 @@ def inspect_model(
         opset=graph.opset,
         nodes=len(graph.nodes),
         inputs=anatomy.shapes,
-        assumed=tuple(
-            tensor.name
-            for tensor in graph.inputs
-            if is_open(tensor) and tensor.name in anatomy.shapes and tensor.name not in (input_shapes or {})
-        ),
+        assumed=assumed_inputs(graph, anatomy.shapes, input_shapes),
         outputs={tensor.name: tuple(tensor.shape or ()) for tensor in graph.outputs},
         family="" if profile is None else profile.family,
         reason="" if profile is None else _reason(profile),

@@ -16,6 +16,8 @@ from yocc.api.detecting import detect_pictures
 from yocc.api.inspection import Inspection, inspect_model
 from yocc.api.judging import Agreement, Speed, against_labels, against_original, time_against
 from yocc.api.opening import find_model
+from yocc.api.plan import CompilePlan
+from yocc.api.planning import plan_model
 from yocc.api.progress import Shown, chosen_progress
 from yocc.api.verifying import verify_model
 from yocc.compiler.graph import load
@@ -41,6 +43,7 @@ __all__ = [
     "detect",
     "evaluate",
     "inspect",
+    "plan",
     "verify",
 ]
 
@@ -72,6 +75,28 @@ def compile(  # noqa: A001 # the verb of the command
         InternalError: a pass broke an invariant.
     """
     return compile_model(source, wanted, progress=chosen_progress(progress), observers=observers, **keywords)
+
+
+def plan(
+    source: Source,
+    wanted: CompileOptions | None = None,
+    /,
+    *,
+    progress: Shown = None,
+    **keywords: Unpack[CompileKeywords],
+) -> CompilePlan:
+    """What a compilation would do: what `yocc compile --dry-run` shows. Nothing is written.
+
+    Args:
+        source: an ONNX file, its bytes, or a model in memory.
+        wanted: all options of the compilation as one value, instead of the keywords.
+        progress: False for no bars, True for bars, None for bars in a terminal or notebook; or what shows loops.
+        keywords: options by name, as for `compile`.
+
+    Raises:
+        YoccError: what the compilation would end with before it compresses anything, such as missing pictures.
+    """
+    return plan_model(source, wanted, progress=chosen_progress(progress), **keywords)
 
 
 def advise(

@@ -12,11 +12,12 @@ from yocc.cli.compile_options import compile_options, without_outvoted
 from yocc.cli.config import config_option
 from yocc.cli.grouped import GroupedCommand
 from yocc.cli.options import Publishing, common, path_argument, published
-from yocc.cli.terminal import Bars, Settings, announce_config, say, show_tables, warn
+from yocc.cli.terminal import Bars, Settings, announce_config, say, show_json, show_tables, warn
 from yocc.errors import MeasurementError
 
 if TYPE_CHECKING:
     from yocc.api.compiling import Compiled
+    from yocc.options import CompileOptions
 
 
 @click.command("compile", cls=GroupedCommand)
@@ -60,6 +61,7 @@ def compile_command(
       yocc compile model.onnx --factorize 0.2 --calib pictures/ -o out/
       yocc compile model.onnx --prune 0.4 --int8 --calib pictures/ -o out/
       yocc compile model.onnx --pipeline 'simplify,prune{ratio=0.4},fuse' -o out/
+      yocc compile model.onnx --int8 --calib pictures/ -o out/ --dry-run
     """
     from yocc.api.compiling import compile_or_restore
     from yocc.cli.concluding import conclude
@@ -70,6 +72,9 @@ def compile_command(
     announce_config(settings)
     require_publishable(publishing)
     options = CompileOptions.of(**without_outvoted(values))
+    if options.output.dry_run:
+        _show_plan(settings, model, options)
+        return
     done = compile_or_restore(
         model,
         options,
@@ -83,6 +88,20 @@ def compile_command(
     conclude(settings, done.content, done.outcomes, publishing, strict=options.measure.strict)
     if done.unmeasured:
         raise MeasurementError(done.unmeasured[0], f"The result is in {str(done.folder)!r}.")
+
+
+def _show_plan(settings: Settings, model: Path, options: CompileOptions) -> None:
+    """Print what would be done."""
+    from yocc.api.planning import plan_model
+    from yocc.cli.plan_table import show_plan
+
+    plan = plan_model(model, options, progress=Bars(quiet=settings.quiet))
+    for text in plan.warnings:
+        warn(text)
+    if settings.as_json:
+        show_json(plan.content())
+        return
+    show_plan(plan)
 
 
 def _show(settings: Settings, done: Compiled) -> None:

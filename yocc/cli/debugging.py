@@ -22,7 +22,7 @@ from yocc.cli.terminal import Bars, Settings, announce_config, say, show_json, w
               metavar="SHARE", help="Loss of fidelity up to which a pass is not guilty.")  # fmt: skip
 @click.option("-o", "--out", type=path_argument,
               help="Folder for what is found [default: <model>_debug].")  # fmt: skip
-@compile_options_but("out")
+@compile_options_but("out", "dry_run")
 @config_option
 @common
 @click.pass_obj

@@ -39,7 +39,7 @@ def inspection_tables(inspection: Inspection, *, full: bool) -> Iterator[Table]:
         ("Not quantized", {layer.node: layer.stays_float for layer in _judged(inspection) if not layer.int8}),
     ):
         if reasons:
-            yield title, ["layers", "because"], _by_reason(reasons)
+            yield title, ["layers", "because"], by_reason(reasons)
     shared = [group for group in inspection.groups if len(group.layers) > 1]
     if shared:
         rows = [[f"g{group.number}", str(group.channels), ", ".join(map(_short, group.layers))] for group in shared]
@@ -105,7 +105,7 @@ def _judged(inspection: Inspection) -> list[Layer]:
     return [layer for layer in inspection.layers if layer.op != _FUSED]
 
 
-def _by_reason(reasons: Mapping[str, str]) -> list[list[str]]:
+def by_reason(reasons: Mapping[str, str]) -> list[list[str]]:
     """A row for each reason, with a few of the layers it holds for."""
     layers: dict[str, list[str]] = {}
     for layer, reason in reasons.items():

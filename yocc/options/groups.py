@@ -307,4 +307,10 @@ class OutputOptions:
         "Write programs that run the result on pictures, in Python and C++, and preprocess.json and decode.json, which "
         "say how it is fed and read.",
     )
+    dry_run: bool = option(
+        False,
+        "Show what would be done, within seconds, and write nothing: the passes, what the model is fed, which layers "
+        "are cut and quantized.",
+        cached=Cached.NOT,
+    )
     out: Path | None = option(None, "Folder to write.", aliases=("-o",), otherwise="<model>_yocc", cached=Cached.NOT)

@@ -71,4 +71,5 @@ class CompileKeywords(CalibrateKeywords, total=False):
     strict: bool
     html: bool
     examples: bool
+    dry_run: bool
     out: str | Path | None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.pipeline.foreseen import Foreseen, unknown
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import CalibrationError, OptionError, PassError
@@ -73,6 +74,10 @@ class Distill(Pass):
                 f"Distillation takes networks with one input, this one has {len(graph.inputs)}.",
                 "Recover with --recover reconstruct.",
             )
+
+    def foresee(self, graph: Graph, ctx: PassContext, *, exact: bool) -> Foreseen:  # noqa: ARG002 # the protocol's
+        """Nothing: it changes values only."""
+        return unknown("weights are trained when it runs")
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Learn, and put the weights that were best on pictures held out into the graph."""

@@ -18,6 +18,7 @@ class FixShapes(Pass):
 
     name: ClassVar[str] = "fix_shapes"
     summary: ClassVar[str] = "fix the shapes of open inputs to those of --input-shape"
+    quick: ClassVar[bool] = True
 
     def run(self, graph: Graph, ctx: PassContext) -> int:
         """How many shapes were fixed; outputs whose shape depends on data stay open, with a note."""

@@ -19,6 +19,7 @@ class Fp32(Pass):
 
     name: ClassVar[str] = "fp32"
     summary: ClassVar[str] = "convert half precision to single precision"
+    quick: ClassVar[bool] = True
 
     def run(self, graph: Graph, ctx: PassContext) -> int:
         """Widen constants and casts, and put a Cast at each fp16 input and output."""

@@ -16,6 +16,7 @@ class Fuse(Pass):
 
     name: ClassVar[str] = "fuse"
     summary: ClassVar[str] = "fold BatchNormalization and per-channel constants into weights and bias"
+    quick: ClassVar[bool] = True
 
     def run(self, graph: Graph, ctx: PassContext) -> int:
         """Fuse all there is; every BatchNormalization that stays gets a note with the reason."""

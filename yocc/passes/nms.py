@@ -38,6 +38,7 @@ class Nms(Pass):
 
     name: ClassVar[str] = "nms"
     summary: ClassVar[str] = "decode boxes and suppress all but the best of overlapping ones in the graph"
+    quick: ClassVar[bool] = True
 
     confidence: float = 0.25
     overlap: float = 0.45

@@ -16,6 +16,7 @@ from yocc.compiler.graph.nops import captured_names
 from yocc.compiler.graph.operators import RECURRENT, WEIGHTED
 from yocc.compiler.graph.writing import Writer
 from yocc.compiler.pipeline.columns import Column
+from yocc.compiler.pipeline.foreseen import Foreseen, run_now
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import OptionError
@@ -66,6 +67,14 @@ class QuantizeWeights(Pass):
     def __post_init__(self) -> None:
         if self.layers not in get_args(_Layers):
             raise OptionError(f"There is no layers={self.layers}.", _HINT)
+
+    def foresee(self, graph: Graph, ctx: PassContext, *, exact: bool) -> Foreseen:
+        """All of it; where the graph is not what it would get, the layers only."""
+        if exact:
+            return run_now(self, graph, ctx)
+        skipped: dict[str, str] = {}
+        layers = {found.layer: {"weight_bits": 8} for found in self._weights(graph, ctx, skipped)}
+        return Foreseen(PassResult(layers=layers, skipped=skipped), done=False)
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Replace weights by decoded codes, each once for all who read it."""

@@ -21,6 +21,7 @@ class RawOutputs(Pass):
 
     name: ClassVar[str] = "raw_outputs"
     summary: ClassVar[str] = "cut a detector at its last convolutions"
+    quick: ClassVar[bool] = True
 
     def requires(self, graph: Graph, ctx: PassContext) -> None:  # noqa: ARG002 # the context says it
         """Refuse what cannot be cut.

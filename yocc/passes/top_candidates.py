@@ -34,6 +34,7 @@ class TopCandidates(Pass):
 
     name: ClassVar[str] = "top_candidates"
     summary: ClassVar[str] = "decode and put out a detector's best candidates only"
+    quick: ClassVar[bool] = True
 
     most: int = 300
 

@@ -56,14 +56,17 @@ class OutputFolder:
     Args:
         wanted: the folder to make. One that yocc wrote is replaced, an empty one is used, any other is refused.
 
+        tidy: whether to complete and remove what a killed run left.
+
     Raises:
         OptionError: something that is not yocc's stands there.
         OutputError: nothing can be written beside it.
     """
 
-    def __init__(self, wanted: Path) -> None:
+    def __init__(self, wanted: Path, *, tidy: bool = True) -> None:
         self.wanted = _resolved(wanted)
-        settle(self.wanted)
+        if tidy:
+            settle(self.wanted)
         self._refuse_foreign()
         self._made_parents: list[Path] = []
         self._workspace: Workspace | None = None
@@ -74,11 +77,24 @@ class OutputFolder:
             self._workspace = make_workspace(self.wanted)
         except OSError as error:
             self._remove_parents()
-            raise OutputError(
-                f"Nothing can be written in {str(self.wanted.parent)!r}: {error.strerror or error}.",
-                "Choose another -o folder.",
-            ) from error
+            raise self._unwritable(error.strerror or str(error)) from error
         return self
+
+    def require_writable(self) -> None:
+        """Refuse what entering would refuse, without writing anything.
+
+        Raises:
+            OutputError: nothing can be written beside the folder.
+        """
+        nearest = next(parent for parent in self.wanted.parents if os.path.lexists(parent))
+        if not nearest.is_dir():
+            raise self._unwritable(os.strerror(errno.ENOTDIR))
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise self._unwritable(os.strerror(errno.EACCES))
+
+    def _unwritable(self, reason: str) -> OutputError:
+        where = str(self.wanted.parent)
+        return OutputError(f"Nothing can be written in {where!r}: {reason}.", "Choose another -o folder.")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -16,6 +16,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import default_input_shapes
 from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.deadline import Deadline
+from yocc.compiler.pipeline.foreseen import Foreseen, run_now, unknown
 from yocc.compiler.pipeline.latency import LatencyTable
 from yocc.compiler.pipeline.lineage import Teacher
 from yocc.compiler.pipeline.memo import Found, Memo
@@ -304,6 +305,8 @@ class Pass(abc.ABC):
     """One line for `yocc passes`."""
     columns: ClassVar[tuple[Column, ...]] = ()
     """How reports show the figures that its results give of single layers."""
+    quick: ClassVar[bool] = False
+    """Whether `run` takes seconds at most and reads no pictures, so that a dry run may run it."""
 
     @classmethod
     def misdeclared(cls) -> str:
@@ -333,6 +336,16 @@ class Pass(abc.ABC):
     @abc.abstractmethod
     def run(self, graph: Graph, ctx: PassContext) -> PassResult | int:
         """Rewrite the graph in place and return what was done, or only the number of rewrites."""
+
+    def foresee(self, graph: Graph, ctx: PassContext, *, exact: bool) -> Foreseen:  # noqa: ARG002 # for other passes
+        """What `run` would do, for a dry run: found in seconds, without reading pictures.
+
+        Args:
+            graph: may be changed into what `run` would make of it.
+            ctx: as for `run`.
+            exact: whether it is the graph that `run` would get; not where an earlier pass is only known when it runs.
+        """
+        return run_now(self, graph, ctx) if self.quick else unknown()
 
     def ensures(self, graph: Graph, ctx: PassContext) -> None:  # noqa: B027 # optional
         """Raise an `InternalError` when the pass did not do what it promises, by its result in `ctx.results`."""

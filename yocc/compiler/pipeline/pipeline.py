@@ -149,7 +149,7 @@ class Pipeline:
             YoccError: what a pass or an observer raised, or the opset a pass needs cannot be reached.
             InternalError: a pass left a graph whose shapes contradict each other.
         """
-        _require_available(self.passes)
+        require_available(self.passes)
         runs = []
         queue = deque(self.passes)
         while queue:
@@ -161,14 +161,19 @@ class Pipeline:
             graph, done = _run_step(step, graph, own)
             ctx = ctx.after(step.name, done.result)
             runs.append(done)
-            _require_available(done.result.then)
+            require_available(done.result.then)
             queue.extendleft(reversed(done.result.then))
             for observer in observers:
                 observer(done, graph)
         return graph, runs
 
 
-def _require_available(steps: Iterable[Pass]) -> None:
+def require_available(steps: Iterable[Pass]) -> None:
+    """Refuse passes that cannot run on this machine.
+
+    Raises:
+        OptionError: one cannot.
+    """
     for step in steps:
         reason = step.unavailable()
         if reason is not None:
@@ -178,11 +183,7 @@ def _require_available(steps: Iterable[Pass]) -> None:
 def _run_step(step: Pass, graph: Graph, ctx: PassContext) -> tuple[Graph, PassRun]:
     """One pass, in a context of its own, with all that the pipeline does around it."""
     said = len(ctx.notes)
-    with blaming(step):
-        opset = step.min_opset(ctx)
-    if graph.opset < opset:
-        ctx.note(f"Raised the opset from {graph.opset} to {opset}, which {step.name} needs.")
-        graph = convert_opset(graph, opset)
+    graph = with_opset(step, graph, ctx)
     with blaming(step):
         step.requires(graph, ctx)
         started = time.perf_counter()
@@ -190,12 +191,26 @@ def _run_step(step: Pass, graph: Graph, ctx: PassContext) -> tuple[Graph, PassRu
         seconds = time.perf_counter() - started
         graph = graph if result.graph is None else result.graph
         if result.rewrites:
-            _refresh_after(step, graph)
+            refresh_after(step, graph)
         step.ensures(graph, ctx.after(step.name, result))
     notes = tuple(ctx.notes[said:])
     return graph, PassRun(
         print_pass(step), replace(result, graph=None), seconds, notes, step.columns, owner_of(type(step))
     )
+
+
+def with_opset(step: Pass, graph: Graph, ctx: PassContext) -> Graph:
+    """The graph in an opset that a pass can work in, with a note where it is another.
+
+    Raises:
+        YoccError: that opset cannot be reached.
+    """
+    with blaming(step):
+        opset = step.min_opset(ctx)
+    if graph.opset >= opset:
+        return graph
+    ctx.note(f"Raised the opset from {graph.opset} to {opset}, which {step.name} needs.")
+    return convert_opset(graph, opset)
 
 
 def _result_of(step: Pass, graph: Graph, ctx: PassContext) -> PassResult:
@@ -348,7 +363,12 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
-def _refresh_after(step: Pass, graph: Graph) -> None:
+def refresh_after(step: Pass, graph: Graph) -> None:
+    """Clean and sort the graph after a pass changed it, and infer its shapes anew.
+
+    Raises:
+        InternalError: its shapes contradict each other.
+    """
     try:
         refresh(graph)
     except onnx.shape_inference.InferenceError as error:

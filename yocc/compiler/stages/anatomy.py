@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.oversized import require_runnable_size
-from yocc.compiler.graph.shapes import concrete_shapes, default_input_shapes
+from yocc.compiler.graph.shapes import concrete_shapes, default_input_shapes, is_open
 from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.pipeline.passes import Feeds as AnyFeeds
 from yocc.compiler.pipeline.passes import PassContext, Progress, silent
@@ -120,6 +120,23 @@ def anatomy_of(
     if profile is not None and description is not None:
         profile = replace(profile, preprocess=description.preprocess)
     return Anatomy(profile, shapes, dtypes, description, recognition.problems)
+
+
+def assumed_inputs(
+    graph: Graph, shapes: Mapping[str, tuple[int, ...]], stated: Mapping[str, tuple[int, ...]] | None
+) -> tuple[str, ...]:
+    """Inputs whose shape the model leaves open and nobody stated.
+
+    Args:
+        graph: as loaded.
+        shapes: a concrete shape for each input.
+        stated: those that the user gave.
+    """
+    return tuple(
+        tensor.name
+        for tensor in graph.inputs
+        if is_open(tensor) and tensor.name in shapes and tensor.name not in (stated or {})
+    )
 
 
 def require_runnable(graph: Graph, anatomy: Anatomy) -> None:

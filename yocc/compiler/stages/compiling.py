@@ -51,6 +51,8 @@ def compile_model(
     if wanted is not None and keywords:
         raise OptionError("Options are given as one value and by name.", "Give either.")
     options = CompileOptions.of(**keywords) if wanted is None else wanted
+    if options.output.dry_run:
+        raise OptionError("A dry run compiles nothing.", "Call yocc.plan, or leave dry_run out.")
     plan = make_plan(options)
     folder = output_path(source if isinstance(source, str | Path) else None, options.output.out)
     with OutputFolder(folder) as output:

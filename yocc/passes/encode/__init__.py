@@ -15,6 +15,7 @@ from yocc.analysis.stored import StoredLayer, stored_layer
 from yocc.analysis.walk import Sampling, walk
 from yocc.compiler.graph import Graph, clone, skeleton, weight_bytes
 from yocc.compiler.pipeline.columns import Column
+from yocc.compiler.pipeline.foreseen import Foreseen, unknown
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import CalibrationError, OptionError
@@ -117,6 +118,15 @@ class Encode(Pass):
             raise CalibrationError(
                 "Weights are rounded on pictures.", "Give a folder with --calib, or rounding=nearest."
             )
+
+    def foresee(self, graph: Graph, ctx: PassContext, *, exact: bool) -> Foreseen:
+        """The bits of each layer, which are given or follow from the weights."""
+        if self.size is not None and not exact:
+            return unknown("bits are chosen when it runs, in what earlier passes leave")
+        codecs = self._codecs(graph, _layers(graph, ctx)[0], ctx)
+        layers = {name: {"bits": codec.bits} for name, codec in codecs.items()}
+        later = "weights are rounded when it runs"
+        return Foreseen(PassResult(layers=layers, figures={"code": self.code}), done=False, later=later)
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Choose bits, round layer after layer, pack."""

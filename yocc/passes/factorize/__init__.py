@@ -18,6 +18,7 @@ from yocc.compiler.graph import Graph, clone
 from yocc.compiler.graph.cost import Totals, layer_costs, totals
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.columns import Column
+from yocc.compiler.pipeline.foreseen import Foreseen, run_now, unknown
 from yocc.compiler.pipeline.lineage import Pair, factored_teacher
 from yocc.compiler.pipeline.partial import does_run, run_until
 from yocc.compiler.pipeline.passes import Pass, PassContext
@@ -115,6 +116,16 @@ class Factorize(Pass):
     def min_opset(self, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
         """Gemm needs no bias from opset 11 on."""
         return 11
+
+    def foresee(self, graph: Graph, ctx: PassContext, *, exact: bool) -> Foreseen:
+        """The ranks, where they follow from the weights alone."""
+        if not exact:
+            return unknown("ranks are chosen when it runs, in what earlier passes leave")
+        if self.budget == "latency":
+            return unknown("ranks are chosen when it runs, by measured times")
+        if ctx.feeds is not None and len(ctx.feeds):
+            return unknown("ranks are chosen when it runs, on the pictures")
+        return run_now(self, graph, ctx)
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Measure, choose ranks, and replace the layers.

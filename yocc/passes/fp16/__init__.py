@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, convert_opset
+from yocc.compiler.pipeline.foreseen import Foreseen, run_now, unknown
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import OptionError
@@ -49,6 +50,13 @@ class Fp16(Pass):
             )
         if self.pictures < 0:
             raise OptionError(f"{self.pictures} pictures cannot be measured.", "Use 0 or more.")
+
+    def foresee(self, graph: Graph, ctx: PassContext, *, exact: bool) -> Foreseen:
+        """What is converted if no value on the pictures is beyond the limit."""
+        if not exact:
+            return unknown("what is converted is known when it runs, in what earlier passes leave")
+        later = "" if not self.pictures or ctx.feeds is None else f"values beyond {self.limit:g} are found when it runs"
+        return run_now(replace(self, pictures=0), graph, ctx, later)
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Measure, choose, retype, count.

@@ -11,12 +11,13 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.columns import Column
+from yocc.compiler.pipeline.foreseen import Foreseen, run_now, unknown
 from yocc.compiler.pipeline.lineage import teacher_after, whole_teacher
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import InternalError, OptionError
 from yocc.passes.prune.candidates import best_candidate
-from yocc.passes.prune.criteria import criterion_named
+from yocc.passes.prune.criteria import BY_WEIGHTS, criterion_named
 from yocc.passes.prune.figures import PruneFigures, channel_figures, channel_layers, filter_figures
 from yocc.passes.prune.filters import drop_filters, plan_filters
 from yocc.passes.prune.pacing import plan_for_latency
@@ -103,6 +104,16 @@ class Prune(Pass):
     def min_opset(self, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
         """Split sizes and Slice bounds are inputs from opset 13 on, which is the only form this pass rewrites."""
         return 13
+
+    def foresee(self, graph: Graph, ctx: PassContext, *, exact: bool) -> Foreseen:
+        """The cuts, where they follow from the weights alone."""
+        if not exact:
+            return unknown("channels are chosen when it runs, in what earlier passes leave")
+        if self.budget == "latency":
+            return unknown("channels are chosen when it runs, by measured times")
+        if self.criterion not in BY_WEIGHTS or self.candidates > 1:
+            return unknown("channels are chosen when it runs, on the pictures")
+        return run_now(self, graph, ctx)
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Decide which channels go and take them out.

@@ -17,6 +17,7 @@ from yocc.analysis.transfer import as_is, silu, transfer_of
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.columns import Column
+from yocc.compiler.pipeline.foreseen import Foreseen
 from yocc.compiler.pipeline.lineage import whole_teacher
 from yocc.compiler.pipeline.partial import does_run, run_until
 from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
@@ -126,6 +127,18 @@ class Quantize(Pass):
                 "Quantization needs pictures to calibrate with.",
                 "Give a folder with --calib, or an .npz file with an array for each input where pictures do not fit.",
             )
+
+    def foresee(self, graph: Graph, ctx: PassContext, *, exact: bool) -> Foreseen:  # noqa: ARG002 # the protocol's
+        """Which layers, by the structure of the graph."""
+        self.requires(graph, ctx)
+        placement = place(graph, ctx.target, exceptions=find_exceptions(graph, ctx))
+        if not placement.layers:
+            ctx.note("No layer of this model can compute in int8.", level="warning")
+        layers = {name: {"weight_bits": ctx.target.weights.bits} for name in placement.layers}
+        later = "scales, and layers that 8 bits are too coarse for, are found when it runs"
+        if self.max_drop is not None or self.max_latency is not None:
+            later = "scales, and layers that stay float for the bound, are found when it runs"
+        return Foreseen(PassResult(layers=layers, skipped=dict(placement.skipped)), done=False, later=later)
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Place, calibrate, insert.

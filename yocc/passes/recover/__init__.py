@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from yocc.analysis.pictures import alike
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.columns import Column
+from yocc.compiler.pipeline.foreseen import Foreseen, unknown
 from yocc.compiler.pipeline.lineage import Teacher, rewritten
 from yocc.compiler.pipeline.partial import does_run
 from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
@@ -60,6 +61,10 @@ class Recover(Pass):
             )
         if ctx.feeds is None or len(ctx.feeds) == 0:
             raise CalibrationError("Recovery needs pictures.", "Give a folder with --calib.")
+
+    def foresee(self, graph: Graph, ctx: PassContext, *, exact: bool) -> Foreseen:  # noqa: ARG002 # the protocol's
+        """Nothing: it changes values only."""
+        return unknown("weights are refitted when it runs")
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Work on all layers that pruning or factorizing has changed."""

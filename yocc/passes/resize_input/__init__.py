@@ -38,6 +38,7 @@ class ResizeInput(Pass):
 
     name: ClassVar[str] = "resize_input"
     summary: ClassVar[str] = "change the height, width and batch of the picture input"
+    quick: ClassVar[bool] = True
 
     size: str = ""
     batch: str = ""

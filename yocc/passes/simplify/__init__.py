@@ -38,6 +38,7 @@ class Simplify(Pass):
 
     name: ClassVar[str] = "simplify"
     summary: ClassVar[str] = "fold constants, remove no-ops, make Resize scales constant"
+    quick: ClassVar[bool] = True
 
     onnxsim: bool = True
 

@@ -49,6 +49,7 @@ class Uint8Input(Pass):
 
     name: ClassVar[str] = "uint8_input"
     summary: ClassVar[str] = "let the picture input take bytes, with scaling and mean in the graph"
+    quick: ClassVar[bool] = True
 
     layout: Layout = "own"
     color: Order = "own"

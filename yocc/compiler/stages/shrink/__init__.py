@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from yocc.analysis.pictures import alike
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.deadline import Deadline
+from yocc.compiler.pipeline.foreseen import Foreseen, unknown
 from yocc.compiler.pipeline.partial import does_run
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
@@ -64,6 +65,10 @@ class Shrink(Pass):
     def min_opset(self, ctx: PassContext) -> int:
         """That of pruning."""
         return Prune().min_opset(ctx)
+
+    def foresee(self, graph: Graph, ctx: PassContext, *, exact: bool) -> Foreseen:  # noqa: ARG002 # the protocol's
+        """Nothing: comparing takes minutes."""
+        return unknown("channels, low ranks or both are chosen when it runs, by what they lose on the pictures")
 
     def run(self, graph: Graph, ctx: PassContext) -> PassResult:
         """Foresee what each way loses, and ask for the passes of the best."""

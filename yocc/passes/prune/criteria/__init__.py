@@ -15,7 +15,7 @@ from yocc.passes.prune.criteria.information import MutualInformation
 from yocc.passes.prune.criteria.weights import L1, L2, Auto, BnGamma, Fpgm, Random
 from yocc.passes.prune.norms import Scores
 
-__all__ = ["CRITERIA", "Criterion", "Score", "Scores", "Subject", "criterion_named"]
+__all__ = ["BY_WEIGHTS", "CRITERIA", "Criterion", "Score", "Scores", "Subject", "criterion_named"]
 
 CRITERIA: Mapping[str, type[Criterion]] = MappingProxyType(
     {
@@ -28,6 +28,8 @@ CRITERIA: Mapping[str, type[Criterion]] = MappingProxyType(
     }
 )  # fmt: skip
 """The criteria of yocc by name."""
+BY_WEIGHTS = frozenset(kind.name for kind in (Auto, BnGamma, L1, L2, Fpgm, Random))
+"""Those that need no pictures."""
 
 
 def criterion_named(name: str) -> Criterion:
