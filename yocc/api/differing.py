@@ -1,4 +1,4 @@
-"""What changed between two models: size, interface, operators, layers and their weights."""
+"""What changed between two models: size, interface, operators, layers, constants and attributes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.api.node_changes import AttributeChange, ConstantChange, every_node, node_changes
 from yocc.api.opening import find_model
 from yocc.compiler.graph import Graph, load
-from yocc.compiler.graph.cost import Totals, layer_costs, totals, weight_of
+from yocc.compiler.graph.cost import Totals, layer_costs, totals
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.stages.anatomy import anatomy_of
 from yocc.report.account import LayerReport, layer_reports, layer_states
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -53,8 +50,10 @@ class ModelDifference:
         after: the second.
         operators: how many of each operator there were and are, where that differs.
         layers: layers that came, went, or have other sizes or types, in the order of the first model.
-        weights: for layers of equal size and type whose weights differ, the norm of the difference as a share of the
-            first's norm.
+        constants: weights, biases, statistics, bounds and other constants that operators of both models have, and that
+            differ; those of layers of another size or type are left out.
+        attributes: values of attributes that differ in operators of both models.
+        rewired: names of operators of both models, and of outputs, that read results of other operators.
         metadata: values in the metadata before and after, where they differ; empty where there is none.
     """
 
@@ -62,7 +61,9 @@ class ModelDifference:
     after: Summary
     operators: Mapping[str, tuple[int, int]]
     layers: tuple[LayerReport, ...]
-    weights: Mapping[str, float]
+    constants: tuple[ConstantChange, ...]
+    attributes: tuple[AttributeChange, ...]
+    rewired: tuple[str, ...]
     metadata: Mapping[str, tuple[str, str]]
 
     @property
@@ -70,7 +71,8 @@ class ModelDifference:
         """Whether nothing differs but names and the order of nodes."""
         first, second = self.before, self.after
         interface = (first.inputs, first.outputs, first.opset) == (second.inputs, second.outputs, second.opset)
-        return interface and not (self.operators or self.layers or self.weights or self.metadata)
+        changed = self.constants or self.attributes or self.rewired
+        return interface and not (self.operators or self.layers or changed or self.metadata)
 
 
 def diff_models(before: Path, after: Path) -> ModelDifference:
@@ -87,7 +89,9 @@ def diff_models(before: Path, after: Path) -> ModelDifference:
     graphs = [load(path) for path in paths]
     shapes = [concrete_shapes(graph, anatomy_of(graph).shapes) for graph in graphs]
     states = [layer_states(graph, known) for graph, known in zip(graphs, shapes, strict=True)]
-    first, second = (Counter(_kind(node) for node in graph.nodes) for graph in graphs)
+    first, second = (Counter(_kind(node) for _, node in every_node(graph)) for graph in graphs)
+    layers = tuple(each for each in layer_reports(states[0], states[1], {}) if each.before != each.after)
+    changes = node_changes(graphs[0], graphs[1], resized={(each.name, each.op) for each in layers})
     told = [graph.metadata for graph in graphs]
     return ModelDifference(
         _summary(paths[0], graphs[0], shapes[0]),
@@ -95,8 +99,10 @@ def diff_models(before: Path, after: Path) -> ModelDifference:
         operators={
             kind: (first[kind], second[kind]) for kind in sorted({*first, *second}) if first[kind] != second[kind]
         },
-        layers=tuple(each for each in layer_reports(states[0], states[1], {}) if each.before != each.after),
-        weights=_weights(*graphs),
+        layers=layers,
+        constants=changes.constants,
+        attributes=changes.attributes,
+        rewired=changes.rewired,
         metadata={
             key: (told[0].get(key, ""), told[1].get(key, ""))
             for key in sorted({*told[0], *told[1]})
@@ -119,21 +125,3 @@ def _summary(path: Path, graph: Graph, shapes: Shapes) -> Summary:
 
 def _kind(node: gs.Node) -> str:
     return f"{node.domain}::{node.op}" if node.domain else str(node.op)
-
-
-def _weights(before: Graph, after: Graph) -> dict[str, float]:
-    found = {}
-    others = dict(_constants(after))
-    for name, values in _constants(before):
-        other = others.get(name)
-        if other is None or other.shape != values.shape or other.dtype != values.dtype or np.array_equal(values, other):
-            continue
-        left, right = values.astype(np.float64), other.astype(np.float64)
-        found[name] = float(np.linalg.norm(left - right) / max(float(np.linalg.norm(left)), 1e-30))
-    return found
-
-
-def _constants(graph: Graph) -> list[tuple[str, Array]]:
-    """The weight of each layer that stores one as it is."""
-    weights = ((node.name, weight_of(node)) for node in graph.nodes)
-    return [(name, weight.values) for name, weight in weights if isinstance(weight, gs.Constant)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +14,13 @@ from yocc.cli.terminal import Settings, show_json, show_tables
 
 if TYPE_CHECKING:
     from yocc.api.differing import ModelDifference, Summary
+    from yocc.api.node_changes import ConstantChange
     from yocc.report.account import LayerState
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, columns (`#` before a column of numbers), rows."""
+_MOST = 10
+"""Operators named that read other results; a compilation changes the surroundings of nearly all."""
 _LONGEST = 60
 """Characters of a metadata value."""
 
@@ -29,8 +33,9 @@ _LONGEST = 60
 def diff(settings: Settings, before: Path, after: Path) -> None:
     """Show what changed from the model BEFORE to the model AFTER.
 
-    Sizes, inputs and outputs, operators, layers and their weights, metadata. Each is an ONNX file or a folder yocc
-    wrote. Nothing runs; `yocc compare` compares what they compute.
+    Sizes, inputs and outputs, operators, layers, their constants and attributes, what reads what, metadata. Operators
+    are compared by their names. Each model is an ONNX file or a folder yocc wrote. Nothing runs; `yocc compare`
+    compares what they compute.
 
     \b
     Examples:
@@ -56,12 +61,19 @@ def difference_tables(found: ModelDifference) -> Iterator[Table]:
     yield "Model", ["", "before", "after"], [list(row) for row in facts]
     operators = [[kind, str(was), str(now), f"{now - was:+d}"] for kind, (was, now) in found.operators.items()]
     layers = [[each.name, each.op, _state(each.before), _state(each.after)] for each in found.layers]
-    weights = [[name, f"{share:.2g}"] for name, share in found.weights.items()]
+    constants = [[each.node, each.op, each.input, _difference(each)] for each in found.constants]
+    attributes = [[each.node, each.op, each.attribute, each.before or "-", each.after or "-"]
+                  for each in found.attributes]  # fmt: skip
+    rewired = [[name] for name in found.rewired[:_MOST]]
+    if len(found.rewired) > _MOST:
+        rewired.append([f"and {len(found.rewired) - _MOST} more; --json has all"])
     metadata = [[key, _cut(was), _cut(now)] for key, (was, now) in found.metadata.items()]
     for table in (
         ("Operators", ["operator", "#before", "#after", "#change"], operators),
         ("Layers", ["layer", "op", "before", "after"], layers),
-        ("Weights of equal layers", ["layer", "#difference"], weights),
+        ("Constants, those of layers above left out", ["operator", "kind", "input", "#difference"], constants),
+        ("Attributes", ["operator", "kind", "attribute", "before", "after"], attributes),
+        ("Connections", ["reads other results"], rewired),
         ("Metadata", ["key", "before", "after"], metadata),
     ):
         if table[2]:
@@ -94,6 +106,15 @@ def _state(state: LayerState | None) -> str:
     channels = "" if state.channels_in is None else f"{state.channels_in} -> {state.channels_out} channels, "
     types = dict.fromkeys(each for each in (state.weights, state.activations) if each)
     return f"{channels}{state.parameters:,} parameters, {' on '.join(types)}"
+
+
+def _difference(change: ConstantChange) -> str:
+    """The difference as a share, or what is another kind of value."""
+    if change.difference is not None and math.isfinite(change.difference):
+        return f"{change.difference:.2g}"
+    if change.before == change.after:
+        return "other values"
+    return f"{change.before or 'none'} -> {change.after or 'none'}"
 
 
 def _cut(text: str) -> str:
