@@ -18,6 +18,7 @@ from PIL import Image
 import yocc
 from tests.samples import tiny_model
 from yocc.cli import cli
+from yocc.models.yolov5 import Scale, build_yolov5
 
 
 @pytest.fixture(name="folder", autouse=True)
@@ -169,6 +170,46 @@ def test_the_command_prints_json() -> None:
     assert content["pipeline"].startswith("fp32,simplify,fuse,quantize")
     assert content["passes"][3]["options"]["observer"] == "mse"
     assert content["threads"] == 1
+
+
+@pytest.mark.slow
+def test_a_detector_its_labels_and_its_outputs_are_shown(folder: Path) -> None:
+    onnx.save(build_yolov5(Scale(0.1, 0.05), size=96, classes=3), folder / "model.onnx")
+    (folder / "images").mkdir()
+    (folder / "labels").mkdir()
+    Image.new("RGB", (32, 32)).save(folder / "images" / "0.png")
+    (folder / "labels" / "0.txt").write_text("0 0.5 0.5 1 1")
+    result = run("--weights", "log2:4", "--nms", "--eval", "images", "--count", "4", "--threads", "1")
+    assert result.exit_code == 0, result.stderr
+    for word in (
+        "encode{bits=4,wide=8}",
+        "weights are rounded when it runs",
+        "new -> ",
+        "detector: yolov5",
+        "scored on: labeled pictures of images (1 sample): images/0.png",
+        "timed: both models, 1 thread",
+    ):
+        assert word in result.stdout
+    assert len([line for line in result.stdout.splitlines() if line.split()[:2] == ["layer", "op"]]) == 1
+
+
+def test_open_sizes_and_arrays_are_shown(folder: Path) -> None:
+    model = tiny_model()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n"
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "n"
+    onnx.save(model, folder / "model.onnx")
+    np.savez("data.npz", x=np.zeros((3, 3, *_size(model)), np.float32))
+    result = run("--int8", "--calib", "data.npz", "--no-bench", "--no-html", "--no-examples")
+    assert result.exit_code == 0, result.stderr
+    assert "(size assumed; state it with --input-shape)" in " ".join(result.stdout.split())
+    assert "pictures: " not in result.stdout
+    assert "(3 samples)" in result.stdout
+    assert result.stdout.rstrip().endswith("report.json")
+
+
+def _size(model: onnx.ModelProto) -> tuple[int, int]:
+    height, width = (each.dim_value for each in model.graph.input[0].type.tensor_type.shape.dim[2:])
+    return height, width
 
 
 def test_what_is_chosen_on_pictures_is_said_to_be() -> None:

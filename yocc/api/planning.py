@@ -128,9 +128,7 @@ def _scoring(prepared: Prepared) -> PlannedData | None:
     if measure.evaluate is None or profile is None:
         return None
     files, _ = scoring_set(measure.evaluate, measure.labels, profile.classes)
-    return PlannedData(
-        f"{len(files)} labeled pictures of {measure.evaluate}", len(files), False, tuple(map(str, files))
-    )
+    return PlannedData(f"labeled pictures of {measure.evaluate}", len(files), False, tuple(map(str, files)))
 
 
 def _files(options: OutputOptions, target: str) -> Iterator[str]:

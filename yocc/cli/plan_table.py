@@ -56,14 +56,13 @@ def _layers(plan: CompilePlan) -> Iterator[Table]:
     rows = []
     for layer, said in zip(plan.layers, content["layers"], strict=True):
         cells = [typed(cell(said, column)) for column in declared]
-        bits = next((each["weight_bits"] for each in layer.figures.values() if "weight_bits" in each), None)
-        bits = next((each["bits"] for each in layer.figures.values() if "bits" in each), bits)
+        bits = layer.figures.get("quantize", {}).get("weight_bits")
         channels = _channels(layer.before, layer.after)
         if layer.after is not None and (any("->" in each for each in channels) or bits is not None or any(cells)):
-            rows.append([layer.name, layer.op, *channels, "" if bits is None else str(bits), *cells])
+            rows.append([layer.name, layer.op, *channels, "" if bits is None else f"{bits} bits", *cells])
     if rows:
         titles = [f"#{column['title']}" for _, column in declared]
-        yield "Layers that change", ["layer", "op", "#in", "#out", "#bits", *titles], rows
+        yield "Layers that change", ["layer", "op", "#in", "#out", "quantized", *titles], rows
     for name in dict.fromkeys(name for layer in plan.layers for name in layer.skipped):
         reasons = {
             layer.name: str(layer.skipped[name])
@@ -110,7 +109,7 @@ def _facts(plan: CompilePlan) -> Iterator[tuple[str, str]]:
     if plan.scoring is not None:
         yield "scored on", _read(plan.scoring)
     if plan.timed:
-        yield "timed", "both models" + ("" if plan.threads is None else f", {plan.threads} threads")
+        yield "timed", "both models" + ("" if plan.threads is None else f", {_counted(plan.threads, 'thread')}")
     for gate in plan.gates:
         yield "gate", gate
     replaces = ", in place of an earlier result" if plan.output.replaces else ""
