@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from mmap import mmap
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -73,13 +75,36 @@ def test_whole_pictures_when_no_side_is_given() -> None:
     assert collect(letterboxed(), "images").batch(2, 0, np.random.default_rng(0)).shape == (2, 3, 64, 64)
 
 
-def test_beyond_the_memory_evenly_spaced_ones_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beyond_the_room_evenly_spaced_ones_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "KEPT_BYTES", 4 * 3 * 64 * 64)
     pictures = collect(letterboxed(9), "images")
     wanted = [arrays["images"] for arrays in letterboxed(9)]
     assert len(pictures.samples) <= 5
     for sample, place in zip(pictures.samples, range(0, 9, 9 // len(pictures.samples) + 1), strict=False):
         np.testing.assert_allclose(sample / 255, wanted[place], atol=1e-6)
+
+
+def test_half_of_what_is_free_on_the_disk_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test.shutil, "disk_usage", lambda _: SimpleNamespace(free=8 * 3 * 64 * 64))
+    assert len(collect(letterboxed(9), "images").samples) == 3
+
+
+def test_pictures_take_no_memory_of_their_own() -> None:
+    pictures = collect(letterboxed(), "images")
+    memory = pictures.samples[0]
+    while isinstance(memory.base, np.ndarray):
+        memory = memory.base
+    assert isinstance(memory.base, mmap)
+
+
+def test_pictures_of_several_sizes_come_back_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    monkeypatch.setattr(under_test, "KEPT_BYTES", 1000)
+    wanted = [random.integers(0, 256, (1, 3, 8, 8 + place % 3), dtype=np.uint8) for place in range(30)]
+    kept = collect([{"x": each.astype(np.float32) / 255} for each in wanted], "x").samples
+    assert len(kept) == 4
+    for sample, place in zip(kept, range(0, 30, 8), strict=True):
+        np.testing.assert_array_equal(sample, wanted[place])
 
 
 def test_some_are_taken_with_their_margins() -> None:

@@ -272,7 +272,7 @@ def test_a_loss_that_falls_only_with_the_rate_is_waited_for(monkeypatch: pytest.
 
 
 @needs_torch
-def test_pictures_beyond_the_memory_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_beyond_the_room_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("yocc.learning.pictures.KEPT_BYTES", 10 * 3 * 64 * 64)
     graph, ctx = pruned()
     run_pass(Distill(steps=0, side=32), graph, ctx)

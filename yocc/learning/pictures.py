@@ -1,10 +1,13 @@
-"""Pictures to learn from: kept in memory as bytes, cut, mirrored and shown smaller, anew in each step."""
+"""Pictures to learn from: kept as bytes in a file, cut, mirrored and shown smaller, anew in each step."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -14,8 +17,8 @@ from torch import Tensor
 from yocc.compiler.pipeline.passes import Arrays
 
 Array = np.ndarray[Any, Any]
-KEPT_BYTES = 2**31
-"""Pictures kept in memory at most, 1747 of 640 x 640 pixels; beyond that evenly spaced ones are."""
+KEPT_BYTES = 2**34
+"""Pictures kept on disk at most, 13981 of 640 x 640 pixels; beyond that evenly spaced ones are."""
 
 
 @dataclass(frozen=True)
@@ -84,29 +87,76 @@ class Pictures:
 
 
 def collect(feeds: Iterable[Arrays], name: str) -> Pictures:
-    """Keep the samples of an input.
+    """Keep the samples of an input in a temporary file, which takes half of what is free on its disk at most.
 
     Args:
         feeds: samples by input name.
         name: the input's name; networks with several inputs cannot be distilled.
     """
-    samples: list[Array] = []
+    kept: list[_Kept] = []
     exact = True
-    room, step = KEPT_BYTES, 1
-    for place, arrays in enumerate(feeds):
-        if place % step:
-            continue
-        sample = arrays[name]
-        if place == 0:
-            exact = _is_bytes(sample)
-        kept = np.round(sample * 255).astype(np.uint8) if exact else sample.astype(np.float32)
-        samples.append(kept)
-        room -= kept.nbytes
-        if room < 0:
-            samples, step = samples[::2], 2 * step
-            room += sum(kept.nbytes for kept in samples)
-    content = tuple(_content(sample) for sample in samples) if exact else ()
-    return Pictures(name, tuple(samples), content)
+    room, step = min(KEPT_BYTES, shutil.disk_usage(tempfile.gettempdir()).free // 2), 1
+    with tempfile.TemporaryFile(buffering=0) as handle:
+        file = _File(handle)
+        for place, arrays in enumerate(feeds):
+            if place % step:
+                continue
+            sample = arrays[name]
+            if place == 0:
+                exact = _is_bytes(sample)
+            kept.append(file.keep(np.round(sample * 255).astype(np.uint8) if exact else sample.astype(np.float32)))
+            room -= kept[-1].nbytes
+            if room < 0:
+                for each in kept[1::2]:
+                    file.drop(each)
+                    room += each.nbytes
+                kept, step = kept[::2], 2 * step
+        return Pictures(name, file.samples(kept), tuple(each.content for each in kept) if exact else ())
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Where in the file a sample is."""
+
+    start: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    content: tuple[int, int, int, int]
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+
+class _File:
+    """Samples in a file without a name, of which the system keeps in memory what it has room for."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self._file = handle
+        self._end = 0
+        self._free: defaultdict[int, list[int]] = defaultdict(list)
+
+    def keep(self, sample: Array) -> _Kept:
+        """Write a sample."""
+        free = self._free[sample.nbytes]
+        start = free.pop() if free else self._end
+        self._file.seek(start)
+        self._file.write(np.ascontiguousarray(sample).data)
+        self._end = max(self._end, start + sample.nbytes)
+        content = _content(sample) if sample.dtype == np.uint8 else (0, 0, 0, 0)
+        return _Kept(start, sample.shape, sample.dtype, content)
+
+    def drop(self, kept: _Kept) -> None:
+        """Let other samples take its place."""
+        self._free[kept.nbytes].append(kept.start)
+
+    def samples(self, kept: Sequence[_Kept]) -> tuple[Array, ...]:
+        """What was kept; the space is free once the last of them is gone."""
+        if not kept:
+            return ()
+        # Torch warns of arrays that cannot be written, and nobody writes.
+        whole = np.asarray(np.memmap(self._file, np.uint8, "c"))
+        return tuple(whole[each.start : each.start + each.nbytes].view(each.dtype).reshape(each.shape) for each in kept)
 
 
 def _is_bytes(sample: Array) -> bool:

@@ -96,7 +96,7 @@ def train(graph: Graph, teacher: Teacher, feeds: Feeds, ctx: PassContext, traini
     if len(pictures.samples) < len(feeds):
         ctx.note(
             f"Distilled on {len(pictures.samples)} of {len(feeds)} pictures, evenly spaced; "
-            "more do not fit into memory.",
+            "more do not fit into half of what is free on the disk of temporary files, or 16 GiB.",
             level="warning",
         )
     fitted, held_out = _shared_out(pictures)
