@@ -27,14 +27,27 @@ def test_every_parameter_moves_by_a_fifth_of_the_rate() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("halves", [True, False])
 @pytest.mark.parametrize("name", ["matrix", "tall"])
-def test_matrices_move_as_far_in_all_directions(name: str) -> None:
+def test_matrices_move_as_far_in_all_directions(name: str, halves: bool) -> None:
     made = parameters()
     made[name].grad[0] *= 100
-    Optimizer(list(made.values())).step(0.5)
+    Optimizer(list(made.values()), halves=halves).step(0.5)
     lengths = torch.linalg.svdvals(made[name].detach())
     assert float(lengths.max() / lengths.min()) < 2.5
     assert float(torch.linalg.svdvals(made[name].grad).max() / torch.linalg.svdvals(made[name].grad).min()) > 50
+
+
+def test_in_float_matrices_move_as_in_halves() -> None:
+    with_halves, without = parameters(), parameters()
+    for made, halves in ((with_halves, True), (without, False)):
+        optimizer = Optimizer(list(made.values()), halves=halves)
+        for rate in (0.5, 0.25):
+            optimizer.step(rate)
+    for name, parameter in with_halves.items():
+        # bfloat16 has 8 bits of precision.
+        torch.testing.assert_close(without[name], parameter, rtol=0.02, atol=0.01)
+    assert not torch.equal(without["matrix"], with_halves["matrix"])
 
 
 def test_the_direction_is_down() -> None:

@@ -160,12 +160,13 @@ class _Run:
     def __init__(self, learner: Learner, fitted: Pictures, held_out: Pictures, recipe: Recipe, device: str) -> None:
         self._learner, self._fitted, self._held_out = learner, fitted, held_out
         # Codes above 256 and products with scales need more digits than bfloat16 has.
-        half = recipe.half and not learner.student.is_quantized and has_fast_halves(device)
+        halves = has_fast_halves(device)
+        half = recipe.half and not learner.student.is_quantized and halves
         self._recipe, self._device, self._half = recipe, device, half
         self._parameters = list(learner.student.parameters())
         self._averaged = [parameter.detach().clone() for parameter in self._parameters]
         self._best = [parameter.detach().clone() for parameter in self._parameters]
-        self._optimizer = Optimizer(self._parameters)
+        self._optimizer = Optimizer(self._parameters, halves=halves)
         self._began = time.monotonic()
         self.looks: list[Look] = []
         self.step = 0
