@@ -1,7 +1,7 @@
 """Every model of a folder through every operation and target: what came of it, one row each.
 
     python benchmarks/models.py MODELS/ --calib PICTURES/ -o benchmarks/models.md [--only NAME ...] [--count 32]
-        [--operations NAME ...] [--detect OTHERS/]
+        [--operations NAME ...] [--detect OTHERS/] [--size 640]
 
 MODELS holds ONNX files, PICTURES what they are calibrated and compared on, OTHERS pictures in which the detections of
 detectors are counted before and after; none of them is part of this repository. Each row is one run of `yocc compile`
@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--operations", nargs="*", default=list(OPERATIONS))
     parser.add_argument("--count", type=int, default=32, help="pictures to calibrate with")
     parser.add_argument("--detect", type=Path, help="pictures in which detections are counted")
+    parser.add_argument("--size", help="input size, for models that leave it open and targets that need one")
     given = parser.parse_args()
     text = given.output.read_text(encoding="utf-8") if given.output.exists() else _head()
     models = [path for path in sorted(given.models.glob("*.onnx")) if not given.only or path.stem in given.only]
@@ -71,16 +72,19 @@ def main() -> None:
     for model, operation in track(runs, "compiling"):
         if f"| {model.stem} | {operation} |" in text:
             continue
-        row = run(model, operation, given.calib, given.count, given.detect)
+        row = run(model, operation, given.calib, given.count, given.detect, given.size)
         text += "| " + " | ".join(row.get(column, "") for column in COLUMNS) + " |\n"
         given.output.write_text(text, encoding="utf-8")
 
 
-def run(model: Path, operation: str, calibration: Path, count: int, pictures: Path | None = None) -> dict[str, str]:
+def run(
+    model: Path, operation: str, calibration: Path, count: int, pictures: Path | None = None, size: str | None = None
+) -> dict[str, str]:
     """One compilation as a row."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         options = [*OPERATIONS[operation].split(), "--calib", str(calibration), "--count", str(count)]
+        options += ["--input-size", size] if size else []
         command = [
             "yocc",
             "compile",
