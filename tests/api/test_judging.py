@@ -64,17 +64,19 @@ def test_what_the_target_cannot_run_uncompressed_is_said(model: Path, tmp_path: 
 @pytest.mark.slow
 def test_the_original_is_found_from_another_folder(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = model.parent
+    # All folders above are looked into, and others put files there.
+    model = model.rename(root / "only_of_this_test.onnx")
     monkeypatch.chdir(root)
-    yocc.compile("tiny.onnx", out="results/out", bench=False, fidelity=False, html=False)
+    yocc.compile(model.name, out="results/out", bench=False, fidelity=False, html=False)
     elsewhere = root / "elsewhere"
     elsewhere.mkdir()
     # A model of the same name that is not the one.
-    onnx.save(tiny_model(batch="any_number"), elsewhere / "tiny.onnx")
+    onnx.save(tiny_model(batch="any_number"), elsewhere / model.name)
     monkeypatch.chdir(elsewhere)
     found = find_model(Path("../results/out"))
     assert found.original == model
     assert yocc.compare("../results/out").facts.outputs
     model.unlink()
-    (elsewhere / "tiny.onnx").unlink()
+    (elsewhere / model.name).unlink()
     with pytest.raises(ModelError, match=r"which '../results/out/report.json' names as the original"):
         yocc.compare("../results/out")
