@@ -86,6 +86,28 @@ def test_a_least_of_the_second_budget_is_met_where_it_can_be(
         assert found.bound <= wanted + 1e-6
 
 
+def test_what_is_nearest_comes_out_where_a_least_of_the_second_budget_cannot_be_met() -> None:
+    # The last item alone would lose least and leave 30 of the second budget's 40; two of the others leave 32.
+    drawn = [[(0, 10, 10), (loss, 5, 6)] for loss in (1, 2, 3)] + [[(0, 10, 10), (1, 0, 0)]]
+    assert choose_within(ways(drawn), 30.5, 35).places == [0, 0, 0, 1]
+    found = choose_within(ways(drawn), 30.5, 35, 33)
+    assert (found.places, found.loss, found.fits) == ([1, 1, 0, 0], 3, True)
+
+
+@given(drawn=items, budget=st.integers(0, 80), other=st.integers(0, 80), least=st.integers(0, 60))
+def test_a_least_that_cannot_be_met_leads_nobody_away_from_it(
+    drawn: list[list[tuple[int, int, int]]], budget: int, other: int, least: int
+) -> None:
+    free = choose_within(ways(drawn), budget + 0.5, other + 0.5)
+    found = choose_within(ways(drawn), budget + 0.5, other + 0.5, least - 0.5)
+    assert found.fits == free.fits
+    spent, without = (sum(drawn[i][place][2] for i, place in enumerate(each.places)) for each in (found, free))
+    if free.fits:
+        assert sum(drawn[i][place][1] for i, place in enumerate(found.places)) <= budget
+        assert spent <= other
+        assert spent >= min(without, least)
+
+
 @pytest.mark.parametrize("steps", [7, 40])
 @pytest.mark.parametrize("seed", range(12))
 def test_a_budget_is_met_on_any_grid_and_the_bound_is_below_the_best(

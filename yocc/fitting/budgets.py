@@ -78,27 +78,34 @@ def choose_within(items: Sequence[Ways], budget: float, other: float, least: flo
         items: at least one way each.
         budget: the most that the costs may sum up to.
         other: the most that the costs of the second budget may sum up to.
-        least: the least that these may sum up to, if that is possible: then the price of the second budget is negative.
+        least: the least that these may sum up to, if that is possible, or else nearly: then the price of the second
+            budget is negative.
     """
-    chosen = _choose(items, budget, other)
+    chosen, _ = _choose(items, budget, other)
     if not chosen.fits or _others(items, chosen.places) >= least:
         return chosen
     # What is spent earns something instead; the same search finds the least that is enough.
     earning = [Ways(item.losses, item.costs, -item.others) for item in items]
-    filled = _choose(earning, budget, -least)
-    return filled if filled.fits and _others(items, filled.places) <= other else chosen
+    filled, short = _choose(earning, budget, -least)
+    if filled.fits and _others(items, filled.places) <= other:
+        return filled
+    if short is None or not _others(items, chosen.places) < _others(items, short) <= other:
+        return chosen
+    return _chosen(items, short, chosen.bound, fits=True)
 
 
-def _choose(items: Sequence[Ways], budget: float, other: float) -> Chosen:
+def _choose(items: Sequence[Ways], budget: float, other: float) -> tuple[Chosen, list[int] | None]:
+    """The choice, and the one of the largest price at which the second budget is exceeded, if there is one."""
     free = _Program(items, budget)
     if not free.reachable:
-        return _chosen(items, [int(np.argmin(item.costs)) for item in items], 0.0, fits=False)
+        return _chosen(items, [int(np.argmin(item.costs)) for item in items], 0.0, fits=False), None
     places, bound = free.solve(0.0)
     if _others(items, places) <= other:
-        return _chosen(items, places, bound, fits=True)
+        return _chosen(items, places, bound, fits=True), None
+    over = places
     spread = _spread(items, _others_of)
     if not spread > 0:  # no price makes a difference
-        return _chosen(items, places, 0.0, fits=False)
+        return _chosen(items, places, 0.0, fits=False), over
     low, high = 0.0, _spread(items, _losses_of) / spread
     best: list[int] | None = None
     for _ in range(_DOUBLINGS):
@@ -107,9 +114,9 @@ def _choose(items: Sequence[Ways], budget: float, other: float) -> Chosen:
         if _others(items, places) <= other:
             best = places
             break
-        low, high = high, 4 * high
+        low, high, over = high, 4 * high, places
     if best is None:
-        return _chosen(items, places, 0.0, fits=False)
+        return _chosen(items, places, 0.0, fits=False), over
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         places, value = free.solve(middle)
@@ -117,8 +124,8 @@ def _choose(items: Sequence[Ways], budget: float, other: float) -> Chosen:
         if _others(items, places) <= other:
             high, best = middle, min(best, places, key=lambda found: _loss(items, found))
         else:
-            low = middle
-    return _chosen(items, best, bound, fits=True)
+            low, over = middle, places
+    return _chosen(items, best, bound, fits=True), over
 
 
 class _Program:

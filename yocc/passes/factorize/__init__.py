@@ -222,6 +222,12 @@ class Factorize(Pass):
                 f"parameters and {figures.macs:.1%} of the MACs: ranks cannot be lower.",
                 level="warning",
             )
+        elif self.exact and figures.parameters < 1 - self.ratio - PROMISE:
+            ctx.note(
+                f"Asked to save {self.ratio:.0%}; {1 - figures.parameters:.1%} of the parameters go, as no ranks that "
+                "save so much of the MACs keep more of them.",
+                level="warning",
+            )
         elif figures.multiple != (self.multiple or ctx.target.channel_multiple):
             ctx.note(f"Ranks are multiples of {figures.multiple}, as larger steps do not reach {self.ratio:.0%}.")
 

@@ -43,6 +43,7 @@ def choose_ranks(
         The plan, and what its ranks are multiples of.
     """
     found: tuple[MovePlan, int] | None = None
+    least = np.inf
     whole = {name: layer.cost for name, (layer, _) in layers.items()}
     own = {name: layer for name, (layer, _) in layers.items()}
     faster = saves_enough if times is None else times.faster
@@ -55,10 +56,12 @@ def choose_ranks(
             parameters=ratio * before.parameters,
             most_parameters=most,
         )
-        met = plan.reached and plan.saved(own).parameters <= most
-        # Smaller steps that are not exact either are no gain over larger ones.
-        if found is None or met or not found[0].reached:
-            found = plan, multiple
+        excess = max(plan.saved(own).parameters - most, 0.0)
+        met = plan.reached and not excess
+        # Smaller steps that are hardly nearer are no gain over larger ones.
+        nearer = plan.reached and excess < least - PROMISE * before.parameters
+        if found is None or not found[0].reached or met or nearer:
+            found, least = (plan, multiple), excess
         if met or multiple == 1:
             return found
         multiple //= 2
