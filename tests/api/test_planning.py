@@ -144,6 +144,7 @@ def test_a_dry_run_is_no_compilation(folder: Path) -> None:
     assert not (folder / "model_yocc").exists()
 
 
+@pytest.mark.slow
 def test_the_command_prints_it(folder: Path) -> None:
     before = files(folder)
     result = run("--int8", "--prune", "0.3", "--recover", "none", "--calib", "pictures", "--gate", "size_ratio <= 1")

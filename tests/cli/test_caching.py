@@ -56,6 +56,7 @@ def test_second_compilation_is_restored_byte_for_byte_and_says_so(model: Path, t
     assert warnings == [line for line in second.stderr.splitlines() if line.startswith("Warning")]
 
 
+@pytest.mark.slow
 def test_restored_output_is_shown_and_judged_like_a_new_one(model: Path, tmp_path: Path) -> None:
     first, second = (_compile(model, tmp_path / "out", "--gate", "size_mb <= 1", "-v") for _ in range(2))
     assert "Restored" in second.stderr
@@ -145,6 +146,7 @@ def test_named_cache_counts_and_switching_off_beats_it(model: Path, tmp_path: Pa
     assert "quantize: " in _compile(model, tmp_path / "out", "--cache", tmp_path / "own", "--no-cache").stderr
 
 
+@pytest.mark.slow
 def test_team_may_switch_it_off_and_the_command_line_on_again(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ def test_lists_of_pairs_may_be_tables() -> None:
     )
 
 
+@pytest.mark.slow
 def test_shapes_may_be_lists() -> None:
     onnx.save(tiny_model(batch="n"), "tiny.onnx")
     content = _compiled('pipeline = "look"\ninput-shape = {x = [2, 3, 16, 16]}\n')

@@ -95,6 +95,7 @@ def test_places_that_cannot_be_drawn_to_are_refused(pictures: Path, tmp_path: Pa
     assert words in result.stderr
 
 
+@pytest.mark.slow
 def test_nothing_found_is_said(pictures: Path) -> None:
     result = _run(MODEL, pictures, "--confidence", "1", "--json")
     assert result.exit_code == 0

@@ -32,6 +32,7 @@ def test_the_nearest_level_is_taken(codec: Codec, values: np.ndarray) -> None:
     np.testing.assert_array_equal(codec.nearest(values), found)
 
 
+@pytest.mark.slow
 @given(codec=codecs, values=hnp.arrays(np.float64, st.integers(1, 30), elements=st.floats(-300, 300)))
 def test_coding_what_was_coded_changes_nothing(codec: Codec, values: np.ndarray) -> None:
     codes = codec.encode(values)

@@ -38,6 +38,7 @@ def test_matrices_move_as_far_in_all_directions(name: str, halves: bool) -> None
     assert float(torch.linalg.svdvals(made[name].grad).max() / torch.linalg.svdvals(made[name].grad).min()) > 50
 
 
+@pytest.mark.slow
 def test_in_float_matrices_move_as_in_halves() -> None:
     with_halves, without = parameters(), parameters()
     for made, halves in ((with_halves, True), (without, False)):

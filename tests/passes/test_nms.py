@@ -40,6 +40,7 @@ def test_detections_are_those_of_the_original(name: str) -> None:
         assert_same(found(outputs, after, selection), wanted)
 
 
+@pytest.mark.slow
 @every_detector
 def test_outputs_are_named_and_typed_as_exporters_do_and_padded_with_zeros(name: str) -> None:
     model, before, _ = changed(DETECTORS[name](), replace(STEP, most=100))
@@ -116,6 +117,7 @@ def test_half_precision_is_decoded_in_float(name: str) -> None:
     assert given["num_dets"][0, 0] > 2
 
 
+@pytest.mark.slow
 def test_open_size_suppresses_behind_the_decoded_output() -> None:
     model = DETECTORS["yolov8"]()
     graph = load(model)

@@ -16,6 +16,7 @@ from yocc.runtime.detection.boxes import SCORING
 PER_STRIDE = {"yolov5": 1, "yolov5 raw": 1, "yolov8": 2, "yolox": 3, "yolox raw": 3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DETECTORS)
 def test_decoding_raw_heads_gives_what_the_original_gives(name: str) -> None:
     original = DETECTORS[name]()

@@ -24,6 +24,7 @@ def debug(pipeline: str, **more: object) -> Diagnosis:
     )  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_pass_and_the_layer_of_a_planted_fault_are_named(folder: Path) -> None:
     found = debug("fp32,nudge,simplify")
     assert found.guilty_step is not None

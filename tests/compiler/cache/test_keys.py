@@ -71,6 +71,7 @@ def test_external_data_counts(tmp_path: Path) -> None:
     assert after != before
 
 
+@pytest.mark.slow
 def test_contents_of_pictures_count_and_not_their_times(model: Path, tmp_path: Path) -> None:
     folder = _pictures(tmp_path / "pictures")
     before = compilation_key(model, _arguments(calibration=folder))

@@ -51,6 +51,7 @@ def test_two_sizes_contradict_each_other(tmp_path: Path) -> None:
     assert "Leave one" in caught.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", ["shape", "option"])
 def test_an_engine_is_tuned_for_what_the_model_is_fed(tmp_path: Path, given: str) -> None:
     stated = {"input_shapes": {"x": (1, 3, 24, 32)}} if given == "shape" else {"options": {"opt_shapes": "x:1x3x24x32"}}

@@ -175,6 +175,7 @@ def test_calibration_of_ones_own_is_described_and_not_synthetic(model: Path, tmp
     assert not any("drew" in warning for warning in report.warnings)
 
 
+@pytest.mark.slow
 def test_synthetic_pictures_that_were_used_are_a_warning(model: Path, tmp_path: Path) -> None:
     report = compile_model(model, pipeline="look", out=tmp_path / "out")
     assert any("--calib" in warning for warning in report.warnings)

@@ -52,6 +52,7 @@ def _compile(model: Path, pictures: Path, out: Path, **options: Any) -> Report:
     return compile_model(model, **values)
 
 
+@pytest.mark.slow
 def test_nms_finds_what_the_original_finds(models: Path, pictures: Path, tmp_path: Path) -> None:
     report = _compile(models / "yolox.onnx", pictures, tmp_path / "out", evaluate=pictures, **LOW)
     content = content_of(report)
@@ -177,6 +178,7 @@ def test_targets_that_rank_nothing(models: Path, tmp_path: Path, target: str) ->
         compile_model(models / "yolov8.onnx", max_candidates=5, target=target, out=tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_tensorrt_ranks_so_many(models: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="3840 candidates at most, not 4000"):
         compile_model(models / "yolov8.onnx", nms=True, max_candidates=4000, target="tensorrt", out=tmp_path / "out")

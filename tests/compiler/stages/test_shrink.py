@@ -88,12 +88,14 @@ def test_both_takes_some_of_each() -> None:
     assert left(model, graph) == pytest.approx((0.6, 0.6), abs=0.03)
 
 
+@pytest.mark.slow
 def test_the_rounds_are_those_of_channels() -> None:
     _, runs = shrunk("shrink{ratio=0.2,rounds=3,recover=statistics}", *trial(dead(0.5)))
     assert [run.name for run in runs][1:] == ["prune", "recover"] * 3
     assert runs[2].details["method"] == "statistics"
 
 
+@pytest.mark.slow
 def test_the_price_of_more_is_told() -> None:
     _, runs = shrunk("shrink{ratio=0.5}", *trial(wide()))
     prices = runs[0].details["prices"]

@@ -47,6 +47,7 @@ def macs(graph: Graph) -> int:
     return totals(layer_costs(graph, concrete_shapes(graph))).macs
 
 
+@pytest.mark.slow
 def test_ranks_are_chosen_where_they_lose_less() -> None:
     graph, runs = shrunk("shrink{ratio=0.4,budget=latency}", *on_board(wide()))
     figures = runs[0].details

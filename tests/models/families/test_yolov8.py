@@ -40,6 +40,7 @@ def test_what_follows_the_classes_is_no_class(task: str) -> None:
     assert [(label, len(numbers)) for label, numbers in channels.groups] == [("boxes", 4), ("classes", 3), (form, more)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["segment", "pose"])
 def test_boxes_and_scores_are_those_of_the_graph(task: str) -> None:
     model = built(task)

@@ -275,6 +275,7 @@ def test_channels_and_ranks_go_before_or_after(first: Pass, turned: bool) -> Non
     assert error(model, graph) < before
 
 
+@pytest.mark.slow
 def test_what_is_left_is_quantized() -> None:
     model = residual()
     graph, ctx = trial(model, target=whole_graph())

@@ -35,6 +35,7 @@ def without(model: onnx.ModelProto, strides: Sequence[int]) -> tuple[onnx.ModelP
     return to_proto(graph), profile, ctx
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strides", [[8], [16, 32]])
 def test_the_rows_of_a_level_go_and_the_others_stay(strides: list[int]) -> None:
     original = DETECTORS["yolov5"]()
@@ -55,6 +56,7 @@ def test_layers_that_only_the_coarsest_level_needs_go() -> None:
     assert count[0] - count[1] == 7
 
 
+@pytest.mark.slow
 def test_raw_heads_of_a_level_are_no_outputs_any_more() -> None:
     original = DETECTORS["yolov5 raw"]()
     model, profile, _ = without(original, [16])
@@ -63,6 +65,7 @@ def test_raw_heads_of_a_level_are_no_outputs_any_more() -> None:
         without(original, [16, 16])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["yolov5", "yolov5 raw"])
 def test_what_the_other_levels_find_is_found(name: str) -> None:
     original = DETECTORS[name]()

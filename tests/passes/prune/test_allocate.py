@@ -84,6 +84,7 @@ def test_the_shares_are_those_of_the_kept_counts() -> None:
     assert (found.parameters, found.macs) == pytest.approx((left[0] / full[0], left[1] / full[1]))
 
 
+@pytest.mark.slow
 def test_different_budgets_for_parameters_and_macs() -> None:
     costs, channels, scores = planned("n")
     repeats = [group.repeats for group in channels.groups]

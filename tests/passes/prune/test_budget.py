@@ -42,6 +42,7 @@ def test_the_equations_count_what_is_left_of_every_topology(name: str) -> None:
     check(TOPOLOGIES[name](1), 0.5, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", ["kept", "fused"])
 def test_the_equations_count_what_is_left_of_the_detector(batch_norm: str) -> None:
     check(build_yolov5("n", size=64, batch_norm=batch_norm), 0.4, 3)

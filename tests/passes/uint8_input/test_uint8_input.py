@@ -50,6 +50,7 @@ def test_a_mean_is_subtracted_in_pixels_as_layers_pad_with_zero() -> None:
     assert done.details["operators"] == ["Cast", "Sub"]
 
 
+@pytest.mark.slow
 def test_a_detector_computes_the_same() -> None:
     graph = load(build_yolov5(Scale(0.1, 0.05), size=64, classes=3))
     taken, done = take_bytes(graph, "layout=nhwc,color=bgr")

@@ -204,6 +204,7 @@ def test_selections_are_checked(confidence: float, overlap: float, most: int) ->
         Selection(confidence, overlap, True, most)
 
 
+@pytest.mark.slow
 def test_raw_heads_of_a_published_detector_decode_to_its_rows(shared_data: Path) -> None:
     import onnxruntime
 
