@@ -67,7 +67,7 @@ __all__ = [
     "search",
     "verify",
 ]
-_PLACES = {
+_PLACES = {  # of what is not in yocc.api.library
     "CompileOptions": "yocc.options",
     "Graph": "yocc.compiler.graph",
     "load": "yocc.compiler.graph",
@@ -80,23 +80,6 @@ _PLACES = {
     "Report": "yocc.report.report",
     "pass_context": "yocc.api.contexts",
     "search": "yocc.searching.library",
-    **dict.fromkeys(
-        (
-            "advise",
-            "bench",
-            "calibrate",
-            "check",
-            "compare",
-            "compile",
-            "debug",
-            "detect",
-            "evaluate",
-            "inspect",
-            "plan",
-            "verify",
-        ),
-        "yocc.api.library",
-    ),
 }
 
 
@@ -104,9 +87,9 @@ def __getattr__(name: str) -> Any:
     """Import public names on first use: `yocc --help` needs none of them, and onnx takes a while to load."""
     from importlib import import_module
 
-    if name not in _PLACES:
+    if name not in __all__:
         raise AttributeError(f"module 'yocc' has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    return getattr(import_module(_PLACES.get(name, "yocc.api.library")), name)
 
 
 def __dir__() -> list[str]:
