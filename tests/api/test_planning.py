@@ -68,7 +68,7 @@ def test_the_plan_says_what_is_read_done_and_written(folder: Path) -> None:
     assert not plan.output.replaces
     assert plan.command[:4] == ("yocc", "compile", "model.onnx", "--prune")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        plan.target = "ncnn"  # type: ignore[misc]
+        plan.target = "ncnn"
 
 
 @pytest.mark.slow

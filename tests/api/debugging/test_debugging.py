@@ -21,7 +21,7 @@ from yocc.models.yolov5 import Scale, build_yolov5
 def debug(pipeline: str, **more: object) -> Diagnosis:
     return yocc.debug(
         "model.onnx", pipeline=pipeline, calibration="inputs.npz", out="found", threads=1, progress=False, **more
-    )  # type: ignore[arg-type]
+    )
 
 
 @pytest.mark.slow
@@ -165,7 +165,7 @@ def test_a_detector_is_judged_by_its_detections(folder: Path) -> None:
 def test_the_result_is_frozen_and_written_as_it_is(folder: Path) -> None:
     found = debug("nudge")
     with pytest.raises(FrozenInstanceError):
-        found.verdict = ""  # type: ignore[misc]
+        found.verdict = ""
     content = json.loads((folder / "found" / "debug.json").read_text())
     assert content == json.loads(json.dumps(found.content()))
     assert content["steps"][1]["status"] == "guilty"
