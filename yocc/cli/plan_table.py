@@ -117,7 +117,8 @@ def _facts(plan: CompilePlan) -> Iterator[tuple[str, str]]:
 
 
 def _fed(fed: Mapping[str, Any]) -> str:
-    return f"{fed['text']} ({fed['reason']})"
+    assumed = f"; assumed: {', '.join(fed['assumed'])}" if fed["assumed"] else ""
+    return f"{fed['text']} ({fed['reason']}{assumed})"
 
 
 def _read(data: PlannedData) -> str:
