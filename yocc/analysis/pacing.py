@@ -16,8 +16,6 @@ CLOSE = 0.01
 """Near enough to stop trying: what noise leaves to be had."""
 LAW = "square root of the MACs"
 """What predicts where nothing was measured."""
-_PASSES = ("prune", "factorize")
-"""Those that may have a budget of time."""
 _TRIES = 5
 _STRIDE = 3.0
 """How many times as much is removed at most in the next try."""
@@ -101,9 +99,9 @@ class TimeFigures:
 
 def time_so_far(ctx: PassContext) -> tuple[float, float]:
     """What earlier passes were to leave of the original's time, in all, and where the last one arrived; 1 at first."""
-    figures = [getattr(ctx.results[name].figures, "time", None) for name in _PASSES if name in ctx.results]
+    times = [getattr(result.figures, "time", None) for result in ctx.results.values()]
     # Each pass aims at less than the one before.
-    last = min((time for time in figures if time is not None), key=lambda time: time.goal, default=None)
+    last = min((time for time in times if isinstance(time, TimeFigures)), key=lambda time: time.goal, default=None)
     return (1.0, 1.0) if last is None else (last.goal, last.reached)
 
 
