@@ -131,8 +131,10 @@ def _with_losses(facts: Sequence[StepFacts]) -> list[StepFacts]:
     found = [facts[0]]
     for place, step in enumerate(facts[1:], 1):
         earlier, now = best[place - 1], best[place]
-        measured = step.fidelity is not None and earlier is not None and now is not None
-        found.append(replace(step, lost=max(0.0, earlier - now)) if measured else step)  # type: ignore[operator]
+        if step.fidelity is None or earlier is None or now is None:
+            found.append(step)
+        else:
+            found.append(replace(step, lost=max(0.0, earlier - now)))
     return found
 
 
