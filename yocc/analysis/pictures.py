@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,27 @@ class Evenly:
 
     def __iter__(self) -> Iterator[Arrays]:
         return itertools.islice(self.feeds, 0, self.step * self.count, self.step)
+
+
+@dataclass
+class Some:
+    """Some samples, as passes read them.
+
+    Attributes:
+        samples: can be read again.
+        description: where they come from.
+        synthetic: whether yocc made them up.
+    """
+
+    samples: Sequence[Arrays] | Evenly
+    description: str = "some of the samples"
+    synthetic: bool = False
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Arrays]:
+        return iter(self.samples)
 
 
 def evenly(feeds: Feeds, most: int) -> Evenly:

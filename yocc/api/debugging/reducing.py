@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.pictures import Some
 from yocc.api.debugging.blaming import recorded
 from yocc.api.debugging.trail import Step
 from yocc.compiler.graph import Graph, clone, refresh
@@ -34,21 +35,6 @@ class Piece:
 
     graph: Graph
     samples: tuple[Arrays, ...]
-
-
-@dataclass
-class Listed:
-    """Recorded inputs as passes calibrate on them."""
-
-    samples: Sequence[Arrays]
-    description: str = "recorded inputs"
-    synthetic: bool = False
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __iter__(self) -> Iterator[Arrays]:
-        return iter(self.samples)
 
 
 def reduce_model(
@@ -155,7 +141,7 @@ def context_for(ctx: PassContext, piece: Piece) -> PassContext:
     shapes = {name: tuple(array.shape) for name, array in (piece.samples[0] if piece.samples else {}).items()}
     return replace(
         ctx,
-        feeds=Listed(piece.samples) if piece.samples else None,
+        feeds=Some(piece.samples, "recorded inputs") if piece.samples else None,
         input_shapes=shapes or _own_shapes(piece.graph),
         protected=ctx.protected & names,
         detection=None,

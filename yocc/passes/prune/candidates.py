@@ -8,15 +8,15 @@ the last layers' outputs by their Fisher information (see `effect`), as raw erro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from yocc.analysis.effect import fisher
 from yocc.analysis.heads import final_layers
-from yocc.analysis.pictures import some_pictures
+from yocc.analysis.pictures import Some, some_pictures
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.pipeline.lineage import rewritten, teacher_after
 from yocc.compiler.pipeline.partial import run_until
@@ -32,21 +32,6 @@ PICTURES = 24
 """Two thirds of them for the statistics, the others to judge by."""
 SPREAD = 0.5
 """Standard deviation of the logarithm by which the losses of a group are multiplied."""
-
-
-@dataclass
-class _Some:
-    """A few pictures in memory."""
-
-    samples: Sequence[Arrays]
-    description: str = "a few of them"
-    synthetic: bool = False
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __iter__(self) -> Iterator[Arrays]:
-        return iter(self.samples)
 
 
 def best_candidate(
@@ -72,7 +57,7 @@ def best_candidate(
         raise CalibrationError("Candidates are judged on pictures.", "Give a folder with --calib.")
     pictures = list(some_pictures(ctx.feeds, min(PICTURES, len(ctx.feeds))))
     held_out = pictures[1::3]
-    seen = _Some([picture for place, picture in enumerate(pictures) if place % 3 != 1])
+    seen = Some([picture for place, picture in enumerate(pictures) if place % 3 != 1])
     random = ctx.random()
     plans = [ranked.plan(goal, multiple)]
     for _ in range(count - 1):
@@ -87,7 +72,7 @@ def _scaled(ranking: Ranking, factor: float) -> Ranking:
     return replace(ranking, losses=ranking.losses * factor)
 
 
-def _error(graph: Graph, ctx: PassContext, plan: PrunePlan, seen: _Some, held_out: Sequence[Arrays]) -> float:
+def _error(graph: Graph, ctx: PassContext, plan: PrunePlan, seen: Some, held_out: Sequence[Arrays]) -> float:
     """Mean squared error of the last layers' outputs, weighted by Fisher information, with statistics re-estimated."""
     pruned = clone(graph)
     remove_channels(pruned, plan.shapes, plan.channels, plan.kept)

@@ -7,7 +7,7 @@ ranks are planned at the widths that are left.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +16,7 @@ import numpy as np
 from yocc.analysis.coupling.channels import map_channels
 from yocc.analysis.effect import effects
 from yocc.analysis.pacing import MEASURED
-from yocc.analysis.pictures import Evenly, evenly
+from yocc.analysis.pictures import Some, evenly
 from yocc.analysis.ranks.layers import Layer, find_layers
 from yocc.analysis.ranks.moves import MovePlan
 from yocc.analysis.ranks.narrowed import Width, narrowed
@@ -27,7 +27,7 @@ from yocc.analysis.windows import is_plain
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
-from yocc.compiler.pipeline.passes import Arrays, Feeds, PassContext
+from yocc.compiler.pipeline.passes import Feeds, PassContext
 from yocc.compiler.stages.shrink.clocks import Clocks
 from yocc.passes.factorize.choose import PROMISE, Losses, choose_ranks
 from yocc.passes.factorize.pacing import choose_in_time
@@ -77,24 +77,9 @@ class Split:
         return CHANNELS_COUNT * self.lost_by_channels + self.lost_by_ranks
 
 
-@dataclass
-class _Few:
-    """Some of the pictures."""
-
-    samples: Evenly
-    description: str
-    synthetic: bool
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __iter__(self) -> Iterator[Arrays]:
-        return iter(self.samples)
-
-
 def few(feeds: Feeds) -> Feeds:
     """The pictures that losses are foreseen on."""
-    return _Few(evenly(feeds, PICTURES), feeds.description, feeds.synthetic)
+    return Some(evenly(feeds, PICTURES), feeds.description, feeds.synthetic)
 
 
 @dataclass(frozen=True)
