@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import yocc
+from tests.passes.factorize.networks import dead
 from tests.samples import strange_model, tiny_model
 from yocc.api.advice import Advice, LeverReport
 from yocc.api.lever_runs import Remembering
@@ -224,7 +225,11 @@ def test_a_model_that_does_not_run_here_is_only_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_channels_are_ranked_once_for_all_shares(model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_are_ranked_once_for_all_shares(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "dead.onnx"
+    onnx.save(dead(0.5), model)
     calls = []
     rank = Effect.rank
 

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
-from tests.passes.factorize.networks import wide
+from tests.passes.factorize.networks import dead, wide
 from tests.passes.feeding import Pictures, Trial, context, smooth
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, load, to_proto
@@ -33,19 +32,6 @@ def shrunk(text: str, graph: Graph, ctx: Trial) -> tuple[Graph, list[PassRun]]:
 def left(before: onnx.ModelProto, graph: Graph) -> tuple[float, float]:
     old, new = (totals(layer_costs(each, concrete_shapes(each))) for each in (load(before), graph))
     return new.parameters / old.parameters, new.macs / old.macs
-
-
-def dead(share: float) -> onnx.ModelProto:
-    """The same network, of which some channels of each hidden layer give nothing, whatever is fed."""
-    model = wide()
-    for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor).copy()
-        if len(values) == 16:
-            if values.ndim == 4:  # of full rank otherwise, so that only channels are superfluous
-                values = np.random.default_rng(3).normal(0, 0.2, values.shape).astype(np.float32)
-            values[: int(16 * share)] = 0
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    return model
 
 
 def test_ranks_are_chosen_where_they_lose_less() -> None:

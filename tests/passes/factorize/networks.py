@@ -52,3 +52,16 @@ def separable() -> onnx.ModelProto:
             made += random.normal(0, 0.01, made.shape)
             tensor.CopyFrom(numpy_helper.from_array(made.astype(np.float32), tensor.name))
     return model
+
+
+def dead(share: float) -> onnx.ModelProto:
+    """Such a network, of which some channels of each hidden layer give nothing, whatever is fed."""
+    model = wide()
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor).copy()
+        if len(values) == 16:
+            if values.ndim == 4:  # of full rank otherwise, so that only channels are superfluous
+                values = np.random.default_rng(3).normal(0, 0.2, values.shape).astype(np.float32)
+            values[: int(16 * share)] = 0
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return model
