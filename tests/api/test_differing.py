@@ -168,7 +168,7 @@ def test_what_a_compilation_did_is_seen(original: Path, tmp_path: Path) -> None:
     first = next(layer for layer in found.layers if layer.name == "first")
     assert first.before is not None
     assert first.after is not None
-    assert (first.before.weights, first.after.weights) == ("float32", "uint8")
+    assert (first.before.weights, first.after.weights) == ("float32", "int8")
     shown = _run(original, tmp_path / "out").stdout
     assert set(found.rewired) >= {"first", "last"}
     for word in ("BatchNormalization", "3 -> 16 channels", "uint8", "Operators", "Layers"):

@@ -22,6 +22,7 @@ from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec
 from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.kernels import KernelTime, read_profile
 from yocc.runtime.backends.needed import needed
+from yocc.runtime.backends.pixel_blocks import read_blocks
 from yocc.runtime.backends.plugin_operators import is_plugin, remedy
 from yocc.runtime.backends.unsigned import store_unsigned
 
@@ -115,6 +116,7 @@ class OnnxRuntimeBackend(Backend):
             bias="int32",
             int8_ops=COMPUTES_ON_CODES | MOVES_CODES,
             shared_scale_ops=MOVES_CODES | {"Concat"},
+            first_weights="half",
             fits_pictures=True,
         )
 
@@ -146,6 +148,7 @@ class OnnxRuntimeBackend(Backend):
         """Write `model.onnx`, with `model.onnx.data` beside it when it would pass 2 GiB."""
         path = folder / MODEL_FILE
         graph = clone(graph)
+        read_blocks(graph)
         store_unsigned(graph)
         save(graph, path)
         data = path.with_name(path.name + ".data")

@@ -18,6 +18,7 @@ from yocc.compiler.pipeline.passes import Arrays
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, BackendUnavailable, OptionError
 from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, read_count
+from yocc.runtime.backends.byte_inputs import quantize_bytes
 from yocc.runtime.backends.channels_last import move_channels_last
 from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.onnxruntime import cores
@@ -115,6 +116,7 @@ class OpenVinoBackend(Backend):
         # The plugin's convolutions write channels last; the usual head takes half the time of a pruned int8 detector.
         move_channels_last(graph)
         undivide(graph)
+        quantize_bytes(graph)
         save(graph, path)
         try:
             model = openvino.Core().read_model(str(path))

@@ -9,6 +9,8 @@ from yocc.analysis.heads import first_layers, straight_readers
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.operators import WEIGHTED
 
+_HALF = 64
+"""Largest code of weights of which two, times 255 each, add up to what 16 bits hold: 255 * 128 = 32640."""
 _SIGNED = 48
 """Zero point from which on an input counts as signed; behind SiLU, HardSwish or LeakyRelu it is below."""
 
@@ -18,8 +20,9 @@ def store_unsigned(graph: Graph) -> int:
 
     On processors with AVX2 but no VNNI, onnxruntime adds pairs of uint8 times int8 products in 16 bits. Bright pictures
     take them beyond 32767, and so does what comes straight from another layer or a sum, with zero near the middle of
-    the range. For uint8 times uint8 there is another kernel. All other layers read what an activation gives, mostly
-    small values.
+    the range. For uint8 times uint8 there is another kernel, which is slower on processors with VNNI. Weights of 7 bits
+    stay as they are, as their pairs cannot overflow. All other layers read what an activation gives, mostly small
+    values.
 
     Args:
         graph: a graph with Q/DQ pairs; changed in place.
@@ -38,6 +41,8 @@ def store_unsigned(graph: Graph) -> int:
             continue
         if len(weight.outputs) > 1:
             continue  # an embedding reads the same integers
+        if np.abs(weight.values.astype(np.int16)).max(initial=0) <= _HALF:
+            continue
         for slot, constant in ((0, weight), (2, zero_point)):
             raised = (constant.values.astype(np.int16) + 128).astype(np.uint8)
             makers[0].inputs[slot] = gs.Constant(f"{constant.name}_unsigned", raised)
