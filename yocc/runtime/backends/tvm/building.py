@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import onnx
 
@@ -40,6 +40,16 @@ class Compiled:
     half: int
 
 
+class Watch(Protocol):
+    """Looks at a compilation."""
+
+    def kernels(self, module: Any) -> None:
+        """What each kernel computes, after fusion and before it is scheduled; TVM's module."""
+
+    def objects(self, assembly: str, objects: Sequence[str]) -> Sequence[str]:
+        """What to link instead of the object files, the first of which was made from the assembly."""
+
+
 def compiler_of(processor: Processor) -> str | None:
     """The C++ compiler that links for a processor; None if it is not installed."""
     if processor.family == host_family():
@@ -54,7 +64,9 @@ def missing_compiler(processor: Processor) -> str:
     return f"Install it with: apt install g++-{processor.compiler.removesuffix('-g++')}"
 
 
-def compile_library(model: onnx.ModelProto, processor: Processor, path: Path, *, half: bool = False) -> Compiled:
+def compile_library(
+    model: onnx.ModelProto, processor: Processor, path: Path, *, half: bool = False, watch: Watch | None = None
+) -> Compiled:
     """Compile a model of fixed shapes.
 
     Args:
@@ -62,6 +74,7 @@ def compile_library(model: onnx.ModelProto, processor: Processor, path: Path, *,
         processor: what to compile for.
         path: where to write the library.
         half: store the weights that fit in half precision.
+        watch: sees the kernels before they are scheduled, and may change the machine code.
 
     Raises:
         BackendUnavailable: TVM or the C++ compiler are not installed.
@@ -87,8 +100,10 @@ def compile_library(model: onnx.ModelProto, processor: Processor, path: Path, *,
     try:
         target = tvm.target.Target(facts)
         lowered = lower(model, dot_rows=processor.rows if "+dotprod" in processor.features else 0, half=half)
-        library = tvm.compile(lowered.module, target=target, relax_pipeline=_pipeline(target, processor, unscheduled))
-        library.export_library(str(path), fcompile=_linking(linker))
+        pipeline = _pipeline(target, processor, unscheduled, watch)
+        library = tvm.compile(lowered.module, target=target, relax_pipeline=pipeline)
+        link = _linking(linker)
+        library.export_library(str(path), fcompile=link if watch is None else _watched(link, library, watch))
     except BackendError:
         raise
     except Exception as error:  # TVM's exceptions share no base but Exception
@@ -98,7 +113,7 @@ def compile_library(model: onnx.ModelProto, processor: Processor, path: Path, *,
     return Compiled(lowered.padded, tuple(unscheduled), lowered.integer, lowered.half)
 
 
-def _pipeline(target: Any, processor: Processor, unscheduled: list[str]) -> Any:
+def _pipeline(target: Any, processor: Processor, unscheduled: list[str], watch: Watch | None) -> Any:
     """TVM's default for processors, with our sigmoid and our schedules."""
     import tvm
     from tvm import relax
@@ -128,6 +143,8 @@ def _pipeline(target: Any, processor: Processor, unscheduled: list[str]) -> Any:
     def run(module: Any, _: Any) -> Any:
         with target:
             module = tvm.transform.Sequential(list(before))(module)
+            if watch is not None:
+                watch.kernels(module)
             module, plain = schedule_module(module, processor)
             unscheduled.extend(plain)
             return tvm.transform.Sequential(list(after))(module)
@@ -148,3 +165,14 @@ def _linking(compiler: str) -> Any:
 
     link.output_format = "so"  # type: ignore[attr-defined] # how TVM knows what it makes
     return link
+
+
+def _watched(link: Any, library: Any, watch: Watch) -> Any:
+    """Link what `watch` makes of the object files."""
+
+    def watched(output: str, objects: Sequence[str], options: Sequence[str] | None = None, **_: Any) -> None:
+        module = next(each for each in library.mod.imports if each.kind == "llvm")
+        link(output, watch.objects(module.inspect_source("asm"), objects), options)
+
+    watched.output_format = link.output_format  # type: ignore[attr-defined] # how TVM knows what it makes
+    return watched
