@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,12 +15,15 @@ from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.tvm.integers import legalize_round
 from yocc.runtime.backends.tvm.lowering import lower
 from yocc.runtime.backends.tvm.messages import one_sentence
-from yocc.runtime.backends.tvm.processors import Processor, host_family
+from yocc.runtime.backends.tvm.processors import Family, Processor, host_family
 from yocc.runtime.backends.tvm.schedules import schedule_module
 from yocc.runtime.backends.tvm.sigmoid import legalize_sigmoid
 
 INSTALL = "Install it with: pip install 'yocc[tvm]'"
 _CORES = 4
+_LLVM_OPTIONS: Mapping[Family, tuple[str, ...]] = {"aarch64": ("-unroll-threshold-aggressive:uint=150",), "x86_64": ()}
+"""Otherwise LLVM unrolls the sums over few input channels to thousands of instructions, loads all their weights
+beforehand and, having 32 registers of 4 elements on ARM, spills them."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ def compile_library(
         "mtriple": processor.triple,
         "mcpu": processor.name,
         "num-cores": _CORES,
+        **({"cl-opt": list(options)} if (options := _LLVM_OPTIONS[processor.family]) else {}),
         **({"mattr": list(processor.features)} if processor.features else {}),
     }
     unscheduled: list[str] = []
