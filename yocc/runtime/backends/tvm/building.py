@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import onnx
 
@@ -15,12 +15,15 @@ from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.tvm.integers import legalize_round
 from yocc.runtime.backends.tvm.lowering import lower
 from yocc.runtime.backends.tvm.messages import one_sentence
-from yocc.runtime.backends.tvm.processors import Processor, host_family
+from yocc.runtime.backends.tvm.processors import Family, Processor, host_family
 from yocc.runtime.backends.tvm.schedules import schedule_module
 from yocc.runtime.backends.tvm.sigmoid import legalize_sigmoid
 
 INSTALL = "Install it with: pip install 'yocc[tvm]'"
 _CORES = 4
+_LLVM_OPTIONS: Mapping[Family, tuple[str, ...]] = {"aarch64": ("-unroll-threshold-aggressive:uint=150",), "x86_64": ()}
+"""Otherwise LLVM unrolls the sums over few input channels to thousands of instructions, loads all their weights
+beforehand and, having 32 registers of 4 elements on ARM, spills them."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,16 @@ class Compiled:
     half: int
 
 
+class Watch(Protocol):
+    """Looks at a compilation."""
+
+    def kernels(self, module: Any) -> None:
+        """What each kernel computes, after fusion and before it is scheduled; TVM's module."""
+
+    def objects(self, assembly: str, objects: Sequence[str]) -> Sequence[str]:
+        """What to link instead of the object files, the first of which was made from the assembly."""
+
+
 def compiler_of(processor: Processor) -> str | None:
     """The C++ compiler that links for a processor; None if it is not installed."""
     if processor.family == host_family():
@@ -54,7 +67,9 @@ def missing_compiler(processor: Processor) -> str:
     return f"Install it with: apt install g++-{processor.compiler.removesuffix('-g++')}"
 
 
-def compile_library(model: onnx.ModelProto, processor: Processor, path: Path, *, half: bool = False) -> Compiled:
+def compile_library(
+    model: onnx.ModelProto, processor: Processor, path: Path, *, half: bool = False, watch: Watch | None = None
+) -> Compiled:
     """Compile a model of fixed shapes.
 
     Args:
@@ -62,6 +77,7 @@ def compile_library(model: onnx.ModelProto, processor: Processor, path: Path, *,
         processor: what to compile for.
         path: where to write the library.
         half: store the weights that fit in half precision.
+        watch: sees the kernels before they are scheduled, and may change the machine code.
 
     Raises:
         BackendUnavailable: TVM or the C++ compiler are not installed.
@@ -81,14 +97,17 @@ def compile_library(model: onnx.ModelProto, processor: Processor, path: Path, *,
         "mtriple": processor.triple,
         "mcpu": processor.name,
         "num-cores": _CORES,
+        **({"cl-opt": list(options)} if (options := _LLVM_OPTIONS[processor.family]) else {}),
         **({"mattr": list(processor.features)} if processor.features else {}),
     }
     unscheduled: list[str] = []
     try:
         target = tvm.target.Target(facts)
         lowered = lower(model, dot_rows=processor.rows if "+dotprod" in processor.features else 0, half=half)
-        library = tvm.compile(lowered.module, target=target, relax_pipeline=_pipeline(target, processor, unscheduled))
-        library.export_library(str(path), fcompile=_linking(linker))
+        pipeline = _pipeline(target, processor, unscheduled, watch)
+        library = tvm.compile(lowered.module, target=target, relax_pipeline=pipeline)
+        link = _linking(linker)
+        library.export_library(str(path), fcompile=link if watch is None else _watched(link, library, watch))
     except BackendError:
         raise
     except Exception as error:  # TVM's exceptions share no base but Exception
@@ -98,7 +117,7 @@ def compile_library(model: onnx.ModelProto, processor: Processor, path: Path, *,
     return Compiled(lowered.padded, tuple(unscheduled), lowered.integer, lowered.half)
 
 
-def _pipeline(target: Any, processor: Processor, unscheduled: list[str]) -> Any:
+def _pipeline(target: Any, processor: Processor, unscheduled: list[str], watch: Watch | None) -> Any:
     """TVM's default for processors, with our sigmoid and our schedules."""
     import tvm
     from tvm import relax
@@ -128,6 +147,8 @@ def _pipeline(target: Any, processor: Processor, unscheduled: list[str]) -> Any:
     def run(module: Any, _: Any) -> Any:
         with target:
             module = tvm.transform.Sequential(list(before))(module)
+            if watch is not None:
+                watch.kernels(module)
             module, plain = schedule_module(module, processor)
             unscheduled.extend(plain)
             return tvm.transform.Sequential(list(after))(module)
@@ -148,3 +169,14 @@ def _linking(compiler: str) -> Any:
 
     link.output_format = "so"  # type: ignore[attr-defined] # how TVM knows what it makes
     return link
+
+
+def _watched(link: Any, library: Any, watch: Watch) -> Any:
+    """Link what `watch` makes of the object files."""
+
+    def watched(output: str, objects: Sequence[str], options: Sequence[str] | None = None, **_: Any) -> None:
+        module = next(each for each in library.mod.imports if each.kind == "llvm")
+        link(output, watch.objects(module.inspect_source("asm"), objects), options)
+
+    watched.output_format = link.output_format  # type: ignore[attr-defined] # how TVM knows what it makes
+    return watched

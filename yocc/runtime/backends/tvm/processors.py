@@ -26,6 +26,7 @@ class Processor:
         features: LLVM's names for extensions that the processor's name does not imply.
         rows: output positions a convolution computes side by side; their accumulators fit the registers.
         lanes: numbers of output channels computed side by side, the best first.
+        longest: the most output positions where fewer channels leave accumulators for them; 0 if that is `rows`.
     """
 
     name: str
@@ -33,6 +34,16 @@ class Processor:
     features: tuple[str, ...] = ()
     rows: int = 4
     lanes: tuple[int, ...] = (16, 8, 4)
+    longest: int = 0
+
+    def tile(self, channels: int, columns: int) -> tuple[int, int]:
+        """Output channels and positions side by side, divisors of both counts: the most accumulators, then channels."""
+        fitting = [size for size in self.lanes if channels % size == 0] or [1]
+        tiles = [(size, _divisor(columns, self._positions(size))) for size in fitting]
+        return max(tiles, key=lambda tile: (tile[0] * tile[1], tile[0]))
+
+    def _positions(self, lanes: int) -> int:
+        return max(self.rows, min(self.longest, self.rows * self.lanes[0] // lanes))
 
     @property
     def triple(self) -> str:
@@ -45,14 +56,18 @@ class Processor:
         return f"{self.family.replace('_', '-')}-linux-gnu-g++"
 
 
+def _divisor(count: int, most: int) -> int:
+    return max(size for size in range(1, most + 1) if count % size == 0)
+
+
 _ARM = "cortex-a53 cortex-a57 cortex-a72 cortex-a73".split()
 _ARM_DOT = "cortex-a55 cortex-a75 cortex-a76 cortex-a78 neoverse-n1".split()
 _X86 = "x86-64 x86-64-v2 x86-64-v3 haswell znver2 znver3".split()
 _X86_WIDE = "x86-64-v4 skylake-avx512 icelake-server znver4".split()
 PROCESSORS: Mapping[str, Processor] = MappingProxyType(
     {
-        **{name: Processor(name, "aarch64", ("+neon",)) for name in _ARM},
-        **{name: Processor(name, "aarch64", ("+neon", "+dotprod")) for name in _ARM_DOT},
+        **{name: Processor(name, "aarch64", ("+neon",), longest=8) for name in _ARM},
+        **{name: Processor(name, "aarch64", ("+neon", "+dotprod"), longest=8) for name in _ARM_DOT},
         **{name: Processor(name, "x86_64", rows=6) for name in _X86},
         # 32 registers of 16 elements: 20 sums hide the latency, and two weights serve ten positions.
         **{name: Processor(name, "x86_64", rows=10, lanes=(32, 16, 8, 4)) for name in _X86_WIDE},

@@ -74,11 +74,9 @@ def _window(schedule: Any, before: list[Any], main: Any, after: list[Any], proce
     if len(loops) != 4:
         return False
     extents = [_extent(schedule, loop) for loop in schedule.get_loops(main)]
-    channels, lanes = extents[3], _divisor(extents[3], processor.lanes)
+    channels, (lanes, tile) = extents[3], processor.tile(extents[3], _extent(schedule, loops[2]))
     batch, height, width, channel = loops
     whole = _extent(schedule, channel) % lanes == 0
-    columns = _extent(schedule, width)
-    tile = max(size for size in range(1, processor.rows + 1) if columns % size == 0)
     outer_channel, inner_channel = schedule.split(channel, [None, lanes])
     outer_width, inner_width = schedule.split(width, [None, tile])
     sums = 1

@@ -35,7 +35,7 @@ def verify(artifact: Artifact) -> tuple[Check, ...]:
     facts = read_facts(artifact.folder)
     emulated = not facts.mtriple.startswith(host_family())
     name = f"{_CHECK}, emulated" if emulated else _CHECK
-    reason = _missing(facts) if emulated else ""
+    reason = missing(facts) if emulated else ""
     if reason:
         return (Check(name, None, reason),)
     random = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def judged(name: str, differences: list[Difference]) -> Check:
     return Check(name, True, "equal" if worst is None else f"at least {worst:.0f} dB above the difference")
 
 
-def _missing(facts: Facts) -> str:
+def missing(facts: Facts) -> str:
     """What must be installed to emulate the library; empty if nothing."""
     processor = PROCESSORS[facts.mcpu]
     if processor.family != "aarch64":

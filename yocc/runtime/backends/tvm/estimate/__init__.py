@@ -1,0 +1,1 @@
+"""Estimates of a model's time on ARM boards, without a board."""
