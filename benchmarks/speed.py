@@ -61,8 +61,10 @@ def main() -> None:
     facts["versions"] = {name: version(name) for name in RUNTIMES}
     print(_headline(facts, options))
     if options.settings:
-        facts["settings"] = speed_settings.measure(options.folders, options.threads, options.rounds, options.repeat)
-        _show_settings(facts["settings"])
+        facts["settings"] = {}
+        for title, rows in speed_settings.measure(options.folders, options.threads, options.rounds, options.repeat):
+            facts["settings"][title] = rows
+            _table([title, *list(rows[0])[1:]], [list(row.values()) for row in rows])
     else:
         facts["runtimes"] = list(_compared(options))
     if options.json:
@@ -211,11 +213,6 @@ def _show_boxes(rows: Sequence[dict[str, Any]], runtime: str, threads: int) -> N
         [row["name"], row["milliseconds"], f"{np.median(row['times_faster']):.2f}", row["boxes"], row["shared"]]
         for row in rows
     ])  # fmt: skip
-
-
-def _show_settings(measured: dict[str, list[dict[str, Any]]]) -> None:
-    for title, rows in measured.items():
-        _table([title, *list(rows[0])[1:]], [list(row.values()) for row in rows])
 
 
 def _said(threads: int) -> str:

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from yocc.errors import YoccError
+from yocc.runtime.backends import onnxruntime
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession
 from yocc.runtime.backends.openvino import OpenVinoSession
+from yocc.runtime.backends.session_settings import settings_beside
 from yocc.runtime.measuring.bench import random_feeds
 
 WARM_UP = 5
@@ -32,8 +34,8 @@ class Candidate:
         name: of its row.
         runtime: onnxruntime or openvino.
         model: the file.
-        precision: the hint given to OpenVINO; None leaves it to the plugin.
-        folder: of a compiled model, None for a plain file.
+        precision: the hint given to OpenVINO; None leaves it to the plugin, or to the settings of a folder.
+        folder: of a compiled model, whose `session.json` counts; None for a plain file.
         settings: further settings of the runtime by name.
     """
 
@@ -71,7 +73,7 @@ def candidates_of(original: Path, folders: Sequence[Path], runtime: str) -> list
         hints.append((f"{ORIGINAL}, f32", "f32"))
     found = [Candidate(name, runtime, original, hint) for name, hint in hints]
     own = [folder for folder in folders if target_of(folder) == runtime]
-    return found + [Candidate(folder.name, runtime, folder / _FILES[runtime], "f32", folder) for folder in own]
+    return found + [Candidate(folder.name, runtime, folder / _FILES[runtime], None, folder) for folder in own]
 
 
 def target_of(folder: Path) -> str:
@@ -156,7 +158,10 @@ def instruction_sets() -> list[str]:
 
 
 def _in_onnxruntime(candidate: Candidate, threads: int, feeds: Mapping[str, Any]) -> Loaded:
-    session = OnnxRuntimeSession(candidate.model, threads=threads)
+    settings = onnxruntime.SETTINGS
+    if candidate.folder is not None:
+        settings = settings_beside(candidate.model, settings, onnxruntime.SETTABLE)
+    session = OnnxRuntimeSession(candidate.model, threads=threads, settings=settings)
     names = [spec.name for spec in session.outputs]
     inner = session._session  # checking the feeds is not what is timed
     return Loaded(candidate, lambda: inner.run(names, feeds), "f32", session, feeds)
@@ -165,9 +170,14 @@ def _in_onnxruntime(candidate: Candidate, threads: int, feeds: Mapping[str, Any]
 def _in_openvino(candidate: Candidate, threads: int, feeds: Mapping[str, Any]) -> Loaded:
     import openvino
 
-    settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    from yocc.runtime.backends import openvino as backend
+
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if candidate.folder is not None:
+        settings |= settings_beside(candidate.model, backend.SETTINGS, backend.SETTABLE).config
     if candidate.precision is not None:
         settings["INFERENCE_PRECISION_HINT"] = candidate.precision
+    settings["INFERENCE_NUM_THREADS"] = threads
     compiled = openvino.Core().compile_model(str(candidate.model), "CPU", settings | dict(candidate.settings))
     request = compiled.create_infer_request()
     for place, values in enumerate(feeds.values()):

@@ -19,10 +19,7 @@ IN_ONNXRUNTIME: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "no spinning": {"session.intra_op.allow_spinning": "0"},
         "no arena": {"enable_cpu_mem_arena": False},
         "no memory pattern": {"enable_mem_pattern": False},
-        "no arena, no memory pattern": {"enable_cpu_mem_arena": False, "enable_mem_pattern": False},
         "optimizations: extended, not all": {"graph_optimization_level": "ORT_ENABLE_EXTENDED"},
-        "denormals as zero": {"session.set_denormal_as_zero": "1"},
-        "dynamic blocks of 4": {"session.dynamic_block_base": "4"},
     }
 )
 """Entries with a dot are of the session's configuration, the others attributes of its options."""
@@ -45,19 +42,17 @@ _LOADS = 3
 
 def measure(
     folders: Sequence[Path], counts: Sequence[int], rounds: int, repeat: int
-) -> dict[str, list[dict[str, Any]]]:
-    """Rows by title, for each folder and number of threads; the first row is what the others are compared with."""
-    found: dict[str, list[dict[str, Any]]] = {}
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Title and rows for each folder and number of threads; the first row is what the others are compared with."""
     for folder in folders:
         target = target_of(folder)
         candidate = candidates_of(folder, [folder], target)[-1]
         for threads in counts:
             title = f"{folder.name}, {target}, {threads} thread{'s' * (threads > 1)}"
             settings = _in_onnxruntime if target == "onnxruntime" else _in_openvino
-            found[title] = settings(candidate, threads, rounds, repeat)
+            yield title, settings(candidate, threads, rounds, repeat)
         if target == "openvino":
-            found[f"{folder.name}, openvino, loading"] = list(_loading(candidate, counts[0]))
-    return found
+            yield f"{folder.name}, openvino, loading", list(_loading(candidate, counts[0]))
 
 
 def _in_onnxruntime(candidate: Candidate, threads: int, rounds: int, repeat: int) -> list[dict[str, Any]]:
