@@ -29,7 +29,7 @@ IN_OPENVINO: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "latency, bf16": {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16"},
         "latency, f16": {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f16"},
         "throughput, f32": {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"},
-        "latency, f32, 2 streams": {"NUM_STREAMS": 2, "INFERENCE_PRECISION_HINT": "f32"},
+        "2 streams, f32": {"NUM_STREAMS": 2, "INFERENCE_PRECISION_HINT": "f32"},
         "latency, f32, not pinned": {
             "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False,
         },
