@@ -235,6 +235,7 @@ def test_no_page_is_written_where_none_is_wanted(model: Path, tmp_path: Path) ->
         "model.onnx",
         "preprocess.json",
         "run.py",
+        "session.json",
         "report.json",
     }
 

@@ -47,7 +47,7 @@ def test_second_compilation_is_restored_byte_for_byte_and_says_so(model: Path, t
     assert "Restored from the cache, compiled and measured " in second.stderr
     assert "Restored" not in first.stderr
     assert _content(tmp_path / "first") == _content(tmp_path / "second")
-    assert {"model.onnx", "preprocess.json", "run.py", "report.json", "report.html"} == set(
+    assert {"model.onnx", "preprocess.json", "run.py", "session.json", "report.json", "report.html"} == set(
         _content(tmp_path / "first")
     )
     assert first.stdout == second.stdout

@@ -46,6 +46,7 @@ def test_result_is_a_checked_model_and_a_report(model: Path, tmp_path: Path) -> 
         "model.onnx",
         "preprocess.json",
         "run.py",
+        "session.json",
         "report.json",
         "report.html",
     }
@@ -292,5 +293,6 @@ def test_page_can_be_left_out(model: Path, tmp_path: Path) -> None:
         "model.onnx",
         "preprocess.json",
         "run.py",
+        "session.json",
         "report.json",
     }

@@ -15,7 +15,7 @@ from tests.samples import tiny_model
 from yocc.api.verifying import verify_model
 from yocc.report.report import Report, foreign_files, is_complete
 
-PROGRAMS = {"preprocess.json", "run.py"}
+PROGRAMS = {"preprocess.json", "run.py", "session.json"}
 
 
 def _compiled(model: onnx.ModelProto, folder: Path, *, examples: bool = True) -> Report:
@@ -58,7 +58,7 @@ def test_a_model_that_takes_no_pictures_has_no_facts_of_them(tmp_path: Path) -> 
         [onnx.numpy_helper.from_array(np.ones((1, 4), np.float32), "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    assert [file.path for file in _compiled(model, tmp_path).files] == ["model.onnx", "run.py"]
+    assert [file.path for file in _compiled(model, tmp_path).files] == ["model.onnx", "run.py", "session.json"]
 
 
 @pytest.mark.slow

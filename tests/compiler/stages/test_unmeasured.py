@@ -169,6 +169,7 @@ def test_a_page_that_cannot_be_made_leaves_the_rest(tmp_path: Path, monkeypatch:
         "model.onnx",
         "preprocess.json",
         "run.py",
+        "session.json",
         "report.json",
     }
 

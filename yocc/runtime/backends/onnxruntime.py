@@ -24,9 +24,20 @@ from yocc.runtime.backends.kernels import KernelTime, read_profile
 from yocc.runtime.backends.needed import needed
 from yocc.runtime.backends.pixel_blocks import read_blocks
 from yocc.runtime.backends.plugin_operators import is_plugin, remedy
+from yocc.runtime.backends.session_settings import SESSION_FILE, SessionSettings, settings_beside
 from yocc.runtime.backends.unsigned import store_unsigned
 
 MODEL_FILE = "model.onnx"
+# Threads that spin after a run take the cores from what comes next: decoding, the next picture, another session.
+SETTINGS = SessionSettings("onnxruntime", {"session.force_spinning_stop": "1"})
+SETTABLE = frozenset(
+    {
+        "session.force_spinning_stop",
+        "session.intra_op.allow_spinning",
+        "session.dynamic_block_base",
+        "session.set_denormal_as_zero",
+    }
+)
 
 COMPUTES_ON_CODES = frozenset(
     {
@@ -156,11 +167,12 @@ class OnnxRuntimeBackend(Backend):
 
     def example(self, artifact: Artifact) -> Example:  # noqa: ARG002 # all artifacts run alike
         """Loads the model with onnxruntime's CPU provider."""
-        return example_of(self.name, "onnxruntime numpy pillow")
+        return example_of(self.name, "onnxruntime numpy pillow", files={SESSION_FILE: SETTINGS.text()})
 
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
         """Load the model with onnxruntime's CPU provider."""
-        return OnnxRuntimeSession(artifact.model, threads=threads, optimize=optimize)
+        settings = settings_beside(artifact.model, SETTINGS, SETTABLE)
+        return OnnxRuntimeSession(artifact.model, threads=threads, optimize=optimize, settings=settings)
 
 
 class OnnxRuntimeSession(Session):
@@ -170,16 +182,24 @@ class OnnxRuntimeSession(Session):
         model: a file, or a serialized model.
         threads: threads within an operator; the processor's cores when None.
         optimize: False runs operator by operator as the file says, which is the reference.
+        settings: of the runtime.
 
     Raises:
         BackendUnavailable: onnxruntime does not import.
         BackendError: it does not load the model.
     """
 
-    def __init__(self, model: Path | bytes, *, threads: int | None = None, optimize: bool = True) -> None:
+    def __init__(
+        self,
+        model: Path | bytes,
+        *,
+        threads: int | None = None,
+        optimize: bool = True,
+        settings: SessionSettings = SETTINGS,
+    ) -> None:
         # A model in memory is not kept twice, so only one in a file can be loaded again.
         self._file = None if isinstance(model, bytes) else model
-        self._threads, self._optimize = threads, optimize
+        self._threads, self._optimize, self._settings = threads or settings.threads, optimize, settings
         self._session = self._load(model)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         # onnxruntime gives no dimensions for a scalar and for what has no shape alike; the model tells them apart.
@@ -217,8 +237,8 @@ class OnnxRuntimeSession(Session):
         options.log_severity_level = 4
         options.intra_op_num_threads = self._threads or cores()
         options.inter_op_num_threads = 1
-        # Threads that spin after a run take the cores from the session timed next.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        for name, value in self._settings.config.items():
+            options.add_session_config_entry(name, value)
         if not self._optimize:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if profile is not None:

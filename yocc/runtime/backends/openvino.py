@@ -23,11 +23,15 @@ from yocc.runtime.backends.channels_last import move_channels_last
 from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.onnxruntime import cores
 from yocc.runtime.backends.plugin_operators import remedy
+from yocc.runtime.backends.session_settings import SESSION_FILE, SessionSettings, settings_beside
 from yocc.runtime.backends.undivided import undivide
 
 MODEL_FILE = "model.xml"
 WEIGHTS_FILE = "model.bin"
 ONNX_FILE = "model.onnx"
+# Without the second the plugin computes float32 files in bfloat16 where the processor has that.
+SETTINGS = SessionSettings("openvino", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+SETTABLE = frozenset({"PERFORMANCE_HINT", "INFERENCE_PRECISION_HINT", "NUM_STREAMS", "ENABLE_CPU_PINNING"})
 
 _WITHOUT = "Leave it out, or use --target onnxruntime."
 _INSTALL = "Install it with: pip install 'yocc[openvino]'"
@@ -130,38 +134,35 @@ class OpenVinoBackend(Backend):
 
     def example(self, artifact: Artifact) -> Example:  # noqa: ARG002 # all artifacts run alike
         """Loads the IR with the CPU plugin."""
-        return example_of(self.name, "openvino numpy pillow")
+        return example_of(self.name, "openvino numpy pillow", files={SESSION_FILE: SETTINGS.text()})
 
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
         """Load the IR with the CPU plugin, which fuses and reorders in any case; `optimize` does not reach into it."""
         del optimize
-        return OpenVinoSession(artifact.model, threads=threads)
+        settings = settings_beside(artifact.model, SETTINGS, SETTABLE)
+        return OpenVinoSession(artifact.model, threads=threads, settings=settings)
 
 
 class OpenVinoSession(Session):
-    """A model compiled by OpenVINO's CPU plugin, in the precision its file says.
+    """A model compiled by OpenVINO's CPU plugin, in the precision its file says unless the settings say otherwise.
 
     Args:
         model: an IR or ONNX file.
         threads: threads to compute with; the processor's cores when None.
+        settings: of the plugin.
 
     Raises:
         BackendUnavailable: openvino is not installed.
         BackendError: it cannot load the model.
     """
 
-    def __init__(self, model: Path, *, threads: int | None = None) -> None:
+    def __init__(self, model: Path, *, threads: int | None = None, settings: SessionSettings = SETTINGS) -> None:
         openvino = _runtime()
         core = openvino.Core()
-        settings = {
-            "INFERENCE_NUM_THREADS": threads or cores(),
-            "PERFORMANCE_HINT": "LATENCY",
-            # Without it the plugin computes float32 files in bfloat16 where the processor has that.
-            "INFERENCE_PRECISION_HINT": "f32",
-        }
+        config = {**settings.config, "INFERENCE_NUM_THREADS": threads or settings.threads or cores()}
         try:
             read = core.read_model(str(model))
-            self._model = core.compile_model(read, "CPU", settings)
+            self._model = core.compile_model(read, "CPU", config)
             self._request = self._model.create_infer_request()
         except Exception as error:  # OpenVINO's exceptions share no base but Exception
             raise BackendError(
