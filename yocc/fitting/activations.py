@@ -1,0 +1,177 @@
+"""Activations in place of others: `c * f(a x + b) + d` for a cheap f, as near to SiLU as that comes on given values.
+
+The four numbers follow by Levenberg and Marquardt's method (Marquardt, "An Algorithm for Least-Squares Estimation of
+Nonlinear Parameters", SIAM J. Appl. Math. 1963), from fixed starts and for many channels at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Activation = Literal["hardswish", "gelu", "relu"]
+_STEPS = 40
+_LARGEST = 1e3
+"""Magnitude of a, b, c and d beyond which a step is refused: 8 bits would keep nothing of what it makes."""
+_LEAST = 1e-2
+"""Least of a and c: a function that is all but constant is no activation."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An activation that another one is replaced by.
+
+    Attributes:
+        value: the function.
+        slope: its derivative.
+        starts: first values of a, b, c and d.
+        scales: whether c is fitted; a function that any positive factor passes through has it in a already.
+    """
+
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+    starts: tuple[tuple[float, float, float, float], ...]
+    scales: bool = True
+
+
+@dataclass(frozen=True)
+class Substitute:
+    """`c * f(a x + b) + d`, each number of shape [channels], or [1] for all of them.
+
+    Attributes:
+        activation: which function f is.
+    """
+
+    activation: Activation
+    a: Array
+    b: Array
+    c: Array
+    d: Array
+
+    def __call__(self, values: Array) -> Array:
+        """Of values of shape [samples, channels]."""
+        found: Array = self.c * SHAPES[self.activation].value(self.a * values + self.b) + self.d
+        return found
+
+
+def silu(values: Array) -> Array:
+    """SiLU, x * sigmoid(x)."""
+    found: Array = values / (1.0 + np.exp(-np.clip(values, -80.0, 80.0)))
+    return found
+
+
+def fit_substitute(
+    values: Array, activation: Activation, *, weights: Array | None = None, first: Substitute | None = None
+) -> Substitute:
+    """The numbers with which a function comes nearest to SiLU, channel by channel, by the squared error.
+
+    Args:
+        values: in front of the SiLU, float64, shape [samples, channels].
+        activation: the function.
+        weights: of each sample's squared error, shape [samples, channels]; None for all alike.
+        first: one more start, for all channels.
+    """
+    shape, wanted = SHAPES[activation], silu(values)
+    weighed = np.full(values.shape, 1 / len(values)) if weights is None else weights / len(values)
+    starts = [*shape.starts] if first is None else [*shape.starts, tuple(float(each[0]) for each in _numbers(first))]
+    best: Array | None = None
+    least = np.full(values.shape[1], np.inf)
+    for start in starts:
+        found, error = _descend(shape, values, wanted, weighed, np.tile(start, (values.shape[1], 1)))
+        best = found if best is None else np.where((error < least)[:, None], found, best)
+        least = np.minimum(error, least)
+    assert best is not None  # every shape has a start
+    return Substitute(activation, *best.T)
+
+
+def _numbers(found: Substitute) -> tuple[Array, Array, Array, Array]:
+    return found.a, found.b, found.c, found.d
+
+
+def _descend(shape: Shape, x: Array, y: Array, weights: Array, start: Array) -> tuple[Array, Array]:
+    """The numbers of each channel, shape [channels, 4], and the weighed squared errors, shape [channels]."""
+    now, damping = start, np.full(len(start), 1e-3)
+    error, step = _normal(shape, x, y, weights, now)
+    for _ in range(_STEPS):
+        matrix, slope = step
+        diagonal = np.einsum("cii->ci", matrix) + 1e-12
+        damped = matrix + (damping[:, None] * diagonal)[:, :, None] * np.eye(4)
+        tried = now - np.linalg.solve(damped, slope[:, :, None])[:, :, 0]
+        inside = (np.abs(tried) < _LARGEST).all(axis=1) & (tried[:, 0] > _LEAST) & (tried[:, 2] > _LEAST)
+        tried = np.where(inside[:, None], tried, now)
+        new_error, new_step = _normal(shape, x, y, weights, tried)
+        better = inside & (new_error < error)
+        gain = np.where(better, error - new_error, 0.0)
+        now = np.where(better[:, None], tried, now)
+        step = (
+            np.where(better[:, None, None], new_step[0], matrix),
+            np.where(better[:, None], new_step[1], slope),
+        )
+        damping = np.clip(np.where(better, damping * 0.3, damping * 5.0), 1e-9, 1e9)
+        small = gain <= 1e-6 * error
+        error = np.where(better, new_error, error)
+        if (small & better | (damping > 1e6)).all():
+            break
+    return now, error
+
+
+def _normal(shape: Shape, x: Array, y: Array, weights: Array, numbers: Array) -> tuple[Array, tuple[Array, Array]]:
+    """Errors, shape [channels], and the normal equations, shapes [channels, 4, 4] and [channels, 4]."""
+    a, b, c, d = numbers.T
+    inner = a * x + b
+    made = shape.value(inner)
+    rest = c * made + d - y
+    steep = c * shape.slope(inner)
+    columns = (steep * x, steep, made if shape.scales else np.zeros_like(made), np.ones_like(made))
+    matrix = np.empty((x.shape[1], 4, 4))
+    slope = np.empty((x.shape[1], 4))
+    for row, one in enumerate(columns):
+        heavy = one * weights
+        slope[:, row] = np.einsum("nc,nc->c", heavy, rest)
+        for column, other in enumerate(columns[: row + 1]):
+            matrix[:, row, column] = matrix[:, column, row] = np.einsum("nc,nc->c", heavy, other)
+    return np.einsum("nc,nc->c", rest * rest, weights), (matrix, slope)
+
+
+def _hardswish(x: Array) -> Array:
+    found: Array = x * np.clip(x / 6 + 0.5, 0.0, 1.0)
+    return found
+
+
+def _hardswish_slope(x: Array) -> Array:
+    return np.where(np.abs(x) < 3, x / 3 + 0.5, (x >= 3).astype(x.dtype))
+
+
+def _below(x: Array) -> Array:
+    """How much of a standard normal distribution lies below, by Abramowitz and Stegun's formula 7.1.26."""
+    t = 1 / (1 + 0.3275911 * np.abs(x) / math.sqrt(2))
+    powers = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+    tail = 0.5 * powers * np.exp(-x * x / 2)
+    return np.where(x < 0, tail, 1 - tail)
+
+
+def _gelu(x: Array) -> Array:
+    found: Array = x * _below(x)
+    return found
+
+
+def _gelu_slope(x: Array) -> Array:
+    found: Array = _below(x) + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+    return found
+
+
+SHAPES: Mapping[Activation, Shape] = MappingProxyType(
+    {
+        "hardswish": Shape(_hardswish, _hardswish_slope, ((1.1, 0.0, 0.9, 0.0), (1.4, 0.3, 0.6, -0.1))),
+        "gelu": Shape(_gelu, _gelu_slope, ((0.6, 0.0, 1.7, 0.0),)),
+        "relu": Shape(
+            lambda x: np.maximum(x, 0.0), lambda x: (x > 0).astype(x.dtype), ((1.0, 0.1, 1.0, -0.1),), scales=False
+        ),
+    }
+)
