@@ -16,7 +16,12 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 Activation = Literal["hardswish", "gelu", "relu"]
-_STEPS = 40
+_STEPS = 30
+_GAIN = 1e-3
+_PATIENCE = 3
+"""Steps in a row that lower no channel's error by a thousandth, and then no more are taken."""
+_TOGETHER = 16
+"""Channels that are fitted at once: what they take stays in the processor's cache."""
 _LARGEST = 1e3
 """Magnitude of a, b, c and d beyond which a step is refused: 8 bits would keep nothing of what it makes."""
 _LEAST = 1e-2
@@ -75,28 +80,38 @@ def fit_substitute(
         values: in front of the SiLU, float64, shape [samples, channels].
         activation: the function.
         weights: of each sample's squared error, shape [samples, channels]; None for all alike.
-        first: one more start, for all channels.
+        first: where to start in all channels; None for fixed starts.
     """
-    shape, wanted = SHAPES[activation], silu(values)
-    weighed = np.full(values.shape, 1 / len(values)) if weights is None else weights / len(values)
-    starts = [*shape.starts] if first is None else [*shape.starts, tuple(float(each[0]) for each in _numbers(first))]
+    shape, rows = SHAPES[activation], np.ascontiguousarray(values.T)
+    wanted, weighed = silu(rows), np.full(rows.shape, 1 / len(values))
+    if weights is not None:
+        weighed *= weights.T
+    starts = shape.starts if first is None else (_numbers(first),)
     best: Array | None = None
-    least = np.full(values.shape[1], np.inf)
+    least = np.full(len(rows), np.inf)
     for start in starts:
-        found, error = _descend(shape, values, wanted, weighed, np.tile(start, (values.shape[1], 1)))
+        parts = [
+            _descend(shape, rows[some], wanted[some], weighed[some], np.tile(start, (len(rows[some]), 1)))
+            for some in (slice(place, place + _TOGETHER) for place in range(0, len(rows), _TOGETHER))
+        ]
+        found, error = (np.concatenate(each) for each in zip(*parts, strict=True))
         best = found if best is None else np.where((error < least)[:, None], found, best)
         least = np.minimum(error, least)
     assert best is not None  # every shape has a start
     return Substitute(activation, *best.T)
 
 
-def _numbers(found: Substitute) -> tuple[Array, Array, Array, Array]:
-    return found.a, found.b, found.c, found.d
+def _numbers(found: Substitute) -> tuple[float, float, float, float]:
+    a, b, c, d = (float(each[0]) for each in (found.a, found.b, found.c, found.d))
+    return a, b, c, d
 
 
 def _descend(shape: Shape, x: Array, y: Array, weights: Array, start: Array) -> tuple[Array, Array]:
-    """The numbers of each channel, shape [channels, 4], and the weighed squared errors, shape [channels]."""
-    now, damping = start, np.full(len(start), 1e-3)
+    """The numbers of each channel, shape [channels, 4], and the weighed squared errors, shape [channels].
+
+    Values, what they should become, and weights have the shape [channels, samples].
+    """
+    now, damping, idle = start, np.full(len(start), 1e-3), 0
     error, step = _normal(shape, x, y, weights, now)
     for _ in range(_STEPS):
         matrix, slope = step
@@ -114,29 +129,27 @@ def _descend(shape: Shape, x: Array, y: Array, weights: Array, start: Array) -> 
             np.where(better[:, None], new_step[1], slope),
         )
         damping = np.clip(np.where(better, damping * 0.3, damping * 5.0), 1e-9, 1e9)
-        small = gain <= 1e-6 * error
+        idle = 0 if (gain > _GAIN * error).any() else idle + 1
         error = np.where(better, new_error, error)
-        if (small & better | (damping > 1e6)).all():
+        if idle == _PATIENCE:
             break
     return now, error
 
 
 def _normal(shape: Shape, x: Array, y: Array, weights: Array, numbers: Array) -> tuple[Array, tuple[Array, Array]]:
     """Errors, shape [channels], and the normal equations, shapes [channels, 4, 4] and [channels, 4]."""
-    a, b, c, d = numbers.T
+    a, b, c, d = numbers.T[:, :, None]
     inner = a * x + b
     made = shape.value(inner)
-    rest = c * made + d - y
-    steep = c * shape.slope(inner)
-    columns = (steep * x, steep, made if shape.scales else np.zeros_like(made), np.ones_like(made))
-    matrix = np.empty((x.shape[1], 4, 4))
-    slope = np.empty((x.shape[1], 4))
-    for row, one in enumerate(columns):
-        heavy = one * weights
-        slope[:, row] = np.einsum("nc,nc->c", heavy, rest)
-        for column, other in enumerate(columns[: row + 1]):
-            matrix[:, row, column] = matrix[:, column, row] = np.einsum("nc,nc->c", heavy, other)
-    return np.einsum("nc,nc->c", rest * rest, weights), (matrix, slope)
+    # Derivatives by a, b, c and d, and what is missing, shape [channels, 5, samples].
+    columns = np.empty((len(x), 5, x.shape[1]))
+    np.multiply(c, shape.slope(inner), out=columns[:, 1])
+    np.multiply(columns[:, 1], x, out=columns[:, 0])
+    columns[:, 2] = made if shape.scales else 0.0
+    columns[:, 3] = 1.0
+    columns[:, 4] = c * made + d - y
+    gram = (columns * weights[:, None]) @ columns.transpose(0, 2, 1)
+    return gram[:, 4, 4], (gram[:, :4, :4], gram[:, :4, 4])
 
 
 def _hardswish(x: Array) -> Array:

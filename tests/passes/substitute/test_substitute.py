@@ -97,7 +97,7 @@ def test_a_share_takes_what_loses_least_for_each_value() -> None:
     whole = after("substitute", model)[1][0].details
     some = after("substitute{share=0.5}", model)[1][0].details
     order = sorted(whole["layers"], key=lambda name: whole["layers"][name]["foreseen"])
-    assert order[0] == "b2/act"  # what is in front of the faint layer
+    assert order[0] == "b2/one"  # what is in front of the faint layer
     assert set(some["layers"]) == set(order[:2])
     assert some["skipped"] == dict.fromkeys((name for name in whole["layers"] if name in order[2:]), WORTH)
     assert some["values"] == 0.5
@@ -117,7 +117,7 @@ def test_reasons_are_reported_and_nothing_else_changes() -> None:
     ctx = context(feeds=smooth(model, 4))
     graph, runs = after("substitute", model, ctx)
     assert runs[0].rewrites == 0
-    assert runs[0].details["skipped"] == {"p": "something else reads the result of 's' as well"}
+    assert runs[0].details["skipped"] == {"c": "something else reads the result of 's' as well"}
     assert any("No SiLU was replaced" in note.message for note in ctx.notes)
     assert [node.name for node in graph.nodes] == [line[0] for line in lines]
 

@@ -85,7 +85,7 @@ class Substitute(Pass):
             return PassResult(skipped=skipped)
         fitted, by, pictures = self._fit(graph, shapes, silus, ctx)
         names = chosen(silus, {name: each.loss for name, each in fitted.items()}, self.share)
-        skipped |= {name: WORTH for name in silus if name not in names}
+        skipped |= {each.layer: WORTH for name, each in silus.items() if name not in names}
         original = graph if ctx.teacher is not None else clone(graph)
         nodes = {node.name: node for node in graph.nodes}
         rewired = frozenset(
@@ -105,7 +105,8 @@ class Substitute(Pass):
             "pictures": pictures,
         }
         layers = {
-            name: {"snr": round(fitted[name].snr, 2), "foreseen": float(f"{fitted[name].loss:.4g}")} for name in names
+            silus[name].layer: {"snr": round(fitted[name].snr, 2), "foreseen": float(f"{fitted[name].loss:.4g}")}
+            for name in names
         }
         lineage = shortened_teacher(original, ctx.teacher, rewired)
         return PassResult(len(names), figures, layers, skipped, lineage)

@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.gates import is_gated
 from yocc.compiler.graph.nops import captured_names
+from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.graph.types import numpy_type
 from yocc.rewrites.folding import LAYERS
@@ -23,6 +24,7 @@ class Silu:
 
     Attributes:
         name: of the node that gives its result: Mul, or Swish.
+        layer: name of the layer that gives x, under which reports show it; of the node itself where there is none.
         entry: name of the tensor x.
         values: elements of x in a run.
         axis: of the channels, where x comes from a layer and goes nowhere else, so that a factor and a shift of each
@@ -30,13 +32,14 @@ class Silu:
     """
 
     name: str
+    layer: str
     entry: str
     values: int
     axis: int | None
 
 
 def find_silus(graph: Graph, shapes: Shapes) -> tuple[dict[str, Silu], dict[str, str]]:
-    """SiLUs by the node that gives the result, in graph order, and why others stay, by node."""
+    """SiLUs by the node that gives the result, in graph order, and why others stay, by layer."""
     kept = {tensor.name for tensor in graph.outputs} | captured_names(graph)
     found: dict[str, Silu] = {}
     reasons: dict[str, str] = {}
@@ -44,15 +47,16 @@ def find_silus(graph: Graph, shapes: Shapes) -> tuple[dict[str, Silu], dict[str,
         gate = _gate(node)
         if node.domain not in (None, "", "ai.onnx") or (gate is None and node.op != "Swish"):
             continue
+        entry = node.inputs[0] if gate is None else gate.inputs[0]
+        layer = entry.inputs[0].name if entry.inputs and entry.inputs[0].op in WEIGHTED else node.name
         reason = _why_not(node, gate, kept, shapes)
         if reason:
-            reasons[node.name] = reason
+            reasons[layer] = reason
             continue
-        entry = node.inputs[0] if gate is None else gate.inputs[0]
         size = shapes.shapes[entry.name]
         readers = {id(reader) for reader in entry.outputs} - {id(node), id(gate)}
         alone = not readers and entry.name not in kept
-        found[node.name] = Silu(node.name, entry.name, math.prod(size), _axis(entry, len(size)) if alone else None)
+        found[node.name] = Silu(node.name, layer, entry.name, math.prod(size), _axis(entry, len(size)) if alone else None)
     return found, reasons
 
 

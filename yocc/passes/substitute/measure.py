@@ -22,6 +22,10 @@ from yocc.passes.substitute.find import Silu
 Array = np.ndarray[Any, Any]
 COMMON = 0.05
 """Share of the values of all channels among those that one channel's numbers are fitted to."""
+OWN = 512
+"""Values of a channel that its numbers are fitted to."""
+QUANTILES = 256
+"""Values that stand for those of all channels."""
 RANGE = 4.0
 """Standard deviation of the values that are assumed where there are no pictures."""
 EFFECTS = 12
@@ -114,7 +118,8 @@ def _fit(values: Array, activation: Activation, weights: Array | None, *, by_cha
     common = fit_substitute(values.reshape(-1, 1), activation, weights=flat.reshape(-1, 1))
     if not by_channel or MODE == "tensor":
         return common
-    drawn = np.sort(values.reshape(-1))[:: max(1, values.size // len(values))][: len(values)]
+    drawn = np.sort(values.reshape(-1))[:: max(1, values.size // QUANTILES)]
+    values = values[:: max(1, len(values) // OWN)]
     both = np.concatenate([values, np.broadcast_to(drawn[:, None], (len(drawn), values.shape[1]))])
     weighed = np.repeat([1 - COMMON, COMMON], [len(values), len(drawn)])[:, None]
     return fit_substitute(both, activation, weights=np.broadcast_to(weighed, both.shape), first=common)
