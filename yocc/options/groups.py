@@ -89,8 +89,9 @@ class CompressionRecipe:
     )
     activations: Activations = option(
         "keep",
-        "What SiLU becomes: hardswish or relu, which OpenVINO and ncnn compute in much less time, or gelu, which is "
-        "nearer to it; fitted to each layer's values, with the layers behind refitted. onnxruntime gains nothing.",
+        "What SiLU becomes, for runtimes that compute it slowly, as OpenVINO: gelu is nearest to it, hardswish takes "
+        "less time, relu least; mixed is hardswish where that loses least and gelu elsewhere. Fitted to each layer's "
+        "values.",
     )
     latency_table: Path | None = option(
         None,

@@ -143,6 +143,8 @@ def test_other_activations_come_once_layers_are_whole(options: dict[str, Any], p
 def test_which_activation_is_an_option_of_the_pass() -> None:
     spec = spec_of(CompressionRecipe(activations="gelu", recover="none"))
     assert spec == "fp32,simplify,fuse,substitute{activation=gelu},fuse"
+    spec = spec_of(CompressionRecipe(activations="mixed", recover="none"))
+    assert spec == "fp32,simplify,fuse,substitute{share=0.5,rest=gelu},fuse"
     with pytest.raises(OptionError, match="nothing to recover"):
         spec_of(CompressionRecipe(activations="keep", recover="reconstruct"))
 

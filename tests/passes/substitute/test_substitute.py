@@ -105,6 +105,21 @@ def test_a_share_takes_what_loses_least_for_each_value() -> None:
     assert some["by"] == "outputs"
 
 
+def test_the_rest_may_become_something_else() -> None:
+    model = residual(faint=1e-3)
+    graph, runs = after("substitute{share=0.5,rest=gelu}", model)
+    details = runs[0].details
+    hard = after("substitute{share=0.5}", model)[1][0].details
+    named = {name: figures["activation"] for name, figures in details["layers"].items()}
+    assert set(named) == {f"b{place}/one" for place in range(4)}
+    assert {name for name, activation in named.items() if activation == "hardswish"} == set(hard["layers"])
+    assert details["values"] == 0.5
+    assert "skipped" not in details
+    assert sorted(node.op for node in graph.nodes if node.op in OPS.values()) == ["Gelu"] * 2 + ["HardSwish"] * 2
+    whole, _ = after("substitute", model)
+    assert error(model, graph) < error(model, whole)
+
+
 def test_the_opset_rises_as_far_as_the_function_needs() -> None:
     model = residual(opset=13)
     for activation, opset in {"hardswish": 14, "gelu": 20, "relu": 13}.items():
@@ -162,7 +177,8 @@ def test_the_same_pictures_give_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"activation": "mish"}, {"share": 0.0}, {"share": 1.1}, {"pictures": 0}, {"points": 0}]
+    "options",
+    [{"activation": "mish"}, {"share": 0.0}, {"share": 1.1}, {"rest": "silu"}, {"pictures": 0}, {"points": 0}],
 )
 def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):

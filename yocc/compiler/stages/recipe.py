@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from yocc.compiler.pipeline.passes import Pass
 from yocc.compiler.pipeline.pipeline import Pipeline
@@ -34,6 +34,8 @@ from yocc.passes.uint8_input import Uint8Input
 
 BUDGETS: tuple[Budget, ...] = ("parameters", "macs", "channels", "latency")
 MOST_PRUNED = 0.95
+MIXED = 0.5
+"""Share of the values behind SiLUs for which HardSwish takes its place where Gelu does for the others."""
 LEARN = 500
 """Batches on which a distilled network learns to live with rounding."""
 _INPUT_OPTIONS = {"layout": ("nchw", "nhwc"), "color": ("rgb", "bgr"), "fit": ("letterbox",)}
@@ -111,7 +113,7 @@ def _steps(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
     yield Simplify()
     changes = [*_pruning(recipe, pictures)]
     if recipe.activations != "keep":
-        changes = _with_activations(changes, Substitute(activation=recipe.activations), _recovery(recipe))
+        changes = _with_activations(changes, _substitute(recipe.activations), _recovery(recipe))
     yield from changes
     if recipe.recover == "distill":
         yield Distill()
@@ -211,6 +213,10 @@ def _recovery(recipe: CompressionRecipe) -> Recover | None:
     if recipe.recover in (None, "none"):
         return None
     return Recover(method="statistics" if recipe.recover == "statistics" else "reconstruct")
+
+
+def _substitute(activations: Literal["gelu", "mixed", "hardswish", "relu"]) -> Substitute:
+    return Substitute(share=MIXED, rest="gelu") if activations == "mixed" else Substitute(activation=activations)
 
 
 def _with_activations(steps: list[Pass], step: Substitute, recovery: Recover | None) -> list[Pass]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from yocc.analysis.pictures import affordable, alike
 from yocc.compiler.graph import Graph, clone
@@ -17,7 +17,7 @@ from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import BackendError, OptionError
 from yocc.passes.substitute.find import Silu, chosen, find_silus
-from yocc.passes.substitute.measure import Fitted, fit_on_pictures, fit_without_pictures
+from yocc.passes.substitute.measure import Fitted, Seen
 from yocc.passes.substitute.place import replace_silu
 
 SHARE = 0.02
@@ -36,6 +36,7 @@ class Substitute(Pass):
     Attributes:
         activation: which f: `hardswish` and `relu` are the cheapest, `gelu` is the nearest to SiLU.
         share: of the values behind SiLUs, most to replace; those go that lose least for each value.
+        rest: what the other SiLUs become.
         pictures: most pictures to measure on.
         points: positions sampled in each tensor and picture.
     """
@@ -49,22 +50,24 @@ class Substitute(Pass):
 
     activation: Literal["hardswish", "gelu", "relu"] = "hardswish"
     share: float = 1.0
+    rest: Literal["keep", "hardswish", "gelu", "relu"] = "keep"
     pictures: int = 32
     points: int = 128
 
     def __post_init__(self) -> None:
+        known = ", ".join(OPSETS)
         if self.activation not in OPSETS:
-            raise OptionError(
-                f"SiLU cannot become {self.activation!r}.", f"Use {', '.join(list(OPSETS)[:-1])} or {list(OPSETS)[-1]}."
-            )
+            raise OptionError(f"SiLU cannot become {self.activation!r}.", f"Use one of {known}.")
+        if self.rest not in ("keep", *OPSETS):
+            raise OptionError(f"The rest of the SiLUs cannot become {self.rest!r}.", f"Use one of keep, {known}.")
         if not 0 < self.share <= 1:
             raise OptionError(f"A share of {self.share:g} is out of range.", "Use a share above 0 and up to 1.")
         if self.pictures < 1 or self.points < 1:
             raise OptionError("Fitting needs at least one picture and one point.", "Use 1 or more of each.")
 
     def min_opset(self, ctx: PassContext) -> int:  # noqa: ARG002 # the protocol's
-        """The opset that has the activation."""
-        return OPSETS[self.activation]
+        """The opset that has the activations."""
+        return max(OPSETS[self.activation], OPSETS.get(self.rest, 0))
 
     def foresee(self, graph: Graph, ctx: PassContext, *, exact: bool) -> Foreseen:
         """The SiLUs, where no pictures choose them."""
@@ -83,56 +86,62 @@ class Substitute(Pass):
         if not silus:
             ctx.note("No SiLU was replaced, as there is none that can be.", level="warning")
             return PassResult(skipped=skipped)
-        fitted, by, pictures = self._fit(graph, shapes, silus, ctx)
+        seen = self._measure(graph, shapes, silus, ctx)
+        fitted = seen.fitted(self.activation, silus)
         names = chosen(silus, {name: each.loss for name, each in fitted.items()}, self.share)
-        skipped |= {each.layer: WORTH for name, each in silus.items() if name not in names}
+        left = [name for name in silus if name not in names]
+        fitted = {name: fitted[name] for name in names}
+        if self.rest == "keep":
+            skipped |= {silus[name].layer: WORTH for name in left}
+        else:
+            fitted |= seen.fitted(self.rest, left)
         original = graph if ctx.teacher is not None else clone(graph)
         nodes = {node.name: node for node in graph.nodes}
         rewired = frozenset(
-            replace_silu(
-                graph, nodes[name], fitted[name].numbers, len(shapes.shapes[silus[name].entry]), silus[name].axis
-            )
-            for name in names
+            replace_silu(graph, nodes[name], each.numbers, len(shapes.shapes[silus[name].entry]), silus[name].axis)
+            for name, each in fitted.items()
         )
-        total = sum(each.values for each in silus.values())
-        figures = {
-            "activation": self.activation,
-            "replaced": len(names),
-            "silus": len(silus),
-            "values": round(sum(silus[name].values for name in names) / total, 4),
-            "foreseen": float(f"{sum(fitted[name].loss for name in names):.4g}"),
-            "by": by,
-            "pictures": pictures,
-        }
-        layers = {
-            silus[name].layer: {"snr": round(fitted[name].snr, 2), "foreseen": float(f"{fitted[name].loss:.4g}")}
-            for name in names
-        }
         lineage = shortened_teacher(original, ctx.teacher, rewired)
-        return PassResult(len(names), figures, layers, skipped, lineage)
+        layers = {silus[name].layer: _figures(each) for name, each in fitted.items()}
+        return PassResult(len(fitted), self._totals(seen, fitted, names), layers, skipped, lineage)
 
-    def _fit(
-        self, graph: Graph, shapes: Shapes, silus: Mapping[str, Silu], ctx: PassContext
-    ) -> tuple[dict[str, Fitted], str, int]:
-        """What each becomes; what the losses are; on how many pictures."""
+    def _totals(self, seen: Seen, fitted: Mapping[str, Fitted], names: Sequence[str]) -> dict[str, Any]:
+        total = sum(each.values for each in seen.silus.values())
+        return {
+            "activation": self.activation,
+            "silus": len(seen.silus),
+            "replaced": len(fitted),
+            "values": round(sum(seen.silus[name].values for name in names) / total, 4),
+            "foreseen": _short(sum(each.loss for each in fitted.values())),
+            "by": seen.by,
+            "pictures": seen.pictures,
+        }
+
+    def _measure(self, graph: Graph, shapes: Shapes, silus: Mapping[str, Silu], ctx: PassContext) -> Seen:
+        """What the SiLUs read: on pictures where there are some and the model runs here, else assumed."""
         feeds = ctx.feeds
         if feeds is None or len(feeds) == 0 or alike(feeds):
             why = "there are no pictures; give some with --calib"
         else:
             try:
                 count = self._affordable(graph, silus, feeds, ctx)
-                found, by = fit_on_pictures(
-                    graph, shapes, silus, self.activation, feeds, ctx, count=count, points=self.points
-                )
-                return found, by, count
+                return Seen.on_pictures(graph, shapes, silus, feeds, ctx, count=count, points=self.points)
             except BackendError as error:
                 if does_run(graph, ctx):
                     raise
                 why = f"the model does not run here ({error.message.rstrip('.')})"
         ctx.note(f"All activations are fitted to the same assumed values, as {why}.", level="warning")
-        return fit_without_pictures(silus, self.activation), "energy", 0
+        return Seen.assumed(silus)
 
     def _affordable(self, graph: Graph, silus: Mapping[str, Silu], feeds: Feeds, ctx: PassContext) -> int:
         run = run_until(graph, [each.entry for each in silus.values()], ctx)
         first = next(iter(feeds))
         return affordable(lambda: run(first), ctx.deadline.left() * SHARE, min(self.pictures, len(feeds)))
+
+
+def _figures(each: Fitted) -> dict[str, Any]:
+    return {"activation": each.numbers.activation, "snr": round(each.snr, 2), "foreseen": _short(each.loss)}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")

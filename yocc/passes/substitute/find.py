@@ -56,7 +56,8 @@ def find_silus(graph: Graph, shapes: Shapes) -> tuple[dict[str, Silu], dict[str,
         size = shapes.shapes[entry.name]
         readers = {id(reader) for reader in entry.outputs} - {id(node), id(gate)}
         alone = not readers and entry.name not in kept
-        found[node.name] = Silu(node.name, layer, entry.name, math.prod(size), _axis(entry, len(size)) if alone else None)
+        axis = _axis(entry, len(size)) if alone else None
+        found[node.name] = Silu(node.name, layer, entry.name, math.prod(size), axis)
     return found, reasons
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from yocc.analysis.effect import effects
-from yocc.analysis.pictures import evenly, require_finite
+from yocc.analysis.importance import Importance
+from yocc.analysis.pictures import Evenly, evenly, require_finite
 from yocc.analysis.windows import outputs_at, positions
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import Shapes
@@ -26,11 +27,12 @@ OWN = 512
 """Values of a channel that its numbers are fitted to."""
 QUANTILES = 256
 """Values that stand for those of all channels."""
-RANGE = 4.0
-"""Standard deviation of the values that are assumed where there are no pictures."""
 EFFECTS = 12
 """Pictures on which is measured what an error costs, which takes many times what running them does."""
-_DRAWN = 4096
+SPREAD = 4.0
+"""Standard deviation of the values that are assumed where there are no pictures."""
+_ASSUMED = 1024
+_SMALLEST = 1e-300
 
 
 @dataclass(frozen=True)
@@ -48,81 +50,104 @@ class Fitted:
     loss: float
 
 
-def fit_without_pictures(silus: Mapping[str, Silu], activation: Activation) -> dict[str, Fitted]:
-    """The same numbers for all: for values of a normal distribution; the loss is the energy of the error."""
-    values = np.random.default_rng(0).normal(0, RANGE, (_DRAWN, 1))
-    numbers = fit_substitute(values, activation)
-    error, energy = np.square(numbers(values) - silu(values)).mean(), silu(values).var()
-    snr = 10 * np.log10(energy / error)
-    return {name: Fitted(numbers, float(snr), each.values * error / energy) for name, each in silus.items()}
+@dataclass(frozen=True)
+class Seen:
+    """What was measured of SiLUs.
 
-
-def fit_on_pictures(
-    graph: Graph,
-    shapes: Shapes,
-    silus: Mapping[str, Silu],
-    activation: Activation,
-    feeds: Feeds,
-    ctx: PassContext,
-    *,
-    count: int,
-    points: int,
-) -> tuple[dict[str, Fitted], str]:
-    """Numbers for each SiLU's own values, and what the outputs lose by each alone.
-
-    Args:
-        graph: the graph; not changed.
-        shapes: its concrete shapes.
+    Attributes:
         silus: by name.
-        activation: the function in their place.
-        feeds: pictures.
-        ctx: runs the model, shows progress, knows what the outputs mean.
-        count: up to how many pictures, evenly spaced, are used.
-        points: positions sampled in each tensor and picture.
-
-    Returns:
-        By SiLU; and what the loss is: `outputs`, or `energy` of the error where gradients do not reach.
-
-    Raises:
-        CalibrationError: what the network gives is not finite.
+        values: that each reads, shape [samples, channels].
+        metrics: what an error of each costs, shape [channels, channels], of those on which the outputs depend; None
+            where nothing says so.
+        pictures: on how many pictures; 0 where values are assumed.
     """
-    axes = {name: _axis(each, shapes) for name, each in silus.items()}
-    try:
-        metrics = effects(graph, shapes, list(silus), feeds, ctx, most=min(count, EFFECTS), axes=axes)
-    except PassError as error:
-        ctx.note(f"SiLUs are compared by their own error: {error.message}", node=error.node, level="warning")
-        metrics = None
-    seen = _samples(graph, silus, axes, feeds, ctx, count=count, points=points)
-    found = {}
-    for name, each in ctx.progress(silus.items(), "activations", len(silus)):
-        values = seen[name]
-        weights = None if metrics is None or name not in metrics else np.diag(metrics[name])
+
+    silus: Mapping[str, Silu]
+    values: Mapping[str, Array]
+    metrics: Mapping[str, Array] | None
+    pictures: int
+
+    @classmethod
+    def assumed(cls, silus: Mapping[str, Silu]) -> Seen:
+        """The same values for all: of a normal distribution."""
+        values = np.random.default_rng(0).normal(0, SPREAD, (_ASSUMED, 1))
+        return cls(silus, dict.fromkeys(silus, values), None, 0)
+
+    @classmethod
+    def on_pictures(
+        cls,
+        graph: Graph,
+        shapes: Shapes,
+        silus: Mapping[str, Silu],
+        feeds: Feeds,
+        ctx: PassContext,
+        *,
+        count: int,
+        points: int,
+    ) -> Seen:
+        """Values at positions that are drawn mostly by what an error there costs.
+
+        Args:
+            graph: the graph; not changed.
+            shapes: its concrete shapes.
+            silus: by name.
+            feeds: pictures.
+            ctx: runs the model, shows progress, knows what the outputs mean.
+            count: up to how many pictures, evenly spaced, are used.
+            points: positions sampled in each tensor and picture.
+
+        Raises:
+            CalibrationError: what the network gives is not finite.
+        """
+        axes = {name: _axis(each, shapes) for name, each in silus.items()}
+        nodes = {node.name: node for node in graph.nodes}
+        metrics, importance = None, None
+        try:
+            metrics = effects(graph, shapes, list(silus), feeds, ctx, most=min(count, EFFECTS), axes=axes)
+            convolved = [nodes[name] for name, axis in axes.items() if axis == 1]
+            importance = Importance(graph, shapes, convolved, ctx)
+        except PassError as error:
+            ctx.note(f"SiLUs are compared by their own error: {error.message}", node=error.node, level="warning")
+        values = _samples(graph, silus, axes, evenly(feeds, count), ctx, points=points, importance=importance)
+        return cls(silus, values, metrics, count)
+
+    @property
+    def by(self) -> str:
+        """What losses are: `outputs`, second-order change of the network's outputs; or `energy` of the error."""
+        return "energy" if self.metrics is None else "outputs"
+
+    def fitted(self, activation: Activation, names: Iterable[str]) -> dict[str, Fitted]:
+        """An activation in the place of each of some SiLUs, and what the outputs lose by each alone."""
+        return {name: self._fitted(activation, name) for name in names}
+
+    def _fitted(self, activation: Activation, name: str) -> Fitted:
+        values, each = self.values[name], self.silus[name]
+        metric = None if self.metrics is None else self.metrics.get(name)
+        weights = None if metric is None else np.diag(metric)
         numbers = _fit(values, activation, weights, by_channel=each.axis is not None)
-        wrong, energy = numbers(values) - silu(values), max(float(silu(values).var()), 1e-300)
-        noise = max(float(np.square(wrong).mean()), 1e-300)
-        if metrics is None:
+        wrong, energy = numbers(values) - silu(values), max(float(silu(values).var()), _SMALLEST)
+        noise = max(float(np.square(wrong).mean()), _SMALLEST)
+        if self.metrics is None:
             loss = each.values * noise / energy
         else:
-            loss = float(np.sum(metrics[name] * (wrong.T @ wrong))) / len(wrong) if name in metrics else 0.0
-        found[name] = Fitted(numbers, float(10 * np.log10(energy / noise)), loss)
-    return found, "energy" if metrics is None else "outputs"
-
-
-MODE = "all"
+            loss = 0.0 if metric is None else float(np.sum(metric * (wrong.T @ wrong))) / len(wrong)
+        return Fitted(numbers, float(10 * np.log10(energy / noise)), loss)
 
 
 def _fit(values: Array, activation: Activation, weights: Array | None, *, by_channel: bool) -> Substitute:
     """Of values [samples, channels], with the numbers of each channel where these are a layer's."""
-    flat = np.tile(1.0 if weights is None else np.maximum(weights, 0.0) / max(weights.max(), 1e-300), (len(values), 1))
-    flat = np.broadcast_to(flat, values.shape)
-    common = fit_substitute(values.reshape(-1, 1), activation, weights=flat.reshape(-1, 1))
-    if not by_channel or MODE == "tensor":
+    channels = values.shape[1]
+    each = np.ones(channels) if weights is None else np.maximum(weights, 0.0) / max(weights.max(), _SMALLEST)
+    flat = np.broadcast_to(each, values.shape).reshape(-1, 1)
+    common = fit_substitute(values.reshape(-1, 1), activation, weights=flat)
+    if not by_channel or channels == 1:
         return common
-    drawn = np.sort(values.reshape(-1))[:: max(1, values.size // QUANTILES)]
+    all_of_them = np.sort(values.reshape(-1))[:: max(1, values.size // QUANTILES)]
     values = values[:: max(1, len(values) // OWN)]
-    both = np.concatenate([values, np.broadcast_to(drawn[:, None], (len(drawn), values.shape[1]))])
-    weighed = np.repeat([1 - COMMON, COMMON], [len(values), len(drawn)])[:, None]
-    return fit_substitute(both, activation, weights=np.broadcast_to(weighed, both.shape), first=common)
+    both = np.concatenate([values, np.broadcast_to(all_of_them[:, None], (len(all_of_them), channels))])
+    # Values that a channel takes on rarely are not left to chance.
+    shares = np.repeat([(1 - COMMON) / len(values), COMMON / len(all_of_them)], [len(values), len(all_of_them)])
+    return fit_substitute(both, activation, weights=np.broadcast_to(shares[:, None], both.shape), first=common)
 
 
 def _axis(each: Silu, shapes: Shapes) -> int:
@@ -134,21 +159,23 @@ def _samples(
     graph: Graph,
     silus: Mapping[str, Silu],
     axes: Mapping[str, int],
-    feeds: Feeds,
+    pictures: Evenly,
     ctx: PassContext,
     *,
-    count: int,
     points: int,
+    importance: Importance | None,
 ) -> dict[str, Array]:
     """What each SiLU reads at a few positions of each picture, shape [samples, channels]."""
     entries = list(dict.fromkeys(each.entry for each in silus.values()))
-    run, random, pictures = run_until(graph, entries, ctx), ctx.random(), evenly(feeds, count)
+    sources = [] if importance is None else importance.sources
+    run, random = run_until(graph, [*entries, *sources], ctx), ctx.random()
     parts: dict[str, list[Array]] = {name: [] for name in silus}
-    for arrays in ctx.progress(pictures, "values", len(pictures)):
+    for arrays in ctx.progress(pictures, "activations", len(pictures)):
         read = run(arrays)
-        require_finite(read, entries)
+        require_finite(read, [*entries, *sources])
+        likely = {} if importance is None else importance.of(arrays, read)
         for name, each in silus.items():
             values = read[each.entry]
-            at = positions(values.shape, points, random, axis=axes[name])
+            at = positions(values.shape, points, random, likely.get(name), axis=axes[name])
             parts[name].append(outputs_at(values, at, axis=axes[name]).astype(np.float64))
     return {name: np.concatenate(rows) for name, rows in parts.items()}
