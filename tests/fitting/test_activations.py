@@ -80,3 +80,13 @@ def test_values_that_say_little_leave_finite_numbers(activation: Activation, val
 def test_the_same_values_give_the_same_numbers() -> None:
     first, second = (fit_substitute(drawn(), "hardswish") for _ in range(2))
     assert all(np.array_equal(getattr(first, each), getattr(second, each)) for each in "abcd")
+
+
+def test_what_is_common_stays_and_channels_get_nearer() -> None:
+    values = drawn()
+    common = fit_substitute(values.reshape(-1, 1), "hardswish")
+    found = fit_substitute(values, "hardswish", first=common)
+    assert np.array_equal(found.c, common.c)
+    assert np.array_equal(found.d, common.d)
+    assert found.a.shape == found.b.shape == (3,)
+    assert (snr(found, values) > snr(common, values)).all()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -80,7 +80,7 @@ def fit_substitute(
         values: in front of the SiLU, float64, shape [samples, channels].
         activation: the function.
         weights: of each sample's squared error, shape [samples, channels]; None for all alike.
-        first: where to start in all channels; None for fixed starts.
+        first: where to start in all channels, with its c and d, which stay; None to fit all four from fixed starts.
     """
     shape, rows = SHAPES[activation], np.ascontiguousarray(values.T)
     wanted, weighed = silu(rows), np.full(rows.shape, 1 / len(values))
@@ -91,14 +91,16 @@ def fit_substitute(
     least = np.full(len(rows), np.inf)
     for start in starts:
         parts = [
-            _descend(shape, rows[some], wanted[some], weighed[some], np.tile(start, (len(rows[some]), 1)))
+            _descend(
+                shape, rows[some], wanted[some], weighed[some], np.tile(start, (len(rows[some]), 1)), first is None
+            )
             for some in (slice(place, place + _TOGETHER) for place in range(0, len(rows), _TOGETHER))
         ]
         found, error = (np.concatenate(each) for each in zip(*parts, strict=True))
         best = found if best is None else np.where((error < least)[:, None], found, best)
         least = np.minimum(error, least)
     assert best is not None  # every shape has a start
-    return Substitute(activation, *best.T)
+    return Substitute(activation, *best.T) if first is None else replace(first, a=best[:, 0], b=best[:, 1])
 
 
 def _numbers(found: Substitute) -> tuple[float, float, float, float]:
@@ -106,13 +108,13 @@ def _numbers(found: Substitute) -> tuple[float, float, float, float]:
     return a, b, c, d
 
 
-def _descend(shape: Shape, x: Array, y: Array, weights: Array, start: Array) -> tuple[Array, Array]:
+def _descend(shape: Shape, x: Array, y: Array, weights: Array, start: Array, outer: bool) -> tuple[Array, Array]:
     """The numbers of each channel, shape [channels, 4], and the weighed squared errors, shape [channels].
 
-    Values, what they should become, and weights have the shape [channels, samples].
+    Values, what they should become, and weights have the shape [channels, samples]. Unless `outer`, c and d stay.
     """
     now, damping, idle = start, np.full(len(start), 1e-3), 0
-    error, step = _normal(shape, x, y, weights, now)
+    error, step = _normal(shape, x, y, weights, now, outer)
     for _ in range(_STEPS):
         matrix, slope = step
         diagonal = np.einsum("cii->ci", matrix) + 1e-12
@@ -120,7 +122,7 @@ def _descend(shape: Shape, x: Array, y: Array, weights: Array, start: Array) -> 
         tried = now - np.linalg.solve(damped, slope[:, :, None])[:, :, 0]
         inside = (np.abs(tried) < _LARGEST).all(axis=1) & (tried[:, 0] > _LEAST) & (tried[:, 2] > _LEAST)
         tried = np.where(inside[:, None], tried, now)
-        new_error, new_step = _normal(shape, x, y, weights, tried)
+        new_error, new_step = _normal(shape, x, y, weights, tried, outer)
         better = inside & (new_error < error)
         gain = np.where(better, error - new_error, 0.0)
         now = np.where(better[:, None], tried, now)
@@ -136,7 +138,9 @@ def _descend(shape: Shape, x: Array, y: Array, weights: Array, start: Array) -> 
     return now, error
 
 
-def _normal(shape: Shape, x: Array, y: Array, weights: Array, numbers: Array) -> tuple[Array, tuple[Array, Array]]:
+def _normal(
+    shape: Shape, x: Array, y: Array, weights: Array, numbers: Array, outer: bool
+) -> tuple[Array, tuple[Array, Array]]:
     """Errors, shape [channels], and the normal equations, shapes [channels, 4, 4] and [channels, 4]."""
     a, b, c, d = numbers.T[:, :, None]
     inner = a * x + b
@@ -145,8 +149,8 @@ def _normal(shape: Shape, x: Array, y: Array, weights: Array, numbers: Array) ->
     columns = np.empty((len(x), 5, x.shape[1]))
     np.multiply(c, shape.slope(inner), out=columns[:, 1])
     np.multiply(columns[:, 1], x, out=columns[:, 0])
-    columns[:, 2] = made if shape.scales else 0.0
-    columns[:, 3] = 1.0
+    columns[:, 2] = made if shape.scales and outer else 0.0
+    columns[:, 3] = 1.0 if outer else 0.0
     columns[:, 4] = c * made + d - y
     gram = (columns * weights[:, None]) @ columns.transpose(0, 2, 1)
     return gram[:, 4, 4], (gram[:, :4, :4], gram[:, :4, 4])

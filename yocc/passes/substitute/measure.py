@@ -135,7 +135,11 @@ class Seen:
 
 
 def _fit(values: Array, activation: Activation, weights: Array | None, *, by_channel: bool) -> Substitute:
-    """Of values [samples, channels], with the numbers of each channel where these are a layer's."""
+    """Of values [samples, channels], with a and b of each channel where these are a layer's.
+
+    c and d stay common to all: runtimes that multiply and add numbers of each channel in the same kernel as the layer
+    take slower kernels for it, as OpenVINO does.
+    """
     channels = values.shape[1]
     each = np.ones(channels) if weights is None else np.maximum(weights, 0.0) / max(weights.max(), _SMALLEST)
     flat = np.broadcast_to(each, values.shape).reshape(-1, 1)
