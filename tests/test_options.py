@@ -32,7 +32,7 @@ def _another(each: OptionField) -> Any:
     examples: dict[str, Any] = {
         "recover": "none", "schedule": "oneshot", "sparsity": "2:4", "outputs": "raw", "options": {"a": "b"},
         "input_shapes": {"x": (1, 2)}, "input_color": "bgr", "input_fit": "crop", "target": "ncnn",
-        "moves": "ranks",
+        "moves": "ranks", "activations": "gelu",
         "gates": ("map50 >= 0",),
     }  # fmt: skip
     if each.name in examples:

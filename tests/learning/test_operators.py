@@ -56,6 +56,8 @@ CASES: list[tuple[str, list[np.ndarray], dict[str, Any], tuple[int, ...]]] = [
     ("Gather", [ints(2, -1, 0)], {"axis": 1}, PICTURE),
     ("Gather", [ints(1, -1).reshape(1, 2)], {"axis": -1}, PICTURE),
     ("Gather", [np.array(1)], {}, PICTURE),
+    ("Gelu", [], {}, PICTURE),
+    ("Gelu", [], {"approximate": "tanh"}, PICTURE),
     ("Gemm", [weights(5, 6), weights(5)], {"transB": 1, "alpha": 0.5, "beta": 2.0}, (3, 6)),
     ("Gemm", [weights(6, 5)], {}, (3, 6)),
     ("GlobalAveragePool", [], {}, PICTURE),
@@ -108,8 +110,8 @@ def model_of(
         [helper.make_empty_tensor_value_info(name) for name in outputs],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in zip(names, constants, strict=True)],
     )
-    opset = 9 if op == "Upsample" else 18
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    opset = {"Upsample": 9, "Gelu": 20}.get(op, 18)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
 
 
 def network_of(model: onnx.ModelProto) -> Network:
@@ -154,7 +156,7 @@ def test_codes_are_decoded_and_rounding_passes_gradients_on(axis: int | None) ->
         [helper.make_tensor_value_info("y", 1, PICTURE)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9)
     values = RANDOM.normal(size=PICTURE).astype(np.float32)
     picture = torch.from_numpy(values).requires_grad_()
     found = network_of(model)({"x": picture})["y"]

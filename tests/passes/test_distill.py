@@ -325,7 +325,7 @@ def test_without_torch_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_nothing_pruned_is_nothing_to_learn() -> None:
     ctx = context(Target("test"), photographs())
-    with pytest.raises(PassError, match="no pass before it pruned"):
+    with pytest.raises(PassError, match="no pass before it changed"):
         Distill().requires(load(detector()), ctx)
 
 

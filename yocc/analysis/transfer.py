@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.analysis.observers import Transfer
 from yocc.compiler.graph.gates import gated
+from yocc.fitting.activations import silu
 
 
 def as_is(values: Any) -> Any:
     """Nothing."""
     return values
-
-
-def silu(values: Any) -> Any:
-    """SiLU, x * sigmoid(x)."""
-    return values / (1.0 + np.exp(-np.clip(values, -80.0, 80.0)))
 
 
 def transfer_of(tensor: gs.Tensor) -> Transfer:

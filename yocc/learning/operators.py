@@ -21,8 +21,9 @@ Rule = Callable[[gs.Node, Values, Shapes], "Tensor | tuple[Tensor, ...]"]
 SIZE_FREE = frozenset(
     {
         "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "ConvTranspose", "DequantizeLinear",
-        "Div", "Dropout", "Elu", "Exp", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "MaxPool", "Mish", "Mul",
-        "Neg", "PRelu", "QuantizeLinear", "Relu", "Resize", "Sigmoid", "Softplus", "Split", "Sub", "Tanh", "Upsample",
+        "Div", "Dropout", "Elu", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "MaxPool", "Mish",
+        "Mul", "Neg", "PRelu", "QuantizeLinear", "Relu", "Resize", "Sigmoid", "Softplus", "Split", "Sub", "Tanh",
+        "Upsample",
     }
 )  # fmt: skip
 """Operators that take pictures of any size; Concat and Split only along the channels."""
@@ -290,6 +291,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "Exp": _unary(torch.exp),
         "Flatten": _reshape,
         "Gather": _gather,
+        "Gelu": lambda node, values, _: F.gelu(values[0], approximate=node.attrs.get("approximate", "none")),
         "Gemm": _gemm,
         "GlobalAveragePool": _unary(lambda value: value.mean(list(range(2, value.ndim)), keepdim=True)),
         "HardSigmoid": _hard_sigmoid,

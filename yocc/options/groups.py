@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yocc.options.option import (
+    Activations,
     Cached,
     Color,
     Fit,
@@ -26,8 +27,8 @@ MOST_THREADS = max(256, os.cpu_count() or 1)
 _PIPELINE_SAYS_ALL = "A pipeline states every pass."
 _NO_NMS = "Without --nms, the graph gives all candidates."
 _SHORT_FORMS = (
-    "side", "input_size", "batch", "input", "prune", "prune_target", "moves", "factorize", "int8", "max_drop",
-    "max_latency", "weights", "fp16", "recover", "schedule", "rounds", "sparsity", "nms", "nms_confidence",
+    "side", "input_size", "batch", "input", "prune", "prune_target", "moves", "factorize", "activations", "int8",
+    "max_drop", "max_latency", "weights", "fp16", "recover", "schedule", "rounds", "sparsity", "nms", "nms_confidence",
     "nms_overlap", "nms_most", "max_candidates", "outputs",
 )  # fmt: skip
 
@@ -86,6 +87,12 @@ class CompressionRecipe:
         "Least share of parameters and of MACs to save by low ranks, such as 0.2; with --prune, which then removes "
         "channels, of what that leaves.",
     )
+    activations: Activations = option(
+        "keep",
+        "What SiLU becomes, for runtimes that compute it slowly, as OpenVINO: gelu is nearest to it, hardswish takes "
+        "less time, relu least; mixed is hardswish where that loses least and gelu elsewhere. Fitted to each layer's "
+        "values.",
+    )
     latency_table: Path | None = option(
         None,
         "How long layers take, as `yocc latency` writes it.",
@@ -120,8 +127,8 @@ class CompressionRecipe:
     )
     recover: Recovery | None = option(
         None,
-        "How to recover the accuracy of a pruned model: refit it layer by layer, or also train it for minutes to hours "
-        "(extra torch).",
+        "How to recover the accuracy of a model that was pruned or has other activations: refit it layer by layer, or "
+        "also train it for minutes to hours (extra torch).",
         otherwise="reconstruct",
     )
     schedule: Schedule | None = option(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from yocc.options.option import Color, Fit, Moves, Number, Outputs, Recovery, Schedule, Shapes, Sparsity
+from yocc.options.option import Activations, Color, Fit, Moves, Number, Outputs, Recovery, Schedule, Shapes, Sparsity
 
 
 class FeedingKeywords(TypedDict, total=False):
@@ -43,6 +43,7 @@ class CompileKeywords(CalibrateKeywords, total=False):
     prune_target: str | None
     moves: Moves
     factorize: float | None
+    activations: Activations
     latency_table: str | Path | None
     int8: bool
     max_drop: float | None

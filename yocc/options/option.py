@@ -11,6 +11,7 @@ from typing import Any, Literal
 Recovery = Literal["none", "statistics", "reconstruct", "distill"]
 Schedule = Literal["oneshot", "iterative"]
 Moves = Literal["auto", "channels", "ranks", "channels,ranks"]
+Activations = Literal["keep", "gelu", "mixed", "hardswish", "relu"]
 Sparsity = Literal["2:4"]
 Outputs = Literal["decoded", "raw"]
 Color = Literal["rgb", "bgr", "gray"]

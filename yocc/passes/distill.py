@@ -64,8 +64,8 @@ class Distill(Pass):
         """There must be an original to learn from, and pictures to do it on."""
         if ctx.teacher is None:
             raise PassError(
-                "There is nothing to distill: no pass before it pruned, factorized or shortened the model.",
-                "Put prune, factorize or drop before distill.",
+                "There is nothing to distill: no pass before it changed what the model computes.",
+                "Put prune, factorize, drop or substitute before distill.",
             )
         if ctx.feeds is None or len(ctx.feeds) < 2:
             raise CalibrationError("Distillation needs two pictures at least.", "Give a folder with --calib.")

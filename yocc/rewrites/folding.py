@@ -17,7 +17,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.graph.layers import output_axis
 from yocc.compiler.graph.nops import captured_names
 
-_LAYERS = ("Conv", "ConvTranspose", "Gemm")
+LAYERS = ("Conv", "ConvTranspose", "Gemm")
 _ARITHMETIC = ("Add", "Sub", "Mul", "Div")
 Array = np.ndarray[Any, Any]
 
@@ -52,7 +52,7 @@ def fold_into_layers(graph: Graph) -> Folded:
     names = set(graph.tensors())
     fused: set[str] = set()
     for node in graph.nodes:
-        if node.op not in _LAYERS or node.domain:
+        if node.op not in LAYERS or node.domain:
             continue
         while (follower := _follower(node, kept)) is not None and _fuse(node, follower, names, kept):
             fused.add(follower.name)
@@ -206,7 +206,7 @@ def _why_not(node: gs.Node, kept: set[str]) -> str:
     source = node.inputs[0]
     if not _is_inference(node):
         return "it is in training mode"
-    if not source.inputs or source.inputs[0].op not in _LAYERS:
+    if not source.inputs or source.inputs[0].op not in LAYERS:
         before = source.inputs[0].op if source.inputs else "a graph input"
         return f"it follows {before}, not a layer with weights"
     if source.name in kept:

@@ -118,6 +118,37 @@ def test_low_ranks_come_after_pruning_and_are_refitted() -> None:
         spec_of(CompressionRecipe(factorize=1.5))
 
 
+@pytest.mark.parametrize(
+    ("options", "pictures", "expected"),
+    [
+        ({"recover": "reconstruct"}, True, "fuse,substitute,recover,fuse"),
+        (
+            {"recover": "statistics", "int8": True},
+            True,
+            "fuse,substitute,recover{method=statistics},fuse,quantize,quantize_weights",
+        ),
+        ({}, False, "fuse,substitute,fuse"),
+        ({"recover": "distill"}, True, "fuse,substitute,recover,distill,fuse"),
+        # What is refitted after pruning makes up for both.
+        ({"recover": "reconstruct", "prune": 0.2}, True, "fuse,substitute,shrink{ratio=0.2},fuse"),
+        ({"recover": "reconstruct", "factorize": 0.2}, True, "fuse,substitute,factorize{ratio=0.2},recover,fuse"),
+        ({"recover": "reconstruct", "prune": 0.2}, False, "prune{ratio=0.2},fuse,substitute,recover,fuse"),
+    ],
+)
+def test_other_activations_come_once_layers_are_whole(options: dict[str, Any], pictures: bool, expected: str) -> None:
+    recipe = CompressionRecipe(activations="hardswish", **options)
+    assert spec_of(recipe, pictures=pictures) == f"fp32,simplify,{expected}"
+
+
+def test_which_activation_is_an_option_of_the_pass() -> None:
+    spec = spec_of(CompressionRecipe(activations="gelu", recover="none"))
+    assert spec == "fp32,simplify,fuse,substitute{activation=gelu},fuse"
+    spec = spec_of(CompressionRecipe(activations="mixed", recover="none"))
+    assert spec == "fp32,simplify,fuse,substitute{share=0.5,rest=gelu},fuse"
+    with pytest.raises(OptionError, match="nothing to recover"):
+        spec_of(CompressionRecipe(activations="keep", recover="reconstruct"))
+
+
 def test_with_pictures_what_is_removed_is_left_open() -> None:
     spec = spec_of(CompressionRecipe(prune=0.4, int8=True, recover="reconstruct"))
     assert spec == "fp32,simplify,fuse,shrink,quantize,quantize_weights"

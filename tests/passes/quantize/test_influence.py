@@ -10,12 +10,13 @@ from tests.passes.feeding import Pictures, context, run_pass, whole_graph
 from tests.passes.graphs import build
 from yocc.analysis.calibrate import collect
 from yocc.analysis.statistics import TensorStatistics
-from yocc.analysis.transfer import as_is, silu
+from yocc.analysis.transfer import as_is
 from yocc.compiler.graph import Graph, refresh, to_proto
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.target import TensorScheme
 from yocc.errors import PassError
+from yocc.fitting.activations import silu
 from yocc.passes.quantize import Quantize, influence
 from yocc.passes.quantize.influence import Influence, influences, narrow
 from yocc.passes.quantize.placement import place

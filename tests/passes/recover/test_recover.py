@@ -93,7 +93,7 @@ def test_the_report_has_the_error_of_each_layer() -> None:
 
 def test_without_pruning_before_there_is_nothing_to_recover() -> None:
     model = TOPOLOGIES["residual"](seed=0)
-    with pytest.raises(PassError, match="no pass before it pruned"):
+    with pytest.raises(PassError, match="no pass before it changed"):
         Recover().requires(load(model), pictured(model))
 
 

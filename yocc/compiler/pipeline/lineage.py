@@ -40,7 +40,7 @@ class Teacher:
         kept: for each layer that still exists, which of its original output channels are left.
         zeroed: layers of which single weights were set to zero, which must stay so.
         pairs: layers that became two, by name.
-        rewired: nodes that read another tensor than they did, by name.
+        rewired: nodes that read another tensor than they did, or give another result, by name.
     """
 
     graph: Graph
@@ -94,12 +94,12 @@ def factored_teacher(graph: Graph, before: Teacher | None, pairs: Mapping[str, P
 
 
 def shortened_teacher(graph: Graph, before: Teacher | None, rewired: frozenset[str]) -> Teacher:
-    """The original network where nodes were left out; every output channel of the others stays.
+    """The original network where nodes were left out or replaced; every output channel of the others stays.
 
     Args:
         graph: before that change; not to be changed after it.
         before: the original and what earlier steps left of it; None when this is the first.
-        rewired: nodes that read another tensor than they did.
+        rewired: nodes that read another tensor than they did, or give another result.
     """
     if before is not None:
         return replace(before, rewired=before.rewired | rewired)

@@ -37,7 +37,7 @@ from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.data.stated import InputOptions
 from yocc.runtime.detection.metrics import scoring_set
 
-_BY_OUTPUTS = frozenset({"prune", "shrink", "factorize", "drop", "recover", "quantize", "distill"})
+_BY_OUTPUTS = frozenset({"prune", "shrink", "factorize", "drop", "substitute", "recover", "quantize", "distill"})
 """Passes that weigh errors by what the last layers' outputs mean."""
 
 
@@ -239,9 +239,10 @@ def asked_of(measure: MeasureOptions) -> dict[Need, bool]:
 
 
 def _with_recovery(recipe: CompressionRecipe) -> CompressionRecipe:
-    """A recipe that states how to recover from pruning or low ranks: by reconstruction unless it says otherwise."""
+    """A recipe that states how to recover what it takes: by reconstruction unless it says otherwise."""
     smaller = (recipe.prune, recipe.prune_target, recipe.factorize) != (None, None, None)
-    return replace(recipe, recover=recipe.recover or ("reconstruct" if smaller else None))
+    changed = smaller or recipe.activations != "keep"
+    return replace(recipe, recover=recipe.recover or ("reconstruct" if changed else None))
 
 
 def _require_scorable(subject: Subject, plan: Plan) -> None:

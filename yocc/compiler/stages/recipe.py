@@ -28,11 +28,14 @@ from yocc.passes.recover import Recover
 from yocc.passes.resize_input import ResizeInput
 from yocc.passes.simplify import Simplify
 from yocc.passes.sparsify import Sparsify
+from yocc.passes.substitute import Substitute
 from yocc.passes.top_candidates import TopCandidates
 from yocc.passes.uint8_input import Uint8Input
 
 BUDGETS: tuple[Budget, ...] = ("parameters", "macs", "channels", "latency")
 MOST_PRUNED = 0.95
+MIXED = 0.5
+"""Share of the values behind SiLUs for which HardSwish takes its place where Gelu does for the others."""
 LEARN = 500
 """Batches on which a distilled network learns to live with rounding."""
 _INPUT_OPTIONS = {"layout": ("nchw", "nhwc"), "color": ("rgb", "bgr"), "fit": ("letterbox",)}
@@ -108,9 +111,15 @@ def _steps(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
         yield ResizeInput(size=size, batch="" if recipe.batch is None else str(recipe.batch))
     yield Fp32()
     yield Simplify()
-    yield from _pruning(recipe, pictures)
+    changes = [*_pruning(recipe, pictures)]
+    if recipe.activations != "keep":
+        changes = _with_activations(changes, _substitute(recipe.activations), _recovery(recipe))
+    yield from changes
     if recipe.recover == "distill":
         yield Distill()
+    if recipe.activations != "keep":
+        # What is in front of an activation becomes the layer's once no layer is compared with the original's.
+        yield Fuse()
     if recipe.sparsity is not None:
         yield Sparsify(pattern=recipe.sparsity)
     if recipe.int8:
@@ -152,14 +161,13 @@ def _given(**options: Any) -> dict[str, Any]:
 
 def _pruning(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
     """Pruning, fusing, low ranks and refitting."""
-    recovered = recipe.recover not in (None, "none")
-    method: Literal["statistics", "reconstruct"] = "statistics" if recipe.recover == "statistics" else "reconstruct"
-    recovery = Recover(method=method) if recovered else None
+    recovery = _recovery(recipe)
     share, budget = _share(recipe)
     _require_movable(recipe, share, budget)
-    if recovered and share is None and recipe.factorize is None:
+    if recovery is not None and share is None and recipe.factorize is None and recipe.activations == "keep":
         raise OptionError(
-            "There is nothing to recover from.", "Give --prune or --factorize as well, or leave --recover out."
+            "There is nothing to recover from.",
+            "Give --prune, --factorize or --activations as well, or leave --recover out.",
         )
     count = _count_rounds(share, recipe)
     ranks = recipe.factorize
@@ -198,6 +206,25 @@ def _pruning(recipe: CompressionRecipe, pictures: bool) -> Iterator[Pass]:
     yield Factorize(ratio=ranks)
     if recovery is not None:
         yield recovery
+
+
+def _recovery(recipe: CompressionRecipe) -> Recover | None:
+    """What refits the layers; None where nothing is to."""
+    if recipe.recover in (None, "none"):
+        return None
+    return Recover(method="statistics" if recipe.recover == "statistics" else "reconstruct")
+
+
+def _substitute(activations: Literal["gelu", "mixed", "hardswish", "relu"]) -> Substitute:
+    return Substitute(share=MIXED, rest="gelu") if activations == "mixed" else Substitute(activation=activations)
+
+
+def _with_activations(steps: list[Pass], step: Substitute, recovery: Recover | None) -> list[Pass]:
+    """Other activations once layers are whole, refitted together with what else is taken out."""
+    place = next(number for number, each in enumerate(steps) if isinstance(each, Fuse)) + 1
+    refitted = any(isinstance(each, Recover | Shrink) for each in steps)
+    behind = [recovery] if recovery is not None and not refitted else []
+    return [*steps[:place], step, *steps[place:], *behind]
 
 
 def _leaves_open(recipe: CompressionRecipe) -> bool:

@@ -210,6 +210,9 @@ def likely_reason(around: Circumstances, *, detector: bool) -> str:
     if around.ran("prune"):
         helps = "prune less, or add --recover distill"
         return f"Likely reason: more was pruned than recovery restores; {helps}.{elsewhere}"
+    if around.ran("substitute"):
+        helps = "use --activations gelu, or add --recover distill"
+        return f"Likely reason: other activations cost more than recovery restores; {helps}.{elsewhere}"
     if around.ran("quantize"):
         helps = "add --max-accuracy-drop 0.03" if detector else "use --fp16 instead of --int8"
         return f"Likely reason: 8 bits are too coarse for some layers; {helps}.{elsewhere}"

@@ -13,7 +13,7 @@ from yocc.analysis.heads import final_layers
 from yocc.analysis.observers import observer_named
 from yocc.analysis.quant_params import QuantParams
 from yocc.analysis.statistics import TensorStatistics
-from yocc.analysis.transfer import as_is, silu, transfer_of
+from yocc.analysis.transfer import as_is, transfer_of
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.columns import Column
@@ -24,6 +24,7 @@ from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.compiler.pipeline.target import TensorScheme
 from yocc.errors import BackendError, CalibrationError, OptionError, PassError
+from yocc.fitting.activations import silu
 from yocc.fitting.codec import MOST_BITS
 from yocc.passes.quantize.activations import Seen, quantize_activations
 from yocc.passes.quantize.bias import correct_biases

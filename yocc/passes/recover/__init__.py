@@ -56,8 +56,8 @@ class Recover(Pass):
         """There must be an original to recover, and pictures to do it on."""
         if ctx.teacher is None:
             raise PassError(
-                "There is nothing to recover: no pass before it pruned, factorized or shortened the model.",
-                "Put prune, factorize or drop before recover.",
+                "There is nothing to recover: no pass before it changed what the model computes.",
+                "Put prune, factorize, drop or substitute before recover.",
             )
         if ctx.feeds is None or len(ctx.feeds) == 0:
             raise CalibrationError("Recovery needs pictures.", "Give a folder with --calib.")
