@@ -41,6 +41,7 @@ def fidelity(model: Path, original: Path, pictures: Path, threads: int) -> float
 
     A folder runs in its target's runtime, a file in onnxruntime.
     """
+    print("+ fidelity of", model.name, file=sys.stderr, flush=True)
     try:
         facts = against_original(model, original, pictures, count=None, threads=threads).facts
     except YoccError as error:
