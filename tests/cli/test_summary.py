@@ -41,6 +41,13 @@ def test_sources_name_machine_and_data() -> None:
     assert told["accuracy"] == "8 labeled pictures of val"
 
 
+def test_floats_in_two_types_are_named() -> None:
+    timing = content()["measured"]["latency_ms"]
+    timing = {**timing, "baseline": {**timing["baseline"], "precision": "bf16"}}
+    told = dict(sources(content(measured={"latency_ms": timing})))
+    assert told["latency"].endswith("; floats of the original in bf16, of the compiled model in f32")
+
+
 def test_gates_have_wanted_and_got() -> None:
     outcomes = check_gates(parse_gates(["size_mb <= 2", "macs_ratio <= 0.1"]), content())
     assert gate_rows(outcomes) == [["size_mb", "<= 2", "1.5", "yes"], ["macs_ratio", "<= 0.1", "0.25", "NO"]]

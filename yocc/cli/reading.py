@@ -68,9 +68,9 @@ def speed_tables(speed: Speed) -> Iterator[Table]:
     timings = [(name, timing) for name, timing in _timings(speed) if timing is not None]
     for runtime, timing in timings:
         rows = [
-            [f"original in {runtime}", *_latency(timing.baseline), "", ""],
+            [f"original in {runtime}{_precision(timing.baseline)}", *_latency(timing.baseline), "", ""],
             [
-                f"compiled in {speed.target}",
+                f"compiled in {speed.target}{_precision(timing.candidate)}",
                 *_latency(timing.candidate),
                 f"{timing.speedup:.2f}",
                 f"{timing.paired_speedup:.2f}",
@@ -81,6 +81,10 @@ def speed_tables(speed: Speed) -> Iterator[Table]:
         yield title, ["", "#median ms", "#quartiles", "#speedup", "#paired speedup"], rows
     if speed.remark:
         yield "", [speed.remark], []
+
+
+def _precision(latency: Latency) -> str:
+    return "" if latency.precision == "f32" else f", {latency.precision}"
 
 
 def _timings(speed: Speed) -> Iterator[tuple[str, Timing | None]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from yocc.report.columns import cell, declared_columns
 from yocc.report.gates.gate import Outcome
-from yocc.report.page.numbers import MINUS, SPACE, amount, change, milliseconds, size
+from yocc.report.page.numbers import MINUS, SPACE, amount, change, float_types, milliseconds, size
 
 _TYPED = str.maketrans({MINUS: "-", SPACE: " ", "±": "+"})
 """Typeset characters as they are typed."""
@@ -75,7 +75,9 @@ def sources(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     timing = content["measured"].get("latency_ms")
     if timing is not None:
         machine = timing["machine"]
-        yield "latency", f"medians of {timing['rounds']} rounds, {machine['processor']}, {machine['cores']} cores"
+        text = f"medians of {timing['rounds']} rounds, {machine['processor']}, {machine['cores']} cores"
+        types = float_types(timing)
+        yield "latency", f"{text}; {types}" if types else text
     if content["accuracy"] is not None:
         pictures = content["accuracy"]["original"]["pictures"]
         yield "accuracy", f"{pictures} labeled pictures of {content['accuracy']['data']}"

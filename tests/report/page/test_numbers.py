@@ -33,3 +33,9 @@ from yocc.report.page import numbers
 )
 def test_numbers_read_well(form: Callable[..., str], values: tuple, expected: str) -> None:
     assert form(*values).replace(numbers.SPACE, " ").replace(numbers.MINUS, "-") == expected
+
+
+def test_types_of_floats_are_named_where_they_differ() -> None:
+    timing = {"baseline": {"precision": "bf16"}, "candidate": {"precision": "f32"}}
+    assert numbers.float_types(timing) == "floats of the original in bf16, of the compiled model in f32"
+    assert numbers.float_types({"baseline": {}, "candidate": {"precision": "f32"}}) == ""

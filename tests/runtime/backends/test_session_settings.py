@@ -11,7 +11,7 @@ import pytest
 
 from tests.runtime.backends.examples.programs import imported
 from tests.samples import tiny_model
-from yocc.errors import BackendError
+from yocc.errors import BackendError, OptionError
 from yocc.runtime.backends.backend import Artifact
 from yocc.runtime.backends.examples import write_examples
 from yocc.runtime.backends.onnxruntime import SETTABLE, SETTINGS
@@ -88,6 +88,33 @@ def test_a_session_and_the_program_take_the_settings(tmp_path: Path, monkeypatch
         assert options.intra_op_num_threads == 1
         assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
     assert len(given) == 2
+
+
+@pytest.mark.parametrize(("precision", "hint"), [("f32", "f32"), ("bf16", "bf16"), ("auto", None)])
+def test_openvino_is_asked_for_a_precision(precision: str, hint: str | None, tmp_path: Path) -> None:
+    backend = find_backend("openvino")
+    options = {"precision": precision}
+    backend.target(options)
+    artifact = Artifact("openvino", tmp_path, tmp_path / "model.xml", options=options)
+    write_examples(tmp_path, backend.example(artifact), None, None)
+    written = json.loads((tmp_path / SESSION_FILE).read_text(encoding="utf-8"))
+    assert written["config"].get("INFERENCE_PRECISION_HINT") == hint
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(OptionError, match="'precision' of target 'openvino' cannot be 'f8'"):
+        find_backend("openvino").target({"precision": "f8"})
+
+
+def test_openvino_times_the_original_in_what_it_prefers(tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    onnx.save(tiny_model(), tmp_path / "model.onnx")
+    artifact = Artifact("openvino", tmp_path, tmp_path / "model.onnx")
+    backend = find_backend("openvino")
+    preferred = openvino.Core().compile_model(str(tmp_path / "model.onnx"), "CPU")
+    with backend.session(artifact) as session, backend.timed_session(artifact) as timed:
+        assert session.precision == "f32"
+        assert timed.precision == preferred.get_property("INFERENCE_PRECISION_HINT").get_type_name()
 
 
 def test_openvino_takes_its_precision_from_the_settings(tmp_path: Path) -> None:

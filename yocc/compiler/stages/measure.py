@@ -274,7 +274,7 @@ def _target_snr(original: Session, judged: Judged, inputs: Inputs) -> float | No
     judging = judged.judging
     try:
         with original_session(
-            judged.source, judged.backend, judged.target, judging.threads, judging.for_original
+            judged.source, judged.backend, judged.target, judging.threads, judging.for_original, timed=False
         ) as alike:
             feeds = islice(inputs.for_original, _FEEDS_FOR_BLAME)
             differences = compare((original.run(feed), alike.run(feed)) for feed in feeds)

@@ -45,6 +45,8 @@ def original_session(
     target: Target,
     threads: int | None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    timed: bool = True,
 ) -> Iterator[Session]:
     """A model as it is, built by a backend into a folder that is gone afterwards.
 
@@ -54,6 +56,7 @@ def original_session(
         target: what to build it for.
         threads: threads to compute with, None for all cores.
         shapes: of its inputs, for targets that compile for one size.
+        timed: as the runtime runs it by itself, to compare times with; else as it runs compiled models.
 
     Raises:
         BackendError: the backend cannot take, build or run it.
@@ -66,7 +69,9 @@ def original_session(
     if rejects:
         raise BackendError(f"{backend.name} cannot take it: {rejects[0].reason}.", node=rejects[0].node)
     with tempfile.TemporaryDirectory(prefix="yocc-") as folder:
-        session = backend.session(backend.build(graph, target, Path(folder)), threads=threads)
+        artifact = backend.build(graph, target, Path(folder))
+        load_built = backend.timed_session if timed else backend.session
+        session = load_built(artifact, threads=threads)
         del graph
         with session:
             yield session

@@ -86,6 +86,8 @@ def _latency(content: Mapping[str, Any]) -> Iterator[Card]:
         f"median of {timing['rounds']} on {machine['processor']}, {threads} thread{'' if threads == 1 else 's'}; "
         f"{timing['speedup']:.2f} times as fast"
     )
+    types = numbers.float_types(timing)
+    remark += f"; {types}" if types else ""
     yield _less_is_better(
         "Latency", timing["baseline"]["median"], timing["candidate"]["median"], numbers.milliseconds, remark
     )

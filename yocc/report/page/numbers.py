@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 MINUS = "\N{MINUS SIGN}"
 SPACE = "\N{NO-BREAK SPACE}"
 
@@ -69,3 +72,9 @@ def _sign(value: float, smallest: float) -> str:
     if abs(value) < smallest:
         return "±"
     return "+" if value > 0 else MINUS
+
+
+def float_types(timing: Mapping[str, Any]) -> str:
+    """In which types both models computed floats, where that differs; empty where it does not."""
+    original, compiled = (timing[which].get("precision", "f32") for which in ("baseline", "candidate"))
+    return "" if original == compiled else f"floats of the original in {original}, of the compiled model in {compiled}"

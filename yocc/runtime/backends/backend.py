@@ -80,10 +80,17 @@ class Check:
 
 
 class Session(abc.ABC):
-    """A model that is loaded and ready to run; closes like a file."""
+    """A model that is loaded and ready to run; closes like a file.
+
+    Attributes:
+        inputs: what it takes.
+        outputs: what it gives.
+        precision: the type in which the runtime computes what the model states as float32, such as `bf16`.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    precision: str = "f32"
 
     @abc.abstractmethod
     def run(self, feeds: Arrays) -> Arrays:
@@ -226,6 +233,19 @@ class Backend(abc.ABC):
             BackendUnavailable: the runtime is not installed.
             BackendError: it cannot load the model.
         """
+
+    def timed_session(self, artifact: Artifact, *, threads: int | None = None) -> Session:
+        """An original, built as it is, as the runtime runs it by itself: what a compiled model's time is compared with.
+
+        Args:
+            artifact: what `build` returned.
+            threads: as for `session`.
+
+        Raises:
+            BackendUnavailable: the runtime is not installed.
+            BackendError: it cannot load the model.
+        """
+        return self.session(artifact, threads=threads)
 
     def verify(self, artifact: Artifact, *, thorough: bool = True) -> tuple[Check, ...]:  # noqa: ARG002 # for backends that can
         """Make sure that what was built works where it is to run, as far as this machine can tell.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -29,9 +29,12 @@ from yocc.runtime.backends.undivided import undivide
 MODEL_FILE = "model.xml"
 WEIGHTS_FILE = "model.bin"
 ONNX_FILE = "model.onnx"
+_PRECISION = "INFERENCE_PRECISION_HINT"
 # Without the second the plugin computes float32 files in bfloat16 where the processor has that.
-SETTINGS = SessionSettings("openvino", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
-SETTABLE = frozenset({"PERFORMANCE_HINT", "INFERENCE_PRECISION_HINT", "NUM_STREAMS", "ENABLE_CPU_PINNING"})
+SETTINGS = SessionSettings("openvino", {"PERFORMANCE_HINT": "LATENCY", _PRECISION: "f32"})
+_BY_ITSELF = SessionSettings("openvino", {"PERFORMANCE_HINT": "LATENCY"})
+_PRECISIONS = ("f32", "bf16", "f16", "auto")
+SETTABLE = frozenset({"PERFORMANCE_HINT", _PRECISION, "NUM_STREAMS", "ENABLE_CPU_PINNING"})
 
 _WITHOUT = "Leave it out, or use --target onnxruntime."
 _INSTALL = "Install it with: pip install 'yocc[openvino]'"
@@ -65,6 +68,7 @@ class OpenVinoBackend(Backend):
     summary = "OpenVINO IR for Intel and ARM CPUs: uint8 activations in front of layers, int8 weights."
     options: ClassVar[Mapping[str, str]] = {
         "channel_multiple": "pruned channel counts are multiples of this (default 16, as its kernels are)",
+        "precision": "of what is not int8: f32 (default), bf16 or f16, or auto, which leaves it to the plugin",
         "last_layers": "layers in front of the decoding: int8 (default), or float, slower and more accurate",
     }
 
@@ -79,6 +83,7 @@ class OpenVinoBackend(Backend):
     def target(self, options: Mapping[str, str]) -> Target:
         """Pairs on what enters a layer; the plugin itself carries codes through pooling and Concat up to its maker."""
         self.check_options(options)
+        _settings(options)
         return Target(
             name=self.name,
             opset=13,
@@ -132,15 +137,20 @@ class OpenVinoBackend(Backend):
             ) from error
         return Artifact(self.name, folder, folder / MODEL_FILE, (folder / WEIGHTS_FILE, path))
 
-    def example(self, artifact: Artifact) -> Example:  # noqa: ARG002 # all artifacts run alike
+    def example(self, artifact: Artifact) -> Example:
         """Loads the IR with the CPU plugin."""
-        return example_of(self.name, "openvino numpy pillow", files={SESSION_FILE: SETTINGS.text()})
+        written = _settings(artifact.options).text()
+        return example_of(self.name, "openvino numpy pillow", files={SESSION_FILE: written})
 
     def session(self, artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> Session:
         """Load the IR with the CPU plugin, which fuses and reorders in any case; `optimize` does not reach into it."""
         del optimize
-        settings = settings_beside(artifact.model, SETTINGS, SETTABLE)
+        settings = settings_beside(artifact.model, _settings(artifact.options), SETTABLE)
         return OpenVinoSession(artifact.model, threads=threads, settings=settings)
+
+    def timed_session(self, artifact: Artifact, *, threads: int | None = None) -> Session:
+        """Without yocc's settings of precision: in bfloat16 where the plugin prefers that."""
+        return OpenVinoSession(artifact.model, threads=threads, settings=_BY_ITSELF)
 
 
 class OpenVinoSession(Session):
@@ -163,6 +173,7 @@ class OpenVinoSession(Session):
         try:
             read = core.read_model(str(model))
             self._model = core.compile_model(read, "CPU", config)
+            self.precision = self._model.get_property(_PRECISION).get_type_name()
             self._request = self._model.create_infer_request()
         except Exception as error:  # OpenVINO's exceptions share no base but Exception
             raise BackendError(
@@ -228,6 +239,18 @@ class OpenVinoSession(Session):
                 left.append(str(operator.get_friendly_name()))
         total = sum(inside.values())
         return Int8Share(layers - len(left), layers, inside[True] / total if total else 0.0, tuple(left))
+
+
+def _settings(options: Mapping[str, str]) -> SessionSettings:
+    """Settings with the precision that is asked for."""
+    precision = options.get("precision", "f32")
+    if precision not in _PRECISIONS:
+        raise OptionError(
+            f"The option 'precision' of target 'openvino' cannot be {precision!r}.", "Use f32, bf16, f16 or auto."
+        )
+    if precision == "auto":
+        return _BY_ITSELF
+    return replace(SETTINGS, config={**SETTINGS.config, _PRECISION: precision})
 
 
 def _last_layers(text: str) -> Literal["int8", "float"]:

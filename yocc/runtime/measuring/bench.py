@@ -34,10 +34,12 @@ class Latency:
     Attributes:
         median: half the runs were faster.
         quartiles: a quarter of the runs was faster than the first, a quarter slower than the second.
+        precision: in which the runtime computed what the model states as float32.
     """
 
     median: float
     quartiles: tuple[float, float]
+    precision: str = "f32"
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,8 @@ def compare_speed(
     )
     seconds = np.array(list(pairs)[warm_up:])
     return Timing(
-        baseline=_latency(seconds[:, 0]),
-        candidate=_latency(seconds[:, 1]),
+        baseline=_latency(seconds[:, 0], baseline.precision),
+        candidate=_latency(seconds[:, 1], candidate.precision),
         speedup=round(float(np.median(seconds[:, 0]) / np.median(seconds[:, 1])), 3),
         paired_speedup=round(float(np.median(seconds[:, 0] / seconds[:, 1])), 3),
         rounds=rounds,
@@ -142,9 +144,9 @@ def describe_machine() -> Machine:
     )
 
 
-def _latency(seconds: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Latency:
+def _latency(seconds: np.ndarray[tuple[int, ...], np.dtype[np.float64]], precision: str) -> Latency:
     first, median, third = (round(float(value) * 1e3, 3) for value in np.percentile(seconds, [25, 50, 75]))
-    return Latency(median, (first, third))
+    return Latency(median, (first, third), precision)
 
 
 def _random_array(
