@@ -16,8 +16,12 @@ from yocc.compiler.graph import Graph, refresh
 _TO_LAST = [0, 1, 3, 4, 2]
 
 
-def move_channels_last(graph: Graph) -> int:
+def move_channels_last(graph: Graph, *, divide: bool = False) -> int:
     """Rewrite such heads behind convolutions, in place; the values stay the same to the bit.
+
+    Args:
+        graph: changed in place.
+        divide: give each anchor a convolution of its own where that is possible, for runtimes that do not pad channels.
 
     Returns:
         The number of heads.
@@ -29,7 +33,7 @@ def move_channels_last(graph: Graph) -> int:
         reshape = transpose.inputs[0].inputs[0] if transpose.inputs[0].inputs else None
         if reshape is None or not _splits_channels(reshape):
             continue
-        if _is_divisible(reshape.inputs[0]):
+        if divide and _is_divisible(reshape.inputs[0]):
             _divide(graph, reshape.inputs[0].inputs[0], transpose)
         else:
             _rewrite(graph, reshape, transpose)

@@ -123,7 +123,7 @@ class OpenVinoBackend(Backend):
         path = folder / ONNX_FILE
         graph = clone(graph)
         # The plugin's convolutions write channels last; the usual head takes half the time of a pruned int8 detector.
-        move_channels_last(graph)
+        move_channels_last(graph, divide=True)
         undivide(graph)
         quantize_bytes(graph)
         save(graph, path)
