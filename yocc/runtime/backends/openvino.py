@@ -24,6 +24,7 @@ from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.onnxruntime import cores
 from yocc.runtime.backends.plugin_operators import remedy
 from yocc.runtime.backends.session_settings import SESSION_FILE, SessionSettings, settings_beside
+from yocc.runtime.backends.tall_kernels import widen_tall_kernels
 from yocc.runtime.backends.undivided import undivide
 
 MODEL_FILE = "model.xml"
@@ -126,6 +127,7 @@ class OpenVinoBackend(Backend):
         move_channels_last(graph, divide=True)
         undivide(graph)
         quantize_bytes(graph)
+        widen_tall_kernels(graph)
         save(graph, path)
         try:
             model = openvino.Core().read_model(str(path))
