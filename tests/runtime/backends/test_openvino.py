@@ -9,8 +9,9 @@ import pytest
 from onnx import TensorProto, helper
 
 import yocc
+from tests.passes.graphs import build
 from tests.samples import scalar_model, strange_model, tiny_feed, tiny_model
-from yocc.compiler.graph import load
+from yocc.compiler.graph import load, refresh
 from yocc.errors import BackendError, BackendUnavailable, OptionError
 from yocc.models.yolov5 import build_yolov5
 from yocc.runtime.backends.backend import Artifact, Backend
@@ -49,6 +50,27 @@ def test_quantized_detector_computes_its_convolutions_in_int8(tmp_path: Path, la
     assert len(facts["float_convolutions"]) == 66 - in_int8
     # Each of the three last layers became one for each anchor; they hold 8.2 % of the multiply-accumulates.
     assert facts["int8_macs_share"] == pytest.approx(1.0 if in_int8 == 66 else 0.918, abs=1e-3)
+
+
+@needs_openvino
+def test_an_original_is_run_without_what_yocc_rewrites(tmp_path: Path) -> None:
+    nodes = [
+        "c: a = Conv(x, w)",
+        "r: b = Reshape(a, s)",
+        "t: c = Transpose<perm=[0, 1, 3, 4, 2]>(b)",
+        "g: y = Sigmoid(c)",
+    ]
+    graph = build(nodes, {"w": (10, 4, 1, 1), "s": np.array([1, 2, 5, 8, 8])}, ["y"])
+    refresh(graph)
+    backend = OpenVinoBackend()
+    target = backend.target({})
+    folders = [tmp_path / "original", tmp_path / "built"]
+    for folder in folders:
+        folder.mkdir()
+    with backend.original_session(graph, target, folders[0]) as original:
+        assert original.execution()["convolutions"] == 1
+    with backend.session(backend.build(graph, target, folders[1])) as built:
+        assert built.execution()["convolutions"] == 2
 
 
 @needs_openvino

@@ -11,6 +11,7 @@ import pytest
 
 from tests.runtime.backends.examples.programs import imported
 from tests.samples import tiny_model
+from yocc.compiler.graph import load
 from yocc.errors import BackendError, OptionError
 from yocc.runtime.backends.backend import Artifact
 from yocc.runtime.backends.examples import write_examples
@@ -110,9 +111,11 @@ def test_openvino_times_the_original_in_what_it_prefers(tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
     onnx.save(tiny_model(), tmp_path / "model.onnx")
     artifact = Artifact("openvino", tmp_path, tmp_path / "model.onnx")
-    backend = find_backend("openvino")
+    backend, built = find_backend("openvino"), tmp_path / "built"
+    built.mkdir()
+    graph, target = load(tiny_model()), backend.target({})
     preferred = openvino.Core().compile_model(str(tmp_path / "model.onnx"), "CPU")
-    with backend.session(artifact) as session, backend.timed_session(artifact) as timed:
+    with backend.session(artifact) as session, backend.original_session(graph, target, built) as timed:
         assert session.precision == "f32"
         assert timed.precision == preferred.get_property("INFERENCE_PRECISION_HINT").get_type_name()
 

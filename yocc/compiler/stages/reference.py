@@ -69,9 +69,10 @@ def original_session(
     if rejects:
         raise BackendError(f"{backend.name} cannot take it: {rejects[0].reason}.", node=rejects[0].node)
     with tempfile.TemporaryDirectory(prefix="yocc-") as folder:
-        artifact = backend.build(graph, target, Path(folder))
-        load_built = backend.timed_session if timed else backend.session
-        session = load_built(artifact, threads=threads)
+        if timed:
+            session = backend.original_session(graph, target, Path(folder), threads=threads)
+        else:
+            session = backend.session(backend.build(graph, target, Path(folder)), threads=threads)
         del graph
         with session:
             yield session

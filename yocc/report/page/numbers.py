@@ -68,13 +68,13 @@ def plain_number(value: float) -> str:
     return f"{value:.4g}".replace("-", MINUS)
 
 
-def _sign(value: float, smallest: float) -> str:
-    if abs(value) < smallest:
-        return "±"
-    return "+" if value > 0 else MINUS
-
-
 def float_types(timing: Mapping[str, Any]) -> str:
     """In which types both models computed floats, where that differs; empty where it does not."""
     original, compiled = (timing[which].get("precision", "f32") for which in ("baseline", "candidate"))
     return "" if original == compiled else f"floats of the original in {original}, of the compiled model in {compiled}"
+
+
+def _sign(value: float, smallest: float) -> str:
+    if abs(value) < smallest:
+        return "±"
+    return "+" if value > 0 else MINUS

@@ -234,18 +234,20 @@ class Backend(abc.ABC):
             BackendError: it cannot load the model.
         """
 
-    def timed_session(self, artifact: Artifact, *, threads: int | None = None) -> Session:
-        """An original, built as it is, as the runtime runs it by itself: what a compiled model's time is compared with.
+    def original_session(self, graph: Graph, target: Target, folder: Path, *, threads: int | None = None) -> Session:
+        """A model that is not compiled, as the runtime runs it by itself: what a compiled one's time is compared with.
 
         Args:
-            artifact: what `build` returned.
+            graph: the model; not changed.
+            target: what this backend's `target` returned.
+            folder: an existing folder for its files.
             threads: as for `session`.
 
         Raises:
             BackendUnavailable: the runtime is not installed.
             BackendError: it cannot load the model.
         """
-        return self.session(artifact, threads=threads)
+        return self.session(self.build(graph, target, folder), threads=threads)
 
     def verify(self, artifact: Artifact, *, thorough: bool = True) -> tuple[Check, ...]:  # noqa: ARG002 # for backends that can
         """Make sure that what was built works where it is to run, as far as this machine can tell.

@@ -150,9 +150,18 @@ class OpenVinoBackend(Backend):
         settings = settings_beside(artifact.model, _settings(artifact.options), SETTABLE)
         return OpenVinoSession(artifact.model, threads=threads, settings=settings)
 
-    def timed_session(self, artifact: Artifact, *, threads: int | None = None) -> Session:
-        """Without yocc's settings of precision: in bfloat16 where the plugin prefers that."""
-        return OpenVinoSession(artifact.model, threads=threads, settings=_BY_ITSELF)
+    def original_session(
+        self,
+        graph: Graph,
+        target: Target,  # noqa: ARG002 # nothing depends on the options
+        folder: Path,
+        *,
+        threads: int | None = None,
+    ) -> Session:
+        """Without what yocc rewrites and sets for it: in bfloat16 where the plugin prefers that."""
+        path = folder / ONNX_FILE
+        save(graph, path)
+        return OpenVinoSession(path, threads=threads, settings=_BY_ITSELF)
 
 
 class OpenVinoSession(Session):
