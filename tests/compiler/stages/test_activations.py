@@ -6,6 +6,7 @@ import pytest
 
 import yocc
 from tests.passes.drop.networks import residual
+from tests.samples import tiny_model
 
 
 @pytest.mark.slow
@@ -26,3 +27,13 @@ def test_targets_compute_int8_with_other_activations(target: str, activation: st
     if target == "openvino":
         assert report.measured["execution"]["int8_macs_share"] == 1.0
     assert "Loss foreseen" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_model_without_silu_is_compiled_and_says_so(tmp_path: Path) -> None:
+    report = yocc.compile(
+        tiny_model(), activations="mixed", count=4, out=tmp_path / "out", bench=False, fidelity=False, html=False,
+        examples=False,
+    )  # fmt: skip
+    assert "No SiLU was replaced, as there is none that can be." in [
+        note.message for step in report.passes for note in step.notes
+    ]

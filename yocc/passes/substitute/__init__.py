@@ -85,7 +85,9 @@ class Substitute(Pass):
             ctx.note(f"Stays SiLU: {reason}.", node=name)
         if not silus:
             ctx.note("No SiLU was replaced, as there is none that can be.", level="warning")
-            return PassResult(skipped=skipped)
+            # Recovery behind it has an original, and finds nothing to refit.
+            original = graph if ctx.teacher is not None else clone(graph)
+            return PassResult(skipped=skipped, lineage=shortened_teacher(original, ctx.teacher, frozenset()))
         seen = self._measure(graph, shapes, silus, ctx)
         fitted = seen.fitted(self.activation, silus)
         names = chosen(silus, {name: each.loss for name, each in fitted.items()}, self.share)
