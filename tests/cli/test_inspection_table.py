@@ -28,11 +28,12 @@ def test_layers_take_one_line_of_80_columns(tmp_path: Path) -> None:
     assert len(layers) > 50
     assert all(len(line) <= 80 for line in layers)
     assert layers[0].split()[1:3] == ["Conv", "8x3x6x6"]
-    assert layers[-1].split()[-2:] == ["no", "no"]
+    assert layers[-1].split()[-2:] == ["no", "yes"]
 
 
 def test_reasons_name_a_few_layers_and_groups_of_one_are_left_out(tmp_path: Path) -> None:
-    lines = _shown(build_yolov5(Scale(0.33, 0.1), classes=2, size=(64, 64), batch_norm="fused"), tmp_path)
+    model = build_yolov5(Scale(0.33, 0.1), classes=2, size=(64, 64), batch_norm="fused")
+    lines = _shown(model, tmp_path, "-O", "last_layers=float")
     text = "\n".join(lines)
     assert "Not pruned" in lines
     assert "Not quantized" in lines

@@ -23,7 +23,7 @@ def test_the_foreseen_loss_is_what_the_factors_lose(seed: int, rank: int, decay:
     random = np.random.default_rng(seed)
     weight, inputs = random.normal(size=(6, 9)), positive(random, 9, decay)
     spectrum = Spectrum.of(weight @ inputs @ weight.T, np.eye(6))
-    parts = factors(weight, weight @ inputs @ weight.T, spectrum.projector(rank), rank)
+    parts = factors(weight, weight @ inputs @ weight.T, spectrum.projector(rank), rank, metric=np.eye(6))
     assert parts.first.shape == (rank, 9)
     found = lost(weight, parts.second @ parts.first, inputs, np.eye(6))
     assert found == pytest.approx(spectrum.losses()[rank], rel=1e-6, abs=1e-9 * spectrum.losses()[0])
@@ -40,12 +40,12 @@ def test_no_other_weight_of_the_rank_loses_less() -> None:
     assert best < lost(weight, weight_of_rank(weight, covariance, plain, 3), inputs, metric)
     for _ in range(50):
         near = random.normal(size=(6, 3)) * 0.01
-        parts = factors(weight, covariance, spectrum.projector(3), 3)
+        parts = factors(weight, covariance, spectrum.projector(3), 3, metric=metric)
         assert lost(weight, (parts.second + near) @ parts.first, inputs, metric) >= best * 0.999
 
 
 def weight_of_rank(weight: np.ndarray, covariance: np.ndarray, spectrum: Spectrum, rank: int) -> np.ndarray:
-    parts = factors(weight, covariance, spectrum.projector(rank), rank)
+    parts = factors(weight, covariance, spectrum.projector(rank), rank, metric=np.eye(len(covariance)))
     return parts.second @ parts.first
 
 
@@ -61,15 +61,30 @@ def test_full_rank_is_the_weight_in_single_precision(metric: np.ndarray) -> None
     random = np.random.default_rng(2)
     weight, inputs = random.normal(size=(6, 9)), positive(random, 9)
     covariance = weight @ inputs @ weight.T
-    parts = factors(weight, covariance, Spectrum.of(covariance, metric).projector(6), 6)
+    parts = factors(weight, covariance, Spectrum.of(covariance, metric).projector(6), 6, metric=metric)
     found = parts.second.astype(np.float32) @ parts.first.astype(np.float32)
     np.testing.assert_allclose(found, weight, atol=1e-5)
+
+
+def test_one_scale_suits_the_components() -> None:
+    """Components vary alike around zero, and what each does to the outputs is alike as well."""
+    random = np.random.default_rng(4)
+    weight, inputs, metric = random.normal(size=(16, 20)), positive(random, 20, 0.5), positive(random, 16, 0.5)
+    mean = weight @ random.normal(size=20)
+    covariance = weight @ inputs @ weight.T
+    projector = Spectrum.of(covariance, metric).projector(8)
+    parts = factors(weight, covariance, projector, 8, metric=metric, mean=mean)
+    first = parts.first @ np.linalg.pinv(weight)
+    power = np.diag(first @ (covariance + np.outer(mean, mean)) @ first.T)
+    effect = np.diag(parts.second.T @ metric @ parts.second)
+    np.testing.assert_allclose(power, power.mean(), rtol=1e-3)
+    np.testing.assert_allclose(effect, effect.mean(), rtol=1e-3)
 
 
 def test_outputs_that_never_vary_are_kept() -> None:
     """Directions that a covariance knows nothing of must not vanish from a projector that has room for them."""
     weight = np.random.default_rng(3).normal(size=(4, 5))
-    parts = factors(weight, np.zeros((4, 4)), np.eye(4), 4)
+    parts = factors(weight, np.zeros((4, 4)), np.eye(4), 4, metric=np.eye(4))
     np.testing.assert_allclose(parts.second @ parts.first, weight, atol=1e-9)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from yocc.fitting.rotation import rotation
+
 Array = np.ndarray[Any, Any]
 _FLOOR = 1e-3
 """What is added to the root of a metric, as a share of its mean eigenvalue: it must be invertible."""
@@ -66,18 +68,22 @@ class Factors:
     second: Array
 
 
-def factors(weight: Array, covariance: Array, projector: Array, rank: int) -> Factors:
-    """Split a projected weight, so that the components between the two vary alike and not together.
+def factors(
+    weight: Array, covariance: Array, projector: Array, rank: int, *, metric: Array, mean: Array | None = None
+) -> Factors:
+    """Split a projected weight, so that one scale suits the components between the two when they are quantized.
 
-    Any invertible matrix could stand between two factors. This one makes the second factor orthogonal up to the scales
-    of the components, so that nothing is lost in single precision, and gives all components the variance of the
-    largest, so that one scale suits them when they are quantized.
+    Any invertible matrix could stand between two factors. The first one makes the second factor orthogonal up to the
+    scales of the components, so that nothing is lost in single precision, and gives all components the variance of the
+    largest. The second one is that of `rotation`.
 
     Args:
         weight: shape [outputs, inputs].
         covariance: of its outputs, shape [outputs, outputs].
         projector: as `Spectrum.projector`, of rank `rank`.
         rank: of the result.
+        metric: what an error in the outputs costs, shape [outputs, outputs].
+        mean: of its outputs without a bias, shape [outputs]; None for 0.
     """
     values, vectors = np.linalg.eigh(_symmetric(projector @ covariance @ projector.T))
     basis = vectors[:, ::-1][:, :rank]
@@ -86,7 +92,10 @@ def factors(weight: Array, covariance: Array, projector: Array, rank: int) -> Fa
         basis = np.linalg.svd(projector)[0][:, :rank]
     variances = np.einsum("nr,nm,mr->r", basis, covariance, basis)
     scales = np.sqrt(np.maximum(variances / max(float(variances.max()), 1e-300), 1e-6))
-    return Factors((basis / scales).T @ projector @ weight, basis * scales)
+    first, second = (basis / scales).T @ projector, basis * scales
+    moments = covariance if mean is None else covariance + np.outer(mean, mean)
+    forward, backward = rotation(first @ moments @ first.T, second.T @ metric @ second)
+    return Factors(forward @ first @ weight, second @ backward)
 
 
 def _roots(metric: Array) -> tuple[Array, Array, float]:

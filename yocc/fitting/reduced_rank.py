@@ -84,7 +84,7 @@ def projected(metric: Array, rank: int) -> Bring:
     def bring(weight: Array, inputs: InputMoments) -> Parts:
         covariance = weight.T @ inputs.covariance @ weight
         projector = Spectrum.of(covariance, metric).projector(rank)
-        made = factors(weight.T, covariance, projector, rank)
+        made = factors(weight.T, covariance, projector, rank, metric=metric, mean=inputs.mean @ weight)
         return Parts(weight @ projector.T, made.first, made.second)
 
     return bring
@@ -103,7 +103,8 @@ def separated(metric: Array, kernel: tuple[int, int, int], order: Array, rank: i
 
     def bring(weight: Array, inputs: InputMoments) -> Parts:
         ordered = weight[order].T.reshape(-1, *kernel)
-        found = Separable.of(ordered, inputs.covariance[np.ix_(order, order)], root, rank)
+        covariance = inputs.covariance[np.ix_(order, order)]
+        found = Separable.of(ordered, covariance, root, rank, mean=inputs.mean[order])
         first, second = found.factors(rank)
         made = np.einsum("nrb,rca->ncab", second, first.reshape(rank, *kernel[:2]))
         whole = np.empty_like(weight)

@@ -19,7 +19,7 @@ from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.passes.fuse import Fuse
 from yocc.passes.quantize.placement import CHOSEN, Placement, place
 
-WHOLE = whole_graph()
+WHOLE = dataclasses.replace(whole_graph(), last_layers="float")
 INPUTS = Target("inputs")
 TARGETS = {"whole_graph": WHOLE, "inputs": INPUTS}
 DETECTORS = ("yolov5", "yolov5_raw", "yolov8")
@@ -65,6 +65,20 @@ def test_last_layers_of_a_detector_and_its_decoding_stay_float(name: str, target
         assert {"Sigmoid", "Mul", "Concat"} <= {nodes[node].op for node in decode}
     tail = {tensor.name for node in decode + last for tensor in nodes[node].outputs}
     assert not quantized_tensors(placement) & tail
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_last_layers_that_are_products_get_codes_and_give_floats(name: str) -> None:
+    graph = detector(name)
+    placement = place(graph, whole_graph())
+    products = {f"/model.24/m.{level}/Conv" for level in range(3)} if "yolov5" in name else set()
+    left = {node for node, reason in placement.skipped.items() if "a last layer" in reason}
+    assert (left == set()) == bool(products)
+    assert set(placement.layers) >= products
+    nodes = {node.name: node for node in graph.nodes}
+    for layer in products:
+        assert nodes[layer].inputs[0].name in quantized_tensors(placement)
+        assert nodes[layer].outputs[0].name not in quantized_tensors(placement)
 
 
 @pytest.mark.parametrize("name", DETECTORS)

@@ -80,7 +80,8 @@ class LayerSpectrum:
             # The mean of what is lost, without the bias, which the second layer adds as the one did.
             lost = self.mean - self.layer.own_bias()
             shift = lost - projector @ lost if self.layer.has_bias else np.zeros(self.layer.outputs)
-            parts = factors(self.layer.matrix(), self.covariance, projector, rank)
+            mean = lost if self.layer.has_bias else None
+            parts = factors(self.layer.matrix(), self.covariance, projector, rank, metric=self.metric, mean=mean)
             return Split(form, parts.first, parts.second, shift)
         kernel, order = _along(form, self.layer.kernel())
         first, second = self._separated(form).factors(rank)
@@ -92,8 +93,8 @@ class LayerSpectrum:
     def _separated(self, form: Form) -> Separable:
         assert self.inputs is not None  # the callers have looked
         kernel, order = _along(form, self.layer.kernel())
-        covariance = self.inputs[1][np.ix_(order, order)]
-        return Separable.of(kernel, covariance, self.spectrum.root, self.layer.most_rank(form))
+        mean, covariance = self.inputs[0][order], self.inputs[1][np.ix_(order, order)]
+        return Separable.of(kernel, covariance, self.spectrum.root, self.layer.most_rank(form), mean=mean)
 
 
 def _along(form: Form, kernel: Array) -> tuple[Array, Array]:

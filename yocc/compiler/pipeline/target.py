@@ -75,7 +75,8 @@ class Target:
         int8_ops: operators that compute on integers.
         shared_scale_ops: operators whose inputs and outputs must have one scale.
         last_layers: `float` leaves the last layers in front of the decoding alone; `int8` quantizes their
-            inputs and weights, never their outputs, where scores and coordinates of different magnitude share a tensor.
+            inputs and weights, never their outputs, where scores and coordinates of different magnitude share a tensor;
+            `products` does so only with those that are a matrix product for each anchor.
         grouped: whether convolutions of several groups, depthwise ones apart, compute in int8 or stay float.
         scale_sharing: which tensors share a scale across `shared_scale_ops`: `quantized` joins the
             quantized inputs and outputs of one operator; `connected` joins also through tensors that are not quantized,
@@ -116,7 +117,7 @@ class Target:
     bias: Literal["int32", "float"] = "float"
     int8_ops: frozenset[str] = frozenset({"Conv", "Gemm", "MatMul"})
     shared_scale_ops: frozenset[str] = frozenset({"Concat", "MaxPool", "Resize"})
-    last_layers: Literal["float", "int8"] = "float"
+    last_layers: Literal["float", "int8", "products"] = "float"
     grouped: Literal["int8", "float"] = "int8"
     scale_sharing: Literal["quantized", "connected"] = "quantized"
     added_inputs: Literal["quantize", "float"] = "float"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from yocc.analysis.anchor_maps import anchor_maps
 from yocc.analysis.heads import decode_nodes, final_layers
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.operators import OPS, WEIGHTED, Flow
@@ -54,13 +55,14 @@ def place(graph: Graph, target: Target, kept: Collection[str] = (), exceptions: 
     skipped.update(dict.fromkeys(_read_in_float(graph, target, skipped), FOR_FLOAT))
     skipped.update({node.name: CHOSEN for node in graph.nodes if node.name in kept and node.name not in skipped})
     layers = tuple(node.name for node in graph.nodes if node.op in WEIGHTED and node.name not in skipped)
+    last = {node.name for node in final_layers(graph)} - exceptions.large_last
     quantized: dict[str, gs.Tensor] = {}
     for node in graph.nodes:
         if node.name in skipped or node.op not in target.int8_ops | target.shared_scale_ops:
             continue
         if target.placement == "inputs" and node.op not in WEIGHTED:
             continue
-        outputs = [] if target.placement == "inputs" else node.outputs
+        outputs = [] if target.placement == "inputs" or node.name in last else node.outputs
         for tensor in [*_data(node), *outputs]:
             if isinstance(tensor, gs.Variable) and _is_float(tensor):
                 quantized.setdefault(tensor.name, tensor)
@@ -112,8 +114,10 @@ def _stays_float(graph: Graph, target: Target, exceptions: Exceptions) -> dict[s
     codable = target.int8_ops | target.shared_scale_ops
     decode = decode_nodes(graph)
     last = {node.name for node in final_layers(graph)} - exceptions.large_last
+    products = {maps.conv.name for maps in anchor_maps(graph) if maps.is_product}
+    unfit = last - products if target.last_layers == "products" else set()
     for node in graph.nodes:
-        if node.name in last and target.last_layers == "float":
+        if node.name in last and (target.last_layers == "float" or node.name in unfit):
             left[node.name] = "a last layer: its outputs are scores and coordinates of different magnitude"
         elif node.name in decode:
             left[node.name] = "decode arithmetic behind the last layers"

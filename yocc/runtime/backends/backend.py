@@ -285,6 +285,18 @@ def read_count(backend: str, name: str, text: str) -> int:
     return int(text)
 
 
+def quantizes_last_layers(backend: str, options: Mapping[str, str]) -> bool:
+    """Whether the option `last_layers` asks for int8, which is the default.
+
+    Raises:
+        OptionError: it is neither int8 nor float.
+    """
+    text = options.get("last_layers", "int8")
+    if text not in ("int8", "float"):
+        raise OptionError(f"The option 'last_layers' of target {backend!r} cannot be {text!r}.", "Use int8 or float.")
+    return text == "int8"
+
+
 def _check_array(spec: TensorSpec, array: np.ndarray[Any, Any]) -> None:
     if array.dtype != spec.dtype:
         raise BackendError(

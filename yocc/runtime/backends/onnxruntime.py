@@ -18,7 +18,9 @@ from yocc.compiler.pipeline.passes import Arrays, Executor
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.containment.activity import during
 from yocc.errors import BackendError, BackendUnavailable
-from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, read_count
+from yocc.runtime.backends.anchor_products import multiply_anchors
+from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, quantizes_last_layers, read_count
+from yocc.runtime.backends.block_pairs import read_blocks_in_pairs
 from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.kernels import KernelTime, read_profile
 from yocc.runtime.backends.needed import needed
@@ -102,6 +104,7 @@ class OnnxRuntimeBackend(Backend):
     options: ClassVar[Mapping[str, str]] = {
         "opset": "oldest opset of the written model (default 13, the first with per-channel scales)",
         "channel_multiple": "pruned channel counts are multiples of this (default 8, one vector register)",
+        "last_layers": "layers in front of the decoding: int8 (default; where anchors are matrix products), or float",
     }
 
     def available(self) -> str | None:
@@ -125,6 +128,7 @@ class OnnxRuntimeBackend(Backend):
             weights=TensorScheme(bits=8, signed=True, symmetric=True, per_channel=True),
             placement="whole_graph",
             bias="int32",
+            last_layers="products" if quantizes_last_layers(self.name, options) else "float",
             int8_ops=COMPUTES_ON_CODES | MOVES_CODES,
             shared_scale_ops=MOVES_CODES | {"Concat"},
             first_weights="half",
@@ -160,6 +164,8 @@ class OnnxRuntimeBackend(Backend):
         path = folder / MODEL_FILE
         graph = clone(graph)
         read_blocks(graph)
+        read_blocks_in_pairs(graph)
+        multiply_anchors(graph)
         store_unsigned(graph)
         save(graph, path)
         data = path.with_name(path.name + ".data")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -17,7 +17,7 @@ from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.pipeline.passes import Arrays
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendError, BackendUnavailable, OptionError
-from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, read_count
+from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, quantizes_last_layers, read_count
 from yocc.runtime.backends.byte_inputs import quantize_bytes
 from yocc.runtime.backends.channels_last import move_channels_last
 from yocc.runtime.backends.examples import Example, example_of
@@ -96,7 +96,7 @@ class OpenVinoBackend(Backend):
             bias="float",
             int8_ops=frozenset({"Conv", "Gemm", "MatMul"}),
             shared_scale_ops=frozenset({"Concat", "MaxPool", "Resize"}),
-            last_layers=_last_layers(options.get("last_layers", "int8")),
+            last_layers="int8" if quantizes_last_layers(self.name, options) else "float",
             first_weights="half",
             # Its recurrent layers take constants only.
             decoded_weights=frozenset({"Gather", *WEIGHTED}),
@@ -262,14 +262,6 @@ def _settings(options: Mapping[str, str]) -> SessionSettings:
     if precision == "auto":
         return _BY_ITSELF
     return replace(SETTINGS, config={**SETTINGS.config, _PRECISION: precision})
-
-
-def _last_layers(text: str) -> Literal["int8", "float"]:
-    if text == "int8":
-        return "int8"
-    if text == "float":
-        return "float"
-    raise OptionError(f"The option 'last_layers' of target 'openvino' cannot be {text!r}.", "Use int8 or float.")
 
 
 def _macs(convolution: Any) -> int:

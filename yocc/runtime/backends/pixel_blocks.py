@@ -7,6 +7,7 @@ of YOLOv5 before its Focus became a convolution. The runtime copies a quarter as
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,35 @@ from yocc.compiler.graph.padding import explicit_pads
 
 Array = np.ndarray[Any, Any]
 
-_BLOCK = 2
-_MOST_CHANNELS = 4
+BLOCK = 2
+MOST_CHANNELS = 4
 """Layers that read more are not gathered value by value."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A kernel with stride 2 along one axis, in blocks of two.
+
+    Attributes:
+        lead: zeros in front of the kernel, so that it begins with a block.
+        blocks: that it covers.
+        begin: blocks of padding in front.
+        end: and behind; negative where the kernel does not reach the last ones.
+    """
+
+    lead: int
+    blocks: int
+    begin: int
+    end: int
+
+    @classmethod
+    def of(cls, side: int, size: int, before: int, after: int) -> Window:
+        """The blocks of a kernel over an even side, both counted in values, as the pads are."""
+        begin = -(-before // BLOCK)
+        lead = BLOCK * begin - before
+        blocks = -(-(lead + size) // BLOCK)
+        last = (side + before + after - size) // BLOCK
+        return cls(lead, blocks, begin, last + blocks - begin - side // BLOCK)
 
 
 def read_blocks(graph: Graph) -> int:
@@ -44,15 +71,15 @@ def read_blocks(graph: Graph) -> int:
 def _fits(node: gs.Node) -> bool:
     """Whether a layer reads few channels in even sides, with stride 2, a dense kernel and codes of its own."""
     attrs, shape = node.attrs, node.inputs[0].shape
-    if attrs.get("group", 1) != 1 or list(attrs.get("strides", ())) != [_BLOCK] * 2:
+    if attrs.get("group", 1) != 1 or list(attrs.get("strides", ())) != [BLOCK] * 2:
         return False
     if list(attrs.get("dilations", (1, 1))) != [1, 1] or shape is None or len(shape) != 4:
         return False
-    if not all(isinstance(size, int) and size > 0 for size in shape[1:]) or shape[1] > _MOST_CHANNELS:
+    if not all(isinstance(size, int) and size > 0 for size in shape[1:]) or shape[1] > MOST_CHANNELS:
         return False
-    if shape[2] % _BLOCK or shape[3] % _BLOCK:
+    if shape[2] % BLOCK or shape[3] % BLOCK:
         return False
-    decode, weight = _decoder(node.inputs[0]), _decoder(node.inputs[1])
+    decode, weight = decoder_of(node.inputs[0]), decoder_of(node.inputs[1])
     if decode is None or weight is None or not isinstance(weight.inputs[0], gs.Constant):
         return False
     if any(value.size != 1 for value in _parameters(decode)) or len(weight.inputs[0].outputs) > 1:
@@ -60,7 +87,7 @@ def _fits(node: gs.Node) -> bool:
     return len(decode.outputs[0].outputs) == 1 and len(weight.outputs[0].outputs) == 1
 
 
-def _decoder(tensor: gs.Tensor) -> gs.Node | None:
+def decoder_of(tensor: gs.Tensor) -> gs.Node | None:
     """The DequantizeLinear with constant scale and zero point that makes a tensor."""
     maker = tensor.inputs[0] if tensor.inputs else None
     if maker is None or maker.op != "DequantizeLinear":
@@ -77,41 +104,32 @@ def _rewrite(graph: Graph, node: gs.Node) -> bool:
     weight = weight_decode.inputs[0]
     kernel, sides = weight.values.shape[2:], node.inputs[0].shape[2:]
     pads = explicit_pads(node, sides, kernel)
-    outputs = [
-        (side + before + after - size) // _BLOCK + 1
-        for side, before, after, size in zip(sides, pads[:2], pads[2:], kernel, strict=True)
-    ]
-    # Blocks in front of the first: the kernel grows by zeros so that it begins with one.
-    begins = [-(-pad // _BLOCK) for pad in pads[:2]]
-    leads = [_BLOCK * begin - pad for begin, pad in zip(begins, pads[:2], strict=True)]
-    blocks = [-(-(lead + size) // _BLOCK) for lead, size in zip(leads, kernel, strict=True)]
-    ends = [
-        output - 1 + block - begin - side // _BLOCK
-        for output, block, begin, side in zip(outputs, blocks, begins, sides, strict=True)
-    ]
-    if min(ends) < 0:
+    windows = [Window.of(*along) for along in zip(sides, kernel, pads[:2], pads[2:], strict=True)]
+    if min(window.end for window in windows) < 0:
         return False
-    weight_decode.inputs[0] = gs.Constant(f"{weight.name}_blocks", _blocked(weight_decode, leads, blocks))
+    weight_decode.inputs[0] = gs.Constant(f"{weight.name}_blocks", _blocked(weight_decode, windows))
     for name in ("auto_pad", "kernel_shape"):
         node.attrs.pop(name, None)
-    node.attrs |= {"kernel_shape": blocks, "strides": [1, 1], "pads": [*begins, *ends]}
-    _put_before(graph, decode)
+    pads = [*(window.begin for window in windows), *(window.end for window in windows)]
+    node.attrs |= {"kernel_shape": [window.blocks for window in windows], "strides": [1, 1], "pads": pads}
+    put_blocks_before(graph, decode)
     return True
 
 
-def _blocked(decode: gs.Node, leads: list[int], blocks: list[int]) -> Array:
+def _blocked(decode: gs.Node, windows: list[Window]) -> Array:
     """Codes [n, c, k, k] as [n, 4 c, k', k']: a block's row, its column, then the picture's channel, as in ONNX."""
     weight = decode.inputs[0].values
     zero = decode.inputs[2].values.reshape(-1, 1, 1, 1) if len(decode.inputs) > 2 else weight.dtype.type(0)
     count, channels, height, width = weight.shape
-    whole = np.empty((count, channels, *(_BLOCK * block for block in blocks)), weight.dtype)
+    rows, columns = windows
+    whole = np.empty((count, channels, BLOCK * rows.blocks, BLOCK * columns.blocks), weight.dtype)
     whole[:] = zero
-    whole[:, :, leads[0] : leads[0] + height, leads[1] : leads[1] + width] = weight
-    split = whole.reshape(count, channels, blocks[0], _BLOCK, blocks[1], _BLOCK)
-    return np.ascontiguousarray(split.transpose(0, 3, 5, 1, 2, 4).reshape(count, -1, *blocks))
+    whole[:, :, rows.lead : rows.lead + height, columns.lead : columns.lead + width] = weight
+    split = whole.reshape(count, channels, rows.blocks, BLOCK, columns.blocks, BLOCK)
+    return np.ascontiguousarray(split.transpose(0, 3, 5, 1, 2, 4).reshape(count, -1, rows.blocks, columns.blocks))
 
 
-def _put_before(graph: Graph, decode: gs.Node) -> None:
+def put_blocks_before(graph: Graph, decode: gs.Node) -> None:
     """SpaceToDepth in front of what a DequantizeLinear decodes: in front of its quantization where that is its own."""
     codes = decode.inputs[0]
     quantize = codes.inputs[0] if codes.inputs and codes.inputs[0].op == "QuantizeLinear" else None
@@ -125,7 +143,7 @@ def _put_before(graph: Graph, decode: gs.Node) -> None:
 
 def _rearranged(graph: Graph, tensor: gs.Tensor) -> gs.Tensor:
     made = gs.Variable(f"{tensor.name}_blocks", tensor.dtype)
-    graph.nodes.append(gs.Node("SpaceToDepth", made.name, {"blocksize": _BLOCK}, [tensor], [made]))
+    graph.nodes.append(gs.Node("SpaceToDepth", made.name, {"blocksize": BLOCK}, [tensor], [made]))
     return made
 
 

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from tests import oracles
+from tests.passes.graphs import build
+from yocc.compiler.graph import Graph, clone, refresh, to_proto
+from yocc.compiler.graph.verify import problems
+from yocc.runtime.backends.anchor_products import multiply_anchors
+
+HEAD = [
+    "q: g = QuantizeLinear(x, i, j)", "p: h = DequantizeLinear(g, i, j)", "d: k = DequantizeLinear<axis=0>(w, s, z)",
+    "b: v = DequantizeLinear<axis=0>(f, l)", "c: a = Conv(h, k, v)", "r: e = Reshape(a, split)",
+    "t: o = Transpose<perm=[0, 1, 3, 4, 2]>(e)", "n: y = Sigmoid(o)",
+]  # fmt: skip
+FEEDS = {"x": np.random.default_rng(1).normal(size=(2, 4, 8, 8)).astype(np.float32)}
+
+
+def head(**other: Any) -> Graph:
+    """Two anchors of five values, over four channels of 8 x 8 cells of two pictures."""
+    random = np.random.default_rng(0)
+    scale = random.uniform(0.01, 0.02, 10).astype(np.float32)
+    constants: dict[str, Any] = {
+        "split": np.array([2, 2, 5, 8, 8]),
+        "i": np.float32(0.03),
+        "j": np.uint8(120),
+        "w": random.integers(-127, 128, (10, 4, 1, 1)).astype(np.int8),
+        "s": scale,
+        "z": np.zeros(10, np.int8),
+        "f": random.integers(-5000, 5000, 10).astype(np.int32),
+        "l": scale * np.float32(0.03),
+    }
+    lines = other.pop("lines", HEAD)
+    graph = build(lines, constants | other, ["y"], shape=(2, 4, 8, 8))
+    refresh(graph)
+    return graph
+
+
+def test_each_anchor_becomes_a_product_of_the_same_sums() -> None:
+    graph = head()
+    wanted = oracles.run(to_proto(graph), FEEDS)["y"]
+    assert multiply_anchors(graph) == 1
+    assert problems(graph) == []
+    assert [node.op for node in graph.nodes if node.op in ("Conv", "MatMul")] == ["MatMul"] * 2
+    np.testing.assert_allclose(oracles.run(to_proto(graph), FEEDS)["y"], wanted, rtol=0, atol=1e-6)
+
+
+def test_a_scale_for_all_outputs_and_no_bias() -> None:
+    lines = ["c: a = Conv(h, k)" if line.startswith("c:") else line for line in HEAD if not line.startswith("b:")]
+    lines = ["d: k = DequantizeLinear(w, s, z)" if line.startswith("d:") else line for line in lines]
+    graph = head(lines=lines, s=np.float32(0.02), z=np.int8(0))
+    before = clone(graph)
+    wanted = oracles.run(to_proto(before), FEEDS)["y"]
+    # Without an axis of outputs it is not known how the codes divide.
+    assert multiply_anchors(graph) == 0
+    np.testing.assert_array_equal(oracles.run(to_proto(graph), FEEDS)["y"], wanted)
+
+
+def test_float_layers_stay() -> None:
+    lines = [line for line in HEAD if not line.startswith("d:")]
+    graph = head(lines=[line.replace("(h, k, v)", "(h, w, v)") for line in lines], w=(10, 4, 1, 1))
+    assert multiply_anchors(graph) == 0
+
+
+@pytest.mark.slow
+def test_onnxruntime_multiplies_integers_and_writes_floats(tmp_path: Path) -> None:
+    graph = head()
+    multiply_anchors(graph)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(to_proto(graph).SerializeToString(), options, providers=["CPUExecutionProvider"])
+    found = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert found.count("MatMulIntegerToFloat") == 2
+    assert "MatMul" not in found
