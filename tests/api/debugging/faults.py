@@ -94,14 +94,7 @@ class Skewed(OnnxRuntimeBackend):
 
     def spoil(self, graph: Graph) -> Graph:
         """Double the result of the layer with the other sign."""
-        for node in list(graph.nodes):
-            if node.name == "conv3":
-                result = node.outputs[0]
-                node.outputs[0] = gs.Variable("right", result.dtype, result.shape)
-                factor = gs.Constant("factor", np.array(-2, np.float32))
-                graph.nodes.append(gs.Node("Mul", "wrong", {}, [node.outputs[0], factor], [result]))
-        sort_nodes(graph)
-        return graph
+        return spoiled(graph)
 
 
 class Raising(Skewed):
@@ -125,6 +118,18 @@ class Crashing(Skewed):
         """Crash."""
         _crash_on_ends(graph)
         return graph
+
+
+def spoiled(graph: Graph) -> Graph:
+    """A graph whose layer conv3 gives twice its result with the other sign; changed in place."""
+    for node in list(graph.nodes):
+        if node.name == "conv3":
+            result = node.outputs[0]
+            node.outputs[0] = gs.Variable("right", result.dtype, result.shape)
+            factor = gs.Constant("factor", np.array(-2, np.float32))
+            graph.nodes.append(gs.Node("Mul", "wrong", {}, [node.outputs[0], factor], [result]))
+    sort_nodes(graph)
+    return graph
 
 
 def _crash_on_ends(graph: Graph) -> None:

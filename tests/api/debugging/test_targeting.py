@@ -14,10 +14,14 @@ import pytest
 from click.testing import CliRunner
 
 import yocc
+from tests.api.debugging import faults
 from yocc.api.debugging.cutting import Slice, cuts_of, layers_of, slice_of
 from yocc.api.debugging.diagnosis import Diagnosis
 from yocc.cli import cli
-from yocc.compiler.graph import load
+from yocc.compiler.graph import Graph, clone, load, refresh
+from yocc.compiler.pipeline.target import Target
+from yocc.runtime.backends.backend import Artifact, Backend
+from yocc.runtime.backends.registry import find_backend
 
 
 def debug(pipeline: str, **more: Any) -> Diagnosis:
@@ -123,3 +127,25 @@ def test_what_openvino_computes_otherwise_on_amx_is_found(folder: Path, monkeypa
     assert found.evidence.nodes == 4
     assert found.evidence.snr_db is not None
     assert found.evidence.snr_db < 20
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("target", ["ncnn", "openvino", "tvm"])
+def test_a_wrong_rewrite_is_found_in_each_runtime(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    backend = type(find_backend(target))
+    if find_backend(target).available() is not None:
+        pytest.skip(f"{target} is not installed")
+    real = backend.build
+
+    def build(self: Backend, graph: Graph, wanted: Target, place: Path) -> Artifact:
+        wrong = faults.spoiled(clone(graph))
+        refresh(wrong)
+        return real(self, wrong, wanted, place)
+
+    monkeypatch.setattr(backend, "build", build)
+    found = debug("fp32", target=target)
+    assert found.guilty_step is not None
+    assert found.guilty_step.kind == "target"
+    assert [layer.name for layer in found.guilty_layers] == ["conv3"]
+    assert found.layers[0].snr_db == pytest.approx(-9.54, abs=0.05)
