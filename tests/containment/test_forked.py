@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,20 @@ def exit_now() -> None:
 def test_a_crash_is_said(number: signal.Signals) -> None:
     with pytest.raises(Crashed, match=number.name):
         run_forked(lambda _: os.kill(os.getpid(), number))
+
+
+def test_a_crash_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def work(tell: Callable[[object], None]) -> None:
+        tell(tempfile.mkdtemp())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    made: list[object] = []
+    with pytest.raises(Crashed):
+        run_forked(work, made.append)
+    assert str(made[0]).startswith(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_silent_end_and_a_long_one_are_crashes() -> None:

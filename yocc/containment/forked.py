@@ -7,6 +7,7 @@ import pickle
 import select
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -50,6 +51,11 @@ def run_forked(work: Callable[[Tell], Any], heard: Tell = lambda _: None, second
         Crashed: the copy was ended by a signal, or took too long.
         Exception: what `work` raised.
     """
+    with tempfile.TemporaryDirectory(prefix="yocc-") as folder:  # where a copy that crashes leaves its files
+        return _run(work, heard, seconds, folder)
+
+
+def _run(work: Callable[[Tell], Any], heard: Tell, seconds: float | None, folder: str) -> Any:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     readable, writable = os.pipe()
@@ -59,6 +65,7 @@ def run_forked(work: Callable[[Tell], Any], heard: Tell = lambda _: None, second
         child = os.fork()
     if not child:
         os.close(readable)
+        tempfile.tempdir = folder
         _work(work, writable, parent)
     os.close(writable)
     try:
