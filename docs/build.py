@@ -18,36 +18,20 @@ from pathlib import Path
 import markdown2
 import pdoc
 import pdoc.render
+from sections import index_of
 
 import yocc
 import yocc.passes
 
 ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ROOT / "docs" / "site"
 PAGES = ("*.md", "docs/**/*.md", "benchmarks/*.md", "yocc/models/data/*.md")
 MODULES = ("yocc", "yocc.errors", "yocc.compiler", "yocc.passes", "yocc.runtime", "yocc.models", "yocc.analysis",
            "yocc.fitting", "yocc.report", "yocc.api", "!yocc.learning.")  # fmt: skip
 """Training needs torch, which is not needed to read about the rest."""
 _LINK = re.compile(r'\b(href|src)="(?!\w+:|#)([^"#]+)')
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }}
-pre, code {{ font-family: ui-monospace, monospace; font-size: 0.9em; }}
-pre {{ overflow-x: auto; padding: 0.75rem; border: 1px solid #8886; border-radius: 0.4rem; }}
-table {{ border-collapse: collapse; display: block; overflow-x: auto; }}
-img {{ max-width: 100%; }}
-td, th {{ border: 1px solid #8886; padding: 0.25rem 0.6rem; text-align: left; vertical-align: top; }}
-</style>
-<nav><a href="{root}index.html">yocc</a> · <a href="{root}api/yocc.html">Python interface</a></nav>
-<main>
-{body}
-</main>
-</html>
-"""
+_ROW = re.compile(r"<tr>(\s*<td><code>)(--[\w-]+)")
+"""A row of a table about an option."""
 
 
 def build(site: Path) -> None:
@@ -62,10 +46,21 @@ def build(site: Path) -> None:
     warnings.filterwarnings("ignore", message="Error parsing type annotation")
     # Keys that one TypedDict takes from another, which leaves no trace at run time.
     warnings.filterwarnings("ignore", message="Cannot determine where")
-    pdoc.render.configure(docformat="google", show_source=False, footer_text=f"yocc {yocc.__version__}")
+    pdoc.render.configure(
+        docformat="google",
+        show_source=False,
+        search=False,  # that of the whole site finds names too
+        template_directory=SOURCES / "pdoc",
+        footer_text=f"yocc {yocc.__version__}",
+    )
     # A package that lists its names hides its modules from pdoc.
     passes = sorted(f"yocc.passes.{path.stem}" for path in (ROOT / "yocc" / "passes").iterdir() if path.stem[0] != "_")
     pdoc.pdoc(*MODULES, *passes, output_directory=site / "api")
+    assets = site / "assets"
+    assets.mkdir()
+    for name in ("page.css", "search.css", "search.js"):
+        shutil.copyfile(SOURCES / name, assets / name)
+    (assets / "index.js").write_text(index_of(site), encoding="utf-8")
 
 
 def _write_page(page: Path, site: Path) -> None:
@@ -87,13 +82,29 @@ def _write_page(page: Path, site: Path) -> None:
 
     heading = re.search(r"^# (.*)$", text, re.MULTILINE)
     target.write_text(
-        _PAGE.format(
+        (SOURCES / "page.html")
+        .read_text(encoding="utf-8")
+        .format(
             title=heading[1] if heading else page.stem,
             root="../" * len(_place(page).parent.parts),
-            body=_LINK.sub(relinked, str(body)),
+            body=_with_anchors(_LINK.sub(relinked, str(body))),
         ),
         encoding="utf-8",
     )
+
+
+def _with_anchors(body: str) -> str:
+    """A page on which links lead to the first row about each option."""
+    known: set[str] = set()
+
+    def anchored(match: re.Match[str]) -> str:
+        start, option = match.groups()
+        if option in known:
+            return match[0]
+        known.add(option)
+        return f'<tr id="{option}">{start}{option}'
+
+    return _ROW.sub(anchored, body)
 
 
 def _place(page: Path) -> Path:

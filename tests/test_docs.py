@@ -16,7 +16,7 @@ import pytest
 
 from tests.installed import as_if_installed
 from tests.plugins import write_distribution
-from yocc import errors
+from yocc import __version__, errors
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -216,3 +216,13 @@ def test_every_pass_of_the_package_is_in_the_readme() -> None:
     for group in ("yocc.passes", "yocc.backends"):
         for name in project["entry-points"][group]:
             assert f"`{name}`" in readme, name
+
+
+def test_one_version_is_stated_and_no_address_that_is_not_known() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert cited is not None
+    assert project["version"] == __version__ == cited[1]
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert f"## [{__version__}]" in changes or "## [Unreleased]" in changes
+    assert "urls" in project or "[project.urls]" in (ROOT / "CONTRIBUTING.md").read_text()

@@ -74,6 +74,17 @@ def test_a_demo_replaces_an_earlier_one(folder: Path, table: dict[str, list[str]
     assert str(folder / "pictures") in result.stdout
 
 
+def test_a_demo_that_was_killed_is_begun_again(folder: Path, table: dict[str, list[str]], tmp_path: Path) -> None:
+    assert table
+    shutil.copytree(folder, tmp_path / "demo")
+    shutil.rmtree(tmp_path / "demo" / "compiled")
+    killed = tmp_path / "demo" / ".compiled.yocc-1234567"
+    (killed / "new").mkdir(parents=True)
+    (killed / "lock").touch()
+    assert run_demo(tmp_path / "demo", SMALL).report.after.parameters
+    assert not killed.exists()
+
+
 @pytest.mark.parametrize("name", ["test/images/mine.png", "mine.txt", "compiled/mine.txt", "calibration/labels.json"])
 def test_files_put_into_a_demo_are_left_alone(
     name: str, folder: Path, table: dict[str, list[str]], tmp_path: Path

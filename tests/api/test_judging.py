@@ -77,6 +77,10 @@ def test_the_original_is_found_from_another_folder(model: Path, monkeypatch: pyt
     assert found.original == model
     assert yocc.compare("../results/out").facts.outputs
     model.unlink()
+    for judge in (yocc.compare, yocc.bench):
+        with pytest.raises(ModelError, match=f"{model.name}' is not the file that was compiled to '../results/out'"):
+            judge("../results/out")
+    assert yocc.compare("../results/out", elsewhere / model.name).facts.outputs
     (elsewhere / model.name).unlink()
     with pytest.raises(ModelError, match=r"which '../results/out/report.json' names as the original"):
         yocc.compare("../results/out")

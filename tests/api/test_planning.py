@@ -157,12 +157,30 @@ def test_the_command_prints_it(folder: Path) -> None:
         "Left as they are by quantize",
         "a last layer",
         "calibration: 10 of 12 pictures from pictures",
-        "assumed: color",
         "gate: size_ratio <= 1",
         "writes: model_yocc: the model for onnxruntime, report.json",
     ):
         assert word in result.stdout
     assert "Warning: " in result.stderr
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "(assumed)"),
+        (["--input-color", "bgr"], "(color: as given; scaling and fit: assumed)"),
+        (
+            ["--input-color", "bgr", "--preprocess", "imagenet"],
+            "(color: as given; scaling: --preprocess imagenet; fit: assumed)",
+        ),
+    ],
+)
+def test_what_is_assumed_about_pictures_is_said_once(options: list[str], said: str) -> None:
+    result = run("--int8", "--count", "2", *options)
+    words = " ".join(result.stdout.split())
+    assert said in words
+    assert words.count("assumed") == 1
 
 
 def test_the_command_prints_json() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yocc.api.opening import ModelOnDisk, examine_model, find_model
+from yocc.compiler.output.workspace import settle
 from yocc.compiler.pipeline.passes import Progress, silent
 from yocc.compiler.pipeline.pipeline import Observer
 from yocc.compiler.stages.compiling import compile_model
@@ -38,7 +39,7 @@ class DemoPlan:
         OptionError: no scenes.
     """
 
-    calibration: int = 64
+    calibration: int = 32
     test: int = 200
     prune: float = 0.4
     threads: int | None = None
@@ -89,10 +90,11 @@ def run_demo(out: Path, plan: DemoPlan, *, progress: Progress = silent, observer
             scenes = write(out / split, split, count, size=size)
             written += [out / split / "labels.json", *scenes]
             written += [out / split / "labels" / f"{scene.stem}.txt" for scene in scenes]
-        _list(out, written)
+            _list(out, written)
         report = compile_model(
             model,
             prune=plan.prune,
+            moves="channels",  # what it was trained for; weighing low ranks against them takes as long as pruning
             int8=True,
             calibration=out / "calibration" / "images",
             out=out / _COMPILED,
@@ -130,10 +132,12 @@ def _clear(out: Path) -> None:
         raise OptionError(
             f"The folder {str(out)!r} contains files that are not a demo.", "Choose a new or empty -o folder."
         )
+    settle(out / _COMPILED)  # of a demo that was killed
     found = [path for path in sorted(out.rglob("*")) if not path.is_dir() and out / _COMPILED not in path.parents]
     ours = [path for path in found if _facts(out, path) in listed]
     foreign = [path for path in found if path not in ours and path != out / _LIST]
-    foreign += [out / _COMPILED / name for name in foreign_files(out / _COMPILED)]
+    if (out / _COMPILED).exists():
+        foreign += [out / _COMPILED / name for name in foreign_files(out / _COMPILED)]
     if foreign:
         raise OptionError(
             f"The folder {str(out)!r} contains files that the demo did not write: {str(foreign[0])!r}.",

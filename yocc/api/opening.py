@@ -16,7 +16,7 @@ from yocc.compiler.stages.anatomy import Anatomy, anatomy_of, require_runnable
 from yocc.errors import ModelError, OptionError
 from yocc.files.reading import exists, require_regular
 from yocc.models.families.interface import decode_facts, read_preprocess, read_profile
-from yocc.report.report import REPORT_FILE
+from yocc.report.report import REPORT_FILE, file_facts
 from yocc.runtime.backends.backend import Artifact, Session
 from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.data.description import (
@@ -90,12 +90,21 @@ def _original(folder: Path, source: Mapping[str, Any]) -> Path:
     return next(alike, found[0] if found else recorded)
 
 
+def is_original(model: ModelOnDisk) -> bool:
+    """Whether the file that is taken for the original of a folder is the one that its report describes."""
+    if model.original is None:
+        return False
+    source = model.report["source"]
+    facts = file_facts(model.original, source["path"])
+    return (facts.bytes, facts.sha256) == (source.get("bytes"), source.get("sha256"))
+
+
 def original_of(model: ModelOnDisk, given: Path | None) -> ModelOnDisk:
     """What to compare a model with: the file given, or the one a yocc folder was compiled from.
 
     Raises:
         OptionError: neither is known.
-        ModelError: the file is not there.
+        ModelError: the file is not there, or is another one than was compiled.
     """
     if given is None and model.original is None:
         raise OptionError("There is nothing to compare with.", "Name the original with --against.")
@@ -104,6 +113,11 @@ def original_of(model: ModelOnDisk, given: Path | None) -> ModelOnDisk:
         report = str(model.artifact.folder / REPORT_FILE)
         raise ModelError(
             f"There is no file {str(path)!r}, which {report!r} names as the original.", "Name it with --against."
+        )
+    if given is None and not is_original(model):
+        raise ModelError(
+            f"{str(path)!r} is not the file that was compiled to {str(model.artifact.folder)!r}: its bytes are others.",
+            "Name the original with --against, or compile it again.",
         )
     return find_model(path)  # type: ignore[arg-type] # one of them is
 

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from yocc.api.checking import require_unchanged
-from yocc.api.opening import ModelOnDisk, alike, examine_model, find_model, recorded_anatomy
+from yocc.api.opening import ModelOnDisk, alike, examine_model, find_model, is_original, recorded_anatomy
 from yocc.compiler.pipeline.passes import Arrays
 from yocc.compiler.stages.anatomy import Anatomy
 from yocc.compiler.stages.inputs import feed_specs
 from yocc.errors import BackendUnavailable, CalibrationError, ModelError, OptionError, YoccError
 from yocc.models.families.profile import ModelProfile
-from yocc.report.report import file_facts
 from yocc.runtime.backends.backend import Check, Session
 from yocc.runtime.backends.compare import compare
 from yocc.runtime.backends.registry import find_backend
@@ -202,9 +201,7 @@ def _original(found: ModelOnDisk) -> tuple[ModelOnDisk | None, str]:
         return None, "there is no report that names the original"
     if not found.original.is_file():
         return None, f"the original {str(found.original)!r} is not here"
-    source = found.report["source"]
-    facts = file_facts(found.original, source["path"])
-    if (facts.bytes, facts.sha256) != (source.get("bytes"), source.get("sha256")):
+    if not is_original(found):
         return None, f"{str(found.original)!r} is not the file that was compiled"
     return find_model(found.original), ""
 

@@ -30,9 +30,9 @@ def debug(settings: Settings, /, model: Path, samples: int, max_loss: float, **v
     """Find which pass, then which layer, ruins MODEL.
 
     Takes the options of yocc compile: put debug in place of compile. The model is compared with the original after
-    each pass. Where a pass loses more than --max-loss, fails, or makes the target reject the model, the layers that it
-    changed are bisected, and the smallest model that shows the fault is written into a folder, with its inputs and the
-    commands that show it. What only measures or reports is left out.
+    each pass and in the target's runtime. Where one loses more than --max-loss, fails, crashes, or makes the target
+    reject the model, the layers are bisected, and the smallest model that shows the fault is written into a folder,
+    with its inputs and the commands that show it. What only measures or reports is left out.
 
     \b
     Examples:
@@ -43,6 +43,7 @@ def debug(settings: Settings, /, model: Path, samples: int, max_loss: float, **v
     from yocc.api.debugging.debugging import debug_model
     from yocc.cli.debug_table import show_diagnosis
     from yocc.compiler.pipeline.observers import timing
+    from yocc.containment.supervisor import can_supervise
     from yocc.options import CompileOptions
 
     announce_config(settings)
@@ -53,6 +54,7 @@ def debug(settings: Settings, /, model: Path, samples: int, max_loss: float, **v
         max_loss=max_loss,
         progress=Bars(quiet=settings.quiet),
         observers=[] if settings.quiet else [timing(say)],
+        contained=can_supervise(),
     )
     for text in found.warnings:
         warn(text)

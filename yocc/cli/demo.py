@@ -28,7 +28,8 @@ def demo(settings: Settings, scenes: int, prune: float, threads: int | None, see
     """Compress the detector that comes with yocc.
 
     Draws street scenes, compiles a YOLOv5n trained on such scenes with --prune and --int8, scores and times the
-    original and the compressed model, and draws what both find side by side. Needs no network and takes about a minute.
+    original and the compressed model, and draws what both find side by side. Needs no network and takes a minute or
+    two.
 
     \b
     Examples:

@@ -117,8 +117,7 @@ def _facts(plan: CompilePlan) -> Iterator[tuple[str, str]]:
 
 
 def _fed(fed: Mapping[str, Any]) -> str:
-    assumed = f"; assumed: {', '.join(fed['assumed'])}" if fed["assumed"] else ""
-    return f"{fed['text']} ({fed['reason']}{assumed})"
+    return f"{fed['text']} ({fed['reason']})"  # which says what is assumed
 
 
 def _read(data: PlannedData) -> str:

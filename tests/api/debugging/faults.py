@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,9 +15,13 @@ import onnx_graphsurgeon as gs
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.plugins import write_distribution
-from yocc.compiler.graph import Graph
+from yocc.compiler.graph import Graph, clone
+from yocc.compiler.graph.order import sort_nodes
 from yocc.compiler.pipeline.passes import Pass, PassContext
-from yocc.errors import PassError
+from yocc.compiler.pipeline.target import Target
+from yocc.errors import BackendError, PassError
+from yocc.runtime.backends.backend import Artifact
+from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend
 
 LAYERS = 6
 CHANNELS = 8
@@ -56,10 +63,86 @@ class Choke(Pass):
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Crash(Pass):
+    """Ends the process on graphs that `Choke` fails on, as native code does."""
+
+    name: ClassVar[str] = "crash"
+    summary: ClassVar[str] = "crash"
+
+    def run(self, graph: Graph, ctx: PassContext) -> int:  # noqa: ARG002 # it needs nothing
+        _crash_on_ends(graph)
+        return 0
+
+
+class Skewed(OnnxRuntimeBackend):
+    """onnxruntime behind a build that rewrites the layer conv3 wrongly."""
+
+    name = "skewed"
+    summary = "computes something else"
+
+    def target(self, options: Mapping[str, str]) -> Target:
+        """As onnxruntime's."""
+        return replace(super().target(options), name=self.name)
+
+    def build(self, graph: Graph, target: Target, folder: Path) -> Artifact:
+        """Build what `spoil` leaves."""
+        return replace(super().build(self.spoil(clone(graph)), target, folder), backend=self.name)
+
+    def example(self, artifact: Artifact) -> None:  # there are none
+        """No programs."""
+
+    def spoil(self, graph: Graph) -> Graph:
+        """Double the result of the layer with the other sign."""
+        return spoiled(graph)
+
+
+class Raising(Skewed):
+    """Refuses graphs with a Softmax."""
+
+    name = "raising"
+
+    def spoil(self, graph: Graph) -> Graph:
+        """Fail."""
+        if "Softmax" in [node.op for node in graph.nodes]:
+            raise BackendError(f"Cannot build {len(graph.nodes)} nodes.")
+        return graph
+
+
+class Crashing(Skewed):
+    """Ends the process on graphs that `Choke` fails on."""
+
+    name = "crashing"
+
+    def spoil(self, graph: Graph) -> Graph:
+        """Crash."""
+        _crash_on_ends(graph)
+        return graph
+
+
+def spoiled(graph: Graph) -> Graph:
+    """A graph whose layer conv3 gives twice its result with the other sign; changed in place."""
+    for node in list(graph.nodes):
+        if node.name == "conv3":
+            result = node.outputs[0]
+            node.outputs[0] = gs.Variable("right", result.dtype, result.shape)
+            factor = gs.Constant("factor", np.array(-2, np.float32))
+            graph.nodes.append(gs.Node("Mul", "wrong", {}, [node.outputs[0], factor], [result]))
+    sort_nodes(graph)
+    return graph
+
+
+def _crash_on_ends(graph: Graph) -> None:
+    ops = [node.op for node in graph.nodes]
+    if "Sigmoid" in ops and "Softmax" in ops:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
 def register(folder: Path) -> None:
     """Make the passes known once the folder is on `sys.path`."""
-    points = {each.name: f"{__name__}:{each.__name__}" for each in (Nudge, Choke)}
-    write_distribution(folder, "faulty-passes", {"yocc.passes": points})
+    points = {each.name: f"{__name__}:{each.__name__}" for each in (Nudge, Choke, Crash)}
+    backends = {each.name: f"{__name__}:{each.__name__}" for each in (Skewed, Raising, Crashing)}
+    write_distribution(folder, "faulty-passes", {"yocc.passes": points, "yocc.backends": backends})
 
 
 def plain_network() -> onnx.ModelProto:

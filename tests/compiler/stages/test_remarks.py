@@ -174,7 +174,8 @@ def test_tables_of_codes_are_the_reason_where_weights_are_encoded() -> None:
 @pytest.mark.parametrize(
     ("samples", "synthetic", "used", "held_out", "said"),
     [
-        (1, False, True, False, "a single sample"),
+        (1, False, True, False, "Calibrated and compared on a single sample"),
+        (1, False, True, True, "Calibrated with a single sample"),
         (3, False, True, False, "on the same 3 samples"),
         (3, False, True, True, ""),
         (3, True, True, False, ""),

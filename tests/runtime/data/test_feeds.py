@@ -141,6 +141,11 @@ class TestErrors:
         with pytest.raises(CalibrationError, match="None of the 2 pictures"):
             open_feeds(tmp_path, [PIXELS], None)
 
+    def test_a_video_is_refused_with_the_line_that_takes_pictures_out_of_it(self, folder: Path) -> None:
+        (folder / "clip.MP4").write_bytes(b"")
+        with pytest.raises(CalibrationError, match=r"does not decode.*ffmpeg -i .*clip\.MP4 -r 1 frames"):
+            find_pictures(folder / "clip.MP4")
+
     def test_neither_pictures_nor_arrays(self, folder: Path) -> None:
         with pytest.raises(CalibrationError, match="neither"):
             open_feeds(folder / "notes.txt", [PIXELS], None)

@@ -12,23 +12,27 @@ from yocc.api.debugging import verdicts
 from yocc.api.debugging.blaming import Blame, blame, suspects_of
 from yocc.api.debugging.diagnosis import Diagnosis, StepFacts
 from yocc.api.debugging.evidence import (
+    EXHIBITED,
     Exhibit,
     failing_exhibit,
     layer_exhibit,
     rejected_exhibit,
+    target_exhibit,
     unloadable_exhibit,
 )
 from yocc.api.debugging.scoring import Scorer, feeds_of, scorer_of
 from yocc.api.debugging.steps import find_guilty, measure_steps
+from yocc.api.debugging.targeting import Found, Suspect, blame_target, failing_in_target
 from yocc.api.debugging.trail import Step, follow
-from yocc.api.debugging.writing import write_diagnosis
+from yocc.api.debugging.watching import Ended, Spot, Watch, watched
+from yocc.api.debugging.writing import write_diagnosis, write_exhibit
 from yocc.compiler.graph import Graph, clone
 from yocc.compiler.output.folder import OutputFolder, output_path
 from yocc.compiler.pipeline.passes import Progress, silent
 from yocc.compiler.pipeline.pipeline import Observer
 from yocc.compiler.stages.prepare import Prepared, make_plan, prepare
 from yocc.compiler.stages.subject import Source
-from yocc.errors import OptionError
+from yocc.errors import ModelError, OptionError
 from yocc.options import CompileKeywords, CompileOptions, command_words
 
 SAMPLES = 8
@@ -52,6 +56,7 @@ class _Case:
         facts: what each left.
         scorer: compares with the original; None where nothing can be compared.
         progress: shows long loops.
+        watch: knows what ends the process.
     """
 
     prepared: Prepared
@@ -60,6 +65,7 @@ class _Case:
     facts: Sequence[StepFacts]
     scorer: Scorer | None
     progress: Progress
+    watch: Watch
 
     @property
     def graphs(self) -> list[Graph]:
@@ -76,6 +82,7 @@ def debug_model(
     max_loss: float = MAX_LOSS,
     progress: Progress = silent,
     observers: Sequence[Observer] = (),
+    contained: bool = False,
     **keywords: Unpack[CompileKeywords],
 ) -> Diagnosis:
     """Find which pass of a compilation, then which layer, ruins a model, and the smallest model that shows it.
@@ -90,12 +97,16 @@ def debug_model(
         max_loss: loss of fidelity up to which a pass is not guilty, 0 to 1.
         progress: shows long loops.
         observers: look at the graph after each pass.
+        contained: whether to work in copies of this process, so that native code that crashes is found too, as the
+            command line does; only on Linux, and in a process that has not computed with OpenVINO or torch, whose
+            threads are not copied.
         keywords: options by name, as for `yocc.compile`; `out` is the folder for what is found, `<model>_debug` if
             none is given.
 
     Raises:
         OptionError: invalid options.
         YoccError: the model, the pictures or the target cannot be used, or the folder cannot be written.
+        ModelError: reading the model ends the process.
     """
     if wanted is not None and keywords:
         raise OptionError("Options are given as one value and by name.", "Give either.")
@@ -108,8 +119,14 @@ def debug_model(
     out = options.output.out
     folder = output_path(path, f"{Path(path).stem}_debug" if out is None and path is not None else out)
     with OutputFolder(folder) as output:
-        found, exhibit = _diagnose(source, options, samples, max_loss, progress, observers)
-        return write_diagnosis(found, exhibit, output)
+
+        def work(watch: Watch) -> Diagnosis:
+            found, exhibit = _diagnose(source, options, samples, max_loss, progress, observers, watch)
+            if exhibit is not None:
+                write_exhibit(exhibit, output)
+            return found
+
+        return write_diagnosis(watched(work) if contained else work(Watch()), output)
 
 
 def _diagnose(
@@ -119,16 +136,23 @@ def _diagnose(
     max_loss: float,
     progress: Progress,
     observers: Sequence[Observer],
+    watch: Watch,
 ) -> tuple[Diagnosis, Exhibit | None]:
-    graph, prepared = prepare(source, make_plan(options), progress)
+    try:
+        with watch.at(Spot("model")):
+            graph, prepared = prepare(source, make_plan(options), progress)
+    except Ended as error:
+        raise ModelError(f"The model cannot be prepared: {error.message}.", "Check it with onnx.checker.") from None
     original = clone(graph)
-    steps = follow(graph, prepared, observers)
-    with scorer_of(original, prepared, samples) as opened:
+    steps = follow(graph, prepared, watch, observers)
+    with scorer_of(original, prepared, samples, watch) as opened:
         scorer = None if isinstance(opened, str) else opened
-        measured = measure_steps(original, steps, prepared, scorer, progress)
-        case = _Case(prepared, original, steps, measured.facts, scorer, progress)
+        measured = measure_steps(original, steps, prepared, scorer, progress, watch)
+        case = _Case(prepared, original, steps, measured.facts, scorer, progress, watch)
         guilty = find_guilty(measured.facts, case.graphs, prepared, max_loss)
-        facts, verdict, found, exhibit = list(measured.facts), "", Blame(), None
+        facts, verdict = list(measured.facts), ""
+        found: Blame | Found = Blame()
+        exhibit: Exhibit | None = None
         if guilty is None:
             verdict = verdicts.nothing_wrong(facts, max_loss)
         else:
@@ -163,20 +187,44 @@ def _named_guilty(facts: Sequence[StepFacts], guilty: int) -> StepFacts:
     return step if step.status == "failed" else replace(step, status="guilty")
 
 
-def _look_closer(case: _Case, guilty: int) -> tuple[Blame, Exhibit | None]:
+def _look_closer(case: _Case, guilty: int) -> tuple[Blame | Found, Exhibit | None]:
     """The layers of the guilty step, and the smallest model that shows its fault."""
     facts, prepared = case.facts[guilty], case.prepared
-    backend, ctx, target = prepared.plan.backend, prepared.context, prepared.options.target
-    if facts.status == "rejected":
-        return Blame(), rejected_exhibit(case.graphs[guilty], backend, ctx, target, case.progress)
-    if facts.kind != "pass":
+    target = prepared.options.target
+    try:
+        with case.watch.at(Spot("closer")):
+            if facts.status == "rejected":
+                backend, ctx = prepared.plan.backend, prepared.context
+                return Blame(), rejected_exhibit(case.graphs[guilty], backend, ctx, target, case.progress)
+            return _look_at_pass(case, guilty) if facts.kind == "pass" else _look_at_target(case, guilty)
+    except Ended:
         return Blame(), None
+
+
+def _look_at_target(case: _Case, guilty: int) -> tuple[Blame | Found, Exhibit | None]:
+    facts, graph = case.facts[guilty], case.graphs[-1]
+    if case.scorer is None:
+        return Blame(), None
+    suspect = Suspect(graph, case.scorer.place([each.step for each in case.steps]), case.scorer, case.progress)
+    if facts.status == "failed":
+        found = failing_in_target(suspect, EXHIBITED, apart=Spot("target") in case.watch.ended)
+    else:
+        before = case.facts[guilty - 1].fidelity or 0.0
+        found = blame_target(suspect, before, before - (facts.fidelity or 0.0), EXHIBITED)
+    if found is None:
+        return Blame(), None
+    return found, target_exhibit(found, len(graph.nodes), case.prepared.options.target)
+
+
+def _look_at_pass(case: _Case, guilty: int) -> tuple[Blame, Exhibit | None]:
+    facts, ctx, target = case.facts[guilty], case.prepared.context, case.prepared.options.target
     step, passes = case.steps[guilty - 1], [each.step for each in case.steps[: guilty - 1]]
     if step.error is not None:
         feeds = [] if case.scorer is None else feeds_of(case.scorer.place(passes), _FED_TO_FAILING)
         return Blame(), failing_exhibit(step, feeds, target, case.progress)
     if facts.status == "failed" and step.after is not None:
-        return Blame(), unloadable_exhibit(step.after, ctx, case.progress)
+        ends = Spot("left", guilty) in case.watch.ended
+        return Blame(), unloadable_exhibit(step.after, ctx, case.progress, ends=ends)
     if case.scorer is None:
         return Blame(), None
     suspects = suspects_of(step, case.scorer.place(passes))
@@ -189,9 +237,14 @@ def _look_closer(case: _Case, guilty: int) -> tuple[Blame, Exhibit | None]:
     return found, layer_exhibit(parts[0], suspects, step, target) if parts else None
 
 
-def _verdict(case: _Case, facts: Sequence[StepFacts], guilty: int, found: Blame, exhibit: Exhibit | None) -> str:
+def _verdict(
+    case: _Case, facts: Sequence[StepFacts], guilty: int, found: Blame | Found, exhibit: Exhibit | None
+) -> str:
     step, before = facts[guilty], facts[max(0, guilty - 1)]
     said = verdicts.guilty_of(step, before)
+    if isinstance(found, Found):
+        lost = (before.fidelity or 0.0) - (step.fidelity or 0.0)
+        return f"{said} {verdicts.where_in_target(found, lost)}"
     if step.status == "guilty" and step.kind == "pass" and case.scorer is not None:
         return f"{said} {verdicts.where(found, (before.fidelity or 0.0) - (step.fidelity or 0.0))}"
     if exhibit is not None:
@@ -202,6 +255,8 @@ def _verdict(case: _Case, facts: Sequence[StepFacts], guilty: int, found: Blame,
 
 def _warnings(case: _Case, uncompared: str) -> Iterator[str]:
     """What the user should know of how it was measured."""
+    if Spot("closer") in case.watch.ended:
+        yield f"Looking for the layers ended the process ({case.watch.ended[Spot('closer')]}), so that none are named."
     if uncompared:
         yield uncompared
     if case.scorer is None:

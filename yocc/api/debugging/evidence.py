@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from yocc.api.debugging.blaming import Suspects, recorded
 from yocc.api.debugging.diagnosis import Evidence
 from yocc.api.debugging.parts import Part, standing_alone
 from yocc.api.debugging.reducing import Piece, fails_alike, reduce_model, run_on
 from yocc.api.debugging.scoring import agreement, feeds_of
+from yocc.api.debugging.targeting import Found
 from yocc.api.debugging.trail import Step
+from yocc.api.debugging.watching import Ended, trial
 from yocc.compiler.graph import Graph, refresh, save, to_proto
 from yocc.compiler.pipeline.passes import Arrays, PassContext, Progress
 from yocc.compiler.pipeline.pipeline import print_pass
@@ -26,7 +29,7 @@ from yocc.runtime.backends.onnxruntime import session_of
 from yocc.runtime.measuring.fidelity import worst_snr
 
 MODEL, CHANGED, INPUTS = "model.onnx", "changed.onnx", "inputs.npz"
-SAMPLES = 4
+EXHIBITED = 4
 """Inputs that are kept."""
 _AS_WRONG = 0.5
 """Share of the error that the pass must make of the model alone to be said to reproduce it."""
@@ -70,7 +73,7 @@ def layer_exhibit(part: Part, suspects: Suspects, step: Step, target: TargetOpti
     """
     try:
         was, now = standing_alone(suspects.before, suspects.after, part)
-        samples = tuple(recorded(suspects.before, part.reads, feeds_of(suspects.place, SAMPLES), step.ctx))
+        samples = tuple(recorded(suspects.before, part.reads, feeds_of(suspects.place, EXHIBITED), step.ctx))
         for graph in (was, now):
             _close(graph, samples)
         snr = _snr(was, now, samples)
@@ -119,18 +122,50 @@ def rejected_exhibit(
     return _reduced(graph, ctx, rejected, command, progress)
 
 
-def unloadable_exhibit(graph: Graph, ctx: PassContext, progress: Progress) -> Exhibit | None:
-    """The smallest piece of a model that onnxruntime does not load; None where it loads and does not run."""
+def unloadable_exhibit(graph: Graph, ctx: PassContext, progress: Progress, *, ends: bool) -> Exhibit | None:
+    """The smallest piece of a model that onnxruntime does not load, or that ends the process.
+
+    Args:
+        graph: the model.
+        ctx: runs parts of it.
+        progress: shows the search.
+        ends: whether it ends the process; otherwise None is returned for a model that loads and does not run.
+    """
 
     def unloadable(piece: Piece) -> bool:
+        proto = to_proto(piece.graph)
+        if ends:
+            return isinstance(trial(lambda: _run_on_anything(proto)), Ended)
         try:
-            session_of(to_proto(piece.graph), optimize=False).close()
+            session_of(proto, optimize=False).close()
         except BackendError:
             return True
         return False
 
     command = shlex.join(["python", "-c", f"import onnxruntime; onnxruntime.InferenceSession({MODEL!r})"])
     return _reduced(graph, ctx, unloadable, command, progress)
+
+
+def target_exhibit(found: Found, of: int, target: TargetOptions) -> Exhibit:
+    """A slice of the model that the target computes in another way, or cannot build or run.
+
+    Args:
+        found: the slice.
+        of: nodes of the whole model.
+        target: what was compiled for.
+    """
+    commands = [shlex.join(["yocc", "compile", MODEL, "--pipeline", "", *_target_words(target), "-o", "again/"])]
+    if found.snr_db is not None:
+        commands.append(shlex.join(["yocc", "compare", "again/", "--data", INPUTS]))
+    facts = Evidence((MODEL, INPUTS), len(found.graph.nodes), of, found.snr_db, tuple(commands))
+    return Exhibit({MODEL: found.graph}, found.samples, facts)
+
+
+def _run_on_anything(model: onnx.ModelProto) -> None:
+    """Load a model in onnxruntime and run it on zeros where its shapes are closed."""
+    with session_of(model, optimize=False) as session:
+        if all(isinstance(size, int) for spec in session.inputs for size in spec.shape):
+            session.run({spec.name: np.zeros(spec.shape, spec.dtype) for spec in session.inputs})
 
 
 def _reduced(

@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from yocc.analysis.pictures import Some
 from yocc.api.debugging.blaming import recorded
 from yocc.api.debugging.trail import Step
+from yocc.api.debugging.watching import Ended, trial
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.graph.order import reads
 from yocc.compiler.pipeline.memo import Memo
@@ -116,10 +117,13 @@ def piece_of(graph: Graph, first: int, last: int, feeds: Sequence[Arrays], ctx: 
 
 def fails_alike(step: Step) -> Callable[[Piece], bool]:
     """Whether a pass fails on a piece with the error it failed with on the whole, but for names and numbers."""
-    wanted = _kind_of(step.error)
+    wanted = kind_of(step.error)
+    ends = isinstance(step.error, Ended)
 
     def fails(piece: Piece) -> bool:
-        return _kind_of(run_on(step, piece)[1]) == wanted
+        if ends:
+            return kind_of(trial(lambda: run_on(step, piece))) == wanted
+        return kind_of(run_on(step, piece)[1]) == wanted
 
     return fails
 
@@ -167,7 +171,8 @@ def _is_closed(tensor: gs.Tensor) -> bool:
     return tensor.shape is not None and all(isinstance(size, int) for size in tensor.shape)
 
 
-def _kind_of(error: Exception | None) -> tuple[str, str]:
+def kind_of(error: Exception | None) -> tuple[str, str]:
+    """Type and message of an error without names and numbers; empty where there is none."""
     if error is None:
         return "", ""
     text = error.message if isinstance(error, YoccError) else str(error)

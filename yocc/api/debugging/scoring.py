@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from yocc.api.debugging.watching import Spot, Watch
 from yocc.api.lever_runs import Remembering
 from yocc.compiler.graph import Graph, to_proto
 from yocc.compiler.pipeline.passes import Arrays, Pass, silent
@@ -118,6 +119,16 @@ class Scorer:
         Raises:
             BackendError: the target does not take, build or run it.
         """
+        with self.built(graph) as session:
+            return self.score_of(session, place)
+
+    @contextlib.contextmanager
+    def built(self, graph: Graph) -> Iterator[Session]:
+        """A graph that the target built, loaded in its runtime.
+
+        Raises:
+            BackendError: the target does not take, build or load it.
+        """
         plan = self.prepared.plan
         require_accepted(graph, plan.backend, plan.target)
         with tempfile.TemporaryDirectory(prefix="yocc-") as folder:
@@ -127,17 +138,18 @@ class Scorer:
             require_valid(artifact)
             require_passed(plan.backend.verify(artifact, thorough=False), plan.backend.name)
             with plan.backend.session(artifact, threads=self.prepared.options.measure.threads) as session:
-                return self.score_of(session, place)
+                yield session
 
 
 @contextlib.contextmanager
-def scorer_of(graph: Graph, prepared: Prepared, samples: int) -> Iterator[Scorer | str]:
+def scorer_of(graph: Graph, prepared: Prepared, samples: int, watch: Watch) -> Iterator[Scorer | str]:
     """What compares with the original, or why nothing can.
 
     Args:
         graph: the model before the passes; not changed.
         prepared: the compilation.
         samples: how many inputs to compare on.
+        watch: knows whether the original ends the process.
     """
     data = prepared.options.data
     interfaces = interfaces_of(prepared.subject, graph, prepared.pipeline)
@@ -150,8 +162,9 @@ def scorer_of(graph: Graph, prepared: Prepared, samples: int) -> Iterator[Scorer
         return
     with contextlib.ExitStack() as stack:
         try:
-            reference = stack.enter_context(reference_session(prepared.source, prepared.options.measure.threads))
-            reference.run(next(iter(base.for_original)))
+            with watch.at(Spot("original")):
+                reference = stack.enter_context(reference_session(prepared.source, prepared.options.measure.threads))
+                reference.run(next(iter(base.for_original)))
         except (BackendError, OSError) as error:
             yield f"{UNCOMPARED}: onnxruntime cannot run the original. {error}"
             return

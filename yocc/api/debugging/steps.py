@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from yocc.api.debugging.diagnosis import Metric, StepFacts
 from yocc.api.debugging.scoring import Place, Score, Scorer
 from yocc.api.debugging.trail import Step
+from yocc.api.debugging.watching import Spot, Watch
 from yocc.compiler.graph import Graph, to_proto
 from yocc.compiler.pipeline.passes import Pass, Progress
 from yocc.compiler.pipeline.pipeline import print_pass
@@ -29,7 +30,12 @@ class Measured:
 
 
 def measure_steps(
-    original: Graph, steps: Sequence[Step], prepared: Prepared, scorer: Scorer | None, progress: Progress
+    original: Graph,
+    steps: Sequence[Step],
+    prepared: Prepared,
+    scorer: Scorer | None,
+    progress: Progress,
+    watch: Watch,
 ) -> Measured:
     """Compare the model after each pass, and as built for the target, with the original.
 
@@ -39,17 +45,18 @@ def measure_steps(
         prepared: the compilation.
         scorer: None where nothing can be compared.
         progress: shows the loop.
+        watch: knows of models that end the process.
     """
     facts = [StepFacts("original", prepared.subject.file.path, fidelity=None if scorer is None else 1.0)]
     by_detections = False
     for place, step in enumerate(progress(steps, "comparing after each pass", len(steps)), 1):
-        found = _after_pass(step, [each.step for each in steps[:place]], facts[-1], scorer)
+        found = _after_pass(step, [each.step for each in steps[:place]], facts[-1], scorer, watch)
         facts.append(found[0])
         by_detections |= found[1]
     if not steps or steps[-1].error is None:
         final = steps[-1].after if steps else original
         assert final is not None
-        facts.append(_as_built(final, [each.step for each in steps], prepared, scorer))
+        facts.append(_as_built(final, [each.step for each in steps], prepared, scorer, watch))
     metric: Metric = "" if scorer is None else "mAP50-95" if by_detections else "1 - relative error"
     return Measured(tuple(_with_losses(facts)), metric)
 
@@ -75,7 +82,9 @@ def find_guilty(facts: Sequence[StepFacts], graphs: Sequence[Graph], prepared: P
     return next((place for place, step in enumerate(facts) if step.status == "failed"), None)
 
 
-def _after_pass(step: Step, passes: Sequence[Pass], before: StepFacts, scorer: Scorer | None) -> tuple[StepFacts, bool]:
+def _after_pass(
+    step: Step, passes: Sequence[Pass], before: StepFacts, scorer: Scorer | None, watch: Watch
+) -> tuple[StepFacts, bool]:
     name = print_pass(step.step)
     if step.run is None or step.after is None:
         return StepFacts("pass", name, "failed", message=_said(step.error)), False
@@ -85,7 +94,8 @@ def _after_pass(step: Step, passes: Sequence[Pass], before: StepFacts, scorer: S
     if before.status == "done" and before.fidelity is not None and before.kind == "pass" and _unchanged(step):
         return replace(facts, fidelity=before.fidelity, snr_db=before.snr_db, confident=before.confident), False
     try:
-        score = scorer.score(step.after, scorer.place(passes))
+        with watch.at(Spot("left", len(passes))):
+            score = scorer.score(step.after, scorer.place(passes))
     except (YoccError, InternalError) as error:
         return replace(facts, status="failed", fidelity=0.0, message=_said(error)), False
     return _scored(facts, score), score.by_detections
@@ -99,7 +109,9 @@ def _unchanged(step: Step) -> bool:
     return bool(one == other)
 
 
-def _as_built(graph: Graph, passes: Sequence[Pass], prepared: Prepared, scorer: Scorer | None) -> StepFacts:
+def _as_built(
+    graph: Graph, passes: Sequence[Pass], prepared: Prepared, scorer: Scorer | None, watch: Watch
+) -> StepFacts:
     facts = StepFacts("target", prepared.plan.backend.name)
     rejects = prepared.plan.backend.validate(graph, prepared.plan.target)
     if rejects:
@@ -109,10 +121,11 @@ def _as_built(graph: Graph, passes: Sequence[Pass], prepared: Prepared, scorer: 
         return facts
     try:
         place: Place = scorer.place(passes)
-        return _scored(facts, scorer.score_built(graph, place))
+        with watch.at(Spot("target")):
+            return _scored(facts, scorer.score_built(graph, place))
     except BackendUnavailable as error:
         return replace(facts, message=_said(error))
-    except (YoccError, InternalError) as error:
+    except Exception as error:  # whatever a backend raises is what is looked for
         return replace(facts, status="failed", fidelity=0.0, message=_said(error))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from yocc.api.debugging.blaming import EXPLAINS, Blame
 from yocc.api.debugging.diagnosis import LEAST_LOSS, StepFacts
+from yocc.api.debugging.targeting import Found
 
 
 def nothing_wrong(facts: Sequence[StepFacts], max_loss: float) -> str:
@@ -34,7 +35,8 @@ def guilty_of(step: StepFacts, before: StepFacts) -> str:
     if step.status == "failed" and step.fidelity is None:
         return f"{who} fails: {step.message}"
     if step.status == "failed":
-        return f"{who} leaves a model that does not run: {step.message}"
+        does = "leaves a model that does not run" if step.kind == "pass" else "does not build or run the model"
+        return f"{who} {does}: {step.message}"
     fidelity = f"{_short(before.fidelity)} -> {_short(step.fidelity)}"
     runs = "" if step.kind == "pass" else " The passes are innocent: its runtime computes something in another way."
     return f"{who} loses {_short(step.lost)} of fidelity ({fidelity}).{runs}"
@@ -70,6 +72,30 @@ def where(found: Blame, lost: float) -> str:
         f"No layer alone explains it: {len(found.guilty)}{share} layers together, from {first.node!r} to "
         f"{last.node!r}, lose {found.lost:.3f} of {lost:.3f}."
     )
+
+
+def where_in_target(found: Found, lost: float) -> str:
+    """Which layers the target's runtime computes in another way, or cannot build or run.
+
+    Args:
+        found: by bisection.
+        lost: in its runtime.
+    """
+    layers = _names(found)
+    if not found.layers:
+        return f"The smallest part that shows it is {layers}."
+    if len(found.nodes) == 1:
+        return f"{layers} alone, run there, loses {found.lost:.3f}."
+    return f"No layer alone explains it: {layers}, run there, lose {found.lost:.3f} of {lost:.3f}."
+
+
+def _names(found: Found) -> str:
+    if not found.nodes:
+        return f"{len(found.graph.nodes)} nodes"
+    first, last = found.nodes[0], found.nodes[-1]
+    if len(found.nodes) == 1:
+        return f"{first.name!r} ({first.op})"
+    return f"{len(found.nodes)} layers from {first.name!r} ({first.op}) to {last.name!r} ({last.op})"
 
 
 def _short(value: float | None) -> str:

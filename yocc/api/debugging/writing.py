@@ -11,13 +11,26 @@ from yocc.compiler.output.folder import OutputFolder
 from yocc.report.report import DEBUG_FILE, file_facts
 
 
-def write_diagnosis(found: Diagnosis, exhibit: Exhibit | None, output: OutputFolder) -> Diagnosis:
-    """Write the evidence and `debug.json`, and put the folder in place.
+def write_exhibit(exhibit: Exhibit, output: OutputFolder) -> None:
+    """Write the models and inputs that show a fault.
+
+    Args:
+        exhibit: them.
+        output: the folder, entered.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    with output.writing():
+        exhibit.write(output.path)
+
+
+def write_diagnosis(found: Diagnosis, output: OutputFolder) -> Diagnosis:
+    """Write `debug.json`, and put the folder in place.
 
     Args:
         found: what is written.
-        exhibit: models and inputs beside it; None for none.
-        output: the folder, entered.
+        output: the folder, entered, with the evidence.
 
     Returns:
         The diagnosis with the files and the folder.
@@ -26,8 +39,6 @@ def write_diagnosis(found: Diagnosis, exhibit: Exhibit | None, output: OutputFol
         OutputError: they cannot be written.
     """
     with output.writing():
-        if exhibit is not None:
-            exhibit.write(output.path)
         paths = sorted(path for path in output.path.rglob("*") if path.is_file())
         files = tuple(file_facts(path, path.relative_to(output.path).as_posix()) for path in paths)
         found = replace(found, files=files)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -28,7 +28,7 @@ def run_until(
     wanted = [name for name in dict.fromkeys(names) if name not in known]
     if not wanted:
         return dict
-    part = extract(graph, _between(graph, known, wanted), wanted)
+    part = cut_out(graph, known, wanted)
     return _Run(part, require_executor(ctx, "Measuring"))
 
 
@@ -55,6 +55,17 @@ def does_run(graph: Graph, ctx: PassContext) -> bool:
     except BackendError:
         return False
     return True
+
+
+def cut_out(graph: Graph, given: Collection[str], wanted: Sequence[str]) -> Graph:
+    """The part of a graph that computes some tensors from others; weights are shared.
+
+    Args:
+        graph: sorted; not changed.
+        given: tensors that nothing is computed for; those that are read become the inputs.
+        wanted: tensors that nodes make.
+    """
+    return extract(graph, _between(graph, set(given), wanted), wanted)
 
 
 def _between(graph: Graph, known: set[str], wanted: Iterable[str]) -> list[gs.Node]:

@@ -83,7 +83,8 @@ def calibration_remarks(calibration: CalibrationFacts | None, *, held_out: bool)
     if calibration is None or calibration.synthetic or not calibration.used:
         return
     if calibration.samples == 1:
-        yield Remark("Calibrated with a single sample; give about a hundred like those the model will see.")
+        what = "Calibrated with" if held_out else "Calibrated and compared on"
+        yield Remark(f"{what} a single sample; give about a hundred like those the model will see.")
     elif not held_out:
         yield Remark(
             f"Calibrated and compared on the same {calibration.samples} samples, as they are too few to hold some "

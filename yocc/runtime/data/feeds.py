@@ -27,6 +27,7 @@ SYNTHETIC_COUNT = 64
 LARGEST_INPUT = 2**28
 """Values an input may have that a picture is made for, a gigabyte in float32."""
 _MOST_SYNTHETIC = 1_000_000
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg")
 _PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 _ARRAY_SUFFIXES = frozenset({".npz", ".npy"})
 
@@ -223,6 +224,11 @@ def find_pictures(path: Path) -> tuple[Path, ...]:
         raise CalibrationError(f"There is no folder {path}.", "Check the path.")
     require_regular(path, CalibrationError)
     if path.is_file():
+        if path.suffix.lower() in _VIDEO_SUFFIXES:
+            raise CalibrationError(
+                f"{path} is a video, which yocc does not decode.",
+                f"Take pictures out of it, such as one a second with: ffmpeg -i {path} -r 1 frames/%05d.jpg",
+            )
         if path.suffix.lower() not in _PICTURE_SUFFIXES:
             raise CalibrationError(
                 f"{path} is neither a picture nor an array file.",

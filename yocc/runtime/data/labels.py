@@ -77,7 +77,7 @@ def labels_beside(pictures: Sequence[Path]) -> Path:
     for folder in pictures[0].absolute().parents:
         if folder.name == "images":
             return folder.parent / "labels"
-    raise CalibrationError(f"There is no labels folder beside {pictures[0].parent}.", "Say where the labels are.")
+    raise CalibrationError(f"There is no labels folder beside {pictures[0].parent}.", "Name it with --labels.")
 
 
 def _from_folder(folder: Path, pictures: Sequence[Path], classes: int) -> tuple[Truth, ...]:
