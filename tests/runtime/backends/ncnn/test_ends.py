@@ -102,3 +102,18 @@ def test_an_operator_in_the_middle_is_no_place_to_end() -> None:
         "strange",
         "Leave it out of the model, or use --target onnxruntime or openvino.",
     )
+
+
+def test_where_several_remedies_would_be_needed_the_place_to_end_is_named() -> None:
+    model = _segmenter(to=TensorProto.UINT8, classes=300)
+    model.graph.node[4].output[0] = "early"
+    model.graph.node.insert(5, helper.make_node("Celu", ["probability"], ["strange"], name="strange"))
+    model.graph.node[5].input[0] = "logits"
+    model.graph.node.insert(6, helper.make_node("Identity", ["early"], ["place"]))
+    model.graph.output.append(helper.make_tensor_value_info("strange", TensorProto.FLOAT, None))
+    backend = NcnnBackend()
+    rejects = backend.validate(load(model), backend.target({}))
+    assert len(rejects) == 2
+    assert {reject.hint.partition(" and do")[0] for reject in rejects} == {
+        "End the model at 'logits' and 'place' and 'probability'"
+    }

@@ -276,22 +276,26 @@ def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
                 rejects.append(Reject(node.name, refusal.reason, refusal.hint))
             refused |= {tensor.name for tensor in node.outputs}
     if rejects:
-        return Lowered(None, tuple(_with_place_to_end(lowering, graph, refused, each) for each in rejects))
+        return Lowered(None, tuple(_with_place_to_end(lowering, graph, refused, rejects)))
     _write_constants(lowering, graph)
     return Lowered(Network(one_reader_each(lowering.layers, lowering.outputs)), ())
 
 
-def _with_place_to_end(lowering: Lowering, graph: Graph, refused: set[str], reject: Reject) -> Reject:
-    """A rejection that names the tensors at which the model can end instead, if there are such."""
+def _with_place_to_end(
+    lowering: Lowering, graph: Graph, refused: set[str], rejects: Sequence[Reject]
+) -> Sequence[Reject]:
+    """Rejections with the tensors at which the model can end instead, where no other remedy helps against all."""
 
     def is_known(tensor: gs.Tensor) -> bool:
         return lowering.value(tensor) is not None
 
-    ends = ends_before(graph, refused, is_known) if reject.hint == _LEAVE_OUT else []
+    hints = {reject.hint for reject in rejects}
+    ends = ends_before(graph, refused, is_known) if len(hints) > 1 or _LEAVE_OUT in hints else []
     if not ends:
-        return reject
+        return rejects
     named = " and ".join(repr(name) for name in ends)
-    return replace(reject, hint=f"End the model at {named} and do the rest outside of it, or {_ELSEWHERE}")
+    hint = f"End the model at {named} and do the rest outside of it, or {_ELSEWHERE}"
+    return [replace(reject, hint=hint) for reject in rejects]
 
 
 def _write_constants(lowering: Lowering, graph: Graph) -> None:
