@@ -14,6 +14,7 @@ from yocc.models.layers import Filters, LayerWriter, Window
 
 _DOWN = Window(3, 2, pads=1)
 _BINS = 8
+_BLAZE = 16
 _SMALL = Filters(variance=0.25)
 
 
@@ -140,6 +141,24 @@ def retinaface(seed: int = 0) -> onnx.ModelProto:
     return writer.finish(
         [*outputs, writer.softmax(conf, 2, output="conf"), writer.node("Identity", [landms], landms.shape)]
     )
+
+
+def blazeface(seed: int = 0, *, back: bool = False, whole: bool = False) -> onnx.ModelProto:
+    """BlazeFace: `offsets` [1, n, 16] and logits [1, n, 1] at strides 8 and 16 of 64 x 64; of the back model 16 and 32.
+
+    With `whole` one candidate a cell of stride 4, and probabilities, as of the full-range models.
+    """
+    writer = HeadWriter(seed)
+    strides, counts = ((4,), (1,)) if whole else ((16, 32) if back else (8, 16), (2, 6))
+    pairs = list(zip(writer.levels(64, strides), counts, strict=True))
+    parts = []
+    for width in (_BLAZE, 1):
+        layers = [(writer.conv(x, count * width) if width > 1 else writer.rare(x, count)) for x, count in pairs]
+        rows = [writer.rows(layer, width) for layer in layers]
+        parts.append(rows[0] if whole else writer.concat(rows, 1))
+    scores = writer.sigmoid(parts[1]) if whole else parts[1]
+    named = zip((parts[0], scores), ("offsets", "scores"), strict=True)
+    return writer.finish([writer.node("Identity", [value], value.shape, output=name) for value, name in named])
 
 
 def ssd(seed: int = 0, classes: int = 1) -> onnx.ModelProto:
@@ -336,6 +355,9 @@ HEADS: dict[str, tuple[str, Callable[[], onnx.ModelProto]]] = {
     "scrfd without landmarks": ("scrfd", lambda: scrfd(landmarks=False)),
     "scrfd without batch": ("scrfd", lambda: scrfd(batch=False)),
     "retinaface": ("retinaface", retinaface),
+    "blazeface": ("blazeface", blazeface),
+    "blazeface back": ("blazeface", lambda: blazeface(back=True)),
+    "blazeface whole": ("blazeface", lambda: blazeface(whole=True)),
     "ultraface": ("ssd", ssd),
     "ssd": ("ssd", lambda: ssd(classes=4)),
     "yolo_fastestv2": ("yolo_fastestv2", yolo_fastestv2),

@@ -13,7 +13,7 @@ from typing import Any
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
-from yocc.compiler.graph.cost import LayerCost, constant_behind, layer_costs, weight_of
+from yocc.compiler.graph.cost import LayerCost, constant_behind, layer_costs, matrix_slot, weight_of
 from yocc.compiler.graph.operators import GATES
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.graph.types import numpy_type
@@ -30,7 +30,7 @@ class LayerState:
     """A layer in one of the two models.
 
     Attributes:
-        channels_in: channels it reads, None where it multiplies no weight.
+        channels_in: channels it reads, None where it multiplies no weight and for Einsum, whose axes can be anything.
         channels_out: channels it makes, None where it multiplies no weight.
         parameters: trained values.
         macs: multiply-accumulates for one run.
@@ -131,17 +131,20 @@ def _said(details: Mapping[str, Any], what: str) -> dict[str, Mapping[str, Any]]
 
 
 def _state(node: gs.Node, cost: LayerCost) -> LayerState:
-    slot = 0 if node.op == "Gather" or (node.op == "MatMul" and constant_behind(node, 1) is None) else 1
+    found = matrix_slot(node, [slot for slot in range(len(node.inputs)) if constant_behind(node, slot) is not None])
+    slot = 1 if found is None else found
     weight = constant_behind(node, slot)
     incoming, outgoing = (None, None) if cost.weight_shape is None else _channels(node, slot, cost.weight_shape)
-    data = node.inputs[1 - slot]
+    data = node.inputs[1 if slot == 0 and len(node.inputs) > 1 else 0]
     return LayerState(
         incoming, outgoing, cost.parameters, cost.macs, "" if weight is None else _type(weight), _computed_type(data)
     )
 
 
-def _channels(node: gs.Node, slot: int, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Channels in and out of an operator that multiplies a weight of this shape."""
+def _channels(node: gs.Node, slot: int, shape: tuple[int, ...]) -> tuple[int | None, int | None]:
+    """Channels in and out of an operator that multiplies a weight of this shape; None where its axes are free."""
+    if node.op == "Einsum":
+        return None, None
     groups = int(node.attrs.get("group", 1))
     if node.op in GATES:
         return shape[-1], shape[0] * shape[1] // GATES[node.op]  # `hidden_size` may be left out
@@ -149,7 +152,7 @@ def _channels(node: gs.Node, slot: int, shape: tuple[int, ...]) -> tuple[int, in
         return shape[1] * groups, shape[0]
     if node.op == "ConvTranspose":
         return shape[0], shape[1] * groups
-    transposed = slot == 0 or (node.op == "Gemm" and bool(node.attrs.get("transB", 0)))
+    transposed = bool(node.attrs.get("transA" if slot == 0 else "transB", 0)) != (slot == 0)
     rows, columns = (shape[-2], shape[-1]) if len(shape) > 1 else (shape[0], 1)
     return (columns, rows) if transposed else (rows, columns)
 

@@ -117,6 +117,18 @@ def scrfd(outputs: Outputs) -> list[Candidate]:
     return made
 
 
+def blazeface(outputs: Outputs, grid: tuple[tuple[int, int], ...], *, logits: bool = True) -> list[Candidate]:
+    made = []
+    rows = iter(zip(outputs["offsets"][0].tolist(), outputs["scores"][0, :, 0].tolist(), strict=True))
+    for stride, per_cell in grid:
+        for _, _, _, row, column in cells_of(64, (stride,)):
+            for _ in range(per_cell):
+                (x, y, width, height, *_), score = next(rows)
+                score = 1 / (1 + math.exp(-score)) if logits else score
+                made.append(centered((column + 0.5) * stride + x, (row + 0.5) * stride + y, width, height, [score]))
+    return made
+
+
 def retinaface(outputs: Outputs) -> list[Candidate]:
     made = []
     rows = iter(zip(outputs["loc"][0].tolist(), outputs["conf"][0].tolist(), strict=True))
@@ -215,6 +227,9 @@ WANTED: dict[str, Callable[[Outputs], list[Candidate]]] = {
     "scrfd without landmarks": scrfd,
     "scrfd without batch": scrfd,
     "retinaface": retinaface,
+    "blazeface": lambda outputs: blazeface(outputs, ((8, 2), (16, 6))),
+    "blazeface back": lambda outputs: blazeface(outputs, ((16, 2), (32, 6))),
+    "blazeface whole": lambda outputs: blazeface(outputs, ((4, 1),), logits=False),
     "ultraface": ssd,
     "ssd": ssd,
     "yolo_fastestv2": yolo_fastestv2,

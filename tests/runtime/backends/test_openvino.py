@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 import yocc
 from tests.passes.graphs import build
 from tests.samples import scalar_model, strange_model, tiny_feed, tiny_model
-from yocc.compiler.graph import load, refresh
+from yocc.compiler.graph import load, refresh, to_proto
 from yocc.errors import BackendError, BackendUnavailable, OptionError
 from yocc.models.yolov5 import build_yolov5
 from yocc.runtime.backends.backend import Artifact, Backend
@@ -50,6 +50,27 @@ def test_quantized_detector_computes_its_convolutions_in_int8(tmp_path: Path, la
     assert len(facts["float_convolutions"]) == 66 - in_int8
     # Each of the three last layers became one for each anchor; they hold 8.2 % of the multiply-accumulates.
     assert facts["int8_macs_share"] == pytest.approx(1.0 if in_int8 == 66 else 0.918, abs=1e-3)
+
+
+@pytest.mark.slow
+@needs_openvino
+def test_quantized_products_with_a_factor_are_right_on_one_thread(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["c: a = Gemm<transB=1>(x, w, d)", "r: b = Relu(a)", "e: y = Gemm<alpha=1.5, beta=2.0>(b, v, k)"]
+    sizes = {"w": (64, 32), "d": (64,), "v": (64, 48), "k": (48,), "u": (10, 48)}
+    weights = {name: rng.normal(0, 0.2, size).astype(np.float32) for name, size in sizes.items()}
+    graph = build([*lines, "s: z = Relu(y)", "l: o = Gemm<transB=1>(z, u)"], weights, ["o"], shape=(1, 32))
+    np.savez(tmp_path / "x.npz", x=rng.normal(size=(40, 32)).astype(np.float32))
+    report = yocc.compile(
+        to_proto(graph),
+        int8=True,
+        target="openvino",
+        calibration=tmp_path / "x.npz",
+        threads=1,
+        out=tmp_path / "out",
+        bench=False,
+    )
+    assert report.fidelity["outputs"][0].snr_db > 25
 
 
 @needs_openvino

@@ -10,13 +10,16 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.graph.biases import AddedBias, added_bias
 from yocc.compiler.graph.decoding import decoded_weight
+from yocc.compiler.graph.nops import captured_names
 from yocc.compiler.graph.operators import OPS, RECURRENT, WEIGHTED
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.graph.types import numpy_type
 
 _KEEP_SHAPE = frozenset({"Cast", "DequantizeLinear", "Dropout", "Identity", "QuantizeLinear"})
 """Operators that hand on a weight of the same shape."""
+_EINSUM = "Einsum"
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,12 @@ class LayerCost:
     Attributes:
         node: its name.
         op: its operator.
-        parameters: trained values it reads; a constant read by several operators counts at the first.
+        parameters: trained values it reads; a constant read by several operators counts at the first. What is added to
+            the output of a layer without a bias is the layer's.
         macs: multiply-accumulates for one run at the analysed input size; 0 where no weight matrix is multiplied.
         weight_shape: shape of its weight, or None.
         output_shape: shape of its first output, or None when unknown.
+        added: the Add or Sub that holds its bias, or None.
     """
 
     node: str
@@ -38,6 +43,7 @@ class LayerCost:
     macs: int
     weight_shape: tuple[int, ...] | None
     output_shape: tuple[int, ...] | None
+    added: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,20 +59,38 @@ def layer_costs(graph: Graph, shapes: Shapes) -> list[LayerCost]:
     counted: set[str] = set()
     layers = []
     computed = _computed_from_constants(graph)
+    ends = {tensor.name for tensor in graph.outputs} | captured_names(graph)
     for node in graph.nodes:
         found = {slot: _parameter(node, slot, shapes, computed) for slot in _parameter_slots(node)}
+        matrix = _matrix(node, found)
+        added = None if matrix is None or not _may_be_added_to(node) else _added(node, shapes, computed, ends)
+        read = [*found.values(), None if added is None else _parameter(added.node, added.slot, shapes, computed)]
         parameters = 0
-        for weight in found.values():
+        for weight in read:
             if weight is not None and weight.name not in counted:
                 counted.add(weight.name)
                 parameters += math.prod(weight.shape)
-        matrix = _matrix(node, found)
         if not parameters and matrix is None:
             continue
         # Outputs may be left out.
         output = shapes.of(next((tensor for tensor in node.outputs if tensor.name), node.outputs[0]))
-        layers.append(LayerCost(node.name, node.op, parameters, _macs(node, found, shapes), matrix, output))
+        macs = _macs(node, found, shapes)
+        layers.append(
+            LayerCost(node.name, node.op, parameters, macs, matrix, output, None if added is None else added.node.name)
+        )
     return layers
+
+
+def _may_be_added_to(node: gs.Node) -> bool:
+    """Whether an operator is a layer without a bias of its own."""
+    return node.op in (*WEIGHTED, _EINSUM) and (node.op == _EINSUM or not any(each.name for each in node.inputs[2:]))
+
+
+def _added(node: gs.Node, shapes: Shapes, computed: Collection[str], ends: Collection[str]) -> AddedBias | None:
+    def is_known(tensor: gs.Tensor) -> bool:
+        return isinstance(tensor, gs.Constant) or tensor.name in computed
+
+    return added_bias(node, shapes.of(node.outputs[0]), ends, is_known)
 
 
 @dataclass(frozen=True)
@@ -82,6 +106,10 @@ def _parameter_slots(node: gs.Node) -> tuple[int, ...]:
         return RECURRENT[node.op]
     if node.op == "Gather":
         return (0,) if not isinstance(node.inputs[1], gs.Constant) else ()
+    if node.op == _EINSUM:
+        return tuple(range(len(node.inputs)))
+    if node.op == "Gemm":
+        return (0, 1, 2)
     facts = OPS.get(node.op)
     return () if facts is None else facts.parameters
 
@@ -119,11 +147,28 @@ def _computed_from_constants(graph: Graph) -> set[str]:
 
 def _matrix(node: gs.Node, found: Mapping[int, _Parameter | None]) -> tuple[int, ...] | None:
     """Shape of the weight that an operator multiplies by, or looks rows up in."""
-    weight = found.get(0) if node.op == "Gather" else found.get(1)
-    if node.op == "MatMul" and weight is None:
-        weight = found.get(0)
-    multiplies = node.op in WEIGHTED or node.op in RECURRENT or node.op == "Gather"
-    return weight.shape if multiplies and weight is not None else None
+    slot = matrix_slot(node, [slot for slot, weight in found.items() if weight is not None])
+    weight = None if slot is None else found[slot]
+    return None if weight is None else weight.shape
+
+
+def matrix_slot(node: gs.Node, known: Collection[int]) -> int | None:
+    """The input slot of the weight that an operator multiplies by, or looks rows up in; None where there is none.
+
+    Args:
+        node: the operator.
+        known: input slots that depend on no input of the graph.
+    """
+    if node.op == "Gather":
+        slots: tuple[int, ...] = (0,)
+    elif node.op == _EINSUM:
+        slots = tuple(reversed(range(len(node.inputs))))
+    elif node.op in ("Gemm", "MatMul"):
+        slots = (1, 0)
+    else:
+        slots = (1,) if node.op in WEIGHTED or node.op in RECURRENT else ()
+    # Of two constants, `simplify` makes one.
+    return next((slot for slot in slots if slot in known), None)
 
 
 def totals(layers: Sequence[LayerCost]) -> Totals:
@@ -169,9 +214,25 @@ def _macs(node: gs.Node, found: Mapping[int, _Parameter | None], shapes: Shapes)
         return size * math.prod(output[2:]) * output[0]
     if node.op == "ConvTranspose":
         return size * math.prod(data[2:]) * data[0]
-    if node.op == "Gemm":
-        return size * output[0]
-    inner = shapes.of(node.inputs[1])
-    if found.get(1) is None and inner is not None:
-        return size * math.prod(inner[-1:])
-    return size * math.prod(output[:-1])
+    if node.op == _EINSUM:
+        return _einsum_macs(node, shapes)
+    # Products: each output sums over the inner axis, the last of the first operand.
+    inner = data[0] if node.op == "Gemm" and node.attrs.get("transA", 0) else data[-1]
+    return math.prod(output) * inner
+
+
+def _einsum_macs(node: gs.Node, shapes: Shapes) -> int:
+    """The product of the sizes of all indices; an axis of one element may meet a longer one."""
+    sizes: dict[str | int, int] = {}
+    terms = str(node.attrs.get("equation", "")).replace(" ", "").partition("->")[0].split(",")
+    for term, tensor in zip(terms, node.inputs, strict=False):
+        shape = shapes.of(tensor)
+        if shape is None:
+            return 0
+        first, dots, last = term.partition("...")
+        hidden = len(shape) - len(first) - len(last)
+        # Axes behind the ellipsis broadcast from the last on.
+        indices = [*first, *(range(-hidden, 0) if dots else ()), *last]
+        for index, size in zip(indices, shape, strict=False):
+            sizes[index] = max(size, sizes.get(index, 1))
+    return math.prod(sizes.values())

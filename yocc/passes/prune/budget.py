@@ -83,7 +83,7 @@ def capacity(graph: Graph, channels: ChannelMap, layers: list[LayerCost]) -> Cap
         seen.add(weight.name)
     out, out_fixed, into, into_fixed, parameters, macs = (np.array(column) for column in zip(*rows, strict=True))
     linear = np.zeros(len(channels.groups))
-    counted = {layer.node for layer in layers if layer.parameters}
+    counted = {name for layer in layers if layer.parameters for name in (layer.node, layer.added)}
     for cut in channels.cuts:
         node = nodes[cut.node]
         if (

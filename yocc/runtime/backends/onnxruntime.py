@@ -190,10 +190,15 @@ class OnnxRuntimeSession(Session):
         optimize: False runs operator by operator as the file says, which is the reference.
         settings: of the runtime.
 
+    Attributes:
+        left_out: names of onnxruntime's own rewrites that would change what models of a kind compute.
+
     Raises:
         BackendUnavailable: onnxruntime does not import.
         BackendError: it does not load the model.
     """
+
+    left_out: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -252,7 +257,10 @@ class OnnxRuntimeSession(Session):
         try:
             with during("loading a model in onnxruntime", BackendError.exit_code):
                 return runtime.InferenceSession(
-                    model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+                    model if isinstance(model, bytes) else str(model),
+                    options,
+                    providers=["CPUExecutionProvider"],
+                    disabled_optimizers=list(self.left_out),
                 )
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             raise BackendError(

@@ -213,6 +213,11 @@ CASES = {
     "reduce_log_sum": Case("ReduceLogSum", attributes={"axes": [1]}, positive=True),
     "reduce_log_sum_exp": Case("ReduceLogSumExp", attributes={"axes": [2, 3]}),
     "reduce_all": Case("ReduceMean"),
+    "arg_max": Case("ArgMax", attributes={"axis": 1}, tolerance=EXACT),
+    "arg_max_dropped": Case("ArgMax", attributes={"axis": 1, "keepdims": 0}, tolerance=EXACT),
+    "arg_max_of_the_last_axis": Case("ArgMax", attributes={"axis": -1, "select_last_index": 1}, tolerance=EXACT),
+    "arg_max_of_a_sequence": Case("ArgMax", attributes={"axis": 0}, shape=(5, 1, 7), tolerance=EXACT),
+    "arg_min": Case("ArgMin", attributes={"axis": 2}, tolerance=EXACT),
     "log_softmax": Case("LogSoftmax", shape=(1, 5, 7)),
     "log_softmax_of_a_sequence": Case("LogSoftmax", attributes={"axis": 2}, shape=(5, 1, 7)),
     "softmax_of_a_sequence": Case("Softmax", attributes={"axis": 0}, shape=(5, 1, 7)),
@@ -264,6 +269,7 @@ def build(case: Case) -> onnx.ModelProto:
     read = used + names if case.constants_first else names + used
     outputs = [f"y{number}" for number in range(case.outputs)]
     node = helper.make_node(case.op, read, outputs, name="node", **case.attributes)
+    kind = TensorProto.INT64 if case.op in ("ArgMax", "ArgMin") else TensorProto.FLOAT
     graph = helper.make_graph(
         [node],
         "case",
@@ -271,7 +277,7 @@ def build(case: Case) -> onnx.ModelProto:
             helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
             for name, shape in zip(names, shapes, strict=False)
         ],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [helper.make_tensor_value_info(name, kind, None) for name in outputs],
         [numpy_helper.from_array(value, name) for name, value in constants.items() if name in used],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", case.opset)], ir_version=8)
@@ -333,7 +339,7 @@ REJECTS = {
         Case("Resize", [f32(0), np.array([1, 1, 0.5, 0.5], np.float32)], {"mode": "linear", "antialias": 1}, opset=18),
         "smooth",
     ),
-    "cast_to_integer": (Case("Cast", attributes={"to": TensorProto.INT64}), "floats"),
+    "cast_to_integer": (Case("Cast", attributes={"to": TensorProto.INT64}), "cuts to int64"),
     "batch_norm_in_training": (
         Case("BatchNormalization", [f32(4), f32(4), f32(4), np.abs(f32(4))], {"training_mode": 1}, outputs=3),
         "training mode",

@@ -188,3 +188,37 @@ def test_a_model_without_it_is_whole(tmp_path: Path) -> None:
     onnx.save(DETECTORS["yolov8"](), tmp_path / "model.onnx")
     with FullSession(tmp_path / "model.onnx", threads=1) as session:
         assert [spec.name for spec in session.outputs] == ["output0"]
+
+
+def test_large_biases_in_half_precision_stay_as_they_are(tmp_path: Path) -> None:
+    """A bias of 7 over scales of 0.06 and 0.001 exceeds half precision, in which onnxruntime would divide."""
+    constants = {
+        "s": np.float16(0.06),
+        "z": np.int8(0),
+        "w": np.random.default_rng(0).integers(-127, 128, (4, 3, 1, 1)).astype(np.int8),
+        "ws": np.full(4, 0.001, np.float16),
+        "wz": np.zeros(4, np.int8),
+        "b": np.full(4, 7, np.float16),
+    }
+    nodes = [
+        onnx.helper.make_node("Cast", ["x"], ["h"], to=onnx.TensorProto.FLOAT16),
+        onnx.helper.make_node("QuantizeLinear", ["h", "s", "z"], ["q"]),
+        onnx.helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        onnx.helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["v"], axis=0),
+        onnx.helper.make_node("Conv", ["d", "v", "b"], ["c"]),
+        onnx.helper.make_node("QuantizeLinear", ["c", "s", "z"], ["e"]),
+        onnx.helper.make_node("DequantizeLinear", ["e", "s", "z"], ["f"]),
+        onnx.helper.make_node("Cast", ["f"], ["y"], to=onnx.TensorProto.FLOAT),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "biases",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 8, 8])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 4, 8, 8])],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)], ir_version=9)
+    onnx.save(model, tmp_path / "model.onnx")
+    with FullSession(tmp_path / "model.onnx") as session:
+        found = session.run({"x": np.ones((1, 3, 8, 8), np.float32)})["y"]
+    np.testing.assert_allclose(found, 7, atol=0.5)

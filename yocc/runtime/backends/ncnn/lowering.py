@@ -7,7 +7,7 @@ blob, any other is (`axes.blob_axes`): a sequence [T, 1, F] or channels in group
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,15 @@ from yocc.compiler.graph.evaluating import compute
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.pipeline.target import Reject
 from yocc.runtime.backends.ncnn.axes import MOST_AXES, blob_axes, blob_sizes
+from yocc.runtime.backends.ncnn.ending import ends_before
 from yocc.runtime.backends.ncnn.format import Data, Layer, Network, Parameter
 from yocc.runtime.backends.ncnn.splitting import one_reader_each
 from yocc.runtime.backends.ncnn.weights import dequantized
 from yocc.runtime.backends.plugin_operators import remedy
 
 Array = np.ndarray[Any, Any]
+_ELSEWHERE = "use --target onnxruntime or openvino."
+_LEAVE_OUT = f"Leave it out of the model, or {_ELSEWHERE}"
 ONE_AT_A_TIME = "Add --batch 1, or export the model with a batch of 1."
 
 
@@ -262,8 +265,7 @@ def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
             continue
         rule = rules.get(node.op if node.domain in (None, "", "ai.onnx") else f"{node.domain}.{node.op}")
         if rule is None:
-            hint = "Leave it out of the model, or use --target onnxruntime or openvino."
-            rejects.append(Reject(node.name, f"yocc has no ncnn layer for {node.op}", remedy(node, hint)))
+            rejects.append(Reject(node.name, f"yocc has no ncnn layer for {node.op}", remedy(node, _LEAVE_OUT)))
             refused |= {tensor.name for tensor in node.outputs}
             continue
         try:
@@ -274,9 +276,26 @@ def lower(graph: Graph, shapes: Shapes, rules: Mapping[str, Rule]) -> Lowered:
                 rejects.append(Reject(node.name, refusal.reason, refusal.hint))
             refused |= {tensor.name for tensor in node.outputs}
     if rejects:
-        return Lowered(None, tuple(rejects))
+        return Lowered(None, tuple(_with_place_to_end(lowering, graph, refused, rejects)))
     _write_constants(lowering, graph)
     return Lowered(Network(one_reader_each(lowering.layers, lowering.outputs)), ())
+
+
+def _with_place_to_end(
+    lowering: Lowering, graph: Graph, refused: set[str], rejects: Sequence[Reject]
+) -> Sequence[Reject]:
+    """Rejections with the tensors at which the model can end instead, where no other remedy helps against all."""
+
+    def is_known(tensor: gs.Tensor) -> bool:
+        return lowering.value(tensor) is not None
+
+    hints = {reject.hint for reject in rejects}
+    ends = ends_before(graph, refused, is_known) if len(hints) > 1 or _LEAVE_OUT in hints else []
+    if not ends:
+        return rejects
+    named = " and ".join(repr(name) for name in ends)
+    hint = f"End the model at {named} and do the rest outside of it, or {_ELSEWHERE}"
+    return [replace(reject, hint=hint) for reject in rejects]
 
 
 def _write_constants(lowering: Lowering, graph: Graph) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -19,6 +19,8 @@ from yocc.runtime.detection.suppression import suppress
 class FullSession(OnnxRuntimeSession):
     """A model in onnxruntime, with what the plugin does behind it in numpy.
 
+    Biases stay as they are: onnxruntime would quantize those in half precision by dividing them in it, which overflows.
+
     Args:
         model: the file, or a model in memory.
         threads: as for onnxruntime.
@@ -28,6 +30,8 @@ class FullSession(OnnxRuntimeSession):
         BackendUnavailable: onnxruntime does not import.
         BackendError: it does not load the model.
     """
+
+    left_out: ClassVar[tuple[str, ...]] = ("WeightBiasQuantization",)
 
     def __init__(self, model: Path | onnx.ModelProto, *, threads: int | None = None, optimize: bool = True) -> None:
         whole = _read(model) if isinstance(model, Path) else model

@@ -19,7 +19,6 @@ from yocc.errors import BackendError
 from yocc.models.families.family import find_profile
 from yocc.runtime.backends.backend import Artifact, Session, TensorSpec
 from yocc.runtime.backends.compare import Difference, compare
-from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession
 from yocc.runtime.backends.plugin_operators import is_plugin
 from yocc.runtime.backends.tensorrt.building import Settings, build_engine
 from yocc.runtime.backends.tensorrt.options import TensorRtTarget, settings_of
@@ -83,7 +82,7 @@ def _compared(session: EngineSession, model: Path, graph: Graph, target: TensorR
     """
     if any(is_plugin(node) or node.op in target.plugins for node in graph.nodes):
         return "not compared, as it has plugins, which onnxruntime lacks"
-    with OnnxRuntimeSession(model) as reference:
+    with FullSession(model) as reference:
         pairs = [(reference.run(feed), session.run(feed)) for feed in _feeds(graph, target)]
     return judge(compare(pairs, find_profile(graph)), coarsest(graph))
 

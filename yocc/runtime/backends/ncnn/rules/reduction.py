@@ -1,10 +1,11 @@
-"""Sums, means, extremes along axes, and softmax."""
+"""Sums, means, extremes along axes and where they are, and softmax."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.runtime.backends.ncnn.axes import blob_axes
@@ -23,7 +24,9 @@ _KINDS = {
     "ReduceLogSum": 9,
     "ReduceLogSumExp": 10,
 }
-_SUBTRACT = 1
+_SUBTRACT, _MULTIPLY, _SUBTRACT_FROM, _NEGATE = 1, 2, 7, 1
+_BELOW_ZERO = -1e-30
+"""Greater than any difference of two values but none; small enough that values of a softmax differ by more."""
 
 
 def _reduce(lowering: Lowering, node: gs.Node) -> None:
@@ -68,6 +71,44 @@ def _log_softmax(lowering: Lowering, node: gs.Node) -> None:
     lowering.add("BinaryOp", node.name, [shifted, total], [output], {0: _SUBTRACT})
 
 
+def _arg(lowering: Lowering, node: gs.Node) -> None:
+    """Where the largest or smallest value is, as floats: ncnn's own ArgMax knows no axes.
+
+    What equals the largest is 1, all else 0. This times numbers that fall along the axis (for the first place) or rise
+    (for the last) is largest there. Places are exact to 2^24, in half precision to 2^11.
+    """
+    tensor, output = node.inputs[0], node.outputs[0]
+    place = lowering.place(node, tensor, int(node.attrs.get("axis", 0)))
+    sizes, name = lowering.sizes(tensor), node.name
+    length = sizes[place]
+    is_last = bool(node.attrs.get("select_last_index", 0))
+
+    def made(kind: str, what: str, inputs: list[str], parameters: Mapping[int, Parameter]) -> str:
+        result = lowering.fresh(output.name)
+        lowering.add(kind, f"{name}_{what}", inputs, [result], parameters)
+        return result
+
+    blob = lowering.blob(tensor)
+    if node.op == "ArgMin":
+        blob = made("UnaryOp", "negated", [blob], {0: _NEGATE})
+    extreme: dict[int, Parameter] = {0: _KINDS["ReduceMax"], 1: 0, 3: (place,), 4: 1, 5: 1}
+    behind = made("BinaryOp", "behind", [blob, made("Reduction", "largest", [blob], extreme)], {0: _SUBTRACT})
+    is_there = made("Threshold", "is_there", [behind], {0: _BELOW_ZERO})
+    numbers = np.arange(1, length + 1) if is_last else np.arange(length, 0, -1)
+    shape = [length if axis == place else 1 for axis in range(len(sizes))]
+    numbered = lowering.constant(f"{name}_numbers", numbers.reshape(shape))
+    found = made("Reduction", "found", [made("BinaryOp", "numbered", [is_there, numbered], {0: _MULTIPLY})], extreme)
+    written = lowering.result(output, tuple(1 if axis == place else size for axis, size in enumerate(sizes)))
+    kind, number = (_SUBTRACT, 1.0) if is_last else (_SUBTRACT_FROM, float(length))
+    lowering.add("BinaryOp", name, [found], [written], {0: kind, 1: 1, 2: number})
+    lowering.settle(f"{name}_axes", written, output)
+
+
 RULES: Mapping[str, Rule] = MappingProxyType(
-    {**dict.fromkeys(_KINDS, _reduce), "Softmax": _softmax, "LogSoftmax": _log_softmax}
+    {
+        **dict.fromkeys(_KINDS, _reduce),
+        **dict.fromkeys(("ArgMax", "ArgMin"), _arg),
+        "Softmax": _softmax,
+        "LogSoftmax": _log_softmax,
+    }
 )

@@ -13,6 +13,8 @@ from yocc.runtime.backends.ncnn.codes import dequantize, quantize
 from yocc.runtime.backends.ncnn.lowering import Lowering, Refusal, Rule
 from yocc.runtime.backends.ncnn.rules.reordering import reordered
 
+_LEAVE_FLOAT = "Export it without the Cast, or use --target onnxruntime or openvino."
+
 
 def _reshape(lowering: Lowering, node: gs.Node) -> None:
     if reordered(lowering, node):
@@ -35,12 +37,26 @@ def _identity(lowering: Lowering, node: gs.Node) -> None:
 
 
 def _cast(lowering: Lowering, node: gs.Node) -> None:
-    kinds = [tensor.dtype for tensor in (node.inputs[0], node.outputs[0])]
-    if kinds[0] == np.uint8 and not node.inputs[0].inputs:  # an input of the model, whose blob holds bytes as floats
-        kinds = kinds[1:]
-    if any(kind is None or not np.issubdtype(kind, np.floating) for kind in kinds):
+    """Whole numbers are floats in ncnn's blobs, and so are bytes of an input; only rounding would need a layer."""
+    before, after = (tensor.dtype for tensor in (node.inputs[0], node.outputs[0]))
+    kinds = [None if dtype is None else np.dtype(dtype) for dtype in (before, after)]
+    if any(kind is None or kind.kind not in "fiu" for kind in kinds):
         raise Refusal("ncnn's blobs are floats", "Simplify the model first.")
+    if not np.issubdtype(after, np.floating) and not _are_whole(lowering, node.inputs[0], after):
+        raise Refusal(f"ncnn's blobs are floats, which this Cast cuts to {np.dtype(after).name}", _LEAVE_FLOAT)
     lowering.alias(node.outputs[0], node.inputs[0])
+
+
+def _are_whole(lowering: Lowering, tensor: gs.Tensor, dtype: object) -> bool:
+    """Whether a tensor holds whole numbers that an integer type holds as well."""
+    if np.issubdtype(tensor.dtype, np.floating):
+        return False
+    most = np.iinfo(np.dtype(dtype)).max  # type: ignore[call-overload] # a type
+    maker = tensor.inputs[0] if tensor.inputs else None
+    if maker is not None and maker.op in ("ArgMax", "ArgMin"):
+        return bool(lowering.shape(maker.inputs[0])[int(maker.attrs.get("axis", 0))] - 1 <= most)
+    kinds = np.iinfo(tensor.dtype)
+    return bool(kinds.max <= most and kinds.min >= np.iinfo(np.dtype(dtype)).min)  # type: ignore[call-overload]
 
 
 RULES: Mapping[str, Rule] = MappingProxyType(
