@@ -12,7 +12,7 @@ from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.target import Target
-from yocc.passes import Fuse, Simplify
+from yocc.passes import Encode, Fuse, Simplify
 from yocc.report.account import layer_states
 
 
@@ -188,3 +188,13 @@ def _check_costs(model: onnx.ModelProto, parameters: int, macs: int) -> None:
         run_pass(step, graph, PassContext(Target("test")))
         assert vars(totals(layer_costs(graph, concrete_shapes(graph)))) == {"parameters": parameters, "macs": macs}
     layer_states(graph, concrete_shapes(graph))
+
+
+@pytest.mark.parametrize("bits", [3, 4, 5, 6, 8])
+def test_packed_codes_count_as_the_weights_they_are_of(bits: int) -> None:
+    """Tables that take codes apart are shared by all weights."""
+    nodes = [_NODE("Conv", ["x", "v"], ["m"], pads=[1] * 4), _NODE("Conv", ["m", "w"], ["y"], pads=[1] * 4)]
+    weights = [weight("v", 32, 32, 3, 3), weight("w", 32, 32, 3, 3)]
+    graph = load(build(nodes, [value("x", [1, 32, 8, 8])], [value("y", None)], weights))
+    run_pass(Encode(bits=bits, rounding="nearest"), graph, PassContext(Target("test")))
+    assert [layer.parameters for layer in layer_costs(graph, concrete_shapes(graph))] == [9216, 9216]

@@ -118,7 +118,8 @@ def _parameter(node: gs.Node, slot: int, shapes: Shapes, computed: Collection[st
     """The parameter at an input slot, also if constants of another shape are computed into it."""
     if slot >= len(node.inputs) or not node.inputs[slot].name:
         return None
-    if node.op == "Gather" and not _is_table(node.inputs[0], shapes):
+    # What is looked up by constants, as levels of codes are, is a weight in the making.
+    if node.op == "Gather" and (node.inputs[1].name in computed or not _is_table(node.inputs[0], shapes)):
         return None
     weight = constant_behind(node, slot)
     if weight is not None:

@@ -22,12 +22,14 @@ def decoded_weight(tensor: gs.Tensor) -> gs.Constant | None:
 
 
 def _first_codes(tensor: gs.Tensor) -> gs.Constant | None:
-    """The first constant of 8-bit codes behind decoding operators."""
+    """The first constant of 8-bit codes behind decoding operators; what they index is a table that weights share."""
     if isinstance(tensor, gs.Constant):
         return tensor if tensor.dtype in (np.uint8, np.int8) else None
     if not tensor.inputs or tensor.inputs[0].op not in _COMPUTE:
         return None
-    found = (_first_codes(source) for source in tensor.inputs[0].inputs)
+    node = tensor.inputs[0]
+    sources = reversed(node.inputs) if node.op == "Gather" else node.inputs
+    found = (_first_codes(source) for source in sources)
     return next((codes for codes in found if codes is not None), None)
 
 
