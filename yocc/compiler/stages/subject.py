@@ -9,13 +9,14 @@ from typing import Any
 
 import onnx
 
-from yocc.compiler.graph import Graph, weight_bytes
+from yocc.compiler.graph import Graph, clone, refresh, weight_bytes
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.graph.types import numpy_type
 from yocc.compiler.stages.anatomy import Anatomy, anatomy_of, require_runnable
 from yocc.compiler.stages.inputs import Inputs, changed_inputs, feed_specs, open_inputs
 from yocc.errors import CalibrationError, ModelError
+from yocc.passes.simplify.fused_conv import split_fused_convolutions
 from yocc.report.account import LayerStates, layer_names, layer_states
 from yocc.report.report import FileFacts, ModelFacts, Resizing, TensorFacts, bytes_facts, file_facts
 from yocc.runtime.data.bytes import as_bytes
@@ -62,21 +63,32 @@ def examine(
     """
     anatomy = anatomy_of(graph, input_shapes, options)
     require_runnable(graph, anatomy)
-    file = _source_facts(source)
+    file, whole = _source_facts(source), taken_apart(graph)
     size = file.bytes if file.bytes >= weight_bytes(graph) else file.bytes + weight_bytes(graph)
     return Subject(
         **vars(anatomy),
         file=file,
         facts=model_facts(graph, anatomy.shapes, size),
-        layers=layer_states(graph, concrete_shapes(graph, anatomy.shapes)),
+        layers=layer_states(whole, concrete_shapes(whole, anatomy.shapes)),
         names=layer_names(graph),
     )
 
 
 def model_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) -> ModelFacts:
     """Size of a graph whose files have `size` bytes."""
-    cost = totals(layer_costs(graph, concrete_shapes(graph, shapes)))
+    whole = taken_apart(graph)
+    cost = totals(layer_costs(whole, concrete_shapes(whole, shapes)))
     return ModelFacts(cost.parameters, cost.macs, len(graph.nodes), size, graph.opset)
+
+
+def taken_apart(graph: Graph) -> Graph:
+    """The graph, or a copy in which operators that onnxruntime has fused are those of ONNX, to be counted as such."""
+    if not any(node.op == "FusedConv" for node in graph.nodes):
+        return graph
+    whole = clone(graph)
+    split_fused_convolutions(whole)
+    refresh(whole)
+    return whole
 
 
 def tensor_facts(tensors: Iterable[Any], shapes: Shapes) -> tuple[TensorFacts, ...]:

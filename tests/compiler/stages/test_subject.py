@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from yocc.compiler.graph import load
+from yocc.compiler.stages.subject import examine, taken_apart
+
+
+def _fused() -> bytes:
+    """A layer that onnxruntime has fused with its Relu, and one behind it."""
+    random = np.random.default_rng(0)
+    weights = {"w": (16, 3, 3, 3), "v": (4, 16, 1, 1)}
+    nodes = [
+        helper.make_node(
+            "FusedConv", ["x", "w"], ["a"], name="one", domain="com.microsoft", pads=[1] * 4, activation="Relu"
+        ),
+        helper.make_node("Conv", ["a", "v"], ["y"], name="two"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "fused",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 8, 8])],
+        [
+            numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name)
+            for name, shape in weights.items()
+        ],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
+def test_what_onnxruntime_has_fused_counts_as_the_layers_it_is() -> None:
+    model = _fused()
+    graph = load(model)
+    facts = examine(graph, model, None).facts
+    assert facts.parameters == 16 * 27 + 4 * 16
+    assert facts.macs == (16 * 27 + 4 * 16) * 64
+    assert facts.nodes == 2
+    assert [node.op for node in graph.nodes] == ["FusedConv", "Conv"]
+
+
+def test_other_graphs_are_not_copied() -> None:
+    graph = load(_fused())
+    whole = taken_apart(graph)
+    assert taken_apart(whole) is whole
