@@ -111,3 +111,11 @@ def test_what_the_importer_would_lose_is_refused() -> None:
     mapped.graph.output[0].type.map_type.key_type = TensorProto.INT64
     with pytest.raises(ModelError, match="of kind map"):
         load(mapped)
+
+
+@pytest.mark.parametrize("starts", [np.array([[0]]), np.array(0)])
+def test_bounds_of_a_slice_that_are_no_list_are_refused(starts: np.ndarray) -> None:
+    bounds = [numpy_helper.from_array(starts, "starts"), numpy_helper.from_array(np.array([1]), "ends")]
+    cut = helper.make_node("Slice", ["x", "starts", "ends"], ["y"], name="cut")
+    with pytest.raises(ModelError, match="Slice 'cut': its bounds are no lists of one length"):
+        load(build([cut], [value("x", [3, 3])], [value("y", None)], bounds))

@@ -33,6 +33,11 @@ def _misfits(node: gs.Node) -> list[str]:
         if before is None or after is None or math.prod(before) == math.prod(after):
             return []
         return [f"Reshape {node.name!r} makes {list(after)} of {list(before)}"]
+    if node.op == "Slice":
+        lists = [shape for shape in shapes[1:] if shape is not None]
+        if any(len(shape) != 1 or shape != lists[0] for shape in lists):
+            return [f"Slice {node.name!r}: its bounds are no lists of one length"]
+        return []
     if node.op in _PICKS and node.inputs and (problem := out_of_range(node, node.inputs[0].shape, _indices(node))):
         return [f"{node.op} {node.name!r}: {problem}"]
     if node.op in _CONVOLUTIONS and len(shapes) > 1 and shapes[1]:
