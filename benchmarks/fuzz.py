@@ -35,7 +35,7 @@ FINE = ("done", "refused")
 SECONDS, MEMORY = 20.0, 2 << 30
 """Of processor time, and bytes beyond what a process has mapped before."""
 _PATIENCE = 10
-"""How many times as long by the clock, where other work has the processors."""
+"""How many times as long by the clock, not counting when a process could compute and other work has the processors."""
 _MARK = "case "
 
 
@@ -169,12 +169,13 @@ class Child:
         """What the process says next; empty where it has ended."""
         assert self._process is not None
         assert self._process.stdout is not None
-        used, since = _processor_time(self._process.pid), time.monotonic()
-        while time.monotonic() - since < _PATIENCE * seconds:
+        used, waited = _processor_time(self._process.pid), 0.0
+        while waited < _PATIENCE * seconds:
             if select([self._process.stdout], [], [], 1.0)[0]:
                 return self._process.stdout.readline()
             if _processor_time(self._process.pid) - used > seconds:
                 break
+            waited += not _could_compute(self._process.pid)
         raise TimeoutError
 
 
@@ -197,6 +198,16 @@ def _processor_time(process: int) -> float:
     """Seconds that a process has computed."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _could_compute(process: int) -> bool:
+    """Whether a process or one of its children has something to compute right now."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:  # it has ended
+        return False
+    return state == "R" or any(_could_compute(int(child)) for child in children)
 
 
 def _mapped() -> int:
