@@ -95,7 +95,7 @@ def test_the_best_is_first_and_enter_leads_there(visit: _Visit, site: Path, quer
 @pytest.mark.slow
 @needs_browser
 def test_words_and_stems_find_guides_before_the_reference(visit: _Visit) -> None:
-    assert "What is quantized, and why" in _ask(visit, "zero point")[:4]
+    assert "Quantized tensors" in _ask(visit, "zero point")[:4]
     marked = visit.evaluate("document.querySelector('.yocc-search mark').textContent.toLowerCase()")
     assert marked in {"zero", "zero_point", "point"}
     pruning = _ask(visit, "pruning")

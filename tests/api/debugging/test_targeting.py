@@ -122,6 +122,8 @@ def test_what_openvino_computes_otherwise_on_amx_is_found(folder: Path, monkeypa
         pytest.skip("OpenVINO computes kernels of k x 1 right on this processor")
     assert found.guilty_step is not None
     assert found.guilty_step.kind == "target"
+    if not found.guilty_layers:
+        pytest.skip("OpenVINO computes slices of the model right on this processor")
     assert [layer.name for layer in found.guilty_layers] == ["c3"]
     assert found.evidence is not None
     assert found.evidence.nodes == 4

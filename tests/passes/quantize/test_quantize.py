@@ -23,6 +23,7 @@ from yocc.passes.fuse import Fuse
 from yocc.passes.quantize import Quantize
 
 WHOLE = whole_graph()
+FLOAT_LAST = dataclasses.replace(WHOLE, last_layers="float")
 INPUTS = Target("inputs")
 SIXTEEN = dataclasses.replace(WHOLE, activations=TensorScheme(bits=16, signed=False, symmetric=False))
 TARGETS = {"whole_graph": WHOLE, "inputs": INPUTS}
@@ -106,7 +107,7 @@ def test_sixteen_bits_are_much_closer_than_eight() -> None:
 
 @pytest.mark.slow
 def test_the_detector_keeps_its_head_float() -> None:
-    graph, ctx = prepared(detector())
+    graph, ctx = prepared(detector(), FLOAT_LAST)
     exact = to_proto(graph)
     quantized(graph, ctx)
     layers = [node for node in graph.nodes if node.op == "Conv"]
@@ -117,8 +118,19 @@ def test_the_detector_keeps_its_head_float() -> None:
 
 
 @pytest.mark.slow
-def test_notes_name_everything_that_stays_float() -> None:
+def test_last_layers_that_are_products_keep_float_outputs() -> None:
     graph, ctx = prepared(detector())
+    exact = to_proto(graph)
+    quantized(graph, ctx)
+    last = [node for node in graph.nodes if node.name in {f"/model.24/m.{level}/Conv" for level in range(3)}]
+    assert [node.inputs[1].inputs[0].op for node in last] == ["DequantizeLinear"] * 3
+    assert {reader.op for node in last for reader in node.outputs[0].outputs} == {"Reshape"}
+    assert signal_to_noise(exact, to_proto(graph), ctx.feeds) > 20
+
+
+@pytest.mark.slow
+def test_notes_name_everything_that_stays_float() -> None:
+    graph, ctx = prepared(detector(), FLOAT_LAST)
     quantized(graph, ctx)
     noted = {note.node: note.message for note in ctx.notes if note.message.startswith("Stays float")}
     details = ctx.details["quantize"]
@@ -232,7 +244,8 @@ def test_bias_correction_can_be_left_out_and_brings_the_mean_nearer() -> None:
         graph, ctx = prepared(detector())
         exact = to_proto(graph)
         quantized(graph, ctx, Quantize(bias_correction=correct, rounding="nearest"))
-        last = [node.outputs[0].name for node in graph.nodes if node.name.startswith("/model.24/m.")]
+        layers = [node for node in graph.nodes if node.op == "Conv" and node.name.startswith("/model.24/m.")]
+        last = [node.outputs[0].name for node in layers]
         means = []
         for arrays in ctx.feeds or ():
             a, b = run(exact, arrays, taps=last), run(to_proto(graph), arrays, taps=last)
