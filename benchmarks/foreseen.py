@@ -1,7 +1,7 @@
 """Whether the loss that low ranks are chosen by orders plans as the loss that is found does.
 
-    python benchmarks/foreseen.py model.onnx pictures/ held_out/
-    python benchmarks/foreseen.py model.onnx pictures/ held_out/ --blocks
+    python -m benchmarks.foreseen model.onnx pictures/ held_out/
+    python -m benchmarks.foreseen model.onnx pictures/ held_out/ --blocks
 
 Plans are drawn at random: a share of the MACs to save, and a factor for what each layer loses. Each is applied without
 a refit. The loss found is the same second-order change of the outputs, measured on other pictures. With `--blocks`,
@@ -11,19 +11,18 @@ each branch and block is left out alone instead.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 import yocc
+from benchmarks.rank_plans import Plans
 from yocc.analysis.effect import fisher
 from yocc.analysis.heads import final_layers
 from yocc.analysis.omission import exit_axis
 from yocc.analysis.ranks.layers import find_layers
-from yocc.analysis.ranks.moves import MovePlan, plan_moves, rank_moves
-from yocc.analysis.ranks.spectra import LayerSpectrum, spectra_on_pictures
+from yocc.analysis.ranks.moves import MovePlan
+from yocc.analysis.ranks.spectra import spectra_on_pictures
 from yocc.compiler.graph import Graph, clone, refresh
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
@@ -32,7 +31,6 @@ from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.passes.drop.bypass import bypass
 from yocc.passes.drop.candidates import Blocks, Losses
-from yocc.rewrites.low_rank import split_layer
 
 SHARES = (0.05, 0.4)
 SPREAD = 0.7
@@ -61,12 +59,12 @@ def main() -> None:
         return
     layers, _ = find_layers(graph, shapes)
     spectra, by = spectra_on_pictures(graph, shapes, layers, ctx.feeds, ctx, count=options.count)
-    random, rows = np.random.default_rng(0), []
+    plans, random, rows = Plans(graph, ctx, spectra), np.random.default_rng(0), []
     print(f"| MACs left | foreseen ({by}) | found |\n| --- | --- | --- |")
     for _ in range(options.plans):
-        plan, left = drawn(graph, ctx, spectra, random)
-        rows.append((plan.loss, found(graph, applied(graph, ctx, spectra, plan), held)))
-        print(f"| {left:.3f} | {rows[-1][0]:.3g} | {rows[-1][1]:.3g} |", flush=True)
+        plan = drawn(plans, random)
+        rows.append((plan.loss, found(graph, plans.applied(plan)[0], held)))
+        print(f"| {plans.macs_left(plan):.3f} | {rows[-1][0]:.3g} | {rows[-1][1]:.3g} |", flush=True)
     print(f"\nRank correlation {rank_correlation(rows):.3f}")
 
 
@@ -93,35 +91,10 @@ def without_blocks(graph: Graph, ctx: PassContext, held: PassContext, count: int
     return rows
 
 
-def drawn(
-    graph: Graph, ctx: PassContext, spectra: Mapping[str, LayerSpectrum], random: np.random.Generator
-) -> tuple[MovePlan, float]:
-    """A plan by losses varied at random, with its true loss, and the share of the MACs that it leaves."""
-    before = totals(layer_costs(graph, concrete_shapes(graph, ctx.input_shapes)))
-    moves, varied = {}, {}
-    for name, own in spectra.items():
-        moves[name] = rank_moves(own.layer, own.losses(), 8)
-        factor = float(np.exp(SPREAD * random.standard_normal()))
-        varied[name] = [replace(move, loss=move.loss * factor) for move in moves[name]]
-    whole = {name: own.layer.cost for name, own in spectra.items()}
-    plan = plan_moves(varied, whole, macs=random.uniform(*SHARES) * before.macs, parameters=0.0)
-    taken = {
-        name: next(each for each in moves[name] if (each.form, each.rank) == (move.form, move.rank))
-        for name, move in plan.moves.items()
-    }
-    saved = plan.saved({name: own.layer for name, own in spectra.items()}).macs
-    return replace(plan, moves=taken, loss=sum(move.loss for move in taken.values())), 1 - saved / before.macs
-
-
-def applied(graph: Graph, ctx: PassContext, spectra: Mapping[str, LayerSpectrum], plan: MovePlan) -> Graph:
-    """A copy of the graph with the layers of a plan replaced."""
-    changed = clone(graph)
-    layers, _ = find_layers(changed, concrete_shapes(changed, ctx.input_shapes))
-    for name, move in plan.moves.items():
-        own = replace(spectra[name], layer=layers[name])
-        split_layer(changed, layers[name], own.split(move.form, move.rank))
-    refresh(changed)
-    return changed
+def drawn(plans: Plans, random: np.random.Generator) -> MovePlan:
+    """A plan by losses varied at random."""
+    factors = np.exp(SPREAD * random.standard_normal(len(plans.moves)))
+    return plans.best(factors, macs=random.uniform(*SHARES))
 
 
 def found(graph: Graph, changed: Graph, ctx: PassContext) -> float:

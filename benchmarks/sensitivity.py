@@ -11,104 +11,47 @@ factors are then refitted, and both are measured on the pictures that were held 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 import yocc
 from benchmarks.foreseen import found
+from benchmarks.rank_plans import Factors, Plans
 from yocc.analysis.ranks.layers import find_layers
-from yocc.analysis.ranks.moves import Move, MovePlan, plan_moves, rank_moves
-from yocc.analysis.ranks.spectra import LayerSpectrum, spectra_on_pictures
-from yocc.compiler.graph import Graph, clone, refresh
-from yocc.compiler.graph.cost import Totals, layer_costs, totals
+from yocc.analysis.ranks.moves import MovePlan
+from yocc.analysis.ranks.spectra import spectra_on_pictures
 from yocc.compiler.graph.shapes import concrete_shapes
-from yocc.compiler.pipeline.lineage import Pair, factored_teacher
+from yocc.compiler.pipeline.lineage import factored_teacher
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.passes.factorize.choose import PROMISE
-from yocc.rewrites.low_rank import split_layer
 
-Factors = np.ndarray[tuple[int], np.dtype[np.float64]]
 SPREAD = 1.0
 """Standard deviation of the logarithm of a factor drawn at random."""
 VARIED = 0.1
 """Share of the factors that a step of the local search draws anew, at first."""
 
 
-@dataclass(frozen=True)
-class Plans:
-    """Plans of one model for one share.
-
-    Attributes:
-        graph: the original.
-        ctx: with the pictures to measure on.
-        spectra: what each layer loses at each rank.
-        share: of parameters and MACs to save.
-    """
-
-    graph: Graph
-    ctx: PassContext
-    spectra: Mapping[str, LayerSpectrum]
-    share: float
-
-    @cached_property
-    def before(self) -> Totals:
-        """What the original costs."""
-        return totals(layer_costs(self.graph, concrete_shapes(self.graph, self.ctx.input_shapes)))
-
-    @cached_property
-    def moves(self) -> dict[str, list[Move]]:
-        """What each layer may become."""
-        return {name: rank_moves(own.layer, own.losses(), 8) for name, own in self.spectra.items()}
-
-    def best(self, factors: Factors) -> MovePlan:
-        """The plan that loses least by losses times factors, one a layer, with the losses as foreseen."""
-        varied = {
-            name: [replace(move, loss=move.loss * factor) for move in moves]
-            for (name, moves), factor in zip(self.moves.items(), factors, strict=True)
-        }
-        plan = plan_moves(
-            varied,
-            {name: own.layer.cost for name, own in self.spectra.items()},
-            macs=self.share * self.before.macs,
-            parameters=self.share * self.before.parameters,
-            most_parameters=(self.share + PROMISE) * self.before.parameters,
-        )
-        taken = {
-            name: next(each for each in self.moves[name] if (each.form, each.rank) == (move.form, move.rank))
-            for name, move in plan.moves.items()
-        }
-        return replace(plan, moves=taken, loss=sum(move.loss for move in taken.values()))
-
-    def applied(self, plan: MovePlan) -> tuple[Graph, dict[str, Pair]]:
-        """A copy of the graph with the layers of a plan replaced, and what became pairs."""
-        changed, pairs = clone(self.graph), {}
-        layers, _ = find_layers(changed, concrete_shapes(changed, self.ctx.input_shapes))
-        for name, move in plan.moves.items():
-            own = replace(self.spectra[name], layer=layers[name])
-            first = split_layer(changed, layers[name], own.split(move.form, move.rank))
-            pairs[name] = Pair(first.name, np.arange(layers[name].outputs), own.metric)
-        refresh(changed)
-        return changed, pairs
+def saving(plans: Plans, share: float, factors: Factors) -> MovePlan:
+    """The best plan that saves a share of parameters and MACs, no more of the parameters than is promised."""
+    return plans.best(factors, macs=share, parameters=share, most=share + PROMISE)
 
 
-def search(plans: Plans, trials: int, ctx: PassContext) -> MovePlan:
+def search(plans: Plans, share: float, trials: int, ctx: PassContext) -> MovePlan:
     """The plan that is found to lose least: half of the trials at random, half near the best."""
     random, count = np.random.default_rng(0), len(plans.moves)
-    best, least, chosen = np.ones(count), np.inf, plans.best(np.ones(count))
+    best, least, chosen = np.ones(count), np.inf, saving(plans, share, np.ones(count))
     for trial in range(trials):
         if trial < trials // 2:
             factors = np.exp(SPREAD * random.standard_normal(count)) if trial else np.ones(count)
         else:
-            share = VARIED * (trials - trial) / (trials - trials // 2)
-            places = random.choice(count, max(1, round(share * count)), replace=False)
+            part = VARIED * (trials - trial) / (trials - trials // 2)
+            places = random.choice(count, max(1, round(part * count)), replace=False)
             factors = best.copy()
             factors[places] = np.exp(SPREAD * random.standard_normal(len(places)))
-        plan = plans.best(factors)
+        plan = saving(plans, share, factors)
         lost = found(plans.graph, plans.applied(plan)[0], ctx)
         if lost < least:
             best, least, chosen = factors, lost, plan
@@ -137,8 +80,11 @@ def main() -> None:
         raise SystemExit("There are no pictures.")
     layers, _ = find_layers(graph, shapes)
     spectra, _ = spectra_on_pictures(graph, shapes, layers, ctx.feeds, ctx, count=min(24, options.count))
-    plans = Plans(graph, ctx, spectra, options.saved)
-    chosen = {"as foreseen": plans.best(np.ones(len(plans.moves))), "searched": search(plans, options.trials, few)}
+    plans, share = Plans(graph, ctx, spectra), options.saved
+    chosen = {
+        "as foreseen": saving(plans, share, np.ones(len(plans.moves))),
+        "searched": search(plans, share, options.trials, few),
+    }
     print("| plan | foreseen | found on held-out pictures | refitted |\n| --- | --- | --- | --- |")
     for name, plan in chosen.items():
         changed, pairs = plans.applied(plan)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
+from yocc.compiler.graph.decoding import constants_of
 
 _TO_LAST = [0, 1, 3, 4, 2]
 
@@ -61,18 +62,6 @@ def anchor_maps(graph: Graph) -> Iterator[AnchorMaps]:
         reshape = transpose.inputs[0].inputs[0] if transpose.inputs[0].inputs else None
         if reshape is not None and _splits_channels(reshape):
             yield AnchorMaps(reshape.inputs[0].inputs[0], reshape, transpose)
-
-
-def constants_of(tensor: gs.Tensor) -> list[gs.Constant] | None:
-    """A constant, or the constants that a DequantizeLinear along the output channels decodes; None for what varies."""
-    if isinstance(tensor, gs.Constant):
-        return [tensor]
-    maker = tensor.inputs[0] if tensor.inputs else None
-    if maker is None or maker.op != "DequantizeLinear" or maker.attrs.get("axis", 1) != 0:
-        return None
-    if "block_size" in maker.attrs or not all(isinstance(part, gs.Constant) for part in maker.inputs):
-        return None
-    return list(maker.inputs)
 
 
 def _splits_channels(reshape: gs.Node) -> bool:

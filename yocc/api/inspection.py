@@ -11,6 +11,7 @@ from yocc.compiler.graph.cost import Totals, layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.anatomy import anatomy_of, assumed_inputs
+from yocc.compiler.stages.subject import taken_apart
 from yocc.models.families.family import family_named
 from yocc.models.families.profile import ModelProfile
 from yocc.passes.quantize.exceptions import find_exceptions
@@ -108,6 +109,7 @@ def inspect_model(
     Raises:
         OptionError: a given shape contradicts the graph's own.
     """
+    nodes, graph = len(graph.nodes), taken_apart(graph)
     anatomy = anatomy_of(graph, input_shapes)
     profile = anatomy.profile
     shapes = concrete_shapes(graph, anatomy.shapes)
@@ -136,7 +138,7 @@ def inspect_model(
     )
     return Inspection(
         opset=graph.opset,
-        nodes=len(graph.nodes),
+        nodes=nodes,
         inputs=anatomy.shapes,
         assumed=assumed_inputs(graph, anatomy.shapes, input_shapes),
         outputs={tensor.name: tuple(tensor.shape or ()) for tensor in graph.outputs},

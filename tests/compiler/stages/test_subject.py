@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from yocc.api.inspection import inspect_model
 from yocc.compiler.graph import load
+from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.subject import examine, taken_apart
 
 
@@ -39,6 +41,12 @@ def test_what_onnxruntime_has_fused_counts_as_the_layers_it_is() -> None:
     assert facts.macs == (16 * 27 + 4 * 16) * 64
     assert facts.nodes == 2
     assert [node.op for node in graph.nodes] == ["FusedConv", "Conv"]
+
+
+def test_inspecting_counts_alike() -> None:
+    inspection = inspect_model(load(_fused()), Target("here"), None)
+    assert (inspection.totals.parameters, inspection.totals.macs, inspection.nodes) == (496, 496 * 64, 2)
+    assert [layer.op for layer in inspection.layers] == ["Conv", "Conv"]
 
 
 def test_other_graphs_are_not_copied() -> None:

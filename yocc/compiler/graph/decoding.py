@@ -21,6 +21,18 @@ def decoded_weight(tensor: gs.Tensor) -> gs.Constant | None:
     return None if values is None else gs.Constant(found.name, values)
 
 
+def constants_of(tensor: gs.Tensor) -> list[gs.Constant] | None:
+    """A constant, or the constants that a DequantizeLinear along the output channels decodes; None for what varies."""
+    if isinstance(tensor, gs.Constant):
+        return [tensor]
+    maker = tensor.inputs[0] if tensor.inputs else None
+    if maker is None or maker.op != "DequantizeLinear" or maker.attrs.get("axis", 1) != 0:
+        return None
+    if "block_size" in maker.attrs or not all(isinstance(part, gs.Constant) for part in maker.inputs):
+        return None
+    return list(maker.inputs)
+
+
 def _first_codes(tensor: gs.Tensor) -> gs.Constant | None:
     """The first constant of 8-bit codes behind decoding operators; what they index is a table that weights share."""
     if isinstance(tensor, gs.Constant):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,11 +51,11 @@ def place(graph: Graph, target: Target, kept: Collection[str] = (), exceptions: 
             float with them.
         exceptions: what is treated apart.
     """
-    skipped = _stays_float(graph, target, exceptions)
+    last = {node.name for node in final_layers(graph)} - exceptions.large_last
+    skipped = _stays_float(graph, target, exceptions, last)
     skipped.update(dict.fromkeys(_read_in_float(graph, target, skipped), FOR_FLOAT))
     skipped.update({node.name: CHOSEN for node in graph.nodes if node.name in kept and node.name not in skipped})
     layers = tuple(node.name for node in graph.nodes if node.op in WEIGHTED and node.name not in skipped)
-    last = {node.name for node in final_layers(graph)} - exceptions.large_last
     quantized: dict[str, gs.Tensor] = {}
     for node in graph.nodes:
         if node.name in skipped or node.op not in target.int8_ops | target.shared_scale_ops:
@@ -108,16 +108,14 @@ def _before_relu(graph: Graph, target: Target, skipped: Mapping[str, str]) -> li
     return found
 
 
-def _stays_float(graph: Graph, target: Target, exceptions: Exceptions) -> dict[str, str]:
-    """Nodes that may not compute on integers, with the reason."""
+def _stays_float(graph: Graph, target: Target, exceptions: Exceptions, last: Set[str]) -> dict[str, str]:
+    """Nodes that may not compute on integers, with the reason; the last layers are named apart."""
     left: dict[str, str] = {}
     codable = target.int8_ops | target.shared_scale_ops
     decode = decode_nodes(graph)
-    last = {node.name for node in final_layers(graph)} - exceptions.large_last
-    products = {maps.conv.name for maps in anchor_maps(graph) if maps.is_product}
-    unfit = last - products if target.last_layers == "products" else set()
+    float_last = _float_last(graph, target, last)
     for node in graph.nodes:
-        if node.name in last and (target.last_layers == "float" or node.name in unfit):
+        if node.name in float_last:
             left[node.name] = "a last layer: its outputs are scores and coordinates of different magnitude"
         elif node.name in decode:
             left[node.name] = "decode arithmetic behind the last layers"
@@ -136,6 +134,13 @@ def _stays_float(graph: Graph, target: Target, exceptions: Exceptions) -> dict[s
         elif node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest":
             left[node.name] = "it interpolates, which makes new values"
     return left
+
+
+def _float_last(graph: Graph, target: Target, last: Set[str]) -> Set[str]:
+    """Those of the last layers that the target wants in float."""
+    if target.last_layers == "products":
+        return last - {maps.conv.name for maps in anchor_maps(graph) if maps.is_product}
+    return last if target.last_layers == "float" else frozenset()
 
 
 def _without(

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.analysis.anchor_maps import constants_of
 from yocc.compiler.graph import Graph, refresh
+from yocc.compiler.graph.decoding import constants_of
 from yocc.compiler.graph.padding import explicit_pads
 from yocc.runtime.backends.pixel_blocks import BLOCK, MOST_CHANNELS, Window, decoder_of, put_blocks_before
 

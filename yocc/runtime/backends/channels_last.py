@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from yocc.analysis.anchor_maps import AnchorMaps, anchor_maps, constants_of
+from yocc.analysis.anchor_maps import AnchorMaps, anchor_maps
 from yocc.compiler.graph import Graph, refresh
+from yocc.compiler.graph.decoding import constants_of
 
 
 def move_channels_last(graph: Graph, *, divide: bool = False) -> int:
