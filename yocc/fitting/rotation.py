@@ -1,12 +1,15 @@
 """Another basis for the values between two linear maps, in which one scale suits all of them.
 
-Between y = B z and z = A x any invertible M may stand: (B M^-1)(M A). Rounding z with one step for all components costs
-step^2 tr(M^-T G M^-1), where G = B'B is what each component does to y, and the step is as wide as the largest component
-of M z. With M C M' = M^-T G M^-1 = diagonal, C the second moments of z, both matter alike: the balanced realization
-(Moore, "Principal Component Analysis in Linear Systems", IEEE TAC 1981). An orthogonal matrix on top, whose entries are
-all alike in size, gives each component the same variance and makes outliers of single ones small in all, as in QuaRot
-(Ashkboos et al., NeurIPS 2024). What rounding costs falls from r max(c) tr(G), at one component's variance c, to the
-square of the sum of the singular values.
+Between z = A x and y = B z any invertible M may stand: z becomes M z, and B becomes B M^-1. Rounding M z with one step
+for all r components costs in proportion to step^2 tr(M^-T G M^-1), where G = B'B says what each component does to y, and
+the step grows with the largest component of M z. M is made of two parts:
+
+* With M C M' = M^-T G M^-1 = S, a diagonal matrix, where C holds the second moments of z, a component varies as much as
+  it matters: the balanced realization (Moore, "Principal Component Analysis in Linear Systems", IEEE TAC 1981).
+* An orthogonal matrix on top whose entries are all alike in size gives each component the second moment tr(S) / r, and
+  spreads outliers of single components over all of them, as in QuaRot (Ashkboos et al., NeurIPS 2024).
+
+The cost is then that of tr(S)^2 / r. With components that vary alike it is that of tr(C G), which is never less.
 """
 
 from __future__ import annotations
