@@ -73,9 +73,8 @@ def factors(
 ) -> Factors:
     """Split a projected weight, so that one scale suits the components between the two when they are quantized.
 
-    Any invertible matrix could stand between two factors. The first one makes the second factor orthogonal up to the
-    scales of the components, so that nothing is lost in single precision, and gives all components the variance of the
-    largest. The second one is that of `rotation`.
+    Any invertible matrix could stand between two factors: that of `rotation` does, with the directions of the projected
+    outputs before it.
 
     Args:
         weight: shape [outputs, inputs].
@@ -90,12 +89,10 @@ def factors(
     # Where fewer directions vary than the rank allows, the others of the projector's range must not be lost.
     if values[::-1][rank - 1] <= 1e-12 * max(values[-1], 1e-300):
         basis = np.linalg.svd(projector)[0][:, :rank]
-    variances = np.einsum("nr,nm,mr->r", basis, covariance, basis)
-    scales = np.sqrt(np.maximum(variances / max(float(variances.max()), 1e-300), 1e-6))
-    first, second = (basis / scales).T @ projector, basis * scales
+    first = basis.T @ projector
     moments = covariance if mean is None else covariance + np.outer(mean, mean)
-    forward, backward = rotation(first @ moments @ first.T, second.T @ metric @ second)
-    return Factors(forward @ first @ weight, second @ backward)
+    forward, backward = rotation(first @ moments @ first.T, basis.T @ metric @ basis)
+    return Factors(forward @ first @ weight, basis @ backward)
 
 
 def _roots(metric: Array) -> tuple[Array, Array, float]:

@@ -1,8 +1,8 @@
 """Another basis for the values between two linear maps, in which one scale suits all of them.
 
 Between z = A x and y = B z any invertible M may stand: z becomes M z, and B becomes B M^-1. Rounding M z with one step
-for all r components costs in proportion to step^2 tr(M^-T G M^-1), where G = B'B says what each component does to y, and
-the step grows with the largest component of M z. M is made of two parts:
+for all r components costs in proportion to step^2 tr(M^-T G M^-1), where G = B'B says what each component does to y,
+and the step grows with the largest component of M z. M is made of two parts:
 
 * With M C M' = M^-T G M^-1 = S, a diagonal matrix, where C holds the second moments of z, a component varies as much as
   it matters: the balanced realization (Moore, "Principal Component Analysis in Linear Systems", IEEE TAC 1981).
