@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from yocc.compiler.stages.recipe import recipe_pipeline
 from yocc.errors import OptionError
 from yocc.options import CompileOptions, CompressionRecipe
-from yocc.searching.space import Choices, Facts, Numbers, Space, recipe_of, restrict, typed, whole_space
+from yocc.searching.dimension import Choices, Numbers
+from yocc.searching.recipe import joined, recipe_of, typed
+from yocc.searching.space import Facts, Space, restrict, whole_space
 
 FACTS = Facts(size=(640, 640), strides=(32, 32), detector=True, half=False, sized=True)
 
@@ -50,6 +53,28 @@ def test_what_has_no_effect_is_not_chosen() -> None:
     full = Fixed(prune=0.2, precision="mixed")
     assert space.suggest(full)["recover"] == "reconstruct"
     assert full.asked == ["side", "prune", "factorize", "recover", "precision", "placement", "head"]
+
+
+def test_activations_and_the_own_precision_of_a_runtime_are_searched_where_they_gain() -> None:
+    fast = replace(FACTS, activations=("gelu", "mixed"), own_precision=True)
+    space = whole_space(fast)
+    assert values(space, "activations") == ("keep", "gelu", "mixed")
+    assert "auto" in values(space, "precision")
+    presets = [recipe_of(each, space.size) for each in space.presets()]
+    assert {"activations": "mixed", "recover": "reconstruct", "int8": True} in presets
+    assert {"options": {"precision": "auto"}} in presets
+    chosen = Fixed(activations="mixed")
+    space.suggest(chosen)
+    assert "recover" in chosen.asked
+    assert values(restrict(space, {"activations": "relu,keep"}), "activations") == ("relu", "keep")
+    assert "activations" not in [each.name for each in whole_space(FACTS).dimensions]
+    assert "auto" not in values(whole_space(FACTS), "precision")
+
+
+def test_options_of_the_target_come_from_the_search_and_from_the_trial() -> None:
+    both = joined({"target": "openvino", "options": {"a": "1"}}, {"int8": True, "options": {"precision": "auto"}})
+    assert both == {"target": "openvino", "int8": True, "options": {"a": "1", "precision": "auto"}}
+    assert joined({"threads": 1}, {"int8": True}) == {"threads": 1, "int8": True}
 
 
 def test_the_input_side_is_a_multiple_of_the_stride() -> None:

@@ -9,10 +9,11 @@ from yocc.options.compile_options import CompileOptions
 from yocc.options.fields import OptionField, field_of, flag_of, option_fields
 from yocc.options.groups import CompressionRecipe, DataOptions, MeasureOptions, OutputOptions, TargetOptions
 from yocc.options.keywords import CalibrateKeywords, CompileKeywords, FeedingKeywords
-from yocc.options.option import Cached, Color, Fit, Number, Option, Shapes
+from yocc.options.option import Activations, Cached, Color, Fit, Number, Option, Shapes
 from yocc.options.words import command_words
 
 __all__ = [
+    "Activations",
     "Cached",
     "CalibrateKeywords",
     "Color",

@@ -21,6 +21,7 @@ from yocc.report.report import REPORT_FILE
 from yocc.runtime.measuring.fidelity import FidelityFacts, worst_snr
 from yocc.searching.limits import Measured
 from yocc.searching.pictures import Split
+from yocc.searching.recipe import joined
 from yocc.searching.request import Request
 from yocc.searching.timing_lock import alone_timing
 
@@ -126,7 +127,8 @@ class LocalEvaluator:
 
 def compile_keywords(request: Request, split: Split, keywords: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a trial's compilation but where it is written; those of the trial go before the common ones."""
-    return {**request.keywords, "calibration": split.fitting, "seed": request.seed, "bench": False, **keywords}
+    common = {**request.keywords, "calibration": split.fitting, "seed": request.seed, "bench": False}
+    return joined(common, keywords)
 
 
 def loss_of(facts: FidelityFacts) -> float:

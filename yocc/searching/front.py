@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from yocc.errors import OptionError
 from yocc.searching.limits import Limits, Measured, limit_text
-from yocc.searching.space import typed
+from yocc.searching.recipe import typed
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -12,6 +12,7 @@ from yocc.compiler.output.folder import output_path
 from yocc.compiler.pipeline.passes import Progress, silent
 from yocc.options import CompileOptions
 from yocc.searching.front import Front, Point
+from yocc.searching.recipe import joined
 
 
 def emit_point(
@@ -36,7 +37,7 @@ def emit_point(
         YoccError: as `yocc.compile`.
     """
     model = Path(front.model)
-    keywords: dict[str, Any] = {**front.keywords, **point.recipe, "calibration": front.fitting, "bench": False}
+    keywords = {**joined(front.keywords, point.recipe), "calibration": front.fitting, "bench": False}
     keywords["input_shapes"] = _shapes(keywords.get("input_shapes"))
     options = CompileOptions.of(**keywords, out=output_path(model, out))
     return compile_or_restore(model, options, cache=cache, warn=warn, progress=progress, observers=())

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from yocc.analysis.picture_input import picture_axes
 from yocc.compiler.cache.fingerprint import content_digest, file_digests, folder_digest
-from yocc.compiler.graph import load
+from yocc.compiler.graph import Graph, load
 from yocc.compiler.graph.finite import check_finite
+from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.stages.prepare import make_plan
 from yocc.compiler.stages.subject import examine
 from yocc.errors import BackendUnavailable, CalibrationError, ModelError, OutputError, YoccError
 from yocc.files.reading import require_regular
 from yocc.options import CompileOptions
 from yocc.passes.resize_input import largest_strides
+from yocc.passes.substitute.find import find_silus
 from yocc.runtime.data.feeds import find_pictures, is_array_file
 from yocc.searching.request import Request
 from yocc.searching.space import Facts, Space, restrict, whole_space
@@ -49,8 +52,24 @@ def space_of(request: Request) -> Space:
             size = (shape[axes[0]], shape[axes[1]])
         except YoccError:
             size = None
-    facts = Facts(size, strides, subject.profile is not None, plan.target.rest_is_fp16, request.by_size)
+    target = plan.target
+    facts = Facts(
+        size=size,
+        strides=strides,
+        detector=subject.profile is not None,
+        half=target.rest_is_fp16,
+        sized=request.by_size,
+        activations=target.faster_than_silu if _has_silu(graph, subject.shapes) else (),
+        own_precision=target.own_precision and "precision" not in options.target.options,
+    )
     return restrict(whole_space(facts), request.space)
+
+
+def _has_silu(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    try:
+        return bool(find_silus(graph, concrete_shapes(graph, shapes))[0])
+    except YoccError:  # shapes stay open; nothing is replaced then
+        return False
 
 
 def identity_of(request: Request, space: Space) -> dict[str, str]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from yocc.errors import OutputError, YoccError
 from yocc.searching.evaluating import Evaluator
 from yocc.searching.limits import Limits, Measured, limit_text
+from yocc.searching.recipe import recipe_of
 from yocc.searching.request import Request
-from yocc.searching.space import Space, recipe_of
+from yocc.searching.space import Space
 from yocc.searching.study import machine_name
 
 if TYPE_CHECKING:

@@ -106,6 +106,9 @@ class Target:
         decoder: how such weights are decoded: `cast` by Cast and Mul, which it computes once when it loads a model;
             `dequantize` by DequantizeLinear.
         most_ranked: how many values its `TopK` gives at most; None for any number, 0 where it has none.
+        faster_than_silu: what `--activations` can make of SiLU that its runtime computes faster, most accurate first.
+        own_precision: whether its option `precision=auto` lets the runtime compute in a shorter format what the file
+            has in float32.
     """
 
     name: str
@@ -134,6 +137,8 @@ class Target:
     decoded_weights: frozenset[str] = frozenset({"Gather", *RECURRENT, *WEIGHTED})
     decoder: Literal["cast", "dequantize"] = "cast"
     most_ranked: int | None = None
+    faster_than_silu: tuple[Literal["gelu", "mixed", "hardswish", "relu"], ...] = ()
+    own_precision: bool = False
 
     def __post_init__(self) -> None:
         if self.channel_multiple < 1:

@@ -100,6 +100,8 @@ class OpenVinoBackend(Backend):
             first_weights="half",
             # Its recurrent layers take constants only.
             decoded_weights=frozenset({"Gather", *WEIGHTED}),
+            faster_than_silu=("gelu", "mixed", "hardswish"),
+            own_precision=True,
         )
 
     def validate(self, graph: Graph, target: Target) -> list[Reject]:  # noqa: ARG002 # nothing depends on the options
