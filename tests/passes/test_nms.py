@@ -106,6 +106,34 @@ def test_batch(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["yolov5", "yolov5 raw"])
+def test_rows_of_cells_give_the_same_candidates(name: str) -> None:
+    model, before, after = changed(DETECTORS[name](), STEP, Target("any", rows_of_cells="always"))
+    plain, *_ = changed(DETECTORS[name](), STEP)
+    moved = [onnx.helper.get_node_attr_value(node, "perm") for node in model.graph.node if node.op_type == "Transpose"]
+    assert moved.count([0, 2, 3, 1]) == 3
+    feed = picture(before)
+    for key, value in run(plain, feed).items():
+        np.testing.assert_allclose(run(model, feed)[key], value, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_rows_of_cells_of_several_pictures() -> None:
+    target = Target("any", rows_of_cells="always")
+    graph = load(DETECTORS["yolov5"]())
+    profile, outputs = facts(graph)
+    shapes = {profile.input_name: (2, *profile.input.shape[1:])}
+    context = replace(PassContext.for_model(graph, target, input_shapes=shapes, cells=profile.cells), outputs=outputs)
+    graph, _ = Pipeline((ResizeInput(batch="2"), STEP)).run(graph, context)
+    pair = [picture(profile, seed) for seed in (1, 2)]
+    given = run(to_proto(graph), np.concatenate(pair))
+    alone, *_ = changed(DETECTORS["yolov5"](), STEP)
+    for place, feed in enumerate(pair):
+        for key, value in run(alone, feed).items():
+            np.testing.assert_allclose(given[key][place : place + 1], value, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["yolov5", "yolov8"])
 def test_half_precision_is_decoded_in_float(name: str) -> None:
     graph = load(DETECTORS[name]())

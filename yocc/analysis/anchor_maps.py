@@ -46,12 +46,17 @@ class AnchorMaps:
     @property
     def is_product(self) -> bool:
         """Whether each anchor's part is a matrix product at each cell: divisible, of 1 x 1, without strides or pads."""
-        attrs, weight = self.conv.attrs, constants_of(self.conv.inputs[1])
-        if weight is None or any(size != 1 for size in weight[0].shape[2:]) or not self.is_divisible:
-            return False
-        if any(step != 1 for step in attrs.get("strides", ())) or any(attrs.get("pads", ())):
-            return False
-        return attrs.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")
+        return self.is_divisible and is_pointwise(self.conv)
+
+
+def is_pointwise(conv: gs.Node) -> bool:
+    """Whether a convolution is a matrix product at each cell: one group, of 1 x 1, without strides or pads."""
+    attrs, weight = conv.attrs, constants_of(conv.inputs[1])
+    if weight is None or any(size != 1 for size in weight[0].shape[2:]) or attrs.get("group", 1) != 1:
+        return False
+    if any(step != 1 for step in attrs.get("strides", ())) or any(attrs.get("pads", ())):
+        return False
+    return attrs.get("auto_pad", "NOTSET") in ("NOTSET", "VALID")
 
 
 def anchor_maps(graph: Graph) -> Iterator[AnchorMaps]:

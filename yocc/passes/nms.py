@@ -12,6 +12,7 @@ from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.outputs import DetectorOutputs
 from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
+from yocc.compiler.pipeline.target import RowsOfCells
 from yocc.errors import OptionError
 from yocc.rewrites.all_candidates import all_decoded, all_from_heads
 from yocc.rewrites.candidates import Candidates, from_decoded, require_rankable
@@ -118,7 +119,7 @@ class Nms(Pass):
             found = _everything(emit, graph, outputs, batch)
             graph.outputs = detection_output(emit, *found, limits, self.candidates)
         else:
-            pictures = _candidates(emit, graph, outputs, self.candidates, batch)
+            pictures = _candidates(emit, graph, outputs, self.candidates, batch, ctx.target.rows_of_cells)
             suppress = plugin if ctx.target.suppression == "efficient_nms" else standard
             graph.outputs = suppress(emit, pictures, limits, outputs.classes)
         return PassResult(1, {"batch": batch, "outputs": list(OUTPUTS)})
@@ -136,9 +137,11 @@ def _everything(emit: Emitter, graph: Graph, outputs: DetectorOutputs, batch: in
     return all_decoded(emit, graph, outputs) if sizes is None else all_from_heads(emit, graph, outputs, sizes)
 
 
-def _candidates(emit: Emitter, graph: Graph, outputs: DetectorOutputs, most: int, batch: int) -> list[Candidates]:
+def _candidates(
+    emit: Emitter, graph: Graph, outputs: DetectorOutputs, most: int, batch: int, rows: RowsOfCells
+) -> list[Candidates]:
     """The best candidates of each picture, before they are decoded where the sizes of raw heads are fixed."""
     sizes = grids(graph, outputs)
     if sizes is not None:
-        return [from_heads(emit, graph, outputs, sizes, most, picture) for picture in range(batch)]
+        return [from_heads(emit, graph, outputs, sizes, most, picture, rows=rows) for picture in range(batch)]
     return [from_decoded(emit, graph, outputs, most, picture if batch > 1 else None) for picture in range(batch)]

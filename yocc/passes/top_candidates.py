@@ -105,7 +105,8 @@ class TopCandidates(Pass):
             if tensor.name == name:
                 tensor.name = f"{name}_all"
         pictures = [
-            _joined(emit, from_heads(emit, graph, outputs, sizes, self.most, picture)) for picture in range(batch)
+            _joined(emit, from_heads(emit, graph, outputs, sizes, self.most, picture, rows=ctx.target.rows_of_cells))
+            for picture in range(batch)
         ]
         joined = pictures[0] if batch == 1 else emit("Concat", *pictures, axis=0)
         assert outputs.heads is not None

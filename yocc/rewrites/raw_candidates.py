@@ -16,11 +16,12 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.outputs import DetectorOutputs, RawHeads
+from yocc.compiler.pipeline.target import RowsOfCells
 from yocc.rewrites.candidates import Candidates, top
-from yocc.rewrites.emitting import Emitter, integers, number
+from yocc.rewrites.emitting import Emitter, integers
+from yocc.rewrites.raw_decoding import BOX, OBJECTNESS, Chosen, from_distances, from_logits, from_offsets
 
-_BOX = 4
-_OBJECTNESS = 4
+_TO_LAST = [0, 2, 3, 1]
 _FAR = np.iinfo(np.int64).max
 
 
@@ -46,25 +47,6 @@ class Grid:
         return self.height * self.width
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """The chosen candidates, each array of K.
-
-    Attributes:
-        level: number of the stride.
-        anchor: number of the anchor in the cell.
-        cell: number of the cell in its map.
-        place: column and row [K, 2], float.
-        stride: input pixels per cell [K, 1], float.
-    """
-
-    level: gs.Variable
-    anchor: gs.Variable
-    cell: gs.Variable
-    place: gs.Variable
-    stride: gs.Variable
-
-
 def grids(graph: Graph, outputs: DetectorOutputs) -> list[Grid] | None:
     """The grids of the raw heads; None where these are not known or their sizes are open."""
     if outputs.heads is None:
@@ -82,7 +64,14 @@ def grids(graph: Graph, outputs: DetectorOutputs) -> list[Grid] | None:
 
 
 def from_heads(
-    emit: Emitter, graph: Graph, outputs: DetectorOutputs, sizes: Sequence[Grid], most: int, picture: int = 0
+    emit: Emitter,
+    graph: Graph,
+    outputs: DetectorOutputs,
+    sizes: Sequence[Grid],
+    most: int,
+    picture: int = 0,
+    *,
+    rows: RowsOfCells = "never",
 ) -> Candidates:
     """The best candidates, by objectness, or by their best class where there is none; decoded.
 
@@ -93,10 +82,15 @@ def from_heads(
         sizes: their grids.
         most: how many candidates; all where there are fewer.
         picture: its number in a batch.
+        rows: of which layers maps of anchors are read with the values of a cell side by side, as `Target` says.
     """
     heads = outputs.heads
     assert heads is not None
     known = graph.tensors()
+    if heads.decoding == "anchors" and _writes_rows([known[head.boxes] for head in heads.heads], rows):
+        return _from_rows(
+            emit, [known[head.boxes] for head in heads.heads], heads, outputs.classes, sizes, most, picture
+        )
     tensors = {name: emit.as_float(known[name]) for name in heads.names}
     count = sum(size.cells * size.anchors for size in sizes)
     ranks = [
@@ -105,29 +99,76 @@ def from_heads(
     best = top(emit, emit("Concat", *ranks, axis=0), most, count)
     chosen = _locate(emit, best, sizes)
 
-    def rows(names: Sequence[str], channels: int) -> gs.Variable:
+    def values(names: Sequence[str], channels: int) -> gs.Variable:
         maps = [tensors[name] for name in names]
         return _gather(emit, maps, chosen, sizes, channels, picture)
 
     first = [head.boxes for head in heads.heads]
     if heads.decoding == "anchors":
-        width = _BOX + 1 + outputs.classes
-        values = emit("Sigmoid", rows(first, width))
-        boxes = _from_anchors(emit, values, chosen, heads)
-        objectness = emit.slice(values, 1, _OBJECTNESS, _OBJECTNESS + 1)
-        return Candidates(boxes, emit.slice(values, 1, _OBJECTNESS + 1, width), objectness)
-    scores = emit("Sigmoid", rows([head.scores for head in heads.heads], outputs.classes))
+        return from_logits(emit, values(first, BOX + 1 + outputs.classes), chosen, heads, outputs.classes)
+    scores = emit("Sigmoid", values([head.scores for head in heads.heads], outputs.classes))
     if heads.decoding == "distances":
-        return Candidates(_from_distances(emit, rows(first, _BOX * heads.bins), chosen, heads.bins), scores, None)
-    objectness = emit("Sigmoid", rows([head.objectness for head in heads.heads], 1))
-    return Candidates(_from_offsets(emit, rows(first, _BOX), chosen), scores, objectness)
+        return Candidates(from_distances(emit, values(first, BOX * heads.bins), chosen, heads.bins), scores, None)
+    objectness = emit("Sigmoid", values([head.objectness for head in heads.heads], 1))
+    return Candidates(from_offsets(emit, values(first, BOX), chosen), scores, objectness)
+
+
+def _writes_rows(maps: Sequence[gs.Tensor], rows: RowsOfCells) -> bool:
+    """Whether layers write the values of a cell side by side, so that nothing is moved for it."""
+    if rows == "never" or not all(each.inputs and each.inputs[0].op == "Conv" for each in maps):
+        return rows == "always"
+    return rows == "always" or all(_has_codes(each.inputs[0].inputs[1]) for each in maps)
+
+
+def _has_codes(weight: gs.Tensor) -> bool:
+    return bool(weight.inputs) and weight.inputs[0].op == "DequantizeLinear"
+
+
+def _from_rows(
+    emit: Emitter,
+    maps: Sequence[gs.Variable],
+    heads: RawHeads,
+    classes: int,
+    sizes: Sequence[Grid],
+    most: int,
+    picture: int,
+) -> Candidates:
+    """The best candidates of maps of anchors, as rows that are gathered whole."""
+    width = BOX + 1 + classes
+    tables = [emit.reshape(_channels_last(emit, each), -1, width) for each in maps]
+    ranks = []
+    for table, size, each in zip(tables, sizes, maps, strict=True):
+        logits = emit.reshape(emit.slice(table, 1, OBJECTNESS, OBJECTNESS + 1), -1, size.cells, size.anchors)
+        if each.shape[0] > 1:
+            logits = emit.slice(logits, 0, picture, picture + 1)
+        ranks.append(emit.reshape(emit("Transpose", logits, perm=[0, 2, 1]), -1))
+    best = top(emit, emit("Concat", *ranks, axis=0), most, sum(size.cells * size.anchors for size in sizes))
+    chosen = _locate(emit, best, sizes)
+    values: gs.Variable | None = None
+    for place, (size, table) in enumerate(zip(sizes, tables, strict=True)):
+        here = emit("Equal", chosen.level, integers(place), dtype=np.bool_)
+        row = emit("Mul", chosen.cell, integers(size.anchors), dtype=np.int64)
+        row = emit("Add", emit("Add", row, chosen.anchor, dtype=np.int64),
+                   integers(picture * size.cells * size.anchors), dtype=np.int64)  # fmt: skip
+        own = emit("Gather", table, emit("Where", here, row, integers(0), dtype=np.int64), axis=0)
+        values = own if values is None else emit("Where", emit.reshape(here, -1, 1, dtype=np.bool_), own, values)
+    assert values is not None
+    return from_logits(emit, values, chosen, heads, classes)
+
+
+def _channels_last(emit: Emitter, tensor: gs.Variable) -> gs.Variable:
+    """A map [batch, h, w, channels], made once for all pictures."""
+    for reader in tensor.outputs:
+        if reader.op == "Transpose" and list(reader.attrs.get("perm", ())) == _TO_LAST:
+            return reader.outputs[0]
+    return emit("Transpose", emit.as_float(tensor), perm=_TO_LAST)
 
 
 def _rank(emit: Emitter, heads: RawHeads, tensors: Any, place: int, classes: int, picture: int) -> gs.Variable:
     """The logits of one stride that candidates are ranked by, anchor by anchor."""
     head = heads.heads[place]
     if heads.decoding == "anchors":
-        found = emit.slice(tensors[head.boxes], 1, _OBJECTNESS, _FAR, step=_BOX + 1 + classes)
+        found = emit.slice(tensors[head.boxes], 1, OBJECTNESS, _FAR, step=BOX + 1 + classes)
     elif heads.decoding == "offsets":
         found = tensors[head.objectness]
     else:
@@ -136,7 +177,7 @@ def _rank(emit: Emitter, heads: RawHeads, tensors: Any, place: int, classes: int
     return found if batch == 1 else emit.slice(found, 0, picture, picture + 1)
 
 
-def _locate(emit: Emitter, best: gs.Variable, sizes: Sequence[Grid]) -> _Chosen:
+def _locate(emit: Emitter, best: gs.Variable, sizes: Sequence[Grid]) -> Chosen:
     """Where candidates lie, from their numbers among those of all strides."""
     counts = [size.cells * size.anchors for size in sizes]
     starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
@@ -159,11 +200,11 @@ def _locate(emit: Emitter, best: gs.Variable, sizes: Sequence[Grid]) -> _Chosen:
     pairs = [emit.reshape(each, -1, 1, dtype=np.int64) for each in (column, row)]
     place = emit("Cast", ints("Concat", *pairs, axis=1), to=1)
     strides = np.array([[size.stride] for size in sizes], np.float32)
-    return _Chosen(level, anchor, cell, place, emit("Gather", strides, level, axis=0))
+    return Chosen(level, anchor, cell, place, emit("Gather", strides, level, axis=0))
 
 
 def _gather(
-    emit: Emitter, maps: Sequence[gs.Variable], chosen: _Chosen, sizes: Sequence[Grid], channels: int, picture: int
+    emit: Emitter, maps: Sequence[gs.Variable], chosen: Chosen, sizes: Sequence[Grid], channels: int, picture: int
 ) -> gs.Variable:
     """The chosen candidates' values [K, channels] of one kind, from the maps of all strides.
 
@@ -185,32 +226,3 @@ def _gather(
         rows = values if rows is None else emit("Where", mine, values, rows)
     assert rows is not None
     return rows
-
-
-def _from_anchors(emit: Emitter, values: gs.Variable, chosen: _Chosen, heads: RawHeads) -> gs.Variable:
-    """`xy = (2 s - 0.5 + cell) * stride`, `wh = (2 s)^2 * anchor` (YOLOv5, models/yolo.py, `Detect.forward`)."""
-    anchors = np.array([pair for head in heads.heads for pair in head.anchors], np.float32)
-    firsts = np.cumsum([0, *(len(head.anchors) for head in heads.heads)])[:-1]
-    start = emit("Gather", integers(*map(int, firsts)), chosen.level, dtype=np.int64, axis=0)
-    own = emit("Gather", anchors, emit("Add", start, chosen.anchor, dtype=np.int64), axis=0)
-    doubled = emit("Mul", emit.slice(values, 1, 0, _BOX), number(2))
-    center = emit("Add", emit("Sub", emit.slice(doubled, 1, 0, 2), number(0.5)), chosen.place)
-    extent = emit.slice(doubled, 1, 2, _BOX)
-    return emit("Concat", emit("Mul", center, chosen.stride), emit("Mul", emit("Mul", extent, extent), own), axis=1)
-
-
-def _from_offsets(emit: Emitter, values: gs.Variable, chosen: _Chosen) -> gs.Variable:
-    """`xy = (t + cell) * stride`, `wh = exp(t) * stride` (YOLOX, yolox/models/yolo_head.py, `decode_outputs`)."""
-    center = emit("Add", emit.slice(values, 1, 0, 2), chosen.place)
-    extent = emit("Exp", emit.slice(values, 1, 2, _BOX))
-    return emit("Mul", emit("Concat", center, extent, axis=1), chosen.stride)
-
-
-def _from_distances(emit: Emitter, values: gs.Variable, chosen: _Chosen, bins: int) -> gs.Variable:
-    """Means of distributions as distances from the middle of a cell (Li et al. 2020, equation 5)."""
-    weights = emit("Softmax", emit.reshape(values, -1, _BOX, bins), axis=2)
-    means = emit.reshape(emit("MatMul", weights, np.arange(bins, dtype=np.float32)[:, None]), -1, _BOX)
-    near, far = emit.slice(means, 1, 0, 2), emit.slice(means, 1, 2, _BOX)
-    middle = emit("Add", chosen.place, number(0.5))
-    center = emit("Add", middle, emit("Mul", emit("Sub", far, near), number(0.5)))
-    return emit("Mul", emit("Concat", center, emit("Add", near, far), axis=1), chosen.stride)

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 
 from tests import oracles
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, clone, refresh, to_proto
+from yocc.compiler.graph.cost import layer_costs, totals
+from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.graph.verify import problems
-from yocc.runtime.backends.anchor_products import multiply_anchors
+from yocc.compiler.stages.subject import taken_apart
+from yocc.passes.simplify.integer_products import split_integer_products
+from yocc.runtime.backends.anchor_products import multiply_anchors, multiply_cells
 
 HEAD = [
     "q: g = QuantizeLinear(x, i, j)", "p: h = DequantizeLinear(g, i, j)", "d: k = DequantizeLinear<axis=0>(w, s, z)",
@@ -47,7 +48,8 @@ def test_each_anchor_becomes_a_product_of_the_same_sums() -> None:
     wanted = oracles.run(to_proto(graph), FEEDS)["y"]
     assert multiply_anchors(graph) == 1
     assert problems(graph) == []
-    assert [node.op for node in graph.nodes if node.op in ("Conv", "MatMul")] == ["MatMul"] * 2
+    products = [node for node in graph.nodes if node.op in ("Conv", "MatMulIntegerToFloat")]
+    assert [(node.op, node.domain) for node in products] == [("MatMulIntegerToFloat", "com.microsoft")] * 2
     np.testing.assert_allclose(oracles.run(to_proto(graph), FEEDS)["y"], wanted, rtol=0, atol=1e-6)
 
 
@@ -68,14 +70,46 @@ def test_float_layers_stay() -> None:
     assert multiply_anchors(graph) == 0
 
 
-@pytest.mark.slow
-def test_onnxruntime_multiplies_integers_and_writes_floats(tmp_path: Path) -> None:
-    graph = head()
-    multiply_anchors(graph)
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    options.log_severity_level = 4
-    onnxruntime.InferenceSession(to_proto(graph).SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
-    assert found.count("MatMulIntegerToFloat") == 2
-    assert "MatMul" not in found
+def test_layers_that_read_floats_stay() -> None:
+    lines = [line.replace("(h, k, v)", "(x, k, v)") for line in HEAD if line[0] not in "qp"]
+    assert multiply_anchors(head(lines=lines)) == 0
+
+
+CELLS = [*HEAD[:5], "t: o = Transpose<perm=[0, 2, 3, 1]>(a)", "n: y = Sigmoid(o)"]
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_layer_moved_channels_last_becomes_one_product(*, biased: bool) -> None:
+    lines = CELLS if biased else [line.replace("(h, k, v)", "(h, k)") for line in CELLS if line[0] != "b"]
+    graph = head(lines=lines)
+    wanted = oracles.run(to_proto(graph), FEEDS)["y"]
+    assert multiply_cells(graph) == 1
+    assert problems(graph) == []
+    assert [node.op for node in graph.nodes if node.op in ("Conv", "MatMulIntegerToFloat")] == ["MatMulIntegerToFloat"]
+    np.testing.assert_allclose(oracles.run(to_proto(graph), FEEDS)["y"], wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"t": "t: o = Transpose<perm=[0, 3, 1, 2]>(a)"},
+        {"n": "n: y, m = Split<axis=1>(o)", "c": "c: a = Conv<pads=[1, 1, 1, 1]>(h, k, v)"},
+        {"n": "n: u = Sigmoid(o)\nm: g2 = Relu(a)\nz: r2 = ReduceMax<axes=[1, 2, 3]>(g2)\nw: y = Add(u, r2)"},
+    ],
+)
+def test_other_layers_are_left_alone(changed: dict[str, str]) -> None:
+    lines = [line for each in CELLS for line in changed.get(each[0], each).split("\n")]
+    assert multiply_cells(head(lines=lines)) == 0
+
+
+def test_products_are_taken_apart_into_operators_of_onnx() -> None:
+    graph = head(lines=CELLS)
+    wanted = oracles.run(to_proto(graph), FEEDS)["y"]
+    multiply_cells(graph)
+    whole = taken_apart(graph)
+    assert totals(layer_costs(whole, concrete_shapes(whole, {}))).macs == 2 * 64 * 4 * 10
+    assert split_integer_products(graph) == 1
+    graph.toposort()
+    refresh(graph)
+    assert {node.domain for node in graph.nodes} <= {None, "", "ai.onnx"}
+    np.testing.assert_allclose(oracles.run(to_proto(graph), FEEDS)["y"], wanted, rtol=0, atol=1e-6)

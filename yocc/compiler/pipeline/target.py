@@ -59,6 +59,9 @@ class Reject:
     hint: str = ""
 
 
+RowsOfCells = Literal["never", "int8", "always"]
+
+
 @dataclass(frozen=True)
 class Target:
     """Everything about a backend that a pass may depend on.
@@ -106,6 +109,8 @@ class Target:
         decoder: how such weights are decoded: `cast` by Cast and Mul, which it computes once when it loads a model;
             `dequantize` by DequantizeLinear.
         most_ranked: how many values its `TopK` gives at most; None for any number, 0 where it has none.
+        rows_of_cells: of which layers `nms` and `top_candidates` read maps of anchors with the values of a cell side by
+            side, as convolutions write them that keep channels last: `int8` of quantized ones, `always`, or `never`.
         faster_than_silu: what `--activations` can make of SiLU that its runtime computes faster, most accurate first.
         own_precision: whether its option `precision=auto` lets the runtime compute in a shorter format what the file
             has in float32.
@@ -137,6 +142,7 @@ class Target:
     decoded_weights: frozenset[str] = frozenset({"Gather", *RECURRENT, *WEIGHTED})
     decoder: Literal["cast", "dequantize"] = "cast"
     most_ranked: int | None = None
+    rows_of_cells: RowsOfCells = "never"
     faster_than_silu: tuple[Literal["gelu", "mixed", "hardswish", "relu"], ...] = ()
     own_precision: bool = False
 

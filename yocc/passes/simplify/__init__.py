@@ -18,6 +18,7 @@ from yocc.passes.simplify.contained import onnxsim_result
 from yocc.passes.simplify.einsum import products_from_einsum
 from yocc.passes.simplify.folding import fold_constants
 from yocc.passes.simplify.fused_conv import split_fused_convolutions
+from yocc.passes.simplify.integer_products import split_integer_products
 from yocc.passes.simplify.resize import constant_scales
 from yocc.passes.simplify.shielding import hide, show
 
@@ -65,6 +66,7 @@ class Simplify(Pass):
 def _own_rules(graph: Graph) -> int:
     rewrites = (
         split_fused_convolutions(graph)
+        + split_integer_products(graph)
         + products_from_einsum(graph)
         + fold_constants(graph)
         + constant_scales(graph)

@@ -18,11 +18,13 @@ from yocc.compiler.pipeline.passes import Arrays, Executor
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.containment.activity import during
 from yocc.errors import BackendError, BackendUnavailable
-from yocc.runtime.backends.anchor_products import multiply_anchors
+from yocc.runtime.backends.anchor_products import multiply_anchors, multiply_cells
 from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, quantizes_last_layers, read_count
 from yocc.runtime.backends.block_pairs import read_blocks_in_pairs
 from yocc.runtime.backends.examples import Example, example_of
+from yocc.runtime.backends.in_place import write_in_place
 from yocc.runtime.backends.kernels import KernelTime, read_profile
+from yocc.runtime.backends.late_joins import join_late
 from yocc.runtime.backends.needed import needed
 from yocc.runtime.backends.pixel_blocks import read_blocks
 from yocc.runtime.backends.plugin_operators import is_plugin, remedy
@@ -133,6 +135,7 @@ class OnnxRuntimeBackend(Backend):
             shared_scale_ops=MOVES_CODES | {"Concat"},
             first_weights="half",
             fits_pictures=True,
+            rows_of_cells="int8",
         )
 
     def validate(self, graph: Graph, target: Target) -> list[Reject]:  # noqa: ARG002 # nothing depends on the options
@@ -166,6 +169,9 @@ class OnnxRuntimeBackend(Backend):
         read_blocks(graph)
         read_blocks_in_pairs(graph)
         multiply_anchors(graph)
+        multiply_cells(graph)
+        write_in_place(graph)
+        join_late(graph)
         store_unsigned(graph)
         save(graph, path)
         data = path.with_name(path.name + ".data")
