@@ -108,7 +108,7 @@ def test_batch(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["yolov5", "yolov5 raw"])
 def test_rows_of_cells_give_the_same_candidates(name: str) -> None:
-    model, before, after = changed(DETECTORS[name](), STEP, Target("any", rows_of_cells="always"))
+    model, before, _ = changed(DETECTORS[name](), STEP, Target("any", rows_of_cells="always"))
     plain, *_ = changed(DETECTORS[name](), STEP)
     moved = [onnx.helper.get_node_attr_value(node, "perm") for node in model.graph.node if node.op_type == "Transpose"]
     assert moved.count([0, 2, 3, 1]) == 3

@@ -100,6 +100,7 @@ class OpenVinoBackend(Backend):
             first_weights="half",
             # Its recurrent layers take constants only.
             decoded_weights=frozenset({"Gather", *WEIGHTED}),
+            rows_of_cells="always",
             faster_than_silu=("gelu", "mixed", "hardswish"),
             own_precision=True,
         )
