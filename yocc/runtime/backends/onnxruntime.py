@@ -28,6 +28,7 @@ from yocc.runtime.backends.late_joins import join_late
 from yocc.runtime.backends.needed import needed
 from yocc.runtime.backends.pixel_blocks import read_blocks
 from yocc.runtime.backends.plugin_operators import is_plugin, remedy
+from yocc.runtime.backends.repeated_pixels import repeat_pixels
 from yocc.runtime.backends.session_settings import SESSION_FILE, SessionSettings, settings_beside
 from yocc.runtime.backends.unsigned import store_unsigned
 
@@ -168,6 +169,7 @@ class OnnxRuntimeBackend(Backend):
         graph = clone(graph)
         read_blocks(graph)
         read_blocks_in_pairs(graph)
+        repeat_pixels(graph)
         multiply_anchors(graph)
         multiply_cells(graph)
         write_in_place(graph)

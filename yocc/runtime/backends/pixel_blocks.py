@@ -7,11 +7,11 @@ of YOLOv5 before its Focus became a convolution. The runtime copies a quarter as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, refresh
@@ -53,8 +53,8 @@ class Window:
 def read_blocks(graph: Graph) -> int:
     """Put SpaceToDepth before quantized convolutions of stride 2 that read pictures, in place.
 
-    Sums stay the same to the bit. What is rearranged is the float tensor before its quantization, as onnxruntime runs
-    SpaceToDepth on bytes from recent versions on only; bytes are converted before and after.
+    Sums stay the same to the bit. What is rearranged is the float tensor before its quantization. Bytes are rearranged
+    by copying runs of two pixels, as onnxruntime runs SpaceToDepth on bytes from recent versions on only.
 
     Args:
         graph: a graph with Q/DQ pairs and shapes.
@@ -137,8 +137,7 @@ def put_blocks_before(graph: Graph, decode: gs.Node) -> None:
     if quantize is not None and len(codes.outputs) == 1 and not given:
         quantize.inputs[0] = _rearranged(graph, quantize.inputs[0])
         return
-    values = _rearranged(graph, _cast(graph, codes, np.dtype(np.float32)))
-    decode.inputs[0] = _cast(graph, values, np.dtype(codes.dtype))
+    decode.inputs[0] = _copied(graph, codes, decode.outputs[0].shape)
 
 
 def _rearranged(graph: Graph, tensor: gs.Tensor) -> gs.Tensor:
@@ -147,8 +146,26 @@ def _rearranged(graph: Graph, tensor: gs.Tensor) -> gs.Tensor:
     return made
 
 
-def _cast(graph: Graph, tensor: gs.Tensor, dtype: np.dtype[Any]) -> gs.Tensor:
-    made = gs.Variable(f"{tensor.name}_{dtype.name}", dtype)
-    kind = int(onnx.helper.np_dtype_to_tensor_dtype(dtype))
-    graph.nodes.append(gs.Node("Cast", made.name, {"to": kind}, [tensor], [made]))
+def _copied(graph: Graph, codes: gs.Tensor, shape: Sequence[int]) -> gs.Tensor:
+    """The blocks of codes [N, C, H, W]: the two rows of each block side by side, with channels last."""
+    _, channels, height, width = shape
+    last, pairs, upper, lower, rows, blocks, made = (
+        gs.Variable(f"{codes.name}_{suffix}", codes.dtype)
+        for suffix in ("last", "pairs", "upper", "lower", "rows", "last_blocks", "blocks")
+    )
+    split = gs.Constant(f"{pairs.name}_shape", _whole(-1, height // BLOCK, BLOCK, width // BLOCK, BLOCK * channels))
+    each = gs.Constant(f"{pairs.name}_each", _whole(1, 1))
+    joined = gs.Constant(f"{blocks.name}_shape", _whole(-1, height // BLOCK, width // BLOCK, BLOCK**2 * channels))
+    graph.nodes += [
+        gs.Node("Transpose", last.name, {"perm": [0, 2, 3, 1]}, [codes], [last]),
+        gs.Node("Reshape", pairs.name, {}, [last, split], [pairs]),
+        gs.Node("Split", upper.name, {"axis": 2}, [pairs, each], [upper, lower]),
+        gs.Node("Concat", rows.name, {"axis": 4}, [upper, lower], [rows]),
+        gs.Node("Reshape", blocks.name, {}, [rows, joined], [blocks]),
+        gs.Node("Transpose", made.name, {"perm": [0, 3, 1, 2]}, [blocks], [made]),
+    ]
     return made
+
+
+def _whole(*numbers: int) -> Array:
+    return np.array(numbers, np.int64)
