@@ -21,6 +21,7 @@ from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.anchor_products import multiply_anchors, multiply_cells
 from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, quantizes_last_layers, read_count
 from yocc.runtime.backends.block_pairs import read_blocks_in_pairs
+from yocc.runtime.backends.chosen_products import multiply_chosen
 from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.in_place import write_in_place
 from yocc.runtime.backends.kernels import KernelTime, read_profile
@@ -171,6 +172,7 @@ class OnnxRuntimeBackend(Backend):
         read_blocks_in_pairs(graph)
         repeat_pixels(graph)
         multiply_anchors(graph)
+        multiply_chosen(graph)
         multiply_cells(graph)
         write_in_place(graph)
         join_late(graph)
