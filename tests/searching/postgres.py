@@ -44,14 +44,16 @@ class Server:
 
     Attributes:
         folder: of its data and its socket.
+        proxy: URL of a server in front of it; empty for none.
     """
 
     folder: Path
+    proxy: str = ""
 
     @property
     def url(self) -> str:
         """Of a database in it."""
-        return f"postgresql+psycopg://{_USER}@/postgres?host={self.folder}"
+        return self.proxy or f"postgresql+psycopg://{_USER}@/postgres?host={self.folder}"
 
     def start(self) -> None:
         """Start it and wait until it answers."""

@@ -20,7 +20,8 @@ from yocc.searching.front import Front
 from yocc.searching.limits import Limits
 from yocc.searching.request import Request
 from yocc.searching.searching import Progress, search_model
-from yocc.searching.study import JOURNAL, open_study, reaching
+from yocc.searching.storages import JOURNAL, reaching
+from yocc.searching.study import open_study
 from yocc.searching.timing_lock import locked
 from yocc.searching.working import PATIENCE
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +140,33 @@ def test_a_server_that_restarts_ends_the_command_and_the_next_goes_on(case: Path
     server.start()
     search_model(request, evaluator=lambda _: Formula(case / "log"))
     require_each_once(server, case / "front", 23)
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[str]:
+    pytest.importorskip("grpc")
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "yocc", "search", "serve", "--storage", server.url, "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
+        assert process.stderr is not None
+        assert b"grpc://localhost" in process.stderr.readline()
+        yield f"grpc://localhost:{port}"
+        process.terminate()
+
+
+def test_workers_behind_a_proxy_are_killed_and_every_trial_ends_once(case: Path, server: Server, proxy: str) -> None:
+    process = command(case, replace(server, proxy=proxy), "front", 3, 3, 26)
+    wait_for(case, 10, process)
+    logged = {int(path.name.split("-")[1]) for path in (case / "log").iterdir()}
+    for pid in [pid for pid in workers_of(process) if pid in logged][:2]:
+        os.kill(pid, signal.SIGKILL)
+    assert process.wait(timeout=240) == 0
+    require_each_once(server, case / "front", 26)
+
+
+def test_no_proxy_where_one_is_said_to_be(case: Path) -> None:
+    pytest.importorskip("grpc")
+    with pytest.raises(OutputError, match="cannot be"):
+        search_model(request_in(case, storage="grpc://localhost:9", trials=1))

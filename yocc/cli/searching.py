@@ -23,14 +23,15 @@ _SAMPLERS = ("auto", "tpe", "nsga2", "grid")
 
 
 class SearchCommand(click.Command):
-    """A command whose first word may be `show`, which then takes the rest."""
+    """A command whose first word may be `show` or `serve`, which then takes the rest."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """The context of this command, or of `show`."""
-        if args[:1] == ["show"]:
-            return show.make_context(f"{info_name} show", args[1:], parent, **extra)
+        """The context of this command, or of `show` or `serve`."""
+        for other in (show, serve):
+            if args[:1] == [other.name]:
+                return other.make_context(f"{info_name} {other.name}", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
 
@@ -57,8 +58,8 @@ def _engine(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--heartbeat", type=click.IntRange(1), default=30, show_default=True, metavar="SECONDS",
                      help="With --storage: time between signs of life of a worker; without two, its trial is retried."),
         click.option("--storage", metavar="URL",
-                     help="A database that several machines share, such as postgresql://user@host/name "
-                          "[default: a file in the -o folder]."),
+                     help="A database that several machines share, such as postgresql://user@host/name, or "
+                          "grpc://host:13000 for `yocc search serve` [default: a file in the -o folder]."),
         click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
                      help="Processes on this machine, each on cores of its own."),
         click.option("--sampler", type=click.Choice(_SAMPLERS), default="auto", show_default=True,
@@ -97,7 +98,8 @@ def search(settings: Settings, /, **values: Any) -> None:
     in alternation. The folder holds the models that nothing beats, front.json and search.html. The same command goes
     on where it was interrupted. Exit status 8 if no configuration is within the limits.
 
-    `yocc search show FOLDER` shows a result again and compiles one of its points.
+    `yocc search show FOLDER` shows a result again and compiles one of its points. `yocc search serve` stands in front
+    of a database for many workers.
 
     \b
     Examples:
@@ -182,6 +184,31 @@ def show(
         click.echo(done.text, nl=False)
     else:
         click.echo(f"{done.model}  # trial {point.trial}: {point.options or '(no option)'}")
+
+
+@click.command("serve")
+@click.option("--storage", required=True, metavar="URL", help="The database, such as postgresql://user@host/name.")
+@click.option("--host", default="localhost", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(1, 65535), default=13000, show_default=True)
+@common
+@click.pass_obj
+def serve(settings: Settings, /, storage: str, host: str, port: int) -> None:
+    """Stand in front of a database for searches by hundreds of workers, which then hold no connections to it.
+
+    Workers give --storage grpc://HOST:PORT. Whoever reaches the port can change the search: keep it in your network.
+
+    \b
+    Examples:
+      yocc search serve --storage postgresql://yocc@host/yocc --host 0.0.0.0
+      yocc search model.onnx --calib pictures/ --trials 2000 --storage grpc://host:13000 -o front/
+    """
+    from yocc.searching.storages import serve_proxy, without_password
+    from yocc.searching.study import require_optuna
+
+    require_optuna()
+    if not settings.quiet:
+        say(f"{without_password(storage)} at grpc://{host}:{port}; Ctrl-C ends it.")
+    serve_proxy(storage, host, port)
 
 
 def _request(values: dict[str, Any]) -> Request:

@@ -19,7 +19,8 @@ from yocc.searching.gathering import gather
 from yocc.searching.pictures import split_pictures
 from yocc.searching.request import Request
 from yocc.searching.space import Space
-from yocc.searching.study import mend_journal, open_study, quietly, reaching, require_optuna
+from yocc.searching.storages import mend_journal, reaching
+from yocc.searching.study import open_study, quietly, require_optuna
 from yocc.searching.subject import identity_of, make_folder, space_of
 from yocc.searching.timing_lock import locked
 from yocc.searching.working import Work, run_all

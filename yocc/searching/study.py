@@ -1,33 +1,23 @@
-"""The study that Optuna keeps: where it is stored, how points are chosen, and what was interrupted."""
+"""The study that Optuna keeps: how points are chosen, and what was interrupted."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 import socket
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib import util
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from yocc.errors import BackendUnavailable, OptionError, OutputError, YoccError
+from yocc.errors import BackendUnavailable
 from yocc.searching.request import Request
+from yocc.searching.storages import MOST_RETRIES, close_storage, made_storage, reaching, storage_errors
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
-    from optuna.storages import BaseStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial
-
-JOURNAL = "search.journal"
-MOST_RETRIES = 3
-"""Times that an interrupted trial is tried again."""
-_PASSWORD = re.compile(r"(://[^:/@]*):[^@/]*@")
-_SECONDS_TO_CONNECT = 10
-_TRIES, _SECONDS_BETWEEN_TRIES = 5, 0.5
 
 
 def require_optuna() -> None:
@@ -66,9 +56,9 @@ def open_study(request: Request, identity: Mapping[str, str]) -> Iterator[Study]
     import optuna
 
     with contextlib.ExitStack() as stack:
-        with quietly(), _storage_errors(request):
-            storage = _made(request)
-            stack.callback(_close, storage)
+        with quietly(), storage_errors(request):
+            storage = made_storage(request)
+            stack.callback(close_storage, storage)
             study = optuna.create_study(
                 storage=storage,
                 study_name=study_name(identity),
@@ -76,20 +66,6 @@ def open_study(request: Request, identity: Mapping[str, str]) -> Iterator[Study]
                 load_if_exists=True,
             )
         yield study
-
-
-def _made(request: Request) -> BaseStorage:
-    """The storage; where another process is making its tables at the same time, on a further try."""
-    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
-
-    for _ in range(_TRIES):
-        try:
-            return _storage(request)
-        except (IntegrityError, ProgrammingError, OperationalError) as error:
-            if isinstance(error, OperationalError) and "exists" not in str(error):
-                raise
-            time.sleep(_SECONDS_BETWEEN_TRIES)
-    return _storage(request)
 
 
 @contextlib.contextmanager
@@ -111,15 +87,6 @@ def join_study(request: Request, identity: Mapping[str, str], worker: int) -> It
         yield study
 
 
-def _close(storage: BaseStorage) -> None:
-    """Let go of the connections of a database."""
-    from optuna.storages import RDBStorage
-
-    if isinstance(storage, RDBStorage):
-        storage.remove_session()
-        storage.engine.dispose()
-
-
 def study_name(identity: Mapping[str, str]) -> str:
     """A name by which every machine finds the same search."""
     digest = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()
@@ -134,11 +101,12 @@ def machine_name() -> str:
 def retry_interrupted(study: Study, command: str, *, alone: bool) -> int:
     """Put trials that ended without a result back into the queue, each a few times at most.
 
+    To be called while none of the command's workers runs, so that what is said to be running of its trials is not.
+
     Args:
         study: of the search.
         command: whose trials; those of others are theirs to try again.
-        alone: whether nobody else works on the study: all interrupted trials are this command's, and those that are
-            said to be running are not.
+        alone: whether nobody else works on the study, so that all interrupted trials are this command's.
 
     Returns:
         How many were put back.
@@ -148,8 +116,8 @@ def retry_interrupted(study: Study, command: str, *, alone: bool) -> int:
 
     again = 0
     with quietly():
-        if alone:
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if alone or trial.user_attrs.get("command") == command:
                 with contextlib.suppress(ValueError):  # somebody else ended it meanwhile
                     study.tell(trial.number, state=TrialState.FAIL)
         trials = study.get_trials(deepcopy=False)
@@ -188,128 +156,3 @@ def _sampler(request: Request, seed: int) -> BaseSampler:
     return optuna.samplers.TPESampler(
         seed=seed, multivariate=True, group=True, constant_liar=request.workers > 1 or request.storage is not None
     )
-
-
-def _storage(request: Request) -> BaseStorage:
-    from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
-    from optuna.storages.journal import JournalFileBackend
-
-    if request.storage is None:
-        return JournalStorage(JournalFileBackend(str(request.out / JOURNAL)))
-    return RDBStorage(
-        request.storage,
-        engine_kwargs={"pool_pre_ping": True, "connect_args": _connecting(request.storage)},
-        heartbeat_interval=request.heartbeat,
-        grace_period=2 * request.heartbeat,
-        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=MOST_RETRIES),
-    )
-
-
-def _connecting(url: str) -> dict[str, Any]:
-    kind = url.partition(":")[0].partition("+")[0]
-    return {"connect_timeout": _SECONDS_TO_CONNECT} if kind in ("postgresql", "mysql", "mariadb") else {}
-
-
-@contextlib.contextmanager
-def reaching(request: Request) -> Iterator[None]:
-    """Say in one sentence that a storage does not answer.
-
-    Raises:
-        OutputError: it does not.
-    """
-    try:
-        yield
-    except YoccError:
-        raise
-    except Exception as error:  # Optuna stumbles over a storage that fails, with errors of its own
-        trouble = _of_storage(error)
-        if trouble is None:
-            raise
-        raise OutputError(
-            f"The storage {_shown(request)!r} cannot be reached: {_line(trouble)}.",
-            "Check that the server runs, and the name, user and password in --storage; the same command goes on.",
-        ) from trouble
-
-
-def _of_storage(error: BaseException) -> BaseException | None:
-    """The error of a storage that an error is, or that it followed from; None where there is none."""
-    import optuna
-    from sqlalchemy.exc import SQLAlchemyError
-
-    at: BaseException | None = error
-    while at is not None and not isinstance(at, SQLAlchemyError | optuna.exceptions.StorageInternalError):
-        at = at.__cause__ or at.__context__
-    return at
-
-
-@contextlib.contextmanager
-def _storage_errors(request: Request) -> Iterator[None]:
-    """Say in one sentence why a storage cannot be used.
-
-    Raises:
-        OptionError: it is no URL of a database, or its driver is missing.
-        OutputError: it cannot be reached, or the file cannot be read or written.
-    """
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-
-    shown = _shown(request)
-    try:
-        with reaching(request):
-            yield
-    except OutputError as error:
-        # What is no URL at all is an error of the same kind as a server that does not answer.
-        if isinstance(error.__cause__, ArgumentError | NoSuchModuleError):
-            raise OptionError(
-                f"--storage cannot be {shown!r}.",
-                "Give a URL such as postgresql://user@host/name, mysql://user@host/name or sqlite:///file.db.",
-            ) from error
-        raise
-    except ImportError as error:
-        raise OptionError(
-            f"The storage {shown!r} needs a driver that is not installed: {_line(error)}.",
-            "For PostgreSQL, install psycopg; for MySQL, mysqlclient.",
-        ) from error
-    except (OSError, ValueError, KeyError) as error:
-        raise OutputError(
-            f"The storage {shown!r} cannot be used: {_line(error)}.", "Choose another -o folder or --storage."
-        ) from error
-
-
-def _shown(request: Request) -> str:
-    return without_password(request.storage) if request.storage else str(request.out / JOURNAL)
-
-
-def without_password(url: str) -> str:
-    """A URL that can be shown."""
-    return _PASSWORD.sub(r"\1:***@", url)
-
-
-def _line(error: BaseException) -> str:
-    """What a chain of errors says first, in one line without a password."""
-    cause = error.__cause__ if error.__cause__ is not None else error
-    text = without_password(" ".join(str(cause).split()))
-    return (text[:200] or type(cause).__name__).rstrip(". ")
-
-
-def mend_journal(folder: Path) -> None:
-    """Cut off the last line of the journal where a process was killed while it wrote it.
-
-    To be called while nobody else works in the folder.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    file = folder / JOURNAL
-    try:
-        for left in folder.glob(f"{JOURNAL}.lock*"):
-            left.unlink(missing_ok=True)
-        if not file.exists():
-            return
-        content = file.read_bytes()
-        if content and not content.endswith(b"\n"):
-            with file.open("r+b") as stream:
-                stream.truncate(content.rfind(b"\n") + 1)
-    except OSError as error:
-        raise OutputError(
-            f"{str(file)!r} cannot be written: {error.strerror or error}.", "Choose another -o folder."
-        ) from error

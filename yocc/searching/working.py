@@ -18,7 +18,8 @@ from yocc.errors import OutputError, YoccError
 from yocc.searching.evaluating import Evaluator
 from yocc.searching.request import Request
 from yocc.searching.space import Space
-from yocc.searching.study import fail_stale, join_study, machine_name, quietly, reaching, retry_interrupted
+from yocc.searching.storages import reaching
+from yocc.searching.study import fail_stale, join_study, machine_name, quietly, retry_interrupted
 from yocc.searching.trying import Enough, Objective, is_enough, results
 
 if TYPE_CHECKING:
