@@ -182,9 +182,9 @@ def test_every_link_within_the_repository_leads_somewhere(document: Path) -> Non
 )
 def test_commands_that_are_shown_have_their_options(document: Path) -> None:
     from yocc.cli import cli
-    from yocc.cli.searching import show as show_search
+    from yocc.cli.searching import serve, show
 
-    below = {"search": {"show": show_search}}
+    below = {"search": {"show": show, "serve": serve}}
     shown = re.findall(r"^\$ yocc (\w+) (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
     for name, rest in shown:
         command: click.Command = cli.commands[name]
