@@ -24,7 +24,7 @@ def test_every_requirement_of_every_extra_but_that_of_developers_is_covered() ->
     assert {"dev", "torch", "tvm", "tensorrt-rtx", "openvino", "ncnn"} <= set(extras)
     lines = [*PROJECT["dependencies"], *(line for name in extras if name != "dev" for line in extras[name])]
     found = required_packages()
-    assert _names(lines) - {"click", "rich", "optuna"} <= set(found), "these only show results or choose options"
+    assert _names(lines) - {"click", "fsspec", "rich", "optuna"} <= set(found), "these only show, choose or fetch"
     assert "optuna" not in found
     assert not (_names(extras["dev"]) - _names(lines)) & set(found)
     assert {"torch", "apache-tvm", "apache-tvm-ffi", "tensorrt-rtx", "tensorrt", "openvino", "ncnn"} <= set(found)

@@ -10,8 +10,8 @@ _OWN = "yocc"
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _EXTRA = re.compile(r"\bextra\s*==\s*['\"]([^'\"]+)['\"]")
 _FOR_DEVELOPERS = "dev"
-_BESIDE = frozenset({"click", "rich", "optuna"})
-"""Packages that show results or choose options, and that no result depends on."""
+_BESIDE = frozenset({"click", "fsspec", "rich", "optuna"})
+"""Packages that show results, choose options or fetch files, and that no result depends on."""
 _FOUND_ELSEWHERE = ("tensorrt",)
 """Packages that are used where they are, and that no extra installs."""
 
@@ -19,7 +19,7 @@ _FOUND_ELSEWHERE = ("tensorrt",)
 def required_packages() -> dict[str, str]:
     """Names of what yocc builds on and of what its extras bring, in lower case with hyphens, sorted.
 
-    Packages that only developers need, that show results or that choose options are left out.
+    Packages that only developers need, that show results, choose options or fetch files are left out.
 
     Returns:
         For each the extra that brings it; empty for what is always there.

@@ -107,6 +107,7 @@ def search(settings: Settings, /, **values: Any) -> None:
       yocc search model.onnx --calib pictures/ --trials 100 --workers 4 -o front/
       yocc search model.onnx --calib pictures/ --space precision=int8 --space prune=0 -o front/
       yocc search model.onnx --calib pictures/ --trials 200 --storage postgresql://yocc@host/yocc -o front/
+      yocc search s3://bucket/model.onnx --calib s3://bucket/pictures --trials 200 --storage grpc://host:13000 -o front/
       yocc search show front/
     """
     from yocc.cli.search_table import show_front

@@ -15,6 +15,7 @@ from yocc.files.reading import exists, require_regular
 from yocc.files.writing import write_whole
 from yocc.searching.evaluating import LocalEvaluator
 from yocc.searching.front import Front, Point
+from yocc.searching.inputs import FOLDER as FETCHED
 from yocc.searching.limits import Limits, Measured
 from yocc.searching.page import render_search
 from yocc.searching.request import Request
@@ -35,7 +36,7 @@ def require_ours(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise OptionError(f"{str(folder)!r} is a file.", "Choose another name; -o is a folder.")
-    if not (folder / MARKER).is_file() and any(folder.iterdir()):
+    if not (folder / MARKER).is_file() and any(each.name != FETCHED for each in folder.iterdir()):
         raise OptionError(
             f"The folder {str(folder)!r} contains files of something else.", "Choose a new or empty -o folder."
         )

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yocc import __version__
-from yocc.errors import OptionError, OutputError
+from yocc.errors import OptionError, OutputError, YoccError
 from yocc.runtime.measuring.bench import describe_machine
 from yocc.searching.evaluating import Evaluator, LocalEvaluator
 from yocc.searching.folder import read_marker, require_ours, write_marker, write_results
 from yocc.searching.front import Front
 from yocc.searching.gathering import gather
+from yocc.searching.inputs import FOLDER as FETCHED
+from yocc.searching.inputs import names_store, on_this_machine
 from yocc.searching.pictures import split_pictures
 from yocc.searching.request import Request
 from yocc.searching.space import Space
@@ -69,6 +71,8 @@ def search_model(
         YoccError: the model, the pictures or the target cannot be used.
     """
     require_optuna()
+    if names_store(request):
+        request = _fetched(request)
     space = space_of(request)
     identity = {**identity_of(request, space), "yocc": __version__}
     request = replace(request, out=request.out.absolute(), model=request.model.absolute())
@@ -88,6 +92,20 @@ def search_model(
             run_all(work, study, _teller(request, work, tell))
             front = gather(study, request, describe_machine().processor)
         return write_results(front, request, local)
+
+
+def _fetched(request: Request) -> Request:
+    """The request with what is in a store in its result folder, which is not made where that fails."""
+    require_ours(request.out)
+    make_folder(request.out)
+    try:
+        return on_this_machine(request)
+    except YoccError:
+        with contextlib.suppress(OSError):  # it holds something
+            (request.out / FETCHED).rmdir()
+        with contextlib.suppress(OSError):
+            request.out.rmdir()
+        raise
 
 
 @contextlib.contextmanager
