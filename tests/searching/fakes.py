@@ -64,6 +64,10 @@ class Formula:
         found = weight * _removed(recipe) ** 2 + (0.01 if recipe.get("int8") else 0.0)
         return round(min(1.0, found * (0.8 if "max_latency" in recipe else 1.0)), 5)
 
+    def memory(self, folder: Path) -> Measured:
+        share = round(1 - 0.5 * _removed(_recipe(folder)), 4)
+        return Measured(memory=share, memory_bytes=int(share * 1e8))
+
     def latency(self, folder: Path) -> Measured:
         recipe = _recipe(folder)
         share = round((1 - 0.8 * _removed(recipe)) * (recipe.get("max_latency", 0.6) if recipe.get("int8") else 1.0), 4)

@@ -18,6 +18,8 @@ from yocc.searching.limits import Limits, Measured, read_limits
         ({"loss": 0}, {"loss": 0.0}),
         ({"size": "2.5MB"}, {"bytes": 2.5e6}),
         ({"size": 0.25, "loss": "0.02"}, {"size": 0.25, "loss": 0.02}),
+        ({"memory": "60MB"}, {"memory_bytes": 6e7}),
+        ({"memory": 0.5}, {"memory": 0.5}),
     ],
 )
 def test_limits_are_read(given: dict[str, Any], expected: dict[str, float]) -> None:
@@ -28,7 +30,7 @@ def test_limits_are_read(given: dict[str, Any], expected: dict[str, float]) -> N
     "given",
     [
         {"latency": "fast"}, {"latency": 0}, {"latency": "-1"}, {"latency": "nan"}, {"loss": 1.5}, {"loss": -0.1},
-        {"size": "2 apples"}, {"size": "inf"},
+        {"size": "2 apples"}, {"size": "inf"}, {"memory": 0},
     ],
 )  # fmt: skip
 def test_what_is_no_limit_is_refused_with_an_example(given: dict[str, Any]) -> None:
@@ -49,3 +51,4 @@ def test_violations_are_shares_of_the_limit_and_unknown_values_meet_nothing() ->
     assert Limits(loss=0.0).violations(Measured(loss=0.1))["loss"] > 0
     assert limits.text() == "0.5 of the original's time and a loss of 0.02"
     assert Limits(latency_ms=12, bytes=2e6).text() == "12 ms and 2 MB"
+    assert Limits(memory=0.5, memory_bytes=6e7).text() == "0.5 of the original's memory and 60 MB of memory"

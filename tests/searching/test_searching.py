@@ -16,7 +16,7 @@ from yocc.errors import BackendUnavailable, CalibrationError, ModelError, Option
 from yocc.searching import searching
 from yocc.searching.evaluating import Evaluator, LocalEvaluator, latency_of, loss_of
 from yocc.searching.folder import MARKER, read_front, read_marker
-from yocc.searching.front import Front
+from yocc.searching.front import Front, pick
 from yocc.searching.limits import Limits
 from yocc.searching.request import Request
 from yocc.searching.searching import Progress, search_model
@@ -185,6 +185,18 @@ def test_size_counts_where_it_is_limited(case: Path) -> None:
     assert size is not None
     assert size <= 0.2
     assert any("weights" in point.recipe for point in front.points)
+
+
+@pytest.mark.slow
+def test_memory_counts_where_it_is_limited(case: Path) -> None:
+    front = run(case, request_in(case, limits=Limits(memory=0.9), trials=20))
+    assert front.objectives == ("latency", "loss", "memory")
+    assert front.recommended is not None
+    best = front.point(front.recommended)
+    assert best.measured.memory is not None
+    assert best.measured.memory <= 0.9
+    assert "of the memory" in (case / "front" / "search.html").read_text(encoding="utf-8")
+    assert pick(front, "memory=0.9").measured.memory == best.measured.memory
 
 
 def test_a_full_disk_ends_this_machine_and_loses_no_trial(case: Path) -> None:

@@ -21,7 +21,8 @@ _COLUMNS = ("#trial", "#time", "#of original", "#loss", "#file", "options")
 def show_front(front: Front, folder: Path) -> None:
     """Print the points that nothing beats, and the one to take, on standard output."""
     rows = [_row(point, front) for point in front.front_points]
-    show_table("", _COLUMNS, rows, widest=WIDTH)
+    columns = (*_COLUMNS[:-1], "#memory", _COLUMNS[-1]) if "memory" in front.objectives else _COLUMNS
+    show_table("", columns, rows, widest=WIDTH)
     stopped = sum(point.status == "stopped" for point in front.points)
     _say(f"{len(front.points)} trials, {stopped} of them ended early. Loss: {front.judged_on}.")
     if any(not point.feasible for point in front.front_points):
@@ -49,6 +50,7 @@ def _row(point: Point, front: Front) -> list[str]:
         "" if found.latency is None else f"{found.latency:.2f}",
         "" if found.loss is None else f"{found.loss:.3f}",
         "" if found.bytes is None else size(found.bytes),
+        *((("" if found.memory_bytes is None else size(found.memory_bytes)),) if "memory" in front.objectives else ()),
         point.options or NO_OPTION,
     )
     return [typed(cell) for cell in cells]

@@ -41,6 +41,8 @@ def _limits(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--minutes", type=float, metavar="MINUTES",
                      help="Start no trial after this time [default: 60, or as long as --trials takes]."),
         click.option("--trials", type=click.IntRange(1), help="How many configurations to try."),
+        click.option("--max-memory", metavar="SHARE|SIZE",
+                     help="Most memory that loading and running it may take: a share of the original's, or 60MB."),
         click.option("--max-size", metavar="SHARE|SIZE",
                      help="Most that the model's files may take: a share of the original's such as 0.25, or 2MB."),
         click.option("--max-loss", type=float, metavar="LOSS",
@@ -217,7 +219,7 @@ def _request(values: dict[str, Any]) -> Request:
     from yocc.searching.limits import read_limits
     from yocc.searching.request import Request
 
-    limits = read_limits(*(values.pop(f"max_{name}") for name in ("latency", "loss", "size")))
+    limits = read_limits(*(values.pop(f"max_{name}") for name in ("latency", "loss", "size", "memory")))
     cache = chosen_cache(values.pop("cache_folder"), values.pop("cache_limit"), off=values.pop("no_cache"))
     own = {each.name for each in dataclasses.fields(Request)} - {"keywords", "limits", "cache"}
     asked = {name: values.pop(name) for name in list(values) if name in own}

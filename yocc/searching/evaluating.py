@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from yocc.api.compiling import Compiled, compile_or_restore
 from yocc.api.judging import Speed, against_labels, against_original, time_against
+from yocc.api.memory import memory_in_runtime, memory_on_disk
+from yocc.api.opening import ONNX_TARGET
 from yocc.compiler.pipeline.passes import silent
 from yocc.errors import BackendError, CalibrationError
 from yocc.models.families.conventions import stated_input
@@ -43,6 +45,9 @@ class Evaluator(Protocol):
 
     def latency(self, folder: Path) -> Measured:
         """Time of a run."""
+
+    def memory(self, folder: Path) -> Measured:
+        """Memory that it takes."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,20 @@ class LocalEvaluator:
                 folder, self.request.model, data=self.split.judging, rounds=ROUNDS, threads=self._threads
             )
         return latency_of(speed)
+
+    def memory(self, folder: Path) -> Measured:
+        """Memory that loading and running it takes in a process of its own, also as a share of the original's.
+
+        Raises:
+            BackendError: the target does not run here, or this system does not tell.
+        """
+        taken = memory_on_disk(folder, threads=self._threads)
+        return Measured(memory=round(taken / max(1, self._original_memory), 4), memory_bytes=taken)
+
+    @cached_property
+    def _original_memory(self) -> int:
+        target = self.request.keywords.get("target", ONNX_TARGET)
+        return memory_in_runtime(self.request.model, target, self.request.keywords.get("options", {}), self._threads)
 
     def _score(self, model: Path) -> float:
         request = self.request

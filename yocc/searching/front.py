@@ -18,7 +18,7 @@ SCHEMA = 1
 """Version of `front.json`."""
 CLOSE = 0.1
 """Loss up to which the fastest point is recommended where nothing is limited."""
-_PICKS = ("latency", "latency_ms", "loss", "size")
+_PICKS = ("latency", "latency_ms", "loss", "size", "memory")
 
 
 @dataclass(frozen=True)

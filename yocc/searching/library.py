@@ -41,6 +41,7 @@ def search(
     max_latency: str | float | None = None,
     max_loss: float | None = None,
     max_size: str | float | None = None,
+    max_memory: str | float | None = None,
     cache: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     **keywords: Unpack[SearchKeywords],
@@ -56,6 +57,7 @@ def search(
         max_latency: share of the original's time such as 0.4, or a time such as `12ms`.
         max_loss: of fidelity, or of mAP50-95 with `evaluate`, 0 to 1.
         max_size: share of the original's size such as 0.25, or a size such as `2MB`.
+        max_memory: the same of the memory that loading and running it takes.
         cache: folder of a cache of compilations; None for none.
         progress: is called when a trial has ended.
         keywords: `trials` or `minutes`, `workers`, `space`, `storage` and others, and options of a compilation.
@@ -78,7 +80,7 @@ def search(
         model=Path(model),
         out=Path(out),
         calibration=None if calibration is None else Path(calibration),
-        limits=read_limits(max_latency, max_loss, max_size),
+        limits=read_limits(max_latency, max_loss, max_size, max_memory),
         cache=None if cache is None else open_cache(Path(cache), "2GB"),
         keywords={name: value for name, value in values.items() if value is not None},
         **own,  # type: ignore[arg-type] # the values are those of the keywords

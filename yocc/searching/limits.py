@@ -26,6 +26,8 @@ class Measured:
             output that differs most as a share of its signal.
         size: of its files as a share of the original's.
         bytes: of its files.
+        memory: that loading and running it takes, as a share of the original's in the same runtime.
+        memory_bytes: the same in bytes.
     """
 
     latency: float | None = None
@@ -33,6 +35,8 @@ class Measured:
     loss: float | None = None
     size: float | None = None
     bytes: int | None = None
+    memory: float | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Limits:
         loss: as in `Measured`.
         size: of its files as a share of the original's.
         bytes: the same in bytes.
+        memory: that loading and running it takes, as a share of the original's.
+        memory_bytes: the same in bytes.
     """
 
     latency: float | None = None
@@ -52,6 +58,8 @@ class Limits:
     loss: float | None = None
     size: float | None = None
     bytes: float | None = None
+    memory: float | None = None
+    memory_bytes: float | None = None
 
     @property
     def given(self) -> dict[str, float]:
@@ -85,11 +93,16 @@ def limit_text(name: str, value: float) -> str:
         "loss": f"a loss of {value:.3g}",
         "size": f"{value:.3g} of the original's size",
         "bytes": f"{value / 1e6:.3g} MB",
+        "memory": f"{value:.3g} of the original's memory",
+        "memory_bytes": f"{value / 1e6:.3g} MB of memory",
     }[name]
 
 
 def read_limits(
-    latency: str | float | None = None, loss: str | float | None = None, size: str | float | None = None
+    latency: str | float | None = None,
+    loss: str | float | None = None,
+    size: str | float | None = None,
+    memory: str | float | None = None,
 ) -> Limits:
     """Limits from what a user gives.
 
@@ -97,6 +110,7 @@ def read_limits(
         latency: a share of the original's time such as 0.4, or a time such as `12ms`.
         loss: from 0 to 1.
         size: a share of the original's size such as 0.25, or a size such as `2MB`.
+        memory: the same of the memory that it takes while it runs.
 
     Raises:
         OptionError: one cannot be read.
@@ -114,12 +128,17 @@ def read_limits(
         found["loss"] = _share(loss, "--max-loss", "Give a number from 0 to 1 such as 0.02.", zero=True)
         if found["loss"] > 1:
             raise OptionError(f"--max-loss cannot be {loss!r}.", "Give a number from 0 to 1 such as 0.02.")
-    if size is not None:
-        match = _BYTES.fullmatch(str(size).strip())
+    for given, flag, share, absolute in (
+        (size, "--max-size", "size", "bytes"),
+        (memory, "--max-memory", "memory", "memory_bytes"),
+    ):
+        if given is None:
+            continue
+        match = _BYTES.fullmatch(str(given).strip())
         if match is not None:
-            found["bytes"] = float(match[1]) * _UNITS[match[2]]
+            found[absolute] = float(match[1]) * _UNITS[match[2]]
         else:
-            found["size"] = _share(size, "--max-size", "Give a share of the original's size such as 0.25, or 2MB.")
+            found[share] = _share(given, flag, f"Give a share of the original's {share} such as 0.25, or 2MB.")
     return Limits(**found)
 
 

@@ -56,6 +56,8 @@ def describe(point: Point) -> str:
         said.append(f"loss {found.loss:.4f}")
     if found.size is not None:
         said.append(f"{found.size:.3f} of the size")
+    if found.memory is not None:
+        said.append(f"{found.memory:.3f} of the memory")
     return f"{', '.join(said)}: {point.options or 'no option'}"
 
 
@@ -71,4 +73,7 @@ def _cards(best: Point) -> list[tuple[str, str, str]]:
         cards.append(("Loss", f"{found.loss:.4f}", "0 is as the original"))
     if found.bytes is not None:
         cards.append(("File", size(found.bytes), "" if found.size is None else f"{found.size:.2f} of the original's"))
+    if found.memory_bytes is not None:
+        share = "" if found.memory is None else f"{found.memory:.2f} of the original's"
+        cards.append(("Memory", size(found.memory_bytes), share))
     return cards

@@ -83,9 +83,15 @@ class Request:
         return self.limits.size is not None or self.limits.bytes is not None or "weights" in self.space
 
     @property
+    def by_memory(self) -> bool:
+        """Whether memory is an objective, as it is where it is limited."""
+        return self.limits.memory is not None or self.limits.memory_bytes is not None
+
+    @property
     def objectives(self) -> tuple[str, ...]:
         """What is minimized, by the names of `Measured`."""
-        return ("latency", "loss", "size") if self.by_size else ("latency", "loss")
+        further = (("size", self.by_size), ("memory", self.by_memory))
+        return ("latency", "loss", *(name for name, counts in further if counts))
 
     @property
     def method(self) -> Sampler:

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yocc.errors import OutputError, YoccError
@@ -89,14 +90,19 @@ class Objective:
             if self._is_hopeless(found):
                 note(trial, found, self.request.limits)
                 raise pruned(trial, f"Not timed: it has {limit_text('loss', found.loss or 0.0)}.")
-            found = together(found, self.evaluator.latency(folder))
+            found = together(found, self._taken(folder))
         note(trial, found, self.request.limits)
         return found
+
+    def _taken(self, folder: Path) -> Measured:
+        """Time, and memory where it counts."""
+        found = self.evaluator.latency(folder)
+        return together(found, self.evaluator.memory(folder)) if self.request.by_memory else found
 
     def _try_quickly(self, trial: Trial, quick: Mapping[str, Any]) -> None:
         """Measure the same shapes recovered by statistics only: time and size are those of the whole trial."""
         with self.evaluator.compiled(quick) as folder:
-            found = together(self.evaluator.size(folder), self.evaluator.latency(folder))
+            found = together(self.evaluator.size(folder), self._taken(folder))
             over = {
                 name: value
                 for name, value in self.request.limits.violations(found).items()
@@ -106,7 +112,7 @@ class Objective:
                 note(trial, found, self.request.limits)
                 raise pruned(trial, f"Not recovered: it has {_over(found, over)}.")
             loss = self.evaluator.loss(folder)
-        trial.set_user_attr("quick", {"latency": found.latency, "loss": loss, "size": found.size})
+        trial.set_user_attr("quick", {**dataclasses.asdict(found), "loss": loss})
         better = dominating(trial.study, self.request.objectives, replace(found, loss=loss))
         if better is not None:
             note(trial, replace(found, loss=None), self.request.limits)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import onnx
 
-from yocc.compiler.graph import load, to_proto
+from yocc.compiler.graph import Graph, load, to_proto
 from yocc.compiler.pipeline.passes import PassContext
 from yocc.compiler.pipeline.pipeline import Pipeline
 from yocc.compiler.pipeline.target import Target
 from yocc.errors import BackendError
-from yocc.runtime.backends.backend import Backend, Session
+from yocc.runtime.backends.backend import Artifact, Backend, Session
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession, session_of
 from yocc.runtime.backends.tensorrt.plugins import FullSession, find_plugin
 
@@ -61,13 +61,7 @@ def original_session(
     Raises:
         BackendError: the backend cannot take, build or run it.
     """
-    graph = load(source)
-    if target.fixed_shapes:
-        # Arithmetic on shapes is not for kernels; folded, the model computes the same.
-        graph, _ = Pipeline.parse("fix_shapes,simplify").run(graph, PassContext(target, input_shapes=shapes or {}))
-    rejects = backend.validate(graph, target)
-    if rejects:
-        raise BackendError(f"{backend.name} cannot take it: {rejects[0].reason}.", node=rejects[0].node)
+    graph = _taken_as_it_is(source, backend, target, shapes)
     with tempfile.TemporaryDirectory(prefix="yocc-") as folder:
         if timed:
             session = backend.original_session(graph, target, Path(folder), threads=threads)
@@ -76,6 +70,42 @@ def original_session(
         del graph
         with session:
             yield session
+
+
+def built_as_it_is(
+    source: str | Path | bytes | onnx.ModelProto,
+    backend: Backend,
+    target: Target,
+    folder: Path,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Artifact:
+    """A model as it is, built by a backend into a folder.
+
+    Raises:
+        BackendError: the backend cannot take or build it.
+    """
+    return backend.build(_taken_as_it_is(source, backend, target, shapes), target, folder)
+
+
+def _taken_as_it_is(
+    source: str | Path | bytes | onnx.ModelProto,
+    backend: Backend,
+    target: Target,
+    shapes: Mapping[str, tuple[int, ...]] | None,
+) -> Graph:
+    """A model that a backend takes.
+
+    Raises:
+        BackendError: it does not.
+    """
+    graph = load(source)
+    if target.fixed_shapes:
+        # Arithmetic on shapes is not for kernels; folded, the model computes the same.
+        graph, _ = Pipeline.parse("fix_shapes,simplify").run(graph, PassContext(target, input_shapes=shapes or {}))
+    rejects = backend.validate(graph, target)
+    if rejects:
+        raise BackendError(f"{backend.name} cannot take it: {rejects[0].reason}.", node=rejects[0].node)
+    return graph
 
 
 def _open(source: str | Path | bytes | onnx.ModelProto, threads: int | None) -> Session:
