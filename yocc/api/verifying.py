@@ -17,7 +17,7 @@ from yocc.compiler.stages.anatomy import Anatomy
 from yocc.compiler.stages.inputs import feed_specs
 from yocc.errors import BackendUnavailable, CalibrationError, ModelError, OptionError, YoccError
 from yocc.models.families.profile import ModelProfile
-from yocc.runtime.backends.backend import Check, Session
+from yocc.runtime.backends.backend import Check, Session, open_outputs
 from yocc.runtime.backends.compare import Difference, compare
 from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.data.feeds import open_feeds
@@ -171,10 +171,11 @@ def _compared(found: ModelOnDisk, run: _Run, profile: ModelProfile | None) -> Ch
     try:
         with original.session() as session:
             wanted = [session.run(feed) for feed in run.feeds]
+            opened = open_outputs(session)
     except YoccError as error:
         return Check(_ORIGINAL, None, f"the original does not run here: {error}")
     try:
-        differences = compare(zip(wanted, run.outputs, strict=True), profile)
+        differences = compare(zip(wanted, run.outputs, strict=True), profile, opened)
     except YoccError as error:
         return Check(_ORIGINAL, False, str(error))
     stated = {each["output"]: each for each in _outputs(found.report) if not each.get("label")}

@@ -96,6 +96,11 @@ def fidelity_remarks(facts: FidelityFacts | None, around: Circumstances) -> Iter
     """What is conspicuous in a comparison with the original."""
     if facts is None or not facts.samples:
         return
+    if facts.uneven:
+        yield Remark(
+            f"{_names(facts.uneven)} of the compiled model and of the original: not compared, as how many values they "
+            "have depends on what is computed, and the two differ in it."
+        )
     found = [*_not_finite(facts, around), *_agreement(facts, around)]
     yield from found
     if around.wrong_runtime and not any(likely_reason(around, detector=False) in remark.text for remark in found):
@@ -261,7 +266,11 @@ def _noisy(facts: FidelityFacts, around: Circumstances) -> Iterator[Remark]:
 
 
 def _named(outputs: list[Difference]) -> str:
-    first = f"Output {outputs[0].output!r}"
+    return _names([each.output for each in outputs])
+
+
+def _names(outputs: Sequence[str]) -> str:
+    first = f"Output {outputs[0]!r}"
     return first if len(outputs) == 1 else f"{first} and {len(outputs) - 1} more"
 
 

@@ -63,6 +63,11 @@ class TensorSpec:
     dtype: np.dtype[Any]
     open_rank: bool = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether any of its sizes is open."""
+        return self.open_rank or not all(isinstance(size, int) and size >= 0 for size in self.shape)
+
 
 @dataclass(frozen=True)
 class Check:
@@ -272,6 +277,11 @@ class Backend(abc.ABC):
             if name not in self.options:
                 known = nearest(name, self.options) if self.options else "It has none."
                 raise OptionError(f"The target {self.name!r} has no option {name!r}.", known)
+
+
+def open_outputs(session: Session) -> frozenset[str]:
+    """Outputs whose size the model leaves open."""
+    return frozenset(spec.name for spec in session.outputs if spec.is_open)
 
 
 def read_count(backend: str, name: str, text: str) -> int:
