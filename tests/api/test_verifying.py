@@ -76,7 +76,8 @@ def test_outputs_whose_size_depends_on_values_do_not_hide_the_others(tmp_path: P
         """<ir_version: 8, opset_import: ["": 13]>
         g (float[1,3,8,8] x) => (int64[4,n] found, float[1,4,8,8] y) {
             a = Conv(x, v)
-            y = Conv(a, w)
+            r = Relu(a)
+            y = Conv(r, w)
             m = ReduceMean(y)
             b = Greater(y, m)
             found = NonZero(b)
