@@ -179,7 +179,8 @@ def _compared(found: ModelOnDisk, run: _Run, profile: ModelProfile | None) -> Ch
     except YoccError as error:
         return Check(_ORIGINAL, False, str(error))
     stated = {each["output"]: each for each in _outputs(found.report) if not each.get("label")}
-    whole = sorted((each for each in differences if not each.label), key=_snr)
+    uneven = (found.report.get("fidelity") or {}).get("uneven") or ()
+    whole = sorted((each for each in differences if not each.label and each.output not in uneven), key=_snr)
     worst = f"{_decibels(_snr(whole[0]))} on {whole[0].output!r}" if whole else ""
     for each in whole:
         got = _snr(each)

@@ -63,11 +63,6 @@ class TensorSpec:
     dtype: np.dtype[Any]
     open_rank: bool = False
 
-    @property
-    def is_open(self) -> bool:
-        """Whether any of its sizes is open."""
-        return self.open_rank or not all(isinstance(size, int) and size >= 0 for size in self.shape)
-
 
 @dataclass(frozen=True)
 class Check:
@@ -280,8 +275,13 @@ class Backend(abc.ABC):
 
 
 def open_outputs(session: Session) -> frozenset[str]:
-    """Outputs whose size the model leaves open."""
-    return frozenset(spec.name for spec in session.outputs if spec.is_open)
+    """Outputs with a size that is open and not named as one of the inputs': it may depend on what is computed."""
+    given = {size for spec in session.inputs for size in spec.shape if isinstance(size, str)}
+    return frozenset(
+        spec.name
+        for spec in session.outputs
+        if spec.open_rank or not all(size in given or (isinstance(size, int) and size >= 0) for size in spec.shape)
+    )
 
 
 def read_count(backend: str, name: str, text: str) -> int:

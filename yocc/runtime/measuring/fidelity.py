@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from yocc.compiler.pipeline.passes import Arrays, Feeds, Progress, silent
+from yocc.errors import BackendError
 from yocc.models.families.profile import ModelProfile
 from yocc.runtime.backends.backend import Session, open_outputs
 from yocc.runtime.backends.compare import Comparison, Difference, parts_of
@@ -133,6 +134,12 @@ def measure_fidelity(
             side.append(detect(arrays, known, Placement(known.size, (1.0, 1.0), (0, 0)), selection_of(profile)))
     outputs = tuple(comparison.differences()) if comparison is not None else ()
     uneven = comparison.uneven() if comparison is not None else ()
+    if uneven and not outputs:
+        raise BackendError(
+            f"Nothing can be compared: how many values {uneven[0]!r} has depends on what is computed, and the two "
+            "models differ in it.",
+            "Make what it is computed from an output of the model as well.",
+        )
     facts = FidelityFacts(samples.data, count, samples.held_out, outputs, uneven=uneven)
     if profile is None or not count:
         return facts
