@@ -20,6 +20,7 @@ from yocc.passes.simplify.folding import fold_constants
 from yocc.passes.simplify.fused_conv import split_fused_convolutions
 from yocc.passes.simplify.resize import constant_scales
 from yocc.passes.simplify.shielding import hide, show
+from yocc.passes.simplify.transposed import stated_pads
 
 _ROUNDS = 8
 """A removed node can let onnxsim remove more; real models settle after two rounds."""
@@ -69,6 +70,7 @@ def _own_rules(graph: Graph) -> int:
         + fold_constants(graph)
         + constant_scales(graph)
         + all_axes(graph)
+        + stated_pads(graph)
         + remove_nops(graph)
     )
     if rewrites:

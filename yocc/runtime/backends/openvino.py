@@ -24,6 +24,7 @@ from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.onnxruntime import cores
 from yocc.runtime.backends.plugin_operators import remedy
 from yocc.runtime.backends.session_settings import SESSION_FILE, SessionSettings, settings_beside
+from yocc.runtime.backends.summed_axes import sum_over_axes
 from yocc.runtime.backends.tall_kernels import widen_tall_kernels
 from yocc.runtime.backends.undivided import undivide
 
@@ -128,6 +129,7 @@ class OpenVinoBackend(Backend):
         # The plugin's convolutions write channels last; the usual head takes half the time of a pruned int8 detector.
         move_channels_last(graph, divide=True)
         undivide(graph)
+        sum_over_axes(graph)
         quantize_bytes(graph)
         widen_tall_kernels(graph)
         save(graph, path)
