@@ -296,6 +296,14 @@ def test_an_output_keeps_its_own_shape_where_value_info_repeats_it(shape: list[i
     assert problems(graph) == []
 
 
+def test_a_normalization_that_leaves_its_axes_out_is_read() -> None:
+    node = helper.make_node("MeanVarianceNormalization", ["x"], ["y"])
+    graph = helper.make_graph([node], "g", [value("x", [1, 3, 8, 8])], [value("y", [1, 3, 8, 8])])
+    loaded = load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    assert problems(loaded) == []
+    assert loaded.nodes[0].attrs["axes"] == [0, 2, 3]
+
+
 def test_refresh_makes_names_of_nodes_unique() -> None:
     graph = load(conv_model())
     for node in graph.nodes:

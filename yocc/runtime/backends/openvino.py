@@ -139,7 +139,9 @@ class OpenVinoBackend(Backend):
             openvino.save_model(model, str(folder / MODEL_FILE), compress_to_fp16=False)
         except Exception as error:  # OpenVINO's exceptions share no base but Exception
             raise BackendError(
-                f"OpenVINO cannot convert the model: {_one_sentence(error)}.", "Use --target onnxruntime."
+                f"OpenVINO cannot convert the model: {_one_sentence(error)}.",
+                "Use --target onnxruntime.",
+                _blamed(graph, str(error)),
             ) from error
         return Artifact(self.name, folder, folder / MODEL_FILE, (folder / WEIGHTS_FILE, path))
 
@@ -304,7 +306,17 @@ def _one_sentence(error: Exception) -> str:
     """The last line of an error of OpenVINO that says what went wrong, without source files and line breaks."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith(("Exception from", "Check '", "FrontEnd API failed"))]
+    if said and said[0].startswith("Model wasn't fully converted"):
+        # What stands in the way comes after the headline: a node and why, or operators without a rule.
+        at = next((place for place, line in enumerate(said) if line.startswith("While validating")), None)
+        said = [" ".join(said[at : at + 2])] if at is not None else [said[-1].lstrip("- ")]
     return " ".join((said or lines or [type(error).__name__])[0].split()).rstrip(". ")
+
+
+def _blamed(graph: Graph, said: str) -> str:
+    """The first node of the operators that an error names as not converted; empty where it names none."""
+    ops = {op for line in re.findall(r"^-- (.*)", said, re.MULTILINE) for op in re.findall(r"(\w+)-\d+", line)}
+    return next((node.name for node in graph.nodes if node.op in ops), "")
 
 
 def _runtime() -> Any:
