@@ -133,6 +133,7 @@ class Encode(Pass):
         if self.packed:
             store_once(graph)
         layers, sharing = _layers(graph, ctx)
+        lookups = _lookups(layers)
         codecs = self._codecs(graph, layers, ctx)
         rounded: dict[str, tuple[Array, Array]] = {}
         figures = {}
@@ -147,6 +148,9 @@ class Encode(Pass):
                 rounded[node.name], figures[node.name] = _on_pictures(layer, codecs[node.name], moments)
         if self.packed:
             _pack(graph, layers, codecs, rounded)
+            for name, readers in lookups.items():
+                for reader in readers:
+                    reader.inputs[0] = layers[name].node.inputs[1]
         for name, others in sharing.items():
             for node in others:
                 node.inputs[1] = layers[name].node.inputs[1]
@@ -224,6 +228,15 @@ def _layers(graph: Graph, ctx: PassContext) -> tuple[dict[str, StoredLayer], dic
         elif found != "it has no weight":
             ctx.note(f"Weight not encoded: {found}.", node=node.name)
     return layers, sharing
+
+
+def _lookups(layers: Mapping[str, StoredLayer]) -> dict[str, list[gs.Node]]:
+    """The lookups that read the weight of a layer, as embeddings tied to the last layer do, by the layer's name."""
+    weights = {name: layer.node.inputs[1] for name, layer in layers.items() if layer.weight is None}
+    return {
+        name: [node for node in weight.outputs if node.op == "Gather" and node.inputs[0] is weight]
+        for name, weight in weights.items()
+    }
 
 
 def _worth_more(graph: Graph, layers: Mapping[str, StoredLayer]) -> set[str]:

@@ -20,6 +20,7 @@ from yocc.passes.simplify.folding import fold_constants
 from yocc.passes.simplify.fused_conv import split_fused_convolutions
 from yocc.passes.simplify.resize import constant_scales
 from yocc.passes.simplify.shielding import hide, show
+from yocc.passes.simplify.tied_tables import share_tied_tables
 from yocc.passes.simplify.transposed import stated_pads
 
 _ROUNDS = 8
@@ -67,6 +68,7 @@ def _own_rules(graph: Graph) -> int:
     rewrites = (
         split_fused_convolutions(graph)
         + products_from_einsum(graph)
+        + share_tied_tables(graph)
         + fold_constants(graph)
         + constant_scales(graph)
         + all_axes(graph)
