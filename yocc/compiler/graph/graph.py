@@ -209,7 +209,7 @@ def _infer(graph: Graph) -> None:
 
 
 def _inferable(bare: onnx.ModelProto) -> onnx.ModelProto:
-    """A skeleton for inferring shapes alone, where operators that keep a shape onnx does not infer hand on their input."""
+    """A skeleton for inferring shapes alone: what keeps a shape that onnx does not infer hands on its input."""
     for node in bare.graph.node:
         if node.op_type in _KEEP_SHAPE and not node.domain:
             node.op_type = "Identity"

@@ -134,6 +134,7 @@ class Encode(Pass):
             store_once(graph)
         layers, sharing = _layers(graph, ctx)
         lookups = _lookups(layers)
+        _note_left_out(graph, layers, lookups, ctx)
         codecs = self._codecs(graph, layers, ctx)
         rounded: dict[str, tuple[Array, Array]] = {}
         figures = {}
@@ -237,6 +238,34 @@ def _lookups(layers: Mapping[str, StoredLayer]) -> dict[str, list[gs.Node]]:
         name: [node for node in weight.outputs if node.op == "Gather" and node.inputs[0] is weight]
         for name, weight in weights.items()
     }
+
+
+def _note_left_out(
+    graph: Graph, layers: Mapping[str, StoredLayer], lookups: Mapping[str, list[gs.Node]], ctx: PassContext
+) -> None:
+    """Say so where most of the weights are not those of layers: of recurrences and embeddings, for example."""
+    coded = {tensor.name for layer in layers.values() for tensor in layer.node.inputs[1:2]}
+    readers = {node.name for found in lookups.values() for node in found}
+    left = {
+        tensor.name: (int(np.prod(tensor.shape)), node)
+        for node in graph.nodes
+        if node.name not in readers
+        for tensor in node.inputs
+        if isinstance(tensor, gs.Constant) and tensor.name not in coded and _is_weight(tensor)
+    }
+    sizes = [size for size, _ in left.values()]
+    held = sum(sizes) + sum(layer.rows().size for layer in layers.values())
+    if sum(sizes) > held / 2:
+        node = max(left.values(), key=lambda each: each[0])[1]
+        ctx.note(
+            f"{sum(sizes) / held:.0%} of the weights stay as they are: codes are for Conv, ConvTranspose, Gemm and "
+            f"MatMul, and {node.name!r} is a {node.op}. --int8 or --fp16 may store them smaller.",
+            level="warning",
+        )
+
+
+def _is_weight(tensor: gs.Constant) -> bool:
+    return len(tensor.shape) > 1 and tensor.dtype in (np.float32, np.float16)
 
 
 def _worth_more(graph: Graph, layers: Mapping[str, StoredLayer]) -> set[str]:
