@@ -6,11 +6,13 @@ where opset 18 puts them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, refresh
-from yocc.rewrites.emitting import Emitter
+from yocc.compiler.graph.writing import Writer
 
 _OPSETS = range(13, 18)
 _REDUCTIONS = frozenset({"ReduceL1", "ReduceLogSum", "ReduceLogSumExp"})
@@ -35,20 +37,23 @@ def sum_over_axes(graph: Graph) -> int:
 
 
 def _replace(graph: Graph, node: gs.Node) -> None:
-    emit = Emitter(graph, f"{node.name}_")
+    writer = Writer(graph)
     source, result, dtype = node.inputs[0], node.outputs[0], node.inputs[0].dtype
-    axes, keep = np.array(node.attrs["axes"], np.int64), int(node.attrs.get("keepdims", 1))
+    axes = writer.constant(f"{node.name}_axes", np.array(node.attrs["axes"], np.int64))
+    keep = int(node.attrs.get("keepdims", 1))
+
+    def emit(op: str, *inputs: gs.Tensor, **attributes: Any) -> gs.Variable:
+        return writer.node(op, f"{node.name}_{op}", list(inputs), dtype, attributes)
+
     node.outputs.clear()
+    op, inputs, attributes = "Log", [source], {}
     if node.op == "ReduceL1":
-        emit_last = ("ReduceSum", [emit("Abs", source, dtype=dtype), axes], {"keepdims": keep})
+        op, inputs, attributes = "ReduceSum", [emit("Abs", source), axes], {"keepdims": keep}
     elif node.op == "ReduceLogSum":
-        emit_last = ("Log", [emit("ReduceSum", source, axes, dtype=dtype, keepdims=keep)], {})
+        inputs = [emit("ReduceSum", source, axes, keepdims=keep)]
     else:
-        largest = emit("ReduceMax", source, dtype=dtype, axes=axes.tolist(), keepdims=1)
-        powers = emit("Exp", emit("Sub", source, largest, dtype=dtype), dtype=dtype)
-        logarithm = emit("Log", emit("ReduceSum", powers, axes, dtype=dtype, keepdims=1), dtype=dtype)
-        total = emit("Add", logarithm, largest, dtype=dtype)
-        emit_last = ("Identity", [total], {}) if keep else ("Squeeze", [total, axes], {})
-    op, inputs, attributes = emit_last
-    operands = [each if isinstance(each, gs.Tensor) else emit.constant(each) for each in inputs]
-    graph.nodes.append(gs.Node(op, f"{node.name}_last", attributes, operands, [result]))
+        largest = emit("ReduceMax", source, axes=list(node.attrs["axes"]), keepdims=1)
+        powers = emit("Exp", emit("Sub", source, largest))
+        total = emit("Add", emit("Log", emit("ReduceSum", powers, axes, keepdims=1)), largest)
+        op, inputs = ("Identity", [total]) if keep else ("Squeeze", [total, axes])
+    graph.nodes.append(gs.Node(op, f"{node.name}_last", attributes, inputs, [result]))
