@@ -23,7 +23,7 @@ from yocc.compiler.pipeline.passes import Arrays, PassContext, Progress
 from yocc.compiler.pipeline.pipeline import print_pass
 from yocc.errors import BackendError, YoccError
 from yocc.options import TargetOptions
-from yocc.runtime.backends.backend import Backend, open_outputs
+from yocc.runtime.backends.backend import Backend
 from yocc.runtime.backends.compare import compare
 from yocc.runtime.backends.onnxruntime import session_of
 from yocc.runtime.measuring.fidelity import worst_snr
@@ -203,5 +203,4 @@ def _snr(one: Graph, other: Graph, samples: Sequence[Arrays]) -> float:
         session_of(to_proto(one), optimize=False) as first,
         session_of(to_proto(other), optimize=False) as second,
     ):
-        pairs = ((first.run(arrays), second.run(arrays)) for arrays in samples)
-        return worst_snr(compare(pairs, opened=open_outputs(first)))
+        return worst_snr(compare((first.run(arrays), second.run(arrays)) for arrays in samples))

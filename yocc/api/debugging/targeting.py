@@ -18,7 +18,7 @@ from yocc.api.debugging.watching import trial
 from yocc.compiler.graph import Graph, refresh, to_proto
 from yocc.compiler.pipeline.passes import Arrays, Progress
 from yocc.errors import YoccError
-from yocc.runtime.backends.backend import Session, open_outputs
+from yocc.runtime.backends.backend import Session
 from yocc.runtime.backends.compare import compare
 from yocc.runtime.backends.onnxruntime import session_of
 from yocc.runtime.measuring.fidelity import worst_snr
@@ -195,8 +195,7 @@ def _snr(suspect: Suspect, piece: Slice) -> float | None:
     try:
         graph, samples = _closed(suspect, piece, LOCAL_SAMPLES)
         with session_of(to_proto(graph), optimize=False) as one, suspect.scorer.built(graph) as other:
-            pairs = ((one.run(arrays), other.run(arrays)) for arrays in samples)
-        return worst_snr(compare(pairs, opened=open_outputs(one)))
+            return worst_snr(compare((one.run(arrays), other.run(arrays)) for arrays in samples))
     except Exception:  # whatever a backend raises
         return None
 
