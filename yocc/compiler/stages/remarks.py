@@ -309,11 +309,12 @@ def _why_larger(before: ModelFacts, after: ModelFacts, around: Circumstances) ->
             "Likely reason: a weight that several layers share became a copy for each, or constants were folded into "
             "larger ones; `yocc inspect` shows which layers grew, and fewer passes in --pipeline leave them."
         )
-    if around.ran("fp32") and not around.ran("fp16") and before.bytes < _HALF * before.parameters:
+    coded = around.ran("quantize") or around.ran("encode")
+    if around.ran("fp32") and not around.ran("fp16") and not coded and before.bytes < _HALF * before.parameters:
         return "Likely reason: its weights were in half precision and are in float32 now; add --fp16."
     if around.target not in ("onnxruntime", "tensorrt"):
         return _more_than_weights(around)
-    if around.ran("quantize") or around.ran("encode"):
+    if coded:
         return (
             "Likely reason: scales, zero points and operators for codes take more than the codes save in a model this "
             "small; leave out --int8 or --weights if size is what matters."
