@@ -56,6 +56,45 @@ def test_what_was_compiled_passes(target: str, tmp_path: Path) -> None:
     assert all(passed is True for passed in found.values())
 
 
+def test_the_worst_of_several_outputs_is_named(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 13]>
+        g (float[1,3,8,8] x) => (float[1,3,8,8] exact, float[1,8,8,8] coded) {
+            exact = Relu(x)
+            coded = Conv(x, w)
+        }"""
+    )
+    weight = np.random.default_rng(0).normal(size=(8, 3, 1, 1)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    onnx.save(model, tmp_path / "two.onnx")
+    yocc.compile(tmp_path / "two.onnx", weights="uniform:4", out=tmp_path / "out", bench=False, html=False)
+    assert _said(tmp_path / "out", NAMES[-1]).endswith("dB on 'coded'")
+
+
+def test_outputs_whose_size_depends_on_values_do_not_hide_the_others(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 13]>
+        g (float[1,3,8,8] x) => (int64[4,n] found, float[1,4,8,8] y) {
+            a = Conv(x, v)
+            r = Relu(a)
+            y = Conv(r, w)
+            m = ReduceMean(y)
+            b = Greater(y, m)
+            found = NonZero(b)
+        }"""
+    )
+    random = np.random.default_rng(0)
+    for name, shape in (("v", (16, 3, 1, 1)), ("w", (4, 16, 1, 1))):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(random.normal(size=shape).astype("f"), name))
+    onnx.save(model, tmp_path / "two.onnx")
+    report = yocc.compile(tmp_path / "two.onnx", prune=0.3, out=tmp_path / "out", bench=False, html=False)
+    assert [each["output"] for each in map(vars, report.fidelity["outputs"])] == ["y"]
+    assert report.fidelity["uneven"] == ("found",)
+    assert any("'found'" in warning and "not compared" in warning for warning in report.warnings)
+    assert report.unmeasured == ()
+    assert _passed(tmp_path / "out")[NAMES[-1]]
+
+
 def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from onnx import numpy_helper
 
 from tests.samples import tiny_model
 from yocc.cli import cli
@@ -57,6 +59,38 @@ def test_everything_is_shown_on_request(tmp_path: Path) -> None:
     first = next(line for line in lines if line.startswith(" first"))
     assert first.split()[1:8] == ["Conv", "16x3x3x3", "1x16x16x16", "448", "110,592", "group", "1"]
     assert "Coupled groups" in lines
+
+
+def test_layers_that_make_no_channels_have_a_group_or_a_reason(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 13]>
+        g (float[1,3,8,8] x, float[4,1,6] s) => (float[1,4,8,8] y, float[4,1,1,5] t, float[1,3,8,8] z) {
+            a = Conv(x, one)
+            b = Conv <group = 8, pads = [1, 1, 1, 1]> (a, each)
+            y = Conv(b, last)
+            t, h = LSTM <hidden_size = 5> (s, w, r)
+            z = Conv <group = 3> (x, own)
+        }"""
+    )
+    shapes = {
+        "one": (8, 3, 1, 1),
+        "each": (8, 1, 3, 3),
+        "last": (4, 8, 1, 1),
+        "w": (1, 20, 6),
+        "r": (1, 20, 5),
+        "own": (3, 1, 1, 1),
+    }
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in shapes.items()
+    )
+    lines = _shown(model, tmp_path)
+    text = "\n".join(lines)
+    each = next(line for line in lines if line.startswith(" Conv_1"))
+    assert each.split()[-2:] == ["g1", "yes"]
+    begin = lines.index("Not pruned") + 4
+    for line in lines[begin : lines.index("", begin)]:
+        assert len(line.split("   ", 1)) == 2, f"no reason: {line}"
+    assert "yocc removes no channels of LSTM" in text
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,18 @@ def test_stripping_gives_back_what_pairs_were_put_into(spec: RandomGraph) -> Non
     assert print_graph(graph) == before
 
 
+def test_outputs_that_are_copies_of_a_quantized_tensor_stay_exact() -> None:
+    graph = build(["i: same = Identity(x)", "c: y = Conv(x, w)"], {"w": (4, 4, 1, 1)}, ["same", "y"])
+    refresh(graph)
+    exact = to_proto(graph)
+    params = range_params(-1.0, 1.0, TensorScheme(signed=False, symmetric=False))
+    assert insert_qdq(graph, {"x": params}, {}) == 1
+    refresh(graph)
+    feeds = random_feeds(exact, 0)
+    np.testing.assert_array_equal(run(to_proto(graph), feeds)["same"], feeds["x"])
+    assert not np.array_equal(run(to_proto(graph), feeds)["y"], run(exact, feeds)["y"])
+
+
 @pytest.mark.slow
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spec=random_graphs(max_steps=6))

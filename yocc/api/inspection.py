@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from yocc.analysis.coupling.channels import map_channels
+from yocc.analysis.coupling.channels import ChannelMap, map_channels
 from yocc.compiler.graph import Graph
-from yocc.compiler.graph.cost import Totals, layer_costs, totals
+from yocc.compiler.graph.cost import LayerCost, Totals, layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.anatomy import anatomy_of, assumed_inputs
@@ -30,7 +30,8 @@ class Layer:
         macs: multiply-accumulates for one run.
         weight_shape: of its weight, or None.
         output_shape: of its first output, or None.
-        group: number of the coupled group its output channels belong to, None when they stay.
+        group: number of the coupled group its output channels belong to, or the channels it works on one by one; None
+            when they stay.
         stays: why its output channels stay, or empty.
         int8: whether it can be quantized.
         stays_float: why not, or empty.
@@ -117,7 +118,10 @@ def inspect_model(
     groups = tuple(
         CoupledGroup(number, len(group.classes), group.producers) for number, group in enumerate(channels.groups, 1)
     )
-    member = {layer: group.number for group in groups for layer in group.layers}
+    member = {
+        **_groups_worked_on(channels),
+        **{layer: group.number for group in groups for layer in group.layers},
+    }
     placement = place(graph, target, exceptions=find_exceptions(graph, anatomy.context(target)))
     quantized = set(placement.layers)
     costs = layer_costs(graph, shapes)
@@ -130,7 +134,7 @@ def inspect_model(
             cost.weight_shape,
             cost.output_shape,
             member.get(cost.node),
-            channels.reasons[cost.node].text if cost.node in channels.reasons else "",
+            _stays(cost, channels),
             cost.node in quantized,
             placement.skipped.get(cost.node, ""),
         )
@@ -150,6 +154,29 @@ def inspect_model(
         layers=layers,
         groups=groups,
     )
+
+
+def _groups_worked_on(channels: ChannelMap) -> dict[str, int]:
+    """The group whose channels a layer works on one by one, as depthwise convolutions do, by layer name."""
+    numbers = {int(each): number for number, group in enumerate(channels.groups, 1) for each in group.classes}
+    found: dict[str, int] = {}
+    for cut in channels.cuts:
+        of = next((numbers[each] for each in map(int, cut.atoms.ravel()) if each in numbers), None)
+        if cut.role == "along" and of is not None:
+            found.setdefault(cut.node, of)
+    return found
+
+
+def _stays(cost: LayerCost, channels: ChannelMap) -> str:
+    """Why a layer's output channels stay; empty where they do not."""
+    if cost.node in channels.reasons:
+        return channels.reasons[cost.node].text
+    made_or_worked_on = [cut for cut in channels.cuts if cut.node == cost.node and cut.role != "in"]
+    if not made_or_worked_on:
+        return f"yocc removes no channels of {cost.op}"
+    if not any(cut.atoms.any() for cut in made_or_worked_on):
+        return "it works on each channel alone, and the channels it reads stay"
+    return ""
 
 
 def _reason(profile: ModelProfile) -> str:

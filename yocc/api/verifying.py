@@ -17,8 +17,8 @@ from yocc.compiler.stages.anatomy import Anatomy
 from yocc.compiler.stages.inputs import feed_specs
 from yocc.errors import BackendUnavailable, CalibrationError, ModelError, OptionError, YoccError
 from yocc.models.families.profile import ModelProfile
-from yocc.runtime.backends.backend import Check, Session
-from yocc.runtime.backends.compare import compare
+from yocc.runtime.backends.backend import Check, Session, open_outputs
+from yocc.runtime.backends.compare import Difference, compare
 from yocc.runtime.backends.registry import find_backend
 from yocc.runtime.data.feeds import open_feeds
 from yocc.runtime.measuring.bench import random_feeds
@@ -171,19 +171,19 @@ def _compared(found: ModelOnDisk, run: _Run, profile: ModelProfile | None) -> Ch
     try:
         with original.session() as session:
             wanted = [session.run(feed) for feed in run.feeds]
+            opened = open_outputs(session)
     except YoccError as error:
         return Check(_ORIGINAL, None, f"the original does not run here: {error}")
     try:
-        differences = compare(zip(wanted, run.outputs, strict=True), profile)
+        differences = compare(zip(wanted, run.outputs, strict=True), profile, opened)
     except YoccError as error:
         return Check(_ORIGINAL, False, str(error))
     stated = {each["output"]: each for each in _outputs(found.report) if not each.get("label")}
-    worst = ""
-    for each in differences:
-        if each.label:
-            continue
-        got = math.inf if each.snr_db is None else each.snr_db
-        worst = worst or f"{_decibels(got)} on {each.output!r}"
+    uneven = (found.report.get("fidelity") or {}).get("uneven") or ()
+    whole = sorted((each for each in differences if not each.label and each.output not in uneven), key=_snr)
+    worst = f"{_decibels(_snr(whole[0]))} on {whole[0].output!r}" if whole else ""
+    for each in whole:
+        got = _snr(each)
         if each.output not in stated:
             return Check(_ORIGINAL, None, f"{worst}; the report states no fidelity to compare with")
         expected = _number(stated[each.output].get("snr_db"))
@@ -219,6 +219,10 @@ def _least(stated: float) -> float:
 def _number(stated: Any) -> float:
     """Decibels as the report writes them: null for equal outputs, text where JSON has no number."""
     return math.inf if stated is None else float(stated)
+
+
+def _snr(difference: Difference) -> float:
+    return math.inf if difference.snr_db is None else difference.snr_db
 
 
 def _decibels(value: float) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from yocc.compiler.graph import Graph
 from yocc.compiler.pipeline.foreseen import Foreseen, unknown
-from yocc.compiler.pipeline.passes import Pass, PassContext
+from yocc.compiler.pipeline.passes import DATA_REMEDY, Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import CalibrationError, OptionError, PassError
 from yocc.requirements import torch_missing
@@ -68,7 +68,7 @@ class Distill(Pass):
                 "Put prune, factorize, drop or substitute before distill.",
             )
         if ctx.feeds is None or len(ctx.feeds) < 2:
-            raise CalibrationError("Distillation needs two pictures at least.", "Give a folder with --calib.")
+            raise CalibrationError("Distillation needs two pictures at least.", DATA_REMEDY)
         if len(graph.inputs) != 1:
             raise PassError(
                 f"Distillation takes networks with one input, this one has {len(graph.inputs)}.",

@@ -122,7 +122,14 @@ def has_vector_bias(node: gs.Node) -> bool:
 
 
 def _insert_after(graph: Graph, tensor: gs.Variable, params: QuantParams, taken: set[str]) -> None:
-    readers = [node for node in tensor.outputs if params.readers is None or node.name in params.readers]
+    ends = {output.name for output in graph.outputs}
+    readers = [
+        node
+        for node in tensor.outputs
+        if params.readers is None or node.name in params.readers
+        # An output that is a copy of the tensor is as exact as one that is the tensor itself.
+        if not (node.op == "Identity" and node.outputs[0].name in ends)
+    ]
     result = _pair(graph, tensor, params, tensor.name, taken)
     for reader in readers:
         _replace_input(reader, tensor, result)

@@ -296,6 +296,30 @@ def test_an_output_keeps_its_own_shape_where_value_info_repeats_it(shape: list[i
     assert problems(graph) == []
 
 
+@pytest.mark.parametrize("opset", [18, 21])
+def test_shapes_behind_a_group_normalization_are_known(opset: int) -> None:
+    nodes = [
+        helper.make_node("GroupNormalization", ["x", "s", "b"], ["n"], num_groups=2),
+        helper.make_node("Mish", ["n"], ["m"]),
+        helper.make_node("GlobalMaxPool", ["m"], ["y"]),
+    ]
+    graph = helper.make_graph(nodes, "g", [value("x", [1, 4, 8, 8])], [value("y", [1, 4, 1, 1])])
+    for name in "sb":
+        graph.initializer.append(numpy_helper.from_array(np.ones(2 if opset < 21 else 4, np.float32), name))
+    loaded = load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9))
+    assert [tuple(node.outputs[0].shape) for node in loaded.nodes] == [(1, 4, 8, 8), (1, 4, 8, 8), (1, 4, 1, 1)]
+    assert loaded.nodes[0].op == "GroupNormalization"
+    assert problems(loaded) == []
+
+
+def test_a_normalization_that_leaves_its_axes_out_is_read() -> None:
+    node = helper.make_node("MeanVarianceNormalization", ["x"], ["y"])
+    graph = helper.make_graph([node], "g", [value("x", [1, 3, 8, 8])], [value("y", [1, 3, 8, 8])])
+    loaded = load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    assert problems(loaded) == []
+    assert loaded.nodes[0].attrs["axes"] == [0, 2, 3]
+
+
 def test_refresh_makes_names_of_nodes_unique() -> None:
     graph = load(conv_model())
     for node in graph.nodes:

@@ -114,6 +114,7 @@ def test_the_likeliest_reason_comes_first(around: Circumstances, word: str) -> N
         (replace(SIZE, bytes=4100), AROUND, ["4,000 -> 4,100 (+2%)", "--int8"]),
         (replace(SIZE, bytes=9000), replace(AROUND, target="openvino"), ["files of openvino"]),
         (replace(SIZE, bytes=9000), Circumstances("simplify"), ["descriptions"]),
+        (replace(SIZE, bytes=9000), Circumstances("simplify", "tensorrt"), ["files of tensorrt"]),
     ],
 )
 def test_growth_is_told(after: ModelFacts, around: Circumstances, words: list[str]) -> None:
@@ -125,11 +126,12 @@ def test_growth_is_told(after: ModelFacts, around: Circumstances, words: list[st
 
 
 def test_a_result_that_equals_its_input_is_an_alarm() -> None:
-    (remark,) = compression_remarks(["quantize"], [])
+    (remark,) = compression_remarks(["quantize"], [], "ncnn")
     assert remark.severe
     assert "quantize changed nothing" in remark.text
-    assert list(compression_remarks(["quantize"], ["prune"])) == []
-    assert list(compression_remarks([], [])) == []
+    assert "yocc inspect --target ncnn" in remark.text
+    assert list(compression_remarks(["quantize"], ["prune"], "ncnn")) == []
+    assert list(compression_remarks([], [], "ncnn")) == []
 
 
 def test_that_nothing_was_asked_for_is_said() -> None:
@@ -143,6 +145,10 @@ def test_half_precision_that_became_float_is_the_reason() -> None:
     half = replace(SIZE, bytes=2100)
     (remark,) = size_remarks(half, replace(half, bytes=4200), Circumstances("fp32,simplify"))
     assert "--fp16" in remark.text
+    for around, reason in (("fp32,quantize", "scales"), ("fp32,encode", "scales")):
+        (remark,) = size_remarks(half, replace(half, bytes=4200), Circumstances(around))
+        assert reason in remark.text
+        assert "--fp16" not in remark.text
 
 
 def test_no_growth_and_nothing_to_compare_with_are_not_told() -> None:

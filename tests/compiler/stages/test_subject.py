@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from yocc.api.inspection import inspect_model
@@ -53,3 +54,19 @@ def test_other_graphs_are_not_copied() -> None:
     graph = load(_fused())
     whole = taken_apart(graph)
     assert taken_apart(whole) is whole
+
+
+def test_fused_products_one_behind_another_count_as_products() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>
+        g (float[2,8] x) => (float[a,b] y) {
+            h = com.microsoft.FusedMatMul<transB = 1, alpha = 0.5>(x, w)
+            i = com.microsoft.Gelu(h)
+            y = com.microsoft.FusedMatMul(i, v)
+        }"""
+    )
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in (("w", (6, 8)), ("v", (6, 5)))
+    )
+    facts = examine(load(model), model.SerializeToString(), None).facts
+    assert (facts.parameters, facts.macs) == (78, 2 * 78)

@@ -158,6 +158,10 @@ def test_other_inputs_are_not_recognized(shape: tuple[int, ...]) -> None:
     assert find_profile(rows([1, 252, 7], size=shape)) is None
 
 
+def test_pictures_smaller_than_a_cell_have_no_grid_that_tells() -> None:
+    assert find_profile(rows([1, 12, 12], size=(1, 3, 12, 12))) is None
+
+
 def test_two_inputs_are_not_recognized() -> None:
     graph = rows([1, 252, 7])
     graph.inputs.append(gs.Variable("scale", np.float32, [1]))

@@ -301,3 +301,18 @@ def test_a_weight_that_layers_share_is_packed_once(rounding: str) -> None:
     assert first is second
     refresh(graph)
     assert verify.problems(graph) == []
+
+
+@pytest.mark.parametrize("table", [20, 2000])
+def test_weights_that_have_no_codes_are_told_where_they_are_most(table: int) -> None:
+    graph = build(
+        ["i: n = Cast<to = 7>(x)", "g: e = Gather(table, n)", "m: y = MatMul(e, w)"],
+        {"table": (table, 16), "w": (16, 40)},
+        ["y"],
+    )
+    refresh(graph)
+    ctx = context(feeds=smooth(to_proto(graph), 4))
+    run_pass(Encode(rounding="nearest"), graph, ctx)
+    warned = [note.message for note in ctx.notes if note.level == "warning"]
+    assert len(warned) == (table > 40)
+    assert all("98% of the weights" in each and "'g' is a Gather" in each for each in warned)

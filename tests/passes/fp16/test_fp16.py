@@ -20,6 +20,7 @@ from yocc.passes.fp16 import Fp16
 from yocc.passes.fp32 import Fp32
 from yocc.passes.fuse import Fuse
 from yocc.passes.simplify import Simplify
+from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession
 from yocc.runtime.data.letterbox import letterbox, read_picture
 
 HALF = np.float16
@@ -181,6 +182,43 @@ def test_stays_single(nodes: list[str], weights: dict[str, Value], single: str) 
     halved(graph)
     assert types(graph)["c"] is HALF
     assert types(graph)[single] is np.float32
+
+
+@pytest.mark.parametrize(
+    ("nodes", "single"),
+    [
+        (["t: a = Transpose<perm = [1, 0, 2]>(q)", "m: y = MatMul(a, w)"], True),
+        (["t: a = Transpose<perm = [1, 2, 0]>(q)", "r: b = Relu(a)", "m: y = MatMul(b, w)"], True),
+        (["t: a = Transpose<perm = [0, 2, 1]>(q)", "m: y = MatMul(a, w)"], False),
+        (
+            [
+                "f: p = Reshape(q, two)",
+                "t: a = Transpose<perm = [1, 0]>(p)",
+                "g: b = Reshape(a, q3)",
+                "m: y = MatMul(b, w)",
+            ],
+            True,
+        ),
+    ],
+    ids=["time first", "channels first", "last two", "a third axis afterwards"],
+)
+def test_the_first_axis_is_moved_into_products_in_single(nodes: list[str], single: bool) -> None:
+    """In half precision onnxruntime 1.32 crashes on it when it optimizes."""
+    weights = {"shape": [8, 8, 8], "two": [8, 64], "q3": [8, 8, 8], "w": (8, 6)}
+    graph = build(["c: c = Conv(x, v)", "s: q = Reshape(c, shape)", *nodes], {"v": (8, 4, 1, 1), **weights}, ["y"])
+    halved(graph)
+    assert types(graph)["t"] is (np.float32 if single else HALF)
+    assert types(graph)["m"] is HALF
+    # With all of its optimizations.
+    OnnxRuntimeSession(to_proto(graph).SerializeToString(), threads=1).close()
+
+
+def test_a_table_is_half_without_a_layer_beside_it() -> None:
+    graph = build(
+        ["c: i = Cast<to = 7>(x)", "g: e = Gather(table, i)", "m: y = ReduceMean(e)"], {"table": (9, 5)}, ["y"]
+    )
+    halved(graph, tolerance=5e-3)
+    assert types(graph)["g"] is HALF
 
 
 def test_resize_scales_stay_single() -> None:

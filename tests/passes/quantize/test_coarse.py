@@ -114,3 +114,15 @@ def test_what_the_second_layer_of_a_pair_reads_has_a_limit_of_its_own(monkeypatc
     monkeypatch.setattr(coarse, "_around", around)
     run_pass(Quantize(), graph, context(WHOLE, smooth(to_proto(graph), 8)))
     assert seen == ["p"]
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_what_a_convolution_writes_may_enter_a_product_along_another_axis(target: Target) -> None:
+    nodes = ["stem: a = Conv(x, w1)", "product: b = MatMul(a, w2)", "relu: c = Relu(b)", "last: y = MatMul(c, w3)"]
+    graph = build(nodes, {"w1": (9, 4, 1, 1), "w2": (8, 16), "w3": (16, 5)}, ["y"])
+    refresh(graph)
+    result, ctx = clone(graph), context(target, smooth(to_proto(graph), 8))
+    run_pass(Quantize(), result, ctx)
+    refresh(result)
+    assert {"stem", "product"} & set(ctx.results["quantize"].layers)
+    assert decibels(graph, result) > 25

@@ -205,6 +205,17 @@ def test_without_pictures_it_is_refused() -> None:
         Quantize().requires(graph, context(WHOLE))
 
 
+def test_where_no_layer_is_quantized_every_reason_is_told() -> None:
+    graph = build(["c: a = Conv(x, w)", "r: y = Relu(a)"], {"w": np.ones((4, 4, 1, 1), np.float32)}, ["y"])
+    refresh(graph)
+    ctx = context(dataclasses.replace(WHOLE, int8_ops=frozenset({"Gemm"})), drawn(to_proto(graph)))
+    result = Quantize().run(graph, ctx)
+    (warned,) = (note.message for note in ctx.notes if note.level == "warning")
+    assert result.rewrites == 0
+    reason = result.skipped["c"]
+    assert warned == f"No layer of this model can compute in int8: {reason}, 'c' for one."
+
+
 def test_an_unknown_observer_is_refused() -> None:
     with pytest.raises(OptionError, match="no observer 'guess'"):
         Quantize(observer="guess")

@@ -95,6 +95,20 @@ def test_outputs_that_do_not_correspond_are_an_error(candidate: dict) -> None:
         Comparison([Part("y")]).add({"y": np.zeros(3)}, candidate)
 
 
+def test_outputs_of_open_size_are_left_out_where_the_models_differ_in_it() -> None:
+    pairs = [({"n": np.ones((2, 5)), "y": np.ones(3)}, {"n": np.ones((2, size)), "y": np.ones(3)}) for size in (5, 4)]
+    assert [each.output for each in compare(pairs[:1], opened=["n"])] == ["n", "y"]
+    assert [each.output for each in compare(pairs, opened=["n"])] == ["y"]
+    comparison = Comparison(parts_of(pairs[0][0], opened=["n"]))
+    for pair in pairs:
+        comparison.add(*pair)
+    assert comparison.uneven() == ("n",)
+    with pytest.raises(BackendError, match="'n' is"):
+        compare(pairs)
+    with pytest.raises(BackendError, match="'n' is"):
+        compare([({"n": np.ones((2, 5))}, {"n": np.ones(5)})], opened=["n"])
+
+
 def test_nothing_compared_is_nothing_said() -> None:
     assert compare([]) == []
 

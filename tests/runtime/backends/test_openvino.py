@@ -175,6 +175,27 @@ def test_graph_that_openvino_cannot_convert_is_one_sentence(tmp_path: Path) -> N
     assert "\n" not in str(caught.value)
 
 
+_POOLED = "p: a, i = MaxPool<kernel_shape = [2, 2]>(x)"
+_CROPPING = 'mode = "linear", coordinate_transformation_mode = "tf_crop_and_resize"'
+
+
+@needs_openvino
+@pytest.mark.parametrize(
+    ("nodes", "blamed", "words"),
+    [
+        ([_POOLED, "u: y = MaxUnpool<kernel_shape = [2, 2]>(a, i)"], "u", "MaxUnpool"),
+        ([f"r: y = Resize<{_CROPPING}>(x, roi, , sizes)"], "r", "tf_crop_and_resize"),
+    ],
+)
+def test_what_openvino_cannot_convert_is_named(tmp_path: Path, nodes: list[str], blamed: str, words: str) -> None:
+    weights = {"roi": np.array([0, 0, 0.1, 0.1, 1, 1, 0.8, 0.9], np.float32), "sizes": [1, 4, 7, 7]}
+    backend = OpenVinoBackend()
+    with pytest.raises(BackendError, match=words) as caught:
+        backend.build(build(nodes, weights, ["y"]), backend.target({}), tmp_path)
+    assert caught.value.node == blamed
+    assert "fully converted" not in str(caught.value)
+
+
 def test_last_layers_of_another_kind_are_refused() -> None:
     with pytest.raises(OptionError, match="fp8"):
         OpenVinoBackend().target({"last_layers": "fp8"})

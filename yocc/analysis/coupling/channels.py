@@ -83,6 +83,7 @@ def map_channels(graph: Graph, shapes: Shapes, protected: Iterable[str] = ()) ->
     for cut in walk.cuts:
         if weights[cut.node][cut.slot].name in given:
             walk.table.freeze(cut.atoms, cut.node, "its weight is an output of the model")
+    _freeze_read_whole(walk, weights)
     return _result(walk, {node.name for node in final_layers(graph)}, {n.name for n in graph.nodes if not _known(n)})
 
 
@@ -106,6 +107,22 @@ def _follow(walk: Walk, node: gs.Node) -> list[Array]:
     if facts.keeps_values and max(sizes, default=1) > LARGEST:
         return give_up(walk, node, f"{node.op} makes more channels than can be followed")
     return RULES[facts.flow](walk, node)
+
+
+def _freeze_read_whole(walk: Walk, inputs: Mapping[str, list[gs.Tensor]]) -> None:
+    """Keep channels of weights that something else reads whole, as lookups of an embedding tied to a layer do."""
+    cut_at = {(cut.node, cut.slot) for cut in walk.cuts}
+    for cut in walk.cuts:
+        if cut.role == "along":  # small, and split off where others read it too
+            continue
+        constant = inputs[cut.node][cut.slot]
+        for reader in constant.outputs:
+            operands = inputs.get(reader.name, [])
+            # Of a reader in a subgraph none is found: that gets a copy.
+            slots = [slot for slot, tensor in enumerate(operands) if tensor is constant]
+            if any((reader.name, slot) not in cut_at for slot in slots):
+                walk.table.freeze(cut.atoms, cut.node, f"{reader.op} reads its weight as well, and whole")
+                break
 
 
 def _known(node: gs.Node) -> bool:

@@ -19,6 +19,8 @@ from yocc.compiler.graph.types import numpy_type
 
 _KEEP_SHAPE = frozenset({"Cast", "DequantizeLinear", "Dropout", "Identity", "QuantizeLinear"})
 """Operators that hand on a weight of the same shape."""
+_SAME_VALUES = _KEEP_SHAPE | {"Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+"""Operators that hand on the values of a weight, in another shape perhaps."""
 _EINSUM = "Einsum"
 
 
@@ -126,7 +128,15 @@ def _parameter(node: gs.Node, slot: int, shapes: Shapes, computed: Collection[st
         return _Parameter(weight.name, tuple(weight.shape))
     tensor = node.inputs[slot]
     shape = shapes.of(tensor) if tensor.name in computed else None
-    return None if shape is None else _Parameter(tensor.name, tuple(shape))
+    return None if shape is None else _Parameter(_turned_from(tensor), tuple(shape))
+
+
+def _turned_from(tensor: gs.Tensor) -> str:
+    """The constant whose values a computed weight has in another shape, which count once; else its own name."""
+    source = tensor
+    while not isinstance(source, gs.Constant) and source.inputs and source.inputs[0].op in _SAME_VALUES:
+        source = source.inputs[0].inputs[0]
+    return str(source.name if isinstance(source, gs.Constant) else tensor.name)
 
 
 def _is_table(tensor: gs.Tensor, shapes: Shapes) -> bool:

@@ -59,6 +59,8 @@ PROTOBUF_LIMIT = 2**31 - 2**26
 SMALL_CONSTANT = 1024
 """Elements up to which a constant can be a shape, an index list or a scale: shape inference needs its value."""
 
+_KEEP_SHAPE = frozenset({"GroupNormalization"})
+"""Operators that keep the shape of their first input, which onnx does not infer."""
 _CONTRADICTIONS = (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError)
 """What shape inference raises of a model that contradicts itself; a ValueError for types that are none."""
 
@@ -190,7 +192,7 @@ def refresh(graph: Graph) -> None:
 
 
 def _infer(graph: Graph) -> None:
-    bare = skeleton(graph)
+    bare = _inferable(skeleton(graph))
     inferred = onnx.shape_inference.infer_shapes(bare, check_type=True, strict_mode=True, data_prop=False)
     if is_bounded(inferred.graph):
         inferred = onnx.shape_inference.infer_shapes(bare, check_type=True, strict_mode=True, data_prop=True)
@@ -204,6 +206,15 @@ def _infer(graph: Graph) -> None:
     for tensor in graph.outputs:
         if isinstance(tensor, gs.Variable) and (tensor.shape is None or tensor.dtype is None):
             tensor.shape, tensor.dtype = _shape_and_dtype(inferred_outputs.get(tensor.name), tensor.dtype)
+
+
+def _inferable(bare: onnx.ModelProto) -> onnx.ModelProto:
+    """A skeleton for inferring shapes alone: what keeps a shape that onnx does not infer hands on its input."""
+    for node in bare.graph.node:
+        if node.op_type in _KEEP_SHAPE and not node.domain:
+            node.op_type = "Identity"
+            del node.input[1:], node.attribute[:]
+    return bare
 
 
 def _rename_repeated(graph: Graph) -> None:

@@ -73,6 +73,8 @@ def prepare(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
         sort_protos(subgraph)
         subgraph.name = subgraph.name or _UNNAMED
     model.graph.name = model.graph.name or _UNNAMED
+    for part in (model.graph, *all_subgraphs(model.graph.node)):
+        _state_defaults(part)
     _forget_repeated(model.graph)
     name_nodes(model.graph)
     for fault in faults(model):
@@ -148,6 +150,13 @@ def _forget_repeated(graph: onnx.GraphProto) -> None:
         graph.value_info.extend(kept)
     for subgraph in all_subgraphs(graph.node):
         _forget_repeated(subgraph)
+
+
+def _state_defaults(graph: onnx.GraphProto) -> None:
+    """Write the axes that a MeanVarianceNormalization leaves out: without them onnx cannot infer its shape."""
+    for node in graph.node:
+        if node.op_type == "MeanVarianceNormalization" and not node.domain and not node.attribute:
+            node.attribute.append(onnx.helper.make_attribute("axes", [0, 2, 3]))
 
 
 def _is_carried(kind: onnx.TypeProto) -> bool:

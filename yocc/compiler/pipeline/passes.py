@@ -47,6 +47,10 @@ class Profiler(Protocol):
         ...
 
 
+DATA_REMEDY = "Give --calib a folder of pictures, or where they do not fit an .npz file with an array for each input."
+"""What helps where a pass has no samples to look at."""
+
+
 class Feeds(Protocol):
     """Pictures (or other inputs) to calibrate with, streamed: iterating again starts again.
 

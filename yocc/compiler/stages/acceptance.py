@@ -41,7 +41,7 @@ def require_passed(checks: Sequence[Check], target: str) -> None:
     Raises:
         BackendError: with everything that failed.
     """
-    failed = [f"{check.name}: {check.message}" for check in checks if check.passed is False]
+    failed = [f"{check.name}: {check.message.rstrip('.')}" for check in checks if check.passed is False]
     if failed:
         raise BackendError(f"The files built for {target!r} do not pass verification: {'; '.join(failed)}.")
 

@@ -22,7 +22,7 @@ from yocc.compiler.stages.reference import original_session, reference_session
 from yocc.containment.activity import during
 from yocc.errors import BackendError, BackendUnavailable, YoccError
 from yocc.models.families.profile import ModelProfile
-from yocc.runtime.backends.backend import Artifact, Backend, Session
+from yocc.runtime.backends.backend import Artifact, Backend, Session, open_outputs
 from yocc.runtime.backends.compare import compare
 from yocc.runtime.backends.kernels import KernelTime
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -277,7 +277,8 @@ def _target_snr(original: Session, judged: Judged, inputs: Inputs) -> float | No
             judged.source, judged.backend, judged.target, judging.threads, judging.for_original, timed=False
         ) as alike:
             feeds = islice(inputs.for_original, _FEEDS_FOR_BLAME)
-            differences = compare((original.run(feed), alike.run(feed)) for feed in feeds)
+            pairs = ((original.run(feed), alike.run(feed)) for feed in feeds)
+            differences = compare(pairs, opened=open_outputs(original))
     except (BackendError, OSError):
         return None
     return worst_snr(differences)

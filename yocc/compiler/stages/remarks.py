@@ -48,7 +48,7 @@ class Circumstances:
     """What a result may have suffered from.
 
     Attributes:
-        pipeline: the passes as text.
+        pipeline: the passes that changed something, as text.
         target: name of the backend.
         calibration: what values were observed on.
         description: how pictures were fed, None where arrays were.
@@ -96,6 +96,11 @@ def fidelity_remarks(facts: FidelityFacts | None, around: Circumstances) -> Iter
     """What is conspicuous in a comparison with the original."""
     if facts is None or not facts.samples:
         return
+    if facts.uneven:
+        yield Remark(
+            f"{_names(facts.uneven)} of the compiled model and of the original: not compared, as how many values they "
+            "have depends on what is computed, and the two differ in it."
+        )
     found = [*_not_finite(facts, around), *_agreement(facts, around)]
     yield from found
     if around.wrong_runtime and not any(likely_reason(around, detector=False) in remark.text for remark in found):
@@ -143,18 +148,19 @@ def size_remarks(before: ModelFacts, after: ModelFacts, around: Circumstances) -
         yield Remark(text, severe=severe, wrong=False)
 
 
-def compression_remarks(idle: Sequence[str], others: Sequence[str]) -> Iterator[Remark]:
+def compression_remarks(idle: Sequence[str], others: Sequence[str], target: str) -> Iterator[Remark]:
     """A result that equals its input.
 
     Args:
         idle: passes that were to compress and changed nothing.
         others: passes beyond those before every compression that changed something.
+        target: name of the backend, for which `yocc inspect` is asked.
     """
     if idle and not others:
         names = " and ".join(dict.fromkeys(idle))
         yield Remark(
             f"Nothing was compressed: {names} changed nothing in this model. Likely reason: no layer is of a kind that "
-            "can be; the report and `yocc inspect` say why for each.",
+            f"can be; the report and `yocc inspect --target {target}` say why for each.",
             severe=True,
             wrong=False,
         )
@@ -260,7 +266,11 @@ def _noisy(facts: FidelityFacts, around: Circumstances) -> Iterator[Remark]:
 
 
 def _named(outputs: list[Difference]) -> str:
-    first = f"Output {outputs[0].output!r}"
+    return _names([each.output for each in outputs])
+
+
+def _names(outputs: Sequence[str]) -> str:
+    first = f"Output {outputs[0]!r}"
     return first if len(outputs) == 1 else f"{first} and {len(outputs) - 1} more"
 
 
@@ -299,13 +309,20 @@ def _why_larger(before: ModelFacts, after: ModelFacts, around: Circumstances) ->
             "Likely reason: a weight that several layers share became a copy for each, or constants were folded into "
             "larger ones; `yocc inspect` shows which layers grew, and fewer passes in --pipeline leave them."
         )
-    if around.ran("fp32") and not around.ran("fp16") and before.bytes < _HALF * before.parameters:
+    coded = around.ran("quantize") or around.ran("encode")
+    if around.ran("fp32") and not around.ran("fp16") and not coded and before.bytes < _HALF * before.parameters:
         return "Likely reason: its weights were in half precision and are in float32 now; add --fp16."
     if around.target not in ("onnxruntime", "tensorrt"):
-        return f"Likely reason: files of {around.target} hold more than weights; that matters in a model this small."
-    if around.ran("quantize") or around.ran("encode"):
+        return _more_than_weights(around)
+    if coded:
         return (
             "Likely reason: scales, zero points and operators for codes take more than the codes save in a model this "
             "small; leave out --int8 or --weights if size is what matters."
         )
+    if around.target != "onnxruntime":
+        return _more_than_weights(around)
     return "Likely reason: descriptions of tensors were added; that matters in a model this small."
+
+
+def _more_than_weights(around: Circumstances) -> str:
+    return f"Likely reason: files of {around.target} hold more than weights; that matters in a model this small."

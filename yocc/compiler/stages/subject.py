@@ -17,6 +17,7 @@ from yocc.compiler.stages.anatomy import Anatomy, anatomy_of, require_runnable
 from yocc.compiler.stages.inputs import Inputs, changed_inputs, feed_specs, open_inputs
 from yocc.errors import CalibrationError, ModelError
 from yocc.passes.simplify.fused_conv import split_fused_convolutions
+from yocc.passes.simplify.fused_operators import split_fused_operators
 from yocc.passes.simplify.integer_products import split_integer_products
 from yocc.report.account import LayerStates, layer_names, layer_states
 from yocc.report.report import FileFacts, ModelFacts, Resizing, TensorFacts, bytes_facts, file_facts
@@ -84,12 +85,12 @@ def model_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) 
 
 def taken_apart(graph: Graph) -> Graph:
     """The graph, or a copy in which operators that onnxruntime has fused are those of ONNX, to be counted as such."""
-    if not any(node.op in ("FusedConv", "MatMulIntegerToFloat") for node in graph.nodes):
+    if not any(node.domain == "com.microsoft" for node in graph.nodes):
         return graph
     whole = clone(graph)
-    split_fused_convolutions(whole)
-    split_integer_products(whole)
-    refresh(whole)
+    # The types of what is behind such an operator are known once it is taken apart.
+    while split_fused_convolutions(whole) + split_fused_operators(whole) + split_integer_products(whole):
+        refresh(whole)
     return whole
 
 

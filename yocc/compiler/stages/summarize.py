@@ -42,14 +42,16 @@ def summarize(prepared: Prepared, optimized: Optimized, built: Built, verdict: V
     relied_on = options.measure.evaluate is not None or takes_bytes(prepared.pipeline)
     fed = pictures_fed(prepared.inputs, subject.description, verdict, relied_on)
     pipeline, target = performed(optimized.runs), options.target.target
-    around = Circumstances(pipeline, target, calibrated, fed, verdict.target_snr, verdict.elsewhere)
+    idle, others = _effects(optimized.runs)
+    effective = performed([run for run in optimized.runs if run.name not in idle or run.rewrites])
+    around = Circumstances(effective, target, calibrated, fed, verdict.target_snr, verdict.elsewhere)
     remarks = (
         *input_remarks(fed, subject.description),
         *calibration_remarks(calibrated, held_out=prepared.inputs is None or prepared.inputs.held_out),
         *([prepared.suspicion] if fed is not None and prepared.suspicion is not None else []),
         *map(Remark, subject.problems),
         *fidelity_remarks(verdict.fidelity, around),
-        *compression_remarks(*_effects(optimized.runs)),
+        *compression_remarks(idle, others, target),
         *request_remarks(asked=options.recipe.pipeline is not None or prepared.plan.pipeline != prepare_pipeline()),
         *size_remarks(subject.facts, built.facts, around),
     )

@@ -95,6 +95,11 @@ def cells(spec: InputSpec, strides: Sequence[int]) -> int:
     return sum(-(-spec.size[0] // stride) * -(-spec.size[1] // stride) for stride in strides)
 
 
+def fills(spec: InputSpec, strides: Sequence[int]) -> bool:
+    """Whether a picture is as large as a cell of the coarsest grid; smaller ones have as many cells as anything."""
+    return min(spec.size) >= max(strides)
+
+
 def written(head: Head) -> frozenset[str]:
     """Names of the tensors that the last convolutions write."""
     return frozenset(tensor.name for node in head.layers for tensor in node.outputs)

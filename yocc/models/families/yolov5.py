@@ -21,6 +21,7 @@ from yocc.models.families.reading import (
     cells,
     class_names,
     dimensions,
+    fills,
     rank,
     stated_anchors,
     strides_of_convolutions,
@@ -114,7 +115,7 @@ def _rows(graph: gs.Graph, spec: InputSpec, metadata: Mapping[str, str]) -> Mode
     _, count, width = dimensions(output)
     strides: tuple[int, ...] = strides_of_convolutions(head.channels, per_stride=1)
     if count is not None and width is not None:
-        strides = next((some for some in STRIDES if count % cells(spec, some) == 0), ())
+        strides = next((some for some in STRIDES if fills(spec, some) and count % cells(spec, some) == 0), ())
         anchors = count // cells(spec, strides) if strides else 0
     else:
         # The published number of anchors; a graph with open shapes states it nowhere apart from the class count.

@@ -22,6 +22,7 @@ from yocc.models.families.reading import (
     cells,
     class_names,
     dimensions,
+    fills,
     literal,
     rank,
     strides_of_convolutions,
@@ -59,7 +60,9 @@ class YoloV8(Family):
         if width is None:
             return None
         form, behind = _form(graph, metadata, width - _BOX)
-        strides: tuple[int, ...] = next((some for some in STRIDES if count == cells(picture, some)), ())
+        strides: tuple[int, ...] = next(
+            (some for some in STRIDES if fills(picture, some) and count == cells(picture, some)), ()
+        )
         if count is None and head.squashes:
             strides = strides_of_convolutions(head.channels, per_stride=2 if not form else 3)
         classes = class_names(metadata, width - _BOX - behind) if strides and behind >= 0 else None

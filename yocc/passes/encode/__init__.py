@@ -133,6 +133,8 @@ class Encode(Pass):
         if self.packed:
             store_once(graph)
         layers, sharing = _layers(graph, ctx)
+        lookups = _lookups(layers)
+        _note_left_out(graph, layers, lookups, ctx)
         codecs = self._codecs(graph, layers, ctx)
         rounded: dict[str, tuple[Array, Array]] = {}
         figures = {}
@@ -147,6 +149,9 @@ class Encode(Pass):
                 rounded[node.name], figures[node.name] = _on_pictures(layer, codecs[node.name], moments)
         if self.packed:
             _pack(graph, layers, codecs, rounded)
+            for name, readers in lookups.items():
+                for reader in readers:
+                    reader.inputs[0] = layers[name].node.inputs[1]
         for name, others in sharing.items():
             for node in others:
                 node.inputs[1] = layers[name].node.inputs[1]
@@ -224,6 +229,43 @@ def _layers(graph: Graph, ctx: PassContext) -> tuple[dict[str, StoredLayer], dic
         elif found != "it has no weight":
             ctx.note(f"Weight not encoded: {found}.", node=node.name)
     return layers, sharing
+
+
+def _lookups(layers: Mapping[str, StoredLayer]) -> dict[str, list[gs.Node]]:
+    """The lookups that read the weight of a layer, as embeddings tied to the last layer do, by the layer's name."""
+    weights = {name: layer.node.inputs[1] for name, layer in layers.items() if layer.weight is None}
+    return {
+        name: [node for node in weight.outputs if node.op == "Gather" and node.inputs[0] is weight]
+        for name, weight in weights.items()
+    }
+
+
+def _note_left_out(
+    graph: Graph, layers: Mapping[str, StoredLayer], lookups: Mapping[str, list[gs.Node]], ctx: PassContext
+) -> None:
+    """Say so where most of the weights are not those of layers: of recurrences and embeddings, for example."""
+    coded = {tensor.name for layer in layers.values() for tensor in layer.node.inputs[1:2]}
+    readers = {node.name for found in lookups.values() for node in found}
+    left = {
+        tensor.name: (int(np.prod(tensor.shape)), node)
+        for node in graph.nodes
+        if node.name not in readers
+        for tensor in node.inputs
+        if isinstance(tensor, gs.Constant) and tensor.name not in coded and _is_weight(tensor)
+    }
+    sizes = [size for size, _ in left.values()]
+    held = sum(sizes) + sum(layer.rows().size for layer in layers.values())
+    if sum(sizes) > held / 2:
+        node = max(left.values(), key=lambda each: each[0])[1]
+        ctx.note(
+            f"{sum(sizes) / held:.0%} of the weights stay as they are: codes are for Conv, ConvTranspose, Gemm and "
+            f"MatMul, and {node.name!r} is a {node.op}. --int8 or --fp16 may store them smaller.",
+            level="warning",
+        )
+
+
+def _is_weight(tensor: gs.Constant) -> bool:
+    return len(tensor.shape) > 1 and tensor.dtype in (np.float32, np.float16)
 
 
 def _worth_more(graph: Graph, layers: Mapping[str, StoredLayer]) -> set[str]:

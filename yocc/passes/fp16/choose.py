@@ -79,6 +79,8 @@ def _reason(node: gs.Node, opset: int, captured: set[str], protected: frozenset[
     slots = half_slots(node, opset)
     if slots is None or node.attrs.get("block_size", 0):
         return f"{node.op} has no fp16 form in opset {opset}"
+    if _moves_batch_into_products(node):
+        return "a transposition that moves the first axis into a product takes onnxruntime down in fp16"
     if any(tensor.name in captured for tensor in node.outputs):
         return "a subgraph reads its output"
     if any(tensor.name in protected for tensor in node.outputs):
@@ -90,6 +92,22 @@ def _reason(node: gs.Node, opset: int, captured: set[str], protected: frozenset[
             if HALF_MAX < magnitude < np.inf:
                 return f"its constant {tensor.name!r} reaches {magnitude:.6g}, above the {HALF_MAX:.0f} of fp16"
     return ""
+
+
+def _moves_batch_into_products(node: gs.Node) -> bool:
+    """Whether a Transpose moves the first axis to one of the last two, as `[time, batch, channels]` is turned around.
+
+    onnxruntime 1.32 moves it in front of the next matrix product, past what is in between, and crashes while it fuses
+    the two if the product is in half precision (MatmulTransposeFusion). Two axes that are then given a third are the
+    same to it.
+    """
+    if node.op != "Transpose" or node.inputs[0].shape is None:
+        return False
+    rank = len(node.inputs[0].shape)
+    perm = list(node.attrs.get("perm", reversed(range(rank))))
+    if perm == [1, 0]:
+        return any(reader.op in ("Reshape", "Unsqueeze") for reader in node.outputs[0].outputs)
+    return rank > 2 and perm[:-2] == list(range(1, rank - 1))
 
 
 def _too_large(node: gs.Node, magnitudes: Mapping[str, float], limit: float) -> str:
@@ -115,7 +133,7 @@ def _depends_on_data(graph: Graph) -> set[str]:
 
 
 def _islands(graph: Graph, half: set[str]) -> set[str]:
-    """Nodes of connected fp16 regions without any matrix product: two Casts for nothing."""
+    """Nodes of connected fp16 regions without any matrix product or table: two Casts for nothing."""
     region = {name: name for name in half}
 
     def find(name: str) -> str:
@@ -132,9 +150,14 @@ def _islands(graph: Graph, half: set[str]) -> set[str]:
             if tensor.inputs and tensor.inputs[0].name in half:
                 region[find(node.name)] = find(tensor.inputs[0].name)
     for node in graph.nodes:
-        if node.name in half and node.op in WEIGHTED:
+        if node.name in half and (node.op in WEIGHTED or _is_lookup(node)):
             working.add(find(node.name))
     return {name for name in half if find(name) not in working}
+
+
+def _is_lookup(node: gs.Node) -> bool:
+    """Whether a node looks up in a table of floats, which takes half the room."""
+    return bool(node.op == "Gather" and isinstance(node.inputs[0], gs.Constant) and len(node.inputs[0].shape) > 1)
 
 
 def _idle_pairs(graph: Graph, half: set[str]) -> set[str]:

@@ -183,7 +183,7 @@ def _nothing_to_remove(channels: ChannelMap) -> PassError:
     """An error with the reason at the first layer that has one."""
     reason = next(iter(channels.reasons.values()), None)
     why = "" if reason is None or not reason.node else f": {reason.text}, {reason.node!r} for one"
-    hint = "See `yocc inspect` for the reason at each layer."
+    hint = "See `yocc inspect` for the reason at each layer, or lower ranks instead: --moves ranks."
     if reason is not None and reason.text.endswith(QUANTIZED):
         hint = "Prune the model in float and quantize it afterwards, with --prune and --int8."
     return PassError(f"No channel of this model can be removed{why}.", hint, node="" if reason is None else reason.node)

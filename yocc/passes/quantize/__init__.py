@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
@@ -15,12 +16,13 @@ from yocc.analysis.quant_params import QuantParams
 from yocc.analysis.statistics import TensorStatistics
 from yocc.analysis.transfer import as_is, transfer_of
 from yocc.compiler.graph import Graph, clone, refresh
+from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.foreseen import Foreseen
 from yocc.compiler.pipeline.lineage import whole_teacher
 from yocc.compiler.pipeline.partial import does_run, run_until
-from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
+from yocc.compiler.pipeline.passes import DATA_REMEDY, Feeds, Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.compiler.pipeline.target import TensorScheme
 from yocc.errors import BackendError, CalibrationError, OptionError, PassError
@@ -42,6 +44,7 @@ from yocc.passes.quantize.weights import quantize_biases, quantize_weights, weig
 from yocc.requirements import torch_missing
 from yocc.rewrites.qdq import insert_qdq, store_quantized
 
+_NOT_RUN = "the model does not run here to be calibrated"
 OUTPUTS = "outputs"
 """The observer that weighs quantization errors by their effect on the outputs."""
 
@@ -124,17 +127,14 @@ class Quantize(Pass):
     def requires(self, graph: Graph, ctx: PassContext) -> None:  # noqa: ARG002 # the protocol's
         """There must be something to calibrate with."""
         if ctx.feeds is None:
-            raise CalibrationError(
-                "Quantization needs pictures to calibrate with.",
-                "Give a folder with --calib, or an .npz file with an array for each input where pictures do not fit.",
-            )
+            raise CalibrationError("Quantization needs pictures to calibrate with.", DATA_REMEDY)
 
     def foresee(self, graph: Graph, ctx: PassContext, *, exact: bool) -> Foreseen:  # noqa: ARG002 # the protocol's
         """Which layers, by the structure of the graph."""
         self.requires(graph, ctx)
         placement = place(graph, ctx.target, exceptions=find_exceptions(graph, ctx))
         if not placement.layers:
-            ctx.note("No layer of this model can compute in int8.", level="warning")
+            ctx.note(_none(graph, placement), level="warning")
         layers = {name: {"weight_bits": ctx.target.weights.bits} for name in placement.layers}
         later = "scales, and layers that 8 bits are too coarse for, are found when it runs"
         if self.max_drop is not None or self.max_latency is not None:
@@ -152,10 +152,10 @@ class Quantize(Pass):
         placement = place(graph, ctx.target, exceptions=find_exceptions(graph, ctx))
         if not placement.layers:
             _note_skipped(placement, ctx)
-            ctx.note("No layer of this model can compute in int8.", level="warning")
-            return PassResult()
+            ctx.note(_none(graph, placement), level="warning")
+            return PassResult(skipped=dict(placement.skipped))
         if not _is_measurable(graph, placement, ctx):
-            return PassResult()
+            return _unmeasured(placement)
         shapes = concrete_shapes(graph, ctx.input_shapes)
         tensors = [name for group in placement.groups for name in group]
         statistics: Mapping[str, TensorStatistics]
@@ -168,7 +168,7 @@ class Quantize(Pass):
                 statistics = collect(graph, tensors, ctx.feeds, shapes, ctx)
             except BackendError as error:
                 _stay_float(error, graph, ctx)
-                return PassResult()
+                return _unmeasured(placement)
         placement = _without_masks(graph, placement, statistics, ctx)
         effects: Mapping[str, Influence] = {}
         if self.observer == OUTPUTS and not ctx.feeds.synthetic:
@@ -352,6 +352,20 @@ def _stay_float(error: BackendError, graph: Graph, ctx: PassContext) -> None:
     if does_run(graph, ctx):
         raise error
     ctx.note(f"Nothing is quantized, as the model does not run here to be calibrated. {error.message}", level="warning")
+
+
+def _unmeasured(placement: Placement) -> PassResult:
+    return PassResult(skipped={**dict.fromkeys(placement.layers, _NOT_RUN), **placement.skipped})
+
+
+def _none(graph: Graph, placement: Placement) -> str:
+    """That no layer is quantized, with the reason that most layers have."""
+    layers = [node.name for node in graph.nodes if node.op in WEIGHTED and node.name in placement.skipped]
+    if not layers:
+        return "No layer of this model can compute in int8."
+    (reason, _), *_ = Counter(placement.skipped[name] for name in layers).most_common(1)
+    example = next(name for name in layers if placement.skipped[name] == reason)
+    return f"No layer of this model can compute in int8: {reason}, {example!r} for one."
 
 
 def _note_skipped(placement: Placement, ctx: PassContext) -> None:

@@ -86,22 +86,26 @@ def coarse_inputs(
         ctx: runs the model; its target's number formats.
     """
     layers = [node for node in graph.nodes if node.name in placement.layers and _is_known(node, tensors, shapes)]
-    axes = {tensor.name: _axis(node) for node in layers for tensor in (node.inputs[0], node.outputs[0])}
-    if not axes:
+    # What a convolution writes may enter a matrix product, whose channels lie along another axis.
+    wanted = {(tensor.name, _axis(node)) for node in layers for tensor in (node.inputs[0], node.outputs[0])}
+    if not wanted:
         return []
-    seen: dict[str, list[tuple[Array, Array]]] = {name: [] for name in axes}
-    for found in channel_samples(graph, axes, evenly(feeds, PICTURES), shapes, ctx):
-        for name, sample in found.items():
-            seen[name].append(sample)
+    seen: dict[tuple[str, int], list[tuple[Array, Array]]] = {place: [] for place in wanted}
+    for axis in sorted({axis for _, axis in wanted}):
+        axes = {name: axis for name, along in wanted if along == axis}
+        for found in channel_samples(graph, axes, evenly(feeds, PICTURES), shapes, ctx):
+            for name, sample in found.items():
+                seen[name, axis].append(sample)
     lost: dict[str, float] = {}
     for node in layers:
         source, result = node.inputs[0].name, node.outputs[0].name
-        values, channels = (np.concatenate(parts) for parts in zip(*seen[source], strict=True))
+        axis = _axis(node)
+        values, channels = (np.concatenate(parts) for parts in zip(*seen[source, axis], strict=True))
         noise = _variances(
-            _error(values, tensors[source], ctx.target.activations), channels, shapes.shapes[source][_axis(node)]
+            _error(values, tensors[source], ctx.target.activations), channels, shapes.shapes[source][axis]
         )
-        values, channels = (np.concatenate(parts) for parts in zip(*seen[result], strict=True))
-        signal = _variances(values, channels, shapes.shapes[result][_axis(node)])
+        values, channels = (np.concatenate(parts) for parts in zip(*seen[result, axis], strict=True))
+        signal = _variances(values, channels, shapes.shapes[result][axis])
         lost[source] = max(lost.get(source, 0.0), _lost(node, noise, signal))
     straight = {node.inputs[0].name for node in straight_readers(graph)}
     beyond = [name for name, share in lost.items() if share > (LOST_STRAIGHT if name in straight else LOST)]

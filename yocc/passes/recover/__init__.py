@@ -12,7 +12,7 @@ from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.foreseen import Foreseen, unknown
 from yocc.compiler.pipeline.lineage import Teacher, rewritten
 from yocc.compiler.pipeline.partial import does_run
-from yocc.compiler.pipeline.passes import Feeds, Pass, PassContext
+from yocc.compiler.pipeline.passes import DATA_REMEDY, Feeds, Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.errors import BackendError, CalibrationError, OptionError, PassError
 from yocc.fitting.regression import Fit
@@ -60,7 +60,7 @@ class Recover(Pass):
                 "Put prune, factorize, drop or substitute before recover.",
             )
         if ctx.feeds is None or len(ctx.feeds) == 0:
-            raise CalibrationError("Recovery needs pictures.", "Give a folder with --calib.")
+            raise CalibrationError("Recovery needs pictures.", DATA_REMEDY)
 
     def foresee(self, graph: Graph, ctx: PassContext, *, exact: bool) -> Foreseen:  # noqa: ARG002 # the protocol's
         """Nothing: it changes values only."""

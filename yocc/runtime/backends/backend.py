@@ -274,6 +274,16 @@ class Backend(abc.ABC):
                 raise OptionError(f"The target {self.name!r} has no option {name!r}.", known)
 
 
+def open_outputs(session: Session) -> frozenset[str]:
+    """Outputs with a size that is open and not named as one of the inputs': it may depend on what is computed."""
+    given = {size for spec in session.inputs for size in spec.shape if isinstance(size, str)}
+    return frozenset(
+        spec.name
+        for spec in session.outputs
+        if spec.open_rank or not all(size in given or (isinstance(size, int) and size >= 0) for size in spec.shape)
+    )
+
+
 def read_count(backend: str, name: str, text: str) -> int:
     """A positive number given as an option.
 

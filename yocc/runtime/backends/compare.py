@@ -7,7 +7,7 @@ and scores of a detector are judged apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ class Part:
         axis: where the channels lie.
         channels: their numbers; None for all.
         sequence: the output's name and the number of the tensor in it, None for an output that is a tensor.
+        open: whether the model leaves its size open, so that it may depend on what is computed.
     """
 
     output: str
@@ -40,6 +41,7 @@ class Part:
     axis: int = -1
     channels: tuple[int, ...] | None = None
     sequence: tuple[str, int] | None = None
+    open: bool = False
 
     def of(self, arrays: Arrays) -> Array | None:
         """The part's values; None where there is no such output."""
@@ -92,28 +94,46 @@ class Comparison:
         """Take in the outputs for one input.
 
         Raises:
-            BackendError: an output is missing or has another shape.
+            BackendError: an output is missing or has another shape, and its size is not open.
         """
         for sums in self._sums:
             sums.add(reference, candidate)
 
     def differences(self) -> list[Difference]:
-        """What has been seen so far, in the order of the parts."""
-        return [sums.difference() for sums in self._sums]
+        """What has been seen so far, in the order of the parts; without those that cannot be compared."""
+        return [sums.difference() for sums in self._sums if not sums.uneven]
+
+    def uneven(self) -> tuple[str, ...]:
+        """Outputs that cannot be compared: how many values they have depends on what is computed, and they differ."""
+        return tuple(dict.fromkeys(sums.part.output for sums in self._sums if sums.uneven))
 
 
-def compare(pairs: Iterable[tuple[Arrays, Arrays]], profile: ModelProfile | None = None) -> list[Difference]:
-    """Compare pairs of (reference, candidate) outputs, whole and, for a detector, boxes and scores apart."""
+def compare(
+    pairs: Iterable[tuple[Arrays, Arrays]], profile: ModelProfile | None = None, opened: Collection[str] = ()
+) -> list[Difference]:
+    """Compare pairs of (reference, candidate) outputs, whole and, for a detector, boxes and scores apart.
+
+    Args:
+        pairs: outputs of both for the same inputs.
+        profile: of a detector.
+        opened: outputs whose size the model leaves open; left out where the two differ in it.
+    """
     comparison: Comparison | None = None
     for reference, candidate in pairs:
         if comparison is None:
-            comparison = Comparison(parts_of(reference, profile))
+            comparison = Comparison(parts_of(reference, profile, opened))
         comparison.add(reference, candidate)
     return [] if comparison is None else comparison.differences()
 
 
-def parts_of(outputs: Arrays, profile: ModelProfile | None = None) -> list[Part]:
-    """Each whole numeric output, followed by its boxes and scores where the profile knows them."""
+def parts_of(outputs: Arrays, profile: ModelProfile | None = None, opened: Collection[str] = ()) -> list[Part]:
+    """Each whole numeric output, followed by its boxes and scores where the profile knows them.
+
+    Args:
+        outputs: of the reference for one input.
+        profile: of a detector.
+        opened: outputs whose size the model leaves open.
+    """
     parts = []
     for name, array in outputs.items():
         if isinstance(array, list):
@@ -127,7 +147,7 @@ def parts_of(outputs: Arrays, profile: ModelProfile | None = None) -> list[Part]
             continue
         if profile is not None and profile.suppression is not None and name in profile.unbatched:
             continue  # what the graph selected, more or fewer with each picture
-        parts.append(Part(name))
+        parts.append(Part(name, open=name in opened))
         if profile is not None and name in profile.outputs:
             parts += _detector_parts(name, array.shape, profile)
     return parts
@@ -146,6 +166,7 @@ class _Sums:
         self.reference = self.candidate = self.product = self.error = self.max_abs = 0.0
         self.lowest, self.highest = math.inf, -math.inf
         self.finite = self.reference_finite = True
+        self.uneven = False
 
     def add(self, reference: Arrays, candidate: Arrays) -> None:
         want, have = self.part.of(reference), self.part.of(candidate)
@@ -154,6 +175,9 @@ class _Sums:
             raise BackendError(
                 f"The {which} model has no output {self.part.output!r}.", "Compare models of one origin."
             )
+        if want.shape != have.shape and self.part.open and want.ndim == have.ndim:
+            self.uneven = True
+            return
         if want.shape != have.shape:
             raise BackendError(
                 f"Output {self.part.output!r} is {list(want.shape)} in one model and {list(have.shape)} in the other.",

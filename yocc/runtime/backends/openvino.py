@@ -24,6 +24,7 @@ from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.onnxruntime import cores
 from yocc.runtime.backends.plugin_operators import remedy
 from yocc.runtime.backends.session_settings import SESSION_FILE, SessionSettings, settings_beside
+from yocc.runtime.backends.summed_axes import sum_over_axes
 from yocc.runtime.backends.tall_kernels import widen_tall_kernels
 from yocc.runtime.backends.undivided import undivide
 
@@ -129,6 +130,7 @@ class OpenVinoBackend(Backend):
         # The plugin's convolutions write channels last; the usual head takes half the time of a pruned int8 detector.
         move_channels_last(graph, divide=True)
         undivide(graph)
+        sum_over_axes(graph)
         quantize_bytes(graph)
         widen_tall_kernels(graph)
         save(graph, path)
@@ -138,7 +140,9 @@ class OpenVinoBackend(Backend):
             openvino.save_model(model, str(folder / MODEL_FILE), compress_to_fp16=False)
         except Exception as error:  # OpenVINO's exceptions share no base but Exception
             raise BackendError(
-                f"OpenVINO cannot convert the model: {_one_sentence(error)}.", "Use --target onnxruntime."
+                f"OpenVINO cannot convert the model: {_one_sentence(error)}.",
+                "Use --target onnxruntime.",
+                _blamed(graph, str(error)),
             ) from error
         return Artifact(self.name, folder, folder / MODEL_FILE, (folder / WEIGHTS_FILE, path))
 
@@ -303,7 +307,17 @@ def _one_sentence(error: Exception) -> str:
     """The last line of an error of OpenVINO that says what went wrong, without source files and line breaks."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith(("Exception from", "Check '", "FrontEnd API failed"))]
+    if said and said[0].startswith("Model wasn't fully converted"):
+        # What stands in the way comes after the headline: a node and why, or operators without a rule.
+        at = next((place for place, line in enumerate(said) if line.startswith("While validating")), None)
+        said = [" ".join(said[at : at + 2])] if at is not None else [said[-1].lstrip("- ")]
     return " ".join((said or lines or [type(error).__name__])[0].split()).rstrip(". ")
+
+
+def _blamed(graph: Graph, said: str) -> str:
+    """The first node of the operators that an error names as not converted; empty where it names none."""
+    ops = {op for line in re.findall(r"^-- (.*)", said, re.MULTILINE) for op in re.findall(r"(\w+)-\d+", line)}
+    return next((node.name for node in graph.nodes if node.op in ops), "")
 
 
 def _runtime() -> Any:

@@ -143,7 +143,8 @@ def _check(path: Path, member: str, header: _Header, spec: InputSpec, *, batch: 
         wanted = " or ".join(f"[{', '.join(map(str, ('samples', *form)))}]" for form in forms)
         raise CalibrationError(
             f"The array {member!r} in {path} has shape {list(header.shape)}, the input {spec.name!r} needs {wanted}.",
-            "Save the samples in the input's shape, along a leading axis.",
+            "Save the samples in the input's shape, along a leading axis; if the model leaves the shape open, "
+            "state it with --input-shape.",
         )
     if header.shape[0] == 0:
         raise CalibrationError(f"The array {member!r} in {path} has no samples.", "Save at least one.")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from yocc.compiler.pipeline.passes import Arrays, Feeds, Progress, silent
+from yocc.errors import BackendError
 from yocc.models.families.profile import ModelProfile
-from yocc.runtime.backends.backend import Session
+from yocc.runtime.backends.backend import Session, open_outputs
 from yocc.runtime.backends.compare import Comparison, Difference, parts_of
 from yocc.runtime.data.letterbox import Placement
 from yocc.runtime.data.pictures import PictureRef
@@ -42,6 +43,7 @@ class FidelityFacts:
         collapsed: why the compiled detector is of no use, or empty.
         reason: why there are no detection scores, or empty.
         examples: a few of the pictures with what both models find in them.
+        uneven: outputs left out, as how many values they have depends on what is computed and the models differ in it.
     """
 
     data: str
@@ -53,6 +55,7 @@ class FidelityFacts:
     collapsed: str = ""
     reason: str = ""
     examples: tuple[Example, ...] = ()
+    uneven: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def measure_fidelity(
     for first, second in progress(pairs, "comparing with the original", len(feeds)):
         reference, candidate = original.run(first), compiled.run(second)
         alike = (reference, candidate) if own is None else _of_one_shape(reference, candidate)
-        comparison = comparison or Comparison(parts_of(alike[0], profile))
+        comparison = comparison or Comparison(parts_of(alike[0], profile, open_outputs(original)))
         comparison.add(*alike)
         count += 1
         if profile is None:
@@ -130,7 +133,14 @@ def measure_fidelity(
         for side, arrays, known in zip(found, (reference, candidate), (theirs or profile, profile), strict=True):
             side.append(detect(arrays, known, Placement(known.size, (1.0, 1.0), (0, 0)), selection_of(profile)))
     outputs = tuple(comparison.differences()) if comparison is not None else ()
-    facts = FidelityFacts(samples.data, count, samples.held_out, outputs)
+    uneven = comparison.uneven() if comparison is not None else ()
+    if uneven and not outputs:
+        raise BackendError(
+            f"Nothing can be compared: how many values {uneven[0]!r} has depends on what is computed, and the two "
+            "models differ in it.",
+            "Make what it is computed from an output of the model as well.",
+        )
+    facts = FidelityFacts(samples.data, count, samples.held_out, outputs, uneven=uneven)
     if profile is None or not count:
         return facts
     apart = (fed is not None and theirs is not None) or (bool(pictures) and profile.finds_in_picture)

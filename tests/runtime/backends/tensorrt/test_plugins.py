@@ -165,6 +165,34 @@ def test_suppression_that_tensorrt_rtx_lacks_is_no_fault_of_the_model(tmp_path: 
     assert "only up to NonMaxSuppression" in checks[-1].message
 
 
+@needs_rtx
+@pytest.mark.parametrize(
+    ("op", "line", "weights"),
+    [
+        ("NonZero", "n: kept = NonZero(a)", {}),
+        (
+            "RoiAlign",
+            "r: kept = RoiAlign<output_height = 2, output_width = 2>(a, regions, batches)",
+            {"regions": np.ones((2, 4), np.float32), "batches": np.zeros(2, np.int64)},
+        ),
+        (
+            "ScatterElements",
+            'e: kept = ScatterElements<axis = 1, reduction = "add">(a, places, added)',
+            {"places": np.zeros((1, 1, 1, 1), np.int64), "added": np.ones((1, 1, 1, 1), np.float32)},
+        ),
+    ],
+)
+def test_operators_that_tensorrt_rtx_lacks_are_no_fault_of_the_model(
+    op: str, line: str, weights: dict[str, Any], tmp_path: Path
+) -> None:
+    lines = ["c: f = Conv(x, w)", "u: a = Relu(f)", line, "d: y = Cast<to = 1>(kept)"]
+    graph = build(lines, {"w": (8, 4, 3, 3), **weights}, ["y"], opset=18)
+    backend = TensorRtBackend()
+    checks = backend.verify(backend.build(graph, backend.target({}), tmp_path), thorough=False)
+    assert [check.passed for check in checks] == [True, True]
+    assert f"only up to {op}" in checks[-1].message
+
+
 @pytest.mark.parametrize(
     ("changed", "wanted"),
     [

@@ -65,6 +65,40 @@ def test_pads_of_every_kind_are_computed(tmp_path: Path, nodes: list[str], weigh
     _agrees(tmp_path, nodes, weights, opset)
 
 
+@needs_tvm
+@pytest.mark.parametrize(
+    ("nodes", "weights", "opset"),
+    [
+        (["u: d = Unsqueeze(c, last)", "s: y = Squeeze(d, ends)"], {"last": [-1], "ends": [0, -1]}, 17),
+        (["a: b = Abs(c)", "p: y = Pow(b, n)"], {"n": np.array(3, np.int64)}, 17),
+        (["n: y = LayerNormalization<axis = 1>(c, s, b)"], {"s": (8, 9, 9), "b": (8, 9, 9)}, 17),
+        (["n: y = LayerNormalization<axis = -2, epsilon = 0.5>(c, s)"], {"s": (9, 9)}, 17),
+        (["n: y = LayerNormalization(c, s, b)"], {"s": (9,), "b": (9,)}, 17),
+        (["n: y = RMSNormalization(c, s)"], {"s": (9,)}, 23),
+        (["n: y = MeanVarianceNormalization(c)"], {}, 17),
+    ],
+    ids=["squeeze", "integer power", "layers", "layers without bias", "last", "root", "variance"],
+)
+def test_operators_that_the_importer_reads_otherwise_are_computed(
+    tmp_path: Path, nodes: list[str], weights: dict[str, Any], opset: int
+) -> None:
+    _agrees(tmp_path, nodes, weights, opset)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        (["n: y = CumSum(x, axis)"], "no kernel"),
+        (["n: y, places = TopK(x, most)"], "sorts"),
+        (["n: y, places = MaxPool<kernel_shape = [2, 2]>(x)"], "does not tell where"),
+    ],
+)
+def test_operators_without_kernels_are_named(nodes: list[str], words: str) -> None:
+    graph = build(nodes, {"axis": np.array(2, np.int64), "most": [2]}, ["y"])
+    (reject,) = TvmBackend().validate(graph, TvmBackend().target({}))
+    assert (reject.node, words in reject.reason) == ("n", True)
+
+
 @pytest.mark.slow
 @needs_tvm
 @pytest.mark.parametrize("automatic", ["SAME_UPPER", "SAME_LOWER", "VALID"])

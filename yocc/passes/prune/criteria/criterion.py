@@ -13,7 +13,7 @@ from yocc.analysis.coupling.channels import ChannelMap
 from yocc.analysis.pictures import evenly
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.shapes import Shapes
-from yocc.compiler.pipeline.passes import Arrays, Feeds, PassContext
+from yocc.compiler.pipeline.passes import DATA_REMEDY, Arrays, Feeds, PassContext
 from yocc.errors import CalibrationError, PassError
 from yocc.passes.prune.norms import Scores, l2
 from yocc.passes.prune.ranking import Ranking, rank_by_score, rank_by_sum, substitute_missing
@@ -45,7 +45,7 @@ class Subject:
             CalibrationError: there are none.
         """
         if self.ctx.feeds is None or len(self.ctx.feeds) == 0:
-            raise CalibrationError(f"The criterion {criterion!r} needs pictures.", "Give a folder with --calib.")
+            raise CalibrationError(f"The criterion {criterion!r} needs pictures.", DATA_REMEDY)
         return self.ctx.feeds
 
     def some_pictures(self, criterion: str, most: int) -> Iterable[Arrays]:

@@ -20,8 +20,8 @@ from yocc.runtime.backends.tensorrt.options import TensorRtTarget, settings_of
 from yocc.runtime.backends.tensorrt.parser import CHECK, check_with_parser
 from yocc.runtime.backends.tensorrt.session import engine_session, obstacle
 
-_NOT_IN_RTX = frozenset({"NonMaxSuppression"})
-"""Operators that tensorrt-rtx parses and has no kernels for, unlike TensorRT."""
+_NOT_IN_RTX = frozenset({"NonMaxSuppression", "NonZero", "RoiAlign"})
+"""Operators that tensorrt-rtx parses and has no kernels or plugins for, unlike TensorRT."""
 
 
 def verify(artifact: Artifact, target: TensorRtTarget, *, thorough: bool) -> tuple[Check, ...]:
@@ -36,7 +36,7 @@ def verify(artifact: Artifact, target: TensorRtTarget, *, thorough: bool) -> tup
 def _parsed(artifact: Artifact, graph: Graph, target: TensorRtTarget) -> Check:
     """What NVIDIA's parser says; of a model with operators that tensorrt-rtx lacks, to what is before them."""
     settings = settings_of(graph, target)
-    lacking = [node for node in graph.nodes if is_plugin(node) or node.op in _NOT_IN_RTX or node.op in target.plugins]
+    lacking = [node for node in graph.nodes if _is_lacking(node) or node.op in target.plugins]
     if not lacking:
         return check_with_parser(artifact.model, settings)
     what = ", ".join(dict.fromkeys(node.op for node in lacking))
@@ -48,6 +48,13 @@ def _parsed(artifact: Artifact, graph: Graph, target: TensorRtTarget) -> Check:
         save(part, path)
         check = check_with_parser(path, replace(settings, profiles=_profiles(settings, part)))
     return replace(check, message=f"{check.message}; only up to {what}, which TensorRT has and tensorrt-rtx lacks")
+
+
+def _is_lacking(node: gs.Node) -> bool:
+    """Whether TensorRT has what tensorrt-rtx lacks; reductions of ScatterElements are a plugin."""
+    if node.op == "ScatterElements":
+        return bool(node.attrs.get("reduction", "none") != "none")
+    return is_plugin(node) or node.op in _NOT_IN_RTX
 
 
 def _before(graph: Graph, lacking: list[gs.Node]) -> Graph | None:

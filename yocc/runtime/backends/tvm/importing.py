@@ -219,6 +219,62 @@ def _hard_swish(at: Any, inputs: Any, attrs: dict[str, Any]) -> Any:  # noqa: AR
     return relax.op.multiply(inputs[0], gate)
 
 
+def _squeeze(at: Any, inputs: Any, attrs: dict[str, Any]) -> Any:  # noqa: ARG001 # as above
+    """TVM's importer takes memory without end where negative and other axes are mixed."""
+    from tvm import relax
+
+    axes = _values(inputs[1]) if len(inputs) > 1 and inputs[1] is not None else attrs.get("axes")
+    if axes is None:
+        return None
+    rank = len(_sizes(inputs[0]))
+    return relax.op.squeeze(inputs[0], sorted(int(axis) % rank for axis in axes))
+
+
+def _power(at: Any, inputs: Any, attrs: dict[str, Any]) -> Any:  # noqa: ARG001 # as above
+    """The exponent in the type of the base, which TVM requires and ONNX does not."""
+    from tvm import relax
+
+    base, exponent = inputs[0], inputs[1]
+    dtype = str(base.ty.dtype)
+    if "float" not in dtype or str(exponent.ty.dtype) == dtype:
+        return None
+    return relax.op.power(base, at.bb.normalize(relax.op.astype(exponent, dtype)))
+
+
+def _layer_norm(at: Any, inputs: Any, attrs: dict[str, Any]) -> Any:
+    """Over several axes, which TVM's importer takes for the last one; over one it is TVM's."""
+    from tvm import relax
+
+    axes = _normalized(inputs[0], attrs)
+    if len(axes) == 1:
+        return None
+    centered = at.bb.normalize(relax.op.subtract(inputs[0], at.bb.normalize(relax.op.mean(inputs[0], axes, True))))
+    return _scaled_by_power(at, centered, axes, [*inputs[1:]], float(attrs.get("epsilon", 1e-5)))
+
+
+def _rms_norm(at: Any, inputs: Any, attrs: dict[str, Any]) -> Any:
+    return _scaled_by_power(
+        at, inputs[0], _normalized(inputs[0], attrs), [inputs[1]], float(attrs.get("epsilon", 1e-5))
+    )
+
+
+def _normalized(data: Any, attrs: Mapping[str, Any]) -> list[int]:
+    rank = len(_sizes(data))
+    return list(range(int(attrs.get("axis", -1)) % rank, rank))
+
+
+def _scaled_by_power(at: Any, data: Any, axes: list[int], trained: list[Any], epsilon: float) -> Any:
+    """Values divided by the root of their mean square, times the scale, plus the bias where there is one."""
+    from tvm import relax
+
+    emit = at.bb.normalize
+    square = emit(relax.op.mean(emit(relax.op.multiply(data, data)), axes, True))
+    root = emit(relax.op.sqrt(emit(relax.op.add(square, relax.const(epsilon, data.ty.dtype)))))
+    result = emit(relax.op.multiply(emit(relax.op.divide(data, root)), trained[0]))
+    bias = trained[1] if len(trained) > 1 else None
+    return result if bias is None else relax.op.add(result, bias)
+
+
 def _sizes(tensor: Any) -> list[int]:
     return [int(size) for size in tensor.ty.shape]
 
@@ -248,5 +304,9 @@ _CONVERTERS: Mapping[str, Converter] = MappingProxyType(
         "Upsample": _upsample,
         "HardSigmoid": _hard_sigmoid,
         "HardSwish": _hard_swish,
+        "Squeeze": _squeeze,
+        "Pow": _power,
+        "LayerNormalization": _layer_norm,
+        "RMSNormalization": _rms_norm,
     }
 )

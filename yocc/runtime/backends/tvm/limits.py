@@ -1,8 +1,9 @@
-"""Forms of operators that TVM's importer takes and computes otherwise than ONNX defines them."""
+"""Operators that TVM's importer takes and TVM computes otherwise than ONNX defines them, or not at all."""
 
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 
 import onnx_graphsurgeon as gs
 
@@ -14,11 +15,19 @@ _COORDINATES = frozenset(
 _NEAREST_TOO = frozenset({"half_pixel_symmetric"})
 """Coordinates that yocc reads itself where neighbors are taken."""
 _HINT = "Use --target onnxruntime or openvino."
+_UNSCHEDULED = MappingProxyType(
+    {
+        "CumSum": "imports CumSum and has no kernel for it",
+        "TopK": "sorts for TopK in a part of its runtime that is not on every board",
+    }
+)
 
 
 def misread(node: gs.Node) -> Reject | None:
     """Why a node would compute something else, or None."""
-    reason = _resize(node) if node.op == "Resize" else ""
+    reason = _resize(node) if node.op == "Resize" else _UNSCHEDULED.get(node.op, "")
+    if node.op == "MaxPool" and len(node.outputs) > 1 and node.outputs[1].name:
+        reason = "does not tell where the largest value of a MaxPool was"
     return Reject(node.name, f"TVM {reason}", _HINT) if reason else None
 
 
