@@ -8,6 +8,7 @@ from onnx import helper
 from tests.compiler.graph.models import build, conv_model, if_model, loop_model, run, value, weight
 from tests.passes import graphs as nodes
 from yocc.compiler.graph import Graph, from_proto, load, refresh, to_proto
+from yocc.compiler.graph.misfits import misfits
 from yocc.compiler.graph.verify import problems
 from yocc.errors import ModelError
 
@@ -121,6 +122,15 @@ def test_a_pruned_producer_and_a_forgotten_consumer_are_caught_after_refresh() -
 def test_attributes_and_indices_out_of_range_are_rejected(node: str, weights: dict, problem: str) -> None:
     with pytest.raises(ModelError, match=problem):
         nodes.build([f"it: {node}"], weights, ["y"], shape=["batch", 8, 5, 5])
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (4, 8)])
+def test_a_convolution_of_something_of_unknown_shape_needs_a_kernel(shape: tuple[int, ...]) -> None:
+    data, weight, result = gs.Variable("x", np.float32), gs.Constant("w", np.zeros(shape)), gs.Variable("y", np.float32)
+    node = gs.Node("Conv", "it", inputs=[data, weight], outputs=[result])
+    assert misfits(gs.Graph([node], [data], [result])) == [
+        f"Conv 'it': 'w' is no kernel, as its shape is {list(shape)}"
+    ]
 
 
 @pytest.mark.parametrize("index", [-8, 7])

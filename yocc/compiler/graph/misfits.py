@@ -14,6 +14,8 @@ from yocc.compiler.graph.evaluating import MOST_ELEMENTS
 Shape = Sequence[int | str | None] | None
 _PER_CHANNEL = frozenset({"BatchNormalization", "InstanceNormalization"})
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+_LEAST_AXES = 3
+"""Of a kernel: channels out and in, and those it moves along."""
 _PICKS = frozenset({"Concat", "Gather"})
 
 
@@ -40,7 +42,9 @@ def _misfits(node: gs.Node) -> list[str]:
         return []
     if node.op in _PICKS and node.inputs and (problem := out_of_range(node, node.inputs[0].shape, _indices(node))):
         return [f"{node.op} {node.name!r}: {problem}"]
-    if node.op in _CONVOLUTIONS and len(shapes) > 1 and shapes[1]:
+    if node.op in _CONVOLUTIONS and len(shapes) > 1 and shapes[1] is not None:
+        if len(shapes[1]) < _LEAST_AXES:
+            return [f"{node.op} {node.name!r}: {node.inputs[1].name!r} is no kernel, as its shape is {list(shapes[1])}"]
         kernel = node.attrs.get("kernel_shape")
         if kernel is not None and tuple(kernel) != shapes[1][2:]:
             return [f"{node.op} {node.name!r}: {node.inputs[1].name!r} is no kernel of {list(kernel)}"]
