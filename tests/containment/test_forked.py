@@ -105,7 +105,12 @@ def test_an_interruption_ends_the_copy_too(tmp_path: Path) -> None:
         finally:
             (tmp_path / "cleaned").touch()
 
-    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        run_forked(work)
+    # What a shell starts in the background ignores interruptions.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            run_forked(work)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (tmp_path / "cleaned").exists()

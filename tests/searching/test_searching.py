@@ -196,7 +196,9 @@ def test_memory_counts_where_it_is_limited(case: Path) -> None:
     assert best.measured.memory is not None
     assert best.measured.memory <= 0.9
     assert "of the memory" in (case / "front" / "search.html").read_text(encoding="utf-8")
-    assert pick(front, "memory=0.9").measured.memory == best.measured.memory
+    picked = pick(front, "memory=0.9").measured.memory
+    assert picked is not None
+    assert picked <= 0.9
 
 
 def test_a_full_disk_ends_this_machine_and_loses_no_trial(case: Path) -> None:

@@ -27,6 +27,7 @@ class SearchKeywords(FeedingKeywords, total=False):
     evaluate: str | Path | None
     labels: str | Path | None
     seed: int
+    max_memory: str | float | None
 
 
 _PATHS = ("evaluate", "labels")
@@ -41,7 +42,6 @@ def search(
     max_latency: str | float | None = None,
     max_loss: float | None = None,
     max_size: str | float | None = None,
-    max_memory: str | float | None = None,
     cache: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     **keywords: Unpack[SearchKeywords],
@@ -57,10 +57,10 @@ def search(
         max_latency: share of the original's time such as 0.4, or a time such as `12ms`.
         max_loss: of fidelity, or of mAP50-95 with `evaluate`, 0 to 1.
         max_size: share of the original's size such as 0.25, or a size such as `2MB`.
-        max_memory: the same of the memory that loading and running it takes.
         cache: folder of a cache of compilations; None for none.
         progress: is called when a trial has ended.
-        keywords: `trials` or `minutes`, `workers`, `space`, `storage` and others, and options of a compilation.
+        keywords: `trials` or `minutes`, `workers`, `space`, `storage` and others, options of a compilation, and
+            `max_memory`: as `max_size`, of the memory that a model takes while it runs.
 
     Returns:
         The trials, those that nothing beats, and the one to take: `front.recommended`, None where none is within the
@@ -72,6 +72,8 @@ def search(
         YoccError: the model, the pictures or the target cannot be used.
     """
     values = dict(keywords)
+    memory = keywords.get("max_memory")
+    values.pop("max_memory", None)
     own = {name: values.pop(name) for name in _OWN if name in values}
     for name in _PATHS:
         if own.get(name) is not None:
@@ -80,7 +82,7 @@ def search(
         model=Path(model),
         out=Path(out),
         calibration=None if calibration is None else Path(calibration),
-        limits=read_limits(max_latency, max_loss, max_size, max_memory),
+        limits=read_limits(max_latency, max_loss, max_size, memory),
         cache=None if cache is None else open_cache(Path(cache), "2GB"),
         keywords={name: value for name, value in values.items() if value is not None},
         **own,  # type: ignore[arg-type] # the values are those of the keywords
