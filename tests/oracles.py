@@ -34,6 +34,15 @@ def run(model: onnx.ModelProto | Path, feeds: Feeds, taps: Sequence[str] = ()) -
     return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
+def optimized_operators(model: onnx.ModelProto, folder: Path) -> list[str]:
+    """Types of the nodes that onnxruntime runs after all its optimizations; the folder gets a file."""
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    options.log_severity_level = 4
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return [node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node]
+
+
 def random_feeds(model: onnx.ModelProto | Path, seed: int) -> dict[str, np.ndarray]:
     """Seeded values for every graph input that is no initializer: floats uniform in 0..1, integers 0 or 1."""
     rng = np.random.default_rng(seed)

@@ -15,14 +15,13 @@ from yocc.searching.front import Front, Point
 
 WIDTH = 80
 NO_OPTION = "(no option)"
-_COLUMNS = ("#trial", "#time", "#of original", "#loss", "#file", "options")
+_COLUMNS = ("#trial", "#time", "#of original", "#loss", "#file", "#memory", "options")
 
 
 def show_front(front: Front, folder: Path) -> None:
     """Print the points that nothing beats, and the one to take, on standard output."""
     rows = [_row(point, front) for point in front.front_points]
-    columns = (*_COLUMNS[:-1], "#memory", _COLUMNS[-1]) if "memory" in front.objectives else _COLUMNS
-    show_table("", columns, rows, widest=WIDTH)
+    show_table("", _COLUMNS if "memory" in front.objectives else _without_memory(_COLUMNS), rows, widest=WIDTH)
     stopped = sum(point.status == "stopped" for point in front.points)
     _say(f"{len(front.points)} trials, {stopped} of them ended early. Loss: {front.judged_on}.")
     if any(not point.feasible for point in front.front_points):
@@ -50,10 +49,15 @@ def _row(point: Point, front: Front) -> list[str]:
         "" if found.latency is None else f"{found.latency:.2f}",
         "" if found.loss is None else f"{found.loss:.3f}",
         "" if found.bytes is None else size(found.bytes),
-        *((("" if found.memory_bytes is None else size(found.memory_bytes)),) if "memory" in front.objectives else ()),
+        "" if found.memory_bytes is None else size(found.memory_bytes),
         point.options or NO_OPTION,
     )
-    return [typed(cell) for cell in cells]
+    return [typed(cell) for cell in (cells if "memory" in front.objectives else _without_memory(cells))]
+
+
+def _without_memory(cells: tuple[str, ...]) -> tuple[str, ...]:
+    """A row where memory does not count."""
+    return (*cells[:-2], cells[-1])
 
 
 def _say(text: str) -> None:

@@ -145,6 +145,9 @@ def test_half_precision_that_became_float_is_the_reason() -> None:
     half = replace(SIZE, bytes=2100)
     (remark,) = size_remarks(half, replace(half, bytes=4200), Circumstances("fp32,simplify"))
     assert "--fp16" in remark.text
+    codes = replace(SIZE, bytes=1400)
+    (remark,) = size_remarks(codes, replace(codes, bytes=4200), Circumstances("fp32,simplify"))
+    assert "codes of 8 bits or less" in remark.text
     for around, reason in (("fp32,quantize", "scales"), ("fp32,encode", "scales")):
         (remark,) = size_remarks(half, replace(half, bytes=4200), Circumstances(around))
         assert reason in remark.text

@@ -12,7 +12,7 @@ from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.graph.verify import problems
 from yocc.compiler.stages.subject import taken_apart
-from yocc.passes.simplify.integer_products import split_integer_products
+from yocc.passes.simplify.fused_operators import split_fused_operators
 from yocc.runtime.backends.anchor_products import multiply_anchors, multiply_cells
 
 HEAD = [
@@ -108,7 +108,7 @@ def test_products_are_taken_apart_into_operators_of_onnx() -> None:
     multiply_cells(graph)
     whole = taken_apart(graph)
     assert totals(layer_costs(whole, concrete_shapes(whole, {}))).macs == 2 * 64 * 4 * 10
-    assert split_integer_products(graph) == 1
+    assert split_fused_operators(graph) == 1
     graph.toposort()
     refresh(graph)
     assert {node.domain for node in graph.nodes} <= {None, "", "ai.onnx"}

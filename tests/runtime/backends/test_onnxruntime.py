@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import yocc.runtime.backends.onnxruntime as under_test
+from tests import oracles
 from tests.samples import strange_model, tiny_feed, tiny_model
 from yocc.errors import BackendError, OptionError
 from yocc.runtime.backends.backend import Backend
@@ -98,14 +99,14 @@ def test_every_operator_said_to_compute_on_codes_is_tried_here() -> None:
 
 @pytest.mark.parametrize("op", sorted(COMPUTES_ON_CODES | MOVES_CODES))
 def test_runtime_leaves_no_float_operator_of_this_kind(op: str, tmp_path: Path) -> None:
-    ops = _optimized_ops(_quantized(op), tmp_path)
+    ops = oracles.optimized_operators(_quantized(op), tmp_path)
     assert ops.count("QuantizeLinear") == (UNWEIGHTED[op][0] if op in UNWEIGHTED else 1)
     assert ops.count("DequantizeLinear") == (2 if op == "Split" else 1)
 
 
 @pytest.mark.parametrize("op", ["Tanh", "Exp", "GlobalMaxPool"])
 def test_other_operators_do_stay_float(op: str, tmp_path: Path) -> None:
-    ops = _optimized_ops(_quantized(op), tmp_path)
+    ops = oracles.optimized_operators(_quantized(op), tmp_path)
     assert ops.count("DequantizeLinear") == 2
 
 
@@ -169,16 +170,6 @@ def test_cores_are_counted() -> None:
 def test_error_text_is_stripped_of_codes() -> None:
     error = RuntimeError("[ONNXRuntimeError] : 1 : FAIL : Load model from a.onnx failed:\nno such thing.")
     assert one_sentence(error) == "Load model from a.onnx failed: no such thing"
-
-
-def _optimized_ops(model: onnx.ModelProto, folder: Path) -> list[str]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    options.log_severity_level = 4
-    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return [node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node]
 
 
 def _quantized(op: str) -> onnx.ModelProto:

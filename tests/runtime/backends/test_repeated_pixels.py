@@ -3,8 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 
 from tests import oracles
@@ -74,10 +72,6 @@ def test_nothing_is_moved_between_quantized_layers(tmp_path: Path) -> None:
     graph = build(lines, constants | {"t": np.float32(0.01), "u": np.int8(0)}, ["y"], shape=(2, 3, 4, 5))
     refresh(graph)
     repeat_pixels(graph)
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    options.log_severity_level = 4
-    onnxruntime.InferenceSession(to_proto(graph).SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    found = oracles.optimized_operators(to_proto(graph), tmp_path)
     assert found.count("Transpose") <= 2
     assert found.count("QLinearConv") == 2

@@ -24,8 +24,8 @@ _BIASES = 0.1
 """Growth of the parameters up to which new biases explain it."""
 _TABLES = 4096
 """Most values of the tables of codes that are counted as parameters."""
-_HALF = 2.5
-"""Bytes for each parameter below which a model stores half precision."""
+_HALF, _CODES = 2.5, 1.75
+"""Bytes for each parameter below which a model stores half precision, and codes."""
 
 
 @dataclass(frozen=True)
@@ -310,8 +310,11 @@ def _why_larger(before: ModelFacts, after: ModelFacts, around: Circumstances) ->
             "larger ones; `yocc inspect` shows which layers grew, and fewer passes in --pipeline leave them."
         )
     coded = around.ran("quantize") or around.ran("encode")
-    if around.ran("fp32") and not around.ran("fp16") and not coded and before.bytes < _HALF * before.parameters:
-        return "Likely reason: its weights were in half precision and are in float32 now; add --fp16."
+    if around.ran("fp32") and not around.ran("fp16") and not coded:
+        if before.bytes < _CODES * before.parameters:
+            return "Likely reason: its weights were codes of 8 bits or less and became float32; compile the original."
+        if before.bytes < _HALF * before.parameters:
+            return "Likely reason: its weights were in half precision and are in float32 now; add --fp16."
     if around.target not in ("onnxruntime", "tensorrt"):
         return _more_than_weights(around)
     if coded:

@@ -18,7 +18,6 @@ from yocc.compiler.stages.inputs import Inputs, changed_inputs, feed_specs, open
 from yocc.errors import CalibrationError, ModelError
 from yocc.passes.simplify.fused_conv import split_fused_convolutions
 from yocc.passes.simplify.fused_operators import split_fused_operators
-from yocc.passes.simplify.integer_products import split_integer_products
 from yocc.report.account import LayerStates, layer_names, layer_states
 from yocc.report.report import FileFacts, ModelFacts, Resizing, TensorFacts, bytes_facts, file_facts
 from yocc.runtime.data.bytes import as_bytes
@@ -89,7 +88,7 @@ def taken_apart(graph: Graph) -> Graph:
         return graph
     whole = clone(graph)
     # The types of what is behind such an operator are known once it is taken apart.
-    while split_fused_convolutions(whole) + split_fused_operators(whole) + split_integer_products(whole):
+    while split_fused_convolutions(whole) + split_fused_operators(whole):
         refresh(whole)
     return whole
 

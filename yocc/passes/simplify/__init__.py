@@ -19,7 +19,6 @@ from yocc.passes.simplify.einsum import products_from_einsum
 from yocc.passes.simplify.folding import fold_constants
 from yocc.passes.simplify.fused_conv import split_fused_convolutions
 from yocc.passes.simplify.fused_operators import split_fused_operators
-from yocc.passes.simplify.integer_products import split_integer_products
 from yocc.passes.simplify.resize import constant_scales
 from yocc.passes.simplify.shielding import hide, show
 from yocc.passes.simplify.tied_tables import share_tied_tables
@@ -70,7 +69,6 @@ def _own_rules(graph: Graph) -> int:
     rewrites = (
         split_fused_convolutions(graph)
         + split_fused_operators(graph)
-        + split_integer_products(graph)
         + products_from_einsum(graph)
         + share_tied_tables(graph)
         + fold_constants(graph)

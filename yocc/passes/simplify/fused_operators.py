@@ -34,8 +34,8 @@ class _Parts:
         self.inputs = [tensor if tensor.name else None for tensor in node.inputs]
         self.dtype = np.dtype(node.inputs[0].dtype)
 
-    def __call__(self, op: str, *inputs: gs.Tensor, **attributes: Any) -> gs.Variable:
-        return self._writer.node(op, f"{self._name}_{op}", list(inputs), self.dtype, attributes)
+    def __call__(self, op: str, *inputs: gs.Tensor, dtype: Any = None, **attributes: Any) -> gs.Variable:
+        return self._writer.node(op, f"{self._name}_{op}", list(inputs), dtype or self.dtype, attributes)
 
     def number(self, value: float) -> gs.Constant:
         return self._writer.constant(f"{self._name}_number", np.array(value, self.dtype))
@@ -45,7 +45,7 @@ class _Parts:
 
 
 def split_fused_operators(graph: Graph) -> int:
-    """Replace Gelu, BiasGelu, FastGelu, QuickGelu, FusedMatMul and SkipLayerNormalization of `com.microsoft`.
+    """Replace the activations, products and normalizations of `com.microsoft` that are named below.
 
     Definitions: onnxruntime's docs/ContribOperators.md. Nodes with outputs that ONNX's operators do not give, and those
     whose type is not known yet, are left alone.
@@ -124,6 +124,23 @@ def _fused_product(parts: _Parts) -> Last | None:
     return "Mul", [parts("MatMul", *sides), parts.number(alpha)], {}
 
 
+def _integer_product(parts: _Parts) -> Last:
+    """Codes decoded, multiplied, and a bias added."""
+    left, right, left_scale, right_scale = parts.node.inputs[:4]
+    columns = {} if right_scale.shape in ((), (1,), []) else {"axis": len(right.shape) - 1}
+    sides = [
+        parts("DequantizeLinear", *(tensor for tensor in each if tensor is not None), dtype=np.float32, **attributes)
+        for each, attributes in (
+            ((left, left_scale, parts.optional(4)), {}),
+            ((right, right_scale, parts.optional(5)), columns),
+        )
+    ]
+    bias = parts.optional(6)
+    if bias is None:
+        return "MatMul", sides, {}
+    return "Add", [parts("MatMul", *sides, dtype=np.float32), bias], {}
+
+
 def _skip_layer_norm(parts: _Parts) -> Last | None:
     """The sum of input, skip and bias, normalized over the last axis."""
     scale = parts.optional(2)
@@ -150,6 +167,7 @@ _SPLITS: Mapping[str, Callable[[_Parts], Last | None]] = MappingProxyType(
         "FastGelu": _fast_gelu,
         "QuickGelu": _quick_gelu,
         "FusedMatMul": _fused_product,
+        "MatMulIntegerToFloat": _integer_product,
         "SkipLayerNormalization": _skip_layer_norm,
     }
 )

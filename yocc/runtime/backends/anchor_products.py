@@ -6,16 +6,13 @@ moved behind it.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.analysis.anchor_maps import AnchorMaps, anchor_maps
 from yocc.compiler.graph import Graph, refresh
 from yocc.runtime.backends.pointwise import Pointwise, pointwise
-
-_TO_LAST = [0, 2, 3, 1]
+from yocc.runtime.backends.rewriting import TO_LAST, fixed_shape
 
 
 def multiply_anchors(graph: Graph) -> int:
@@ -52,10 +49,10 @@ def multiply_cells(graph: Graph) -> int:
     done = 0
     for transpose in list(graph.nodes):
         source = transpose.inputs[0] if transpose.op == "Transpose" else None
-        if source is None or list(transpose.attrs.get("perm", ())) != _TO_LAST or len(source.outputs) != 1:
+        if source is None or list(transpose.attrs.get("perm", ())) != TO_LAST or len(source.outputs) != 1:
             continue
         conv = source.inputs[0] if source.inputs else None
-        if conv is None or conv.op != "Conv" or source in graph.outputs or not _is_fixed(source.shape):
+        if conv is None or conv.op != "Conv" or source in graph.outputs or len(fixed_shape(source)) != 4:
             continue
         layer = pointwise(conv)
         if layer is not None:
@@ -98,7 +95,3 @@ def _for_cells(graph: Graph, transpose: gs.Node, layer: Pointwise) -> None:
         layer.product(rows, np.arange(outputs), made.name, made),
         gs.Node("Reshape", transpose.name, {}, [made, shape], [result]),
     ]
-
-
-def _is_fixed(shape: Any) -> bool:
-    return shape is not None and len(shape) == 4 and all(isinstance(size, int) and size > 0 for size in shape)

@@ -13,8 +13,8 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, refresh
 from yocc.runtime.backends.pointwise import Pointwise, pointwise
+from yocc.runtime.backends.rewriting import TO_LAST, fixed_shape, only_reader
 
-_TO_LAST = [0, 2, 3, 1]
 LEAST_CELLS = 2.0
 """Cells for each candidate from which on it saves time to compute those of candidates only."""
 
@@ -56,22 +56,22 @@ class _Table:
 
 
 def _table(transpose: gs.Node, graph: Graph) -> _Table | None:
-    if transpose.op != "Transpose" or list(transpose.attrs.get("perm", ())) != _TO_LAST:
+    if transpose.op != "Transpose" or list(transpose.attrs.get("perm", ())) != TO_LAST:
         return None
-    source, flat = transpose.inputs[0], _only(transpose.outputs[0], "Reshape")
+    source, flat = transpose.inputs[0], only_reader(transpose.outputs[0], "Reshape")
     if flat is None or not source.inputs or source.inputs[0].op != "Conv" or len(source.outputs) != 1:
         return None
     table, kept = flat.outputs[0], {tensor.name for tensor in graph.outputs}
     readers = {node.op: node for node in table.outputs}
     if len(table.outputs) != 2 or set(readers) != {"Slice", "Gather"}:
         return None
-    if any(tensor.name in kept for tensor in (source, transpose.outputs[0], table)) or not _is_fixed(table, 2):
+    if any(tensor.name in kept for tensor in (source, transpose.outputs[0], table)) or len(fixed_shape(table)) != 2:
         return None
     column, rows = readers["Slice"], readers["Gather"]
     layer, place = pointwise(source.inputs[0]), _column(column, table)
     if layer is None or place is None or rows.inputs[0] is not table or rows.attrs.get("axis", 0) != 0:
         return None
-    if not _is_fixed(rows.outputs[0], 2) or not _is_fixed(column.outputs[0], 2) or len(layer.codes) % table.shape[1]:
+    if any(len(fixed_shape(node.outputs[0])) != 2 for node in (rows, column)) or len(layer.codes) % table.shape[1]:
         return None
     cells = table.shape[0] // (len(layer.codes) // table.shape[1])
     if cells < LEAST_CELLS * rows.outputs[0].shape[0]:
@@ -126,14 +126,3 @@ def _rewrite(graph: Graph, table: _Table) -> None:
 def _reshaped(source: gs.Variable, shape: tuple[int, ...], result: gs.Tensor) -> gs.Node:
     name = f"{source.name}_shaped"
     return gs.Node("Reshape", name, {}, [source, gs.Constant(f"{name}_shape", np.array(shape, np.int64))], [result])
-
-
-def _only(tensor: gs.Tensor, op: str) -> gs.Node | None:
-    """The only reader of a tensor, if it is such an operator."""
-    readers = tensor.outputs
-    return readers[0] if len(readers) == 1 and readers[0].op == op else None
-
-
-def _is_fixed(tensor: gs.Tensor, rank: int) -> bool:
-    shape = tensor.shape
-    return shape is not None and len(shape) == rank and all(isinstance(size, int) and size > 0 for size in shape)

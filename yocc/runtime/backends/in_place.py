@@ -7,7 +7,6 @@ where nothing else reads the rows.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,7 +14,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, refresh
+from yocc.runtime.backends.rewriting import axis_of, fixed_shape, split_into
 
+_SIZES_AS_INPUT = 13
+"""The opset from which on Split takes the sizes of its parts as an input."""
 LEAST_KEPT = 0.5
 """Share of the values that must be passed on for the rewrite to save copies."""
 
@@ -45,11 +47,13 @@ def write_in_place(graph: Graph) -> int:
     """Leave what a Split passes on to a Concat where it is, in place; the values stay the same to the bit.
 
     Args:
-        graph: a graph with shapes.
+        graph: a graph with shapes; older ones than opset 13 are left alone.
 
     Returns:
         The number of heads.
     """
+    if graph.opset < _SIZES_AS_INPUT:
+        return 0
     found = [passing for split in graph.nodes if (passing := _passing(split, graph)) is not None]
     for passing in found:
         _rewrite(graph, passing)
@@ -122,34 +126,9 @@ def _rewrite(graph: Graph, passing: Passing) -> None:
     row = gs.Constant(f"{name}_row", np.arange(passing.begin, passing.end, dtype=np.int64))
     graph.nodes += [
         gs.Node("Slice", taken.name, {}, [rows, *bounds], [taken]),
-        _parts(name, taken, list(passing.changed), axis, opset=graph.opset),
+        split_into(taken, list(passing.changed), axis, [tensor.shape[-1] for tensor in passing.changed], name),
         gs.Node("Concat", concat.name, {"axis": axis}, list(passing.made), [decoded]),
         # Spread when the model is loaded, so that the file has no place for every value.
         gs.Node("Expand", places.name, {}, [row, gs.Constant(f"{name}_spread", np.array(shape, np.int64))], [places]),
         gs.Node("ScatterElements", f"{name}_put", {"axis": axis}, [rows, places, decoded], [result]),
     ]
-
-
-def _parts(name: str, taken: gs.Variable, changed: list[gs.Tensor], axis: int, *, opset: int) -> gs.Node:
-    """The Split of what is taken out."""
-    if len(changed) == 1:
-        return gs.Node("Identity", name, {}, [taken], changed)
-    sizes = [tensor.shape[-1] for tensor in changed]
-    if opset < 13:
-        return gs.Node("Split", name, {"axis": axis, "split": sizes}, [taken], changed)
-    counts = gs.Constant(f"{name}_counts", np.array(sizes, np.int64))
-    return gs.Node("Split", name, {"axis": axis}, [taken, counts], changed)
-
-
-def axis_of(node: gs.Node, rank: int) -> int:
-    """The axis of a Split or Concat of tensors of some rank, from the front."""
-    axis = int(node.attrs.get("axis", 0))
-    return axis + rank if axis < 0 else axis
-
-
-def fixed_shape(tensor: gs.Tensor) -> tuple[int, ...]:
-    """The shape, or nothing where it is open or a scalar's."""
-    shape = tensor.shape
-    if shape is None or not all(isinstance(size, int) and size > 0 for size in shape) or not math.prod(shape):
-        return ()
-    return tuple(shape)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, refresh
-from yocc.runtime.backends.in_place import axis_of, fixed_shape
+from yocc.runtime.backends.rewriting import axis_of, fixed_shape, only_reader, split_into
 
 
 def join_late(graph: Graph) -> int:
@@ -50,13 +50,13 @@ def _late(join: gs.Node) -> _Late | None:
         return None
     if any(len(fixed_shape(cells)) != 5 or cells.shape[1] != 1 for cells in join.inputs):
         return None
-    gate = _only(join, "Sigmoid")
+    gate = only_reader(join.outputs[0], "Sigmoid")
     readers = {node.op: node for node in gate.outputs[0].outputs} if gate is not None else {}
     if gate is None or len(gate.outputs[0].outputs) != 2 or set(readers) != {"Slice", "ScatterElements"}:
         return None
     put = readers["ScatterElements"]
-    flatten = _only(put, "Reshape") if put.inputs[0] is gate.outputs[0] else None
-    final = _only(flatten, "Concat") if flatten is not None else None
+    flatten = only_reader(put.outputs[0], "Reshape") if put.inputs[0] is gate.outputs[0] else None
+    final = only_reader(flatten.outputs[0], "Concat") if flatten is not None else None
     if flatten is None or final is None or axis_of(final, 3) != 1:
         return None
     batch, anchors, height, width, values = fixed_shape(join.outputs[0])
@@ -79,7 +79,7 @@ def _move(graph: Graph, late: _Late) -> None:
     bounds = late.take.inputs[1:3]
     axis = gs.Constant(f"{name}_values_axis", np.array([2], np.int64))
     parts = [gs.Variable(f"{name}_{anchor}_part", decoded.dtype) for anchor in range(anchors)]
-    graph.nodes.append(_split_anchors(name, decoded, parts, opset=graph.opset))
+    graph.nodes.append(split_into(decoded, parts, 1, [1] * anchors, f"{name}_parts"))
     taken_cells, rows = [], []
     for anchor, cell in enumerate(late.join.inputs):
         stem = f"{name}_{anchor}"
@@ -101,17 +101,3 @@ def _move(graph: Graph, late: _Late) -> None:
     graph.nodes.append(gs.Node("Concat", taken.name, {"axis": 1}, taken_cells, [taken]))
     place = next(place for place, tensor in enumerate(late.final.inputs) if tensor is late.flatten.outputs[0])
     late.final.inputs = [*late.final.inputs[:place], *rows, *late.final.inputs[place + 1 :]]
-
-
-def _split_anchors(name: str, decoded: gs.Tensor, parts: list[gs.Tensor], *, opset: int) -> gs.Node:
-    sizes = [1] * len(parts)
-    if opset < 13:
-        return gs.Node("Split", f"{name}_parts", {"axis": 1, "split": sizes}, [decoded], parts)
-    counts = gs.Constant(f"{name}_parts_counts", np.array(sizes, np.int64))
-    return gs.Node("Split", f"{name}_parts", {"axis": 1}, [decoded, counts], parts)
-
-
-def _only(node: gs.Node, op: str) -> gs.Node | None:
-    """The only reader of a node's result, if it is such an operator."""
-    readers = node.outputs[0].outputs
-    return readers[0] if len(readers) == 1 and readers[0].op == op else None

@@ -14,10 +14,10 @@ import onnx_graphsurgeon as gs
 
 from yocc.analysis.anchor_maps import is_pointwise
 from yocc.compiler.graph.decoding import constants_of
+from yocc.runtime.backends.rewriting import TO_LAST
 
 Array = np.ndarray[Any, Any]
 DOMAIN = "com.microsoft"
-_TO_LAST = [0, 2, 3, 1]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Pointwise:
         last, rows = (gs.Variable(f"{self.name}_{suffix}", self.data[0].dtype) for suffix in ("channels_last", "rows"))
         flat = gs.Constant(f"{rows.name}_shape", np.array([*shape, self.codes.shape[1]], np.int64))
         return rows, [
-            gs.Node("Transpose", last.name, {"perm": _TO_LAST}, [self.data[0]], [last]),
+            gs.Node("Transpose", last.name, {"perm": TO_LAST}, [self.data[0]], [last]),
             gs.Node("Reshape", rows.name, {}, [last, flat], [rows]),
         ]
 

@@ -11,8 +11,9 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, refresh
 from yocc.runtime.backends.nearest import taken
+from yocc.runtime.backends.rewriting import TO_LAST
 
-_TO_LAST, _TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
+_TO_FIRST = [0, 3, 1, 2]
 
 
 def repeat_pixels(graph: Graph) -> int:
@@ -73,7 +74,7 @@ def _rewrite(graph: Graph, node: gs.Node) -> None:
     )
     node.outputs.clear()
     graph.nodes += [
-        gs.Node("Transpose", last.name, {"perm": _TO_LAST}, [source], [last]),
+        gs.Node("Transpose", last.name, {"perm": TO_LAST}, [source], [last]),
         _shaped("Reshape", last, (batch, height, 1, width, 1, channels), apart),
         _shaped("Expand", apart, (batch, height, rows, width, columns, channels), spread),
         _shaped("Reshape", spread, (batch, height * rows, width * columns, channels), whole),
