@@ -192,7 +192,7 @@ def show(
 @click.command("serve")
 @click.option("--storage", required=True, metavar="URL", help="The database, such as postgresql://user@host/name.")
 @click.option("--host", default="localhost", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
-@click.option("--port", type=click.IntRange(1, 65535), default=13000, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=13000, show_default=True, help="Port to listen on.")
 @common
 @click.pass_obj
 def serve(settings: Settings, /, storage: str, host: str, port: int) -> None:

@@ -60,6 +60,7 @@ class Reject:
 
 
 RowsOfCells = Literal["never", "int8", "always"]
+"""Of which layers maps are read with the values of a cell side by side; see `Target`."""
 
 
 @dataclass(frozen=True)
