@@ -11,6 +11,7 @@ from typing import Any
 from yocc.compiler.cache.keys import compilation_key
 from yocc.compiler.cache.store import Cache, DamagedEntryError
 from yocc.compiler.output.folder import OutputFolder, output_path
+from yocc.compiler.pipeline.kept import Kept
 from yocc.compiler.pipeline.passes import Progress
 from yocc.compiler.pipeline.pipeline import Observer
 from yocc.compiler.stages.compiling import compile_model
@@ -66,6 +67,7 @@ def compile_or_restore(
     warn: Callable[[str], object],
     progress: Progress,
     observers: Sequence[Observer],
+    kept: Kept | None = None,
 ) -> Compiled:
     """Compile a model, or restore the result from the cache.
 
@@ -78,6 +80,7 @@ def compile_or_restore(
         warn: receives warnings about the cache.
         progress: shows long loops.
         observers: look at the graph after each pass.
+        kept: of other compilations of the model, as `compile_model` takes it.
 
     Raises:
         YoccError: as `compile_model`.
@@ -94,7 +97,7 @@ def compile_or_restore(
             warn("The cached result of this compilation was damaged; the model is compiled again.")
         if restored is not None:
             return restored
-    report = compile_model(model, options, progress=progress, observers=observers)
+    report = compile_model(model, options, progress=progress, observers=observers, kept=kept)
     done = Compiled(report.folder or folder, report.to_json())
     if cache is not None and key is not None and not violated(done.outcomes) and not done.unmeasured:
         try:

@@ -15,6 +15,7 @@ from yocc.api.compiling import Compiled, compile_or_restore
 from yocc.api.judging import Speed, against_labels, against_original, time_against
 from yocc.api.memory import memory_in_runtime, memory_on_disk
 from yocc.api.opening import ONNX_TARGET
+from yocc.compiler.pipeline.kept import Kept
 from yocc.compiler.pipeline.passes import silent
 from yocc.errors import BackendError, CalibrationError
 from yocc.models.families.conventions import stated_input
@@ -80,8 +81,9 @@ class LocalEvaluator:
         """
         options = CompileOptions.of(**compile_keywords(self.request, self.split, keywords), out=out)
         return compile_or_restore(
-            self.request.model, options, cache=self.request.cache, warn=_unheard, progress=silent, observers=()
-        )
+            self.request.model, options, cache=self.request.cache, warn=_unheard, progress=silent, observers=(),
+            kept=self._kept,
+        )  # fmt: skip
 
     def size(self, folder: Path) -> Measured:
         """Bytes of the model, and as a share of the original's."""
@@ -122,6 +124,11 @@ class LocalEvaluator:
         """
         taken = memory_on_disk(folder, threads=self._threads)
         return Measured(memory=round(taken / max(1, self._original_memory), 4), memory_bytes=taken)
+
+    @cached_property
+    def _kept(self) -> Kept:
+        """What trials have in common, in this process."""
+        return Kept()
 
     @cached_property
     def _original_memory(self) -> int:

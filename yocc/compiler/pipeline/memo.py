@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 Found = TypeVar("Found")
@@ -25,6 +25,15 @@ class Memo:
             self._found[name] = find()
         found: Found = self._found[name]
         return found
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """Everything that was found so far, by name."""
+        return dict(self._found)
+
+    def add(self, found: Mapping[str, Any]) -> None:
+        """Take over what was found elsewhere."""
+        self._found.update(found)
 
     def across(self, name: str, find: Callable[[], Found]) -> Found:  # noqa: ARG002 # for memos that are shared
         """What serves one pass of a pipeline, and passes at the same place of others that share the memo.

@@ -177,6 +177,7 @@ class PassContext:
         seed: seed of everything random.
         deadline: when passes that can stop early should; `remaining_passes` says who else needs time before.
         remaining_passes: names of the passes after the one that runs, in order.
+        performed: the passes that have run, in text form.
         results: the last result of each pass that has run, by name; in `Pass.ensures` also its own.
         progress: shows long loops.
         notes: takes what passes have to say; contexts made from this one share it.
@@ -201,6 +202,7 @@ class PassContext:
     seed: int = 0
     deadline: Deadline = field(default_factory=Deadline)
     remaining_passes: tuple[str, ...] = ()
+    performed: str = ""
     results: Mapping[str, PassResult] = field(default_factory=dict)
     progress: Progress = silent
     notes: list[Note] = field(default_factory=list)
@@ -280,10 +282,10 @@ class PassContext:
         Their graphs are the same only while nothing was taken out; from then on it is found anew.
 
         Args:
-            name: of what is found, with the place in the pipeline.
+            name: of what is found.
             find: what to do where nothing is known yet.
         """
-        return find() if self.teacher is not None else self.memo.across(name, find)
+        return find() if self.teacher is not None else self.memo.across(f"{name}, after {self.performed}", find)
 
     def note(self, message: str, *, node: str = "", level: NoteLevel = "info") -> None:
         """Say something that belongs in the report, under the name of the pass that runs."""

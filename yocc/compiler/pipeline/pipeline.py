@@ -17,6 +17,7 @@ import onnx.shape_inference
 
 from yocc.compiler.graph import Graph, convert_opset, refresh
 from yocc.compiler.pipeline.columns import Column
+from yocc.compiler.pipeline.kept import SHARING, SLOW, Shelf
 from yocc.compiler.pipeline.passes import Note, Pass, PassContext
 from yocc.compiler.pipeline.registry import describe, discover, lookup, nearest
 from yocc.compiler.pipeline.result import PassResult
@@ -132,6 +133,7 @@ class Pipeline:
         observers: Sequence[Observer] = (),
         *,
         begin: Callable[[Pass, Graph, PassContext], object] | None = None,
+        shelf: Shelf | None = None,
     ) -> tuple[Graph, list[PassRun]]:
         """Run all passes; the graph given may be changed, the one returned is the result.
 
@@ -143,6 +145,7 @@ class Pipeline:
             ctx: what passes may use.
             observers: look at the graph after each pass.
             begin: is called with each pass before it runs, the graph, which it may not change, and the pass's context.
+            shelf: keeps graphs after passes that take long, and gives those that others have kept.
 
         Raises:
             OptionError: a pass cannot run on this machine; nothing has run then.
@@ -150,15 +153,16 @@ class Pipeline:
             InternalError: a pass left a graph whose shapes contradict each other.
         """
         require_available(self.passes)
-        runs = []
+        runs: list[PassRun] = []
         queue = deque(self.passes)
         while queue:
             step = queue.popleft()
             remaining = tuple(later.name for later in queue)
-            own = replace(ctx, origin=step.name, remaining_passes=remaining)
+            own = replace(ctx, origin=step.name, remaining_passes=remaining, performed=performed(runs))
             if begin is not None:
                 begin(step, graph, own)
-            graph, done = _run_step(step, graph, own)
+            of_others = any(owner_of(type(each)) for each in (*self.passes, step))
+            graph, done = _run_step(step, graph, own) if of_others else _kept_or_run(step, graph, own, shelf)
             ctx = ctx.after(step.name, done.result)
             runs.append(done)
             require_available(done.result.then)
@@ -178,6 +182,24 @@ def require_available(steps: Iterable[Pass]) -> None:
         reason = step.unavailable()
         if reason is not None:
             raise OptionError(f"The pass {step.name!r} cannot run here: {reason}.")
+
+
+def _kept_or_run(step: Pass, graph: Graph, ctx: PassContext, shelf: Shelf | None) -> tuple[Graph, PassRun]:
+    """What another pipeline kept of the same pass after the same passes, or else what it does now."""
+    if shelf is None:
+        return _run_step(step, graph, ctx)
+    later = [str(ctx.remaining_passes.count(name)) for name in SHARING]
+    name = f"{ctx.performed},{print_pass(step)}; to come {' '.join(later)}"
+    known = shelf.step(name)
+    if known is not None:
+        graph, done, found = known
+        ctx.notes.extend(done.notes)
+        ctx.memo.add(found)
+        return graph, done
+    graph, done = _run_step(step, graph, ctx)
+    if done.seconds >= SLOW:
+        shelf.keep_step(name, graph, done, ctx.memo.found)
+    return graph, done
 
 
 def _run_step(step: Pass, graph: Graph, ctx: PassContext) -> tuple[Graph, PassRun]:

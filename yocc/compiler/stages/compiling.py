@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Unpack
 
 from yocc.compiler.output.folder import OutputFolder, output_path
+from yocc.compiler.pipeline.kept import Kept
 from yocc.compiler.pipeline.passes import Progress, silent
 from yocc.compiler.pipeline.pipeline import Observer
 from yocc.compiler.stages.emit import emit
@@ -28,6 +29,7 @@ def compile_model(
     *,
     progress: Progress = silent,
     observers: Sequence[Observer] = (),
+    kept: Kept | None = None,
     **keywords: Unpack[CompileKeywords],
 ) -> Report:
     """Compress a model for a target.
@@ -37,6 +39,7 @@ def compile_model(
         wanted: all options as one value, instead of the keywords.
         progress: shows long loops.
         observers: look at the graph after each pass.
+        kept: of other compilations of the same model and files, whose common steps are done once; None for none.
         keywords: options by name, such as `prune=0.4, int8=True`; `yocc.options` says what each means.
 
     Returns:
@@ -57,7 +60,7 @@ def compile_model(
     folder = output_path(source if isinstance(source, str | Path) else None, options.output.out)
     with OutputFolder(folder) as output:
         graph, prepared = prepare(source, plan, progress)
-        graph, optimized = optimize(graph, prepared, observers)
+        graph, optimized = optimize(graph, prepared, observers, kept)
         built = emit(graph, prepared, optimized, output)
         del graph  # measuring takes memory of its own
         verdict = measure(prepared, built, progress)

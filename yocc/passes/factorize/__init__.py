@@ -138,7 +138,7 @@ class Factorize(Pass):
         if not layers:
             raise PassError("No layer of this model can be factorized.", _LEAVE_OUT)
         before = totals(layer_costs(graph, shapes))
-        place = f"ranks on {self.pictures} pictures, {len(ctx.remaining_passes)} passes to come"
+        place = f"ranks on {self.pictures} pictures"
         measured = ctx.across(place, lambda: _measure(graph, shapes, layers, self.pictures, ctx))
         # Measured on another copy of the graph, perhaps, whose nodes have changed since.
         spectra = {name: replace(own, layer=layers[name]) for name, own in measured.spectra.items()}

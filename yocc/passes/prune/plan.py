@@ -141,7 +141,7 @@ def rank_channels(graph: Graph, ctx: PassContext, criterion: str) -> Ranked:
         raise _nothing_to_remove(channels)
     subject = Subject(graph, shapes, channels, ctx)
     try:
-        place = f"channels ranked by {criterion}, {len(ctx.remaining_passes)} passes to come"
+        place = f"channels ranked by {criterion}"
         rankings = ctx.across(place, lambda: criterion_named(criterion).rank(subject))
     except BackendError as error:
         if does_run(graph, ctx):
