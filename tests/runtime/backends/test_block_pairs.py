@@ -75,7 +75,7 @@ def test_sums_of_blocks_are_those_of_pixels(
     changed = read_blocks_in_pairs(graph)
     assert problems(graph) == []
     np.testing.assert_array_equal(run(graph), wanted)
-    assert changed == sum(node.op == "SpaceToDepth" for node in graph.nodes)
+    assert changed == all(node.attrs["strides"] == [1, 1] for node in graph.nodes if node.op == "Conv")
 
 
 def test_the_pair_of_a_usual_first_layer() -> None:

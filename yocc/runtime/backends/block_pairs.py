@@ -16,7 +16,9 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph, refresh
 from yocc.compiler.graph.decoding import constants_of
 from yocc.compiler.graph.padding import explicit_pads
-from yocc.runtime.backends.pixel_blocks import BLOCK, MOST_CHANNELS, Window, decoder_of, put_blocks_before
+from yocc.runtime.backends.blocks import in_order
+from yocc.runtime.backends.coded_layers import codes_of, decoder_of, give_codes, is_one_scale, zero_of
+from yocc.runtime.backends.pixel_blocks import BLOCK, MOST_CHANNELS, Window, put_blocks_before
 
 Array = np.ndarray[Any, Any]
 
@@ -39,13 +41,13 @@ class _Pair:
 
     def window(self, node: gs.Node, axis: int) -> Window:
         """Of one of the two, along its axis."""
-        sides, kernel = node.inputs[0].shape[2:], _codes(node).shape[2:]
+        sides, kernel = node.inputs[0].shape[2:], codes_of(node).shape[2:]
         pads = explicit_pads(node, sides, kernel)
         return Window.of(sides[axis], kernel[axis], pads[axis], pads[2 + axis])
 
 
 def read_blocks_in_pairs(graph: Graph) -> int:
-    """Put SpaceToDepth before such pairs, in place; sums stay the same to the bit.
+    """Let such pairs read blocks, in place; sums stay the same to the bit.
 
     Args:
         graph: a graph with Q/DQ pairs and shapes.
@@ -68,7 +70,7 @@ def _pair(first: gs.Node) -> _Pair | None:
     if shape[1] > MOST_CHANNELS or shape[2] % BLOCK or shape[3] % BLOCK:
         return None
     decode = decoder_of(first.inputs[0])
-    if decode is None or len(decode.outputs[0].outputs) > 1 or not _is_one_scale(decode):
+    if decode is None or len(decode.outputs[0].outputs) > 1 or not is_one_scale(decode):
         return None
     between = _between(first)
     if between is None:
@@ -89,11 +91,7 @@ def _between(first: gs.Node) -> tuple[gs.Node, gs.Node] | None:
     decode = readers[0].outputs[0].outputs[0]
     if decode.op != "DequantizeLinear" or len(decode.outputs[0].outputs) != 1:
         return None
-    return (readers[0], decode) if _is_one_scale(readers[0]) and _is_one_scale(decode) else None
-
-
-def _is_one_scale(node: gs.Node) -> bool:
-    return all(isinstance(part, gs.Constant) and part.values.size == 1 for part in node.inputs[1:])
+    return (readers[0], decode) if is_one_scale(readers[0]) and is_one_scale(decode) else None
 
 
 def _is_line(node: gs.Node, axis: int) -> bool:
@@ -107,14 +105,9 @@ def _is_line(node: gs.Node, axis: int) -> bool:
         return False
     if len(node.inputs[1].outputs) > 1:
         return False
-    kernel = _codes(node).shape[2:]
+    kernel = codes_of(node).shape[2:]
     pads = explicit_pads(node, shape[2:], kernel)
     return bool(kernel[1 - axis] == 1 and pads[1 - axis] == 0 and pads[3 - axis] == 0)
-
-
-def _codes(node: gs.Node) -> Array:
-    codes: Array = node.inputs[1].inputs[0].inputs[0].values
-    return codes
 
 
 def _rewrite(graph: Graph, pair: _Pair) -> bool:
@@ -123,7 +116,8 @@ def _rewrite(graph: Graph, pair: _Pair) -> bool:
     if min(down.end, across.end) < 0:
         return False
     decode = pair.first.inputs[0].inputs[0]
-    _replace(graph, pair.first, _doubled(pair, down), down, axis, twice=True)
+    doubled = in_order(_doubled(pair, down), decode.inputs[0], decode.outputs[0].shape[1])
+    _replace(graph, pair.first, doubled, down, axis, twice=True)
     _replace(graph, pair.second, _paired(pair, across), across, other, twice=False)
     for node in (pair.first, *pair.between):
         made = gs.Variable(f"{node.outputs[0].name}_blocks", node.outputs[0].dtype)
@@ -136,7 +130,7 @@ def _rewrite(graph: Graph, pair: _Pair) -> bool:
 def _doubled(pair: _Pair, window: Window) -> Array:
     """The first layer's codes [r, c, k] as [2 r, 4 c, k']: for each of two pixels beside each other, 0 for the other.
 
-    Blocks have their row first, their column, then the channels, as in ONNX.
+    Blocks have their row first, their column, then the channels.
     """
     codes, zero = _line(pair.first, pair.axis)
     rank, channels, size = codes.shape
@@ -167,28 +161,14 @@ def _paired(pair: _Pair, window: Window) -> Array:
 
 def _line(node: gs.Node, axis: int) -> tuple[Array, Array]:
     """Codes along one axis, and the zero of each output."""
-    codes = _codes(node)
-    parameters = node.inputs[1].inputs[0].inputs
-    zero = parameters[2].values.reshape(-1) if len(parameters) > 2 else np.zeros(1, codes.dtype)
-    return codes.squeeze(3 - axis), np.broadcast_to(zero, len(codes))
+    codes = codes_of(node)
+    zero = zero_of(node.inputs[1].inputs[0], codes)
+    return codes.squeeze(3 - axis), np.broadcast_to(zero.reshape(-1), len(codes))
 
 
 def _replace(graph: Graph, node: gs.Node, codes: Array, window: Window, axis: int, *, twice: bool) -> None:
     """Give a layer codes over blocks; where its outputs are there twice, their scales and biases are as well."""
-    for slot, tensor in enumerate(node.inputs[1:], start=1):
-        values = [constant.values for constant in constants_of(tensor) or []]
-        if twice:
-            values = [np.tile(value, BLOCK) if value.ndim == 1 and value.size > 1 else value for value in values]
-        if slot == 1:
-            values[0] = np.ascontiguousarray(np.expand_dims(codes, 3 - axis))
-        name = f"{node.name}_blocks_{slot}"
-        made = [gs.Constant(f"{name}_{place}", value) for place, value in enumerate(values)]
-        if isinstance(tensor, gs.Constant):
-            node.inputs[slot] = made[0]
-            continue
-        node.inputs[slot] = gs.Variable(f"{name}_decoded", tensor.dtype)
-        attrs = dict(tensor.inputs[0].attrs)
-        graph.nodes.append(gs.Node("DequantizeLinear", f"{name}_decoded", attrs, made, [node.inputs[slot]]))
+    give_codes(graph, node, np.expand_dims(codes, 3 - axis), BLOCK if twice else 1)
     node.attrs.pop("auto_pad", None)
     shape, pads = [1, 1], [0, 0, 0, 0]
     shape[axis], pads[axis], pads[2 + axis] = window.blocks, window.begin, window.end

@@ -11,9 +11,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, refresh
 from yocc.runtime.backends.nearest import taken
-from yocc.runtime.backends.rewriting import TO_LAST
-
-_TO_FIRST = [0, 3, 1, 2]
+from yocc.runtime.backends.rewriting import TO_FIRST, TO_LAST, reshape_to
 
 
 def repeat_pixels(graph: Graph) -> int:
@@ -72,17 +70,13 @@ def _rewrite(graph: Graph, node: gs.Node) -> None:
     last, apart, spread, whole = (
         gs.Variable(f"{name}_{suffix}", source.dtype) for suffix in ("last", "apart", "spread", "whole")
     )
+    each = np.array((batch, height, rows, width, columns, channels), np.int64)
+    copies = gs.Constant(f"{spread.name}_shape", each)
     node.outputs.clear()
     graph.nodes += [
         gs.Node("Transpose", last.name, {"perm": TO_LAST}, [source], [last]),
-        _shaped("Reshape", last, (batch, height, 1, width, 1, channels), apart),
-        _shaped("Expand", apart, (batch, height, rows, width, columns, channels), spread),
-        _shaped("Reshape", spread, (batch, height * rows, width * columns, channels), whole),
-        gs.Node("Transpose", name, {"perm": _TO_FIRST}, [whole], [result]),
+        reshape_to(last, (batch, height, 1, width, 1, channels), apart),
+        gs.Node("Expand", spread.name, {}, [apart, copies], [spread]),
+        reshape_to(spread, (batch, height * rows, width * columns, channels), whole),
+        gs.Node("Transpose", name, {"perm": TO_FIRST}, [whole], [result]),
     ]
-
-
-def _shaped(op: str, source: gs.Variable, shape: tuple[int, ...], result: gs.Variable) -> gs.Node:
-    return gs.Node(
-        op, result.name, {}, [source, gs.Constant(f"{result.name}_shape", np.array(shape, np.int64))], [result]
-    )

@@ -7,6 +7,8 @@ import onnx_graphsurgeon as gs
 
 TO_LAST = [0, 2, 3, 1]
 """How axes are moved so that channels are last."""
+TO_FIRST = [0, 3, 1, 2]
+"""And back."""
 
 
 def only_reader(tensor: gs.Tensor, op: str) -> gs.Node | None:
@@ -33,3 +35,10 @@ def split_into(source: gs.Tensor, parts: list[gs.Tensor], axis: int, sizes: list
     """A Split into parts of these sizes, as opset 13 has it."""
     counts = gs.Constant(f"{name}_counts", np.array(sizes, np.int64))
     return gs.Node("Split", name, {"axis": axis}, [source, counts], parts)
+
+
+def reshape_to(source: gs.Tensor, shape: tuple[int, ...], result: gs.Variable) -> gs.Node:
+    """A Reshape to a constant shape."""
+    return gs.Node(
+        "Reshape", result.name, {}, [source, gs.Constant(f"{result.name}_shape", np.array(shape, np.int64))], [result]
+    )
