@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -333,6 +334,20 @@ def test_what_only_a_relu_reads_is_quantized_behind_it(outputs: list[str], more:
     assert ("a" in found) == (between and "a" not in outputs)
     if outputs == ["y"]:
         assert found == {"x", "b", "c", "e"}
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_what_only_a_clip_with_constant_bounds_reads_is_quantized_behind_it(*, constant: bool) -> None:
+    nodes = ["one: a = Conv(x, w1)", "clip: b = Clip(a, l, h)", "two: y = Conv(b, w2)"]
+    weights: dict[str, Any] = {"w1": (4, 4, 1, 1), "w2": (4, 4, 1, 1), "l": np.float32(-0.2), "h": np.float32(6)}
+    if not constant:
+        nodes.insert(1, "most: h = ReduceMax<keepdims=0>(a)")
+        del weights["h"]
+    graph = build(nodes, weights, ["y"])
+    refresh(graph)
+    found = quantized_tensors(place(graph, dataclasses.replace(WHOLE, int8_ops=WHOLE.int8_ops | {"Clip"})))
+    assert ("a" in found) == (not constant)
+    assert "b" in found
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def place(graph: Graph, target: Target, kept: Collection[str] = (), exceptions: 
                 quantized.setdefault(tensor.name, tensor)
     if target.added_inputs == "quantize":
         quantized.update({tensor.name: tensor for tensor in _added(graph, skipped)})
-    for name in (*_before_relu(graph, target, skipped), *exceptions.float_results(graph), *exceptions.masked):
+    for name in (*_before_clipping(graph, target, skipped), *exceptions.float_results(graph), *exceptions.masked):
         quantized.pop(name, None)
     if kept:
         quantized = _without(graph, quantized, kept, skipped, target)
@@ -88,18 +88,20 @@ def _read_in_float(graph: Graph, target: Target, skipped: Mapping[str, str]) -> 
     return found - skipped.keys()
 
 
-def _before_relu(graph: Graph, target: Target, skipped: Mapping[str, str]) -> list[str]:
-    """What layers and sums give to nothing but a Relu, on targets that quantize the whole graph.
+def _before_clipping(graph: Graph, target: Target, skipped: Mapping[str, str]) -> list[str]:
+    """What layers and sums give to nothing but a Relu or Clip, on targets that quantize the whole graph.
 
-    Runtimes compute both in one kernel that writes what is behind the Relu. Quantizing in between would spend levels on
-    negative values that the Relu takes away, and leave a second rounding in the graph.
+    Runtimes compute both in one kernel that writes what is behind. Quantizing in between would spend levels on values
+    that are cut off, and leave a second rounding in the graph.
     """
-    if target.placement != "whole_graph" or "Relu" not in target.int8_ops:
+    if target.placement != "whole_graph":
         return []
+    clipping = target.int8_ops & {"Relu", "Clip"}
     given = {tensor.name for tensor in graph.outputs}
     found = []
     for node in graph.nodes:
-        if node.op != "Relu" or node.name in skipped:
+        bounds = all(isinstance(bound, gs.Constant) for bound in node.inputs[1:] if bound.name)
+        if node.op not in clipping or node.name in skipped or not bounds:
             continue
         tensor = node.inputs[0]
         makers = [maker for maker in tensor.inputs if maker.op in WEIGHTED | {"Add"} and maker.name not in skipped]

@@ -10,12 +10,14 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.fitting.activations import Activation, Substitute
 
-OPS: dict[Activation, str] = {"hardswish": "HardSwish", "gelu": "Gelu", "relu": "Relu"}
+OPS: dict[Activation, str] = {"hardswish": "HardSwish", "gelu": "Gelu", "relu": "Clip"}
 Array = np.ndarray[Any, Any]
 
 
 def replace_silu(graph: Graph, node: gs.Node, numbers: Substitute, rank: int, axis: int | None) -> str:
     """Put c * f(a x + b) + d in the place of a SiLU, without additions of 0 and multiplications by 1.
+
+    Of a Relu that is a x + (b + d), and d where it is less: a Clip, so that nothing is to be added behind it.
 
     Args:
         graph: changed in place.
@@ -36,7 +38,9 @@ def replace_silu(graph: Graph, node: gs.Node, numbers: Substitute, rank: int, ax
         ("Mul", "c", numbers.c),
         ("Add", "d", numbers.d),
     ]
-    steps = [step for step in steps if step[2] is None or not (step[2] == (step[0] == "Mul")).all()]
+    if numbers.activation == "relu":
+        steps = [("Mul", "a", numbers.a), ("Add", "b", numbers.b + numbers.d), ("Clip", "", numbers.d)]
+    steps = [step for step in steps if not (step[1] and np.all(step[2] == (step[0] == "Mul")))]
     taken = {other.name for other in graph.nodes} | graph.tensors().keys()
     last = node.outputs[0]
     for number, (op, letter, values) in enumerate(steps):

@@ -22,6 +22,7 @@ from yocc.runtime.backends.anchor_products import multiply_anchors, multiply_cel
 from yocc.runtime.backends.backend import Artifact, Backend, Session, TensorSpec, quantizes_last_layers, read_count
 from yocc.runtime.backends.block_pairs import read_blocks_in_pairs
 from yocc.runtime.backends.chosen_products import multiply_chosen
+from yocc.runtime.backends.clipping import clip_codes
 from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.in_place import write_in_place
 from yocc.runtime.backends.kernels import KernelTime, read_profile
@@ -169,6 +170,7 @@ class OnnxRuntimeBackend(Backend):
         """Write `model.onnx`, with `model.onnx.data` beside it when it would pass 2 GiB."""
         path = folder / MODEL_FILE
         graph = clone(graph)
+        clip_codes(graph)
         compute_in_pairs(graph)
         read_blocks(graph)
         read_blocks_in_pairs(graph)
