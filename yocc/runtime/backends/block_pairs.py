@@ -1,26 +1,26 @@
-"""Reading pictures as blocks of 2 x 2 pixels where the first layer is a pair of kernels along one axis each.
+"""Reading pictures as blocks where the first layer is a pair of kernels along one axis each.
 
 A layer k x 1 with stride 2 down and one 1 x k with stride 2 across see three channels first, value by value. In blocks,
-the first gives its channels twice, for the left and the right pixels of each block, and the second reads both. Half of
-the first one's weights are zeros, and still it is faster: the runtime copies runs four times as long.
+the first gives its channels once for each column of a block, and the second reads them all. Most of the first one's
+weights are zeros, and still it is faster: the runtime copies fewer runs, each longer.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, refresh
 from yocc.compiler.graph.decoding import constants_of
 from yocc.compiler.graph.padding import explicit_pads
+from yocc.runtime.backends.block_outputs import PAIR, can_pair, take_apart
+from yocc.runtime.backends.blocked_kernels import Grid, blocked
 from yocc.runtime.backends.blocks import in_order
 from yocc.runtime.backends.coded_layers import codes_of, decoder_of, give_codes, is_one_scale, zero_of
-from yocc.runtime.backends.pixel_blocks import BLOCK, MOST_CHANNELS, Window, put_blocks_before
+from yocc.runtime.backends.pixel_blocks import MOST_CHANNELS, STRIDE, feed_blocks, place_kernel
 
-Array = np.ndarray[Any, Any]
+Grids = tuple[Grid, Grid]
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,12 @@ class _Pair:
     between: tuple[gs.Node, gs.Node]
     axis: int
 
-    def window(self, node: gs.Node, axis: int) -> Window:
-        """Of one of the two, along its axis."""
-        sides, kernel = node.inputs[0].shape[2:], codes_of(node).shape[2:]
-        pads = explicit_pads(node, sides, kernel)
-        return Window.of(sides[axis], kernel[axis], pads[axis], pads[2 + axis])
+    def grids(self, outputs: int) -> tuple[Grids, Grids] | None:
+        """Of both layers, where so many outputs side by side become one; None where blocks do not fit."""
+        rows, columns = (1, STRIDE * outputs) if self.axis == 0 else (STRIDE, outputs)  # that the first one leaves
+        first = _along(self.first, 0, STRIDE), _along(self.first, 1, STRIDE * outputs)
+        second = _along(self.second, 0, rows), _along(self.second, 1, columns)
+        return (first, second) if all(grid.fits for grid in (*first, *second)) else None
 
 
 def read_blocks_in_pairs(graph: Graph) -> int:
@@ -64,10 +65,10 @@ def read_blocks_in_pairs(graph: Graph) -> int:
 
 def _pair(first: gs.Node) -> _Pair | None:
     strides = list(first.attrs.get("strides", ()))
-    if sorted(strides) != [1, BLOCK] or not _is_line(first, strides.index(BLOCK)):
+    if sorted(strides) != [1, STRIDE] or not _is_line(first, strides.index(STRIDE)):
         return None
-    axis, shape = strides.index(BLOCK), first.inputs[0].shape
-    if shape[1] > MOST_CHANNELS or shape[2] % BLOCK or shape[3] % BLOCK:
+    axis, shape = strides.index(STRIDE), first.inputs[0].shape
+    if shape[1] > MOST_CHANNELS or shape[2] % STRIDE or shape[3] % STRIDE:
         return None
     decode = decoder_of(first.inputs[0])
     if decode is None or len(decode.outputs[0].outputs) > 1 or not is_one_scale(decode):
@@ -110,66 +111,32 @@ def _is_line(node: gs.Node, axis: int) -> bool:
     return bool(kernel[1 - axis] == 1 and pads[1 - axis] == 0 and pads[3 - axis] == 0)
 
 
+def _along(node: gs.Node, axis: int, read: int) -> Grid:
+    """How a layer goes along an axis, in blocks of so many values."""
+    sides, outputs, kernel = node.inputs[0].shape[2:], node.outputs[0].shape[2:], codes_of(node).shape[2:]
+    before = explicit_pads(node, sides, kernel)[axis]
+    return Grid(sides[axis], outputs[axis], kernel[axis], node.attrs["strides"][axis], before, read)
+
+
 def _rewrite(graph: Graph, pair: _Pair) -> bool:
-    axis, other = pair.axis, 1 - pair.axis
-    down, across = pair.window(pair.first, axis), pair.window(pair.second, other)
-    if min(down.end, across.end) < 0:
+    paired = can_pair(graph, pair.second)
+    found = pair.grids(PAIR) if paired else None
+    if found is None:
+        paired, found = False, pair.grids(1)
+    if found is None:
         return False
-    decode = pair.first.inputs[0].inputs[0]
-    doubled = in_order(_doubled(pair, down), decode.inputs[0], decode.outputs[0].shape[1])
-    _replace(graph, pair.first, doubled, down, axis, twice=True)
-    _replace(graph, pair.second, _paired(pair, across), across, other, twice=False)
+    pictures = feed_blocks(graph, pair.first, found[0])
+    for node, grids in zip((pair.first, pair.second), found, strict=True):
+        codes = codes_of(node)
+        kernel = blocked(codes, zero_of(node.inputs[1].inputs[0], codes), *grids)
+        if node is pair.first:
+            kernel = in_order(kernel, pictures, codes.shape[1])
+        give_codes(graph, node, kernel, grids[0].written * grids[1].written)
+        place_kernel(node, grids)
     for node in (pair.first, *pair.between):
         made = gs.Variable(f"{node.outputs[0].name}_blocks", node.outputs[0].dtype)
         reader = node.outputs[0].outputs[0]
         reader.inputs[0], node.outputs[0] = made, made
-    put_blocks_before(graph, decode)
+    if paired:
+        take_apart(graph, pair.second)
     return True
-
-
-def _doubled(pair: _Pair, window: Window) -> Array:
-    """The first layer's codes [r, c, k] as [2 r, 4 c, k']: for each of two pixels beside each other, 0 for the other.
-
-    Blocks have their row first, their column, then the channels.
-    """
-    codes, zero = _line(pair.first, pair.axis)
-    rank, channels, size = codes.shape
-    whole = np.empty((rank, channels, BLOCK * window.blocks), codes.dtype)
-    whole[:] = zero[:, None, None]
-    whole[:, :, window.lead : window.lead + size] = codes
-    split = whole.reshape(rank, channels, window.blocks, BLOCK).transpose(0, 3, 1, 2)
-    made = np.empty((BLOCK, rank, BLOCK, BLOCK, channels, window.blocks), codes.dtype)
-    made[:] = zero[:, None, None, None, None]
-    for pixel in range(BLOCK):
-        if pair.axis == 0:
-            made[pixel, :, :, pixel] = split
-        else:
-            made[pixel, :, pixel, :] = split
-    return made.reshape(BLOCK * rank, -1, window.blocks)
-
-
-def _paired(pair: _Pair, window: Window) -> Array:
-    """The second layer's codes [n, r, k] as [n, 2 r, k']."""
-    codes, zero = _line(pair.second, 1 - pair.axis)
-    outputs, rank, size = codes.shape
-    whole = np.empty((outputs, rank, BLOCK * window.blocks), codes.dtype)
-    whole[:] = zero[:, None, None]
-    whole[:, :, window.lead : window.lead + size] = codes
-    split = whole.reshape(outputs, rank, window.blocks, BLOCK).transpose(0, 3, 1, 2)
-    return split.reshape(outputs, -1, window.blocks)
-
-
-def _line(node: gs.Node, axis: int) -> tuple[Array, Array]:
-    """Codes along one axis, and the zero of each output."""
-    codes = codes_of(node)
-    zero = zero_of(node.inputs[1].inputs[0], codes)
-    return codes.squeeze(3 - axis), np.broadcast_to(zero.reshape(-1), len(codes))
-
-
-def _replace(graph: Graph, node: gs.Node, codes: Array, window: Window, axis: int, *, twice: bool) -> None:
-    """Give a layer codes over blocks; where its outputs are there twice, their scales and biases are as well."""
-    give_codes(graph, node, np.expand_dims(codes, 3 - axis), BLOCK if twice else 1)
-    node.attrs.pop("auto_pad", None)
-    shape, pads = [1, 1], [0, 0, 0, 0]
-    shape[axis], pads[axis], pads[2 + axis] = window.blocks, window.begin, window.end
-    node.attrs |= {"kernel_shape": shape, "strides": [1, 1], "pads": pads}

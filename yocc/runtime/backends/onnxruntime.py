@@ -28,7 +28,6 @@ from yocc.runtime.backends.in_place import write_in_place
 from yocc.runtime.backends.kernels import KernelTime, read_profile
 from yocc.runtime.backends.late_joins import join_late
 from yocc.runtime.backends.needed import needed
-from yocc.runtime.backends.paired_pixels import compute_in_pairs
 from yocc.runtime.backends.pixel_blocks import read_blocks
 from yocc.runtime.backends.plugin_operators import is_plugin, remedy
 from yocc.runtime.backends.repeated_pixels import repeat_pixels
@@ -171,7 +170,6 @@ class OnnxRuntimeBackend(Backend):
         path = folder / MODEL_FILE
         graph = clone(graph)
         clip_codes(graph)
-        compute_in_pairs(graph)
         read_blocks(graph)
         read_blocks_in_pairs(graph)
         repeat_pixels(graph)

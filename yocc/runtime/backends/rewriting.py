@@ -25,6 +25,14 @@ def fixed_shape(tensor: gs.Tensor) -> tuple[int, ...]:
     return tuple(shape)
 
 
+def picture_shape(tensor: gs.Tensor) -> tuple[int, ...]:
+    """Channels, height and width, whatever the batch; nothing where they are open or the tensor has other axes."""
+    shape = tensor.shape
+    if shape is None or len(shape) != 4 or not all(isinstance(size, int) and size > 0 for size in shape[1:]):
+        return ()
+    return tuple(shape[1:])
+
+
 def axis_of(node: gs.Node, rank: int) -> int:
     """The axis of a Split or Concat of tensors of some rank, from the front."""
     axis = int(node.attrs.get("axis", 0))
