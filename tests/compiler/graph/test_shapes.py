@@ -107,6 +107,21 @@ def test_sizes_that_contradict_each_other_are_the_models_fault() -> None:
         concrete_shapes(contradicting([1, 3, 20, 20], *RESHAPE))
 
 
+@pytest.mark.parametrize(
+    "reader",
+    [
+        helper.make_node("MaxPool", ["c"], ["y"], name="it", kernel_shape=[99, 99]),
+        helper.make_node("Pad", ["c", "s"], ["y"], name="it"),
+    ],
+    ids=["MaxPool", "Pad"],
+)
+def test_a_result_of_less_than_nothing_is_the_models_fault(reader: onnx.NodeProto) -> None:
+    pads = numpy_helper.from_array(np.array([0, -9, 0, 0, 0, 0, 0, 0]), "s")
+    with pytest.raises(ModelError, match=r"its result cannot have the shape \[1, -?\d+, -?\d+, -?\d+\]") as caught:
+        concrete_shapes(contradicting([1, 3, 20, 20], reader, pads))
+    assert caught.value.node == "it"
+
+
 def _reading(readers: str, weights: dict[str, tuple[int, ...]], shape: str) -> Graph:
     given = [f"float[{','.join(map(str, each))}] {name}" for name, each in weights.items()]
     inputs = ", ".join([f"float[{shape}] x", *given])

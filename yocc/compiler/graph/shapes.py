@@ -18,7 +18,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import SMALL_CONSTANT, Graph, node_proto
 from yocc.compiler.graph.evaluating import Array, Contradiction, evaluate, infer, known_shape, tensor_type
-from yocc.compiler.graph.misfits import out_of_range, wrong_channels
+from yocc.compiler.graph.misfits import impossible, wrong_channels
 from yocc.errors import ModelError, OptionError, YoccError
 
 _KEEPS_SHAPE = frozenset({"GroupNormalization"})
@@ -212,12 +212,15 @@ def _walk(
     if node.op in _KEEPS_SHAPE:
         shapes[proto.output[0]], types[proto.output[0]] = shapes[names[0]], types[names[0]]
         return
-    problem = out_of_range(node, shapes[names[0]], values.get(names[-1])) if names else ""
-    for wrong in [problem] if problem else wrong_channels(node, [shapes.get(tensor.name) for tensor in node.inputs]):
+    read_shapes = [shapes.get(tensor.name) for tensor in node.inputs]
+    problem = impossible(node, read_shapes, values.get(names[-1]) if names else None)
+    for wrong in [problem] if problem else wrong_channels(node, read_shapes):
         raise Contradiction(wrong)
     kinds = {name: tensor_type(types[name], shapes[name]) for name in names}
     for name, kind in infer(proto, opset, kinds, {name: values[name] for name in names if name in values}).items():
         shape = known_shape(kind)
+        if shape is not None and min(shape, default=0) < 0:
+            raise Contradiction(f"its result cannot have the shape {list(shape)}")
         if shape is not None:
             shapes[name] = shape
             types[name] = onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
