@@ -46,6 +46,13 @@ def test_ranges_and_histograms_are_exact(opset: int) -> None:
         np.testing.assert_array_equal(found[name].counts, expected.counts)
 
 
+def test_a_tensor_without_values_has_no_range() -> None:
+    graph = build(["s: a, y = Split<axis = 1>(x, sizes)", "n: z = Neg(a)"], {"sizes": [0, 4]}, ["y", "z"])
+    found = collected(graph, ["a", "y"], drawn(to_proto(graph), 2))
+    assert (found["a"].low, found["a"].high, found["a"].counts.sum()) == (0, 0, 0)
+    assert found["y"].high > 0
+
+
 def test_large_tensors_are_sampled_but_their_extremes_are_not_missed() -> None:
     graph = build(["r: y = Relu(a)", "n: a = Neg(x)"][::-1], {}, ["y"], shape=[1, 3, 128, 128])
     for place in ((0, 0, 0, 0), (0, 2, 127, 127), (0, 1, 63, 5)):

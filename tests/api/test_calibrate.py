@@ -123,6 +123,13 @@ def test_what_does_not_fit_is_refused(folder: Path, options: dict[str, Any], mes
     assert not (folder / "refused.statistics").exists()
 
 
+def test_a_model_of_which_nothing_is_quantized_is_refused_with_the_reason(folder: Path) -> None:
+    model = build(["c: y = Conv(x, w)"], {"w": (4, 3, 1, 1)}, ["y"], [1, 3, SIZE, SIZE])
+    onnx.save(to_proto(model), folder / "last.onnx")
+    with pytest.raises(CalibrationError, match=r"int8: a last layer.*'c' for one.*inspect --target onnxruntime"):
+        yocc.calibrate(folder / "last.onnx", folder / "all.npz", folder / "refused.statistics")
+
+
 def test_statistics_behind_other_passes_are_refused(folder: Path) -> None:
     part = calibrated(folder, "one")
     with pytest.raises(CalibrationError, match="those of network"):

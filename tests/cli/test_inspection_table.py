@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 from click.testing import CliRunner
 from onnx import numpy_helper
 
+from tests.passes.graphs import build
 from tests.samples import tiny_model
 from yocc.cli import cli
 from yocc.cli.inspection_table import _short, brief
+from yocc.compiler.graph import to_proto
 from yocc.models.yolov5 import Scale, build_yolov5
 
 
@@ -31,6 +34,22 @@ def test_layers_take_one_line_of_80_columns(tmp_path: Path) -> None:
     assert all(len(line) <= 80 for line in layers)
     assert layers[0].split()[1:3] == ["Conv", "8x3x6x6"]
     assert layers[-1].split()[-2:] == ["no", "yes"]
+
+
+def test_what_depends_on_data_is_not_said_to_cost_nothing(tmp_path: Path) -> None:
+    lines = [
+        "a: a = Conv(x, w)",
+        "n: s = SequenceConstruct(a, a)",
+        "e: b = SequenceAt(s, first)",
+        "c: d = Conv(b, w)",
+        "l: y = Conv(d, w)",
+    ]
+    graph = build(lines, {"w": (4, 4, 1, 1), "first": [0]}, ["y"], [1, 4, 8, 8])
+    graph.tensors()["first"].values = np.array(0)
+    text = "\n".join(_shown(to_proto(graph), tmp_path))
+    assert re.search(r"MACs +1,024, without 2 layers whose shapes depend on data", text)
+    assert re.search(r"c +Conv +4x4x1x1 +0 +\? +no", text)
+    assert re.search(r"c(, l)? +a shape at \w+ depends on data", text)
 
 
 def test_reasons_name_a_few_layers_and_groups_of_one_are_left_out(tmp_path: Path) -> None:

@@ -32,6 +32,16 @@ def test_page_has_whole_tables() -> None:
     assert row == "| fidelity, a\\|b &lt;c> |  | 30.0 dB |  |"
 
 
+def test_page_obeys_no_name() -> None:
+    strange = content(warnings=["a\x1b[31m\u202eb"])
+    strange["source"]["path"] = "model\n# Passed\x07.onnx"
+    strange["pipeline"] = "drop{blocks=\x9b}"
+    page = markdown(strange, OUTCOMES)
+    assert "- a\\x1b[31m\\u202eb" in page
+    assert "From `model # Passed\\x07.onnx` with `drop{blocks=\\x9b}`." in page
+    assert not any(character in page for character in "\x1b\u202e\x07\x9b")
+
+
 def test_page_without_gates_has_no_such_heading() -> None:
     assert "Gates" not in markdown(content(warnings=[]), [])
 

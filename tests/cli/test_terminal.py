@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from yocc.cli.terminal import Bars, Failure, printable, say, show_json, show_table, warn
+from yocc.cli.terminal import Bars, Failure, say, show_json, show_table, warn
+from yocc.report.printable import printable
 
 ROOT = Path(__file__).parents[2]
 _SHOW = """

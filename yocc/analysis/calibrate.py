@@ -50,6 +50,8 @@ def collect(
         for index, name in enumerate(names):
             low, high = float(outputs[_tap("low", index)]), float(outputs[_tap("high", index)])
             sample = outputs[_tap("sample", index)]
+            if sample.size == 0:  # of a tensor without values, whose minimum is infinity
+                low = high = 0.0
             if name in masked:
                 low, high = np.clip([low, high], -_LARGEST, _LARGEST).tolist()
                 sample = np.clip(sample, -_LARGEST, _LARGEST)

@@ -10,14 +10,17 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, to_proto
+from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.alternating import alternate
-from yocc.compiler.pipeline.kernels import owner_of
+from yocc.compiler.pipeline.kernels import FUSED, fused_behind, owner_of
 from yocc.compiler.pipeline.passes import Arrays, PassContext, require_executor
 
 Array = np.ndarray[Any, Any]
 STEP = 16
 """Widths measured are multiples of this where there are several: a register of 512 bits, to which others are padded."""
+_FUSED = FUSED | {"Add"}
+"""What may stand in one kernel with a layer that has none of its own."""
 _ROUNDS = (15, 60)
 _SECONDS = 6.0
 """For timing two networks against each other, within the rounds above."""
@@ -26,7 +29,10 @@ _FAST = 20
 
 
 def by_node(graph: Graph, kernels: Mapping[str, float]) -> tuple[dict[str, float], float]:
-    """Milliseconds by node, and what belongs to none: kernels are named after nodes or tensors, with endings."""
+    """Milliseconds by node, and what belongs to none: kernels are named after nodes or tensors, with endings.
+
+    The kernel of a layer that is computed together with what stands behind it is the layer's.
+    """
     owners = {name: node.name for node in graph.nodes for name in (*(t.name for t in node.outputs), node.name) if name}
     times: dict[str, float] = {}
     rest = 0.0
@@ -37,6 +43,11 @@ def by_node(graph: Graph, kernels: Mapping[str, float]) -> tuple[dict[str, float
             times[owner] = times.get(owner, 0.0) + ms
         else:
             rest += ms
+    for node in graph.nodes:
+        if node.op in WEIGHTED and node.name not in times:
+            named = (each.name for each in fused_behind(node, _FUSED) if each.name in times)
+            if (last := next(named, None)) is not None:
+                times[node.name] = times.pop(last)
     return times, rest
 
 

@@ -23,7 +23,7 @@ from yocc.models.families.conventions import stated_input
 from yocc.options import CalibrateKeywords, CompileOptions
 from yocc.passes.quantize import Quantize
 from yocc.passes.quantize.exceptions import find_exceptions
-from yocc.passes.quantize.placement import place
+from yocc.passes.quantize.placement import nothing_quantized, place
 from yocc.passes.quantize.saved import Calibration, is_calibration, network_digest, save_calibration
 from yocc.runtime.backends.registry import find_backend
 
@@ -80,10 +80,11 @@ def calibrate_model(
     steps = with_fixed_shapes(pipeline, graph, target, data.input_shapes)
     graph, _ = steps.run(graph, ctx, [verify])
     graph = convert_opset(graph, max(graph.opset, Quantize().min_opset(ctx)))
-    tensors = [name for group in place(graph, target, exceptions=find_exceptions(graph, ctx)).groups for name in group]
+    placement = place(graph, target, exceptions=find_exceptions(graph, ctx))
+    tensors = [name for group in placement.groups for name in group]
     if not tensors:
         raise CalibrationError(
-            "No tensor of this model would be quantized for this target.", "Choose another --target."
+            nothing_quantized(graph, placement), f"`yocc inspect --target {target.name}` says why for each layer."
         )
     shapes = concrete_shapes(graph, anatomy.shapes)
     found = Calibration(network_digest(graph), len(feeds), collect(graph, tensors, feeds, shapes, ctx))

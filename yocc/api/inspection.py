@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from yocc.analysis.coupling.channels import ChannelMap, map_channels
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.cost import LayerCost, Totals, layer_costs, totals
+from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.anatomy import anatomy_of, assumed_inputs
@@ -47,6 +48,11 @@ class Layer:
     stays: str
     int8: bool
     stays_float: str
+
+    @property
+    def has_known_macs(self) -> bool:
+        """Whether its MACs follow from shapes; they are 0 where not."""
+        return self.output_shape is not None or self.op not in WEIGHTED
 
 
 @dataclass(frozen=True)
@@ -172,6 +178,8 @@ def _stays(cost: LayerCost, channels: ChannelMap) -> str:
     if cost.node in channels.reasons:
         return channels.reasons[cost.node].text
     made_or_worked_on = [cut for cut in channels.cuts if cut.node == cost.node and cut.role != "in"]
+    if not made_or_worked_on and cost.op in WEIGHTED and cost.output_shape is None:
+        return f"a shape at {cost.op} depends on data"
     if not made_or_worked_on:
         return f"yocc removes no channels of {cost.op}"
     if not any(cut.atoms.any() for cut in made_or_worked_on):

@@ -10,8 +10,9 @@ import click
 
 from yocc.api.advice import Advice, LeverReport
 from yocc.cli.summary import typed
-from yocc.cli.terminal import printable, show_table
+from yocc.cli.terminal import show_table
 from yocc.report.page.numbers import change, milliseconds, size
+from yocc.report.printable import printable
 
 WIDTH = 100
 """Characters of the lines below the table."""

@@ -12,9 +12,10 @@ import click
 from yocc.cli.options import Publishing
 from yocc.cli.publishing import github_lines, publish
 from yocc.cli.summary import FIGURE_COLUMNS, GATE_COLUMNS, choices, figures, gate_rows, sources
-from yocc.cli.terminal import Settings, printable, say, show_table
+from yocc.cli.terminal import Settings, say, show_table
 from yocc.errors import AlarmError, GateError
 from yocc.report.gates.gate import Outcome, violated
+from yocc.report.printable import printable
 
 SUMMARY_WIDTH = 80
 """Characters that fit any terminal and any mail."""

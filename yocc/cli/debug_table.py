@@ -11,8 +11,9 @@ import click
 
 from yocc.api.debugging.diagnosis import LEAST_LOSS, Diagnosis, LayerFacts, StepFacts
 from yocc.cli.summary import typed
-from yocc.cli.terminal import printable, show_table
+from yocc.cli.terminal import show_table
 from yocc.report.page.numbers import seconds
+from yocc.report.printable import printable
 
 WIDTH = 100
 """Characters of the lines below the tables."""

@@ -14,6 +14,7 @@ _NAME, _BEGIN = 24, 8
 _OPERATOR = 6
 _SHOWN = 3
 """Layers named for a reason that more have."""
+_UNKNOWN = "?"
 _FUSED = "BatchNormalization"
 """`fuse` folds it into the layer before, so whether it could be pruned or quantized says nothing."""
 
@@ -58,7 +59,7 @@ def _facts(inspection: Inspection) -> list[list[str]]:
         ["opset", str(inspection.opset)],
         ["operators", str(inspection.nodes)],
         ["parameters", f"{inspection.totals.parameters:,}"],
-        ["MACs", f"{inspection.totals.macs:,}"],
+        ["MACs", _all_macs(inspection)],
         ["kind", f"{inspection.family}, {classes}" if inspection.family else "not a known detector"],
     ]
     if inspection.reason:
@@ -69,6 +70,12 @@ def _facts(inspection: Inspection) -> list[list[str]]:
     return facts
 
 
+def _all_macs(inspection: Inspection) -> str:
+    unknown = sum(not layer.has_known_macs for layer in inspection.layers)
+    without = f", without {unknown} layer{'s' * (unknown > 1)} whose shapes depend on data" if unknown else ""
+    return f"{inspection.totals.macs:,}{without}"
+
+
 def _everything(inspection: Inspection) -> Iterator[Table]:
     layers = [
         [
@@ -77,7 +84,7 @@ def _everything(inspection: Inspection) -> Iterator[Table]:
             _shape(layer.weight_shape),
             _shape(layer.output_shape),
             f"{layer.parameters:,}",
-            f"{layer.macs:,}",
+            f"{layer.macs:,}" if layer.has_known_macs else _UNKNOWN,
             f"group {layer.group}" if layer.group is not None else layer.stays,
             "yes" if layer.int8 else layer.stays_float,
         ]
@@ -95,7 +102,7 @@ def _line(layer: Layer) -> list[str]:
         layer.op if len(layer.op) <= _OPERATOR else f"{layer.op[: _OPERATOR - 1]}…",
         _shape(layer.weight_shape),
         brief(layer.parameters),
-        brief(layer.macs),
+        brief(layer.macs) if layer.has_known_macs else _UNKNOWN,
         "fused" if fused else "no" if layer.group is None else f"g{layer.group}",
         "" if fused else "yes" if layer.int8 else "no",
     ]

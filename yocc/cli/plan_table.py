@@ -11,9 +11,10 @@ import click
 from yocc.api.plan import CompilePlan, PlannedData, PlannedPass
 from yocc.cli.inspection_table import brief, by_reason
 from yocc.cli.summary import typed
-from yocc.cli.terminal import printable, show_table, show_tables
+from yocc.cli.terminal import show_table, show_tables
 from yocc.report.account import LayerState
 from yocc.report.columns import cell, declared_columns
+from yocc.report.printable import printable
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, columns (`#` before a column of numbers), rows."""

@@ -14,6 +14,7 @@ from yocc.errors import OutputError
 from yocc.files.writing import require_replaceable, write_whole
 from yocc.report.gates.gate import Outcome
 from yocc.report.gates.junit import is_junit, junit
+from yocc.report.printable import printable
 
 _ON_GITHUB = "GITHUB_ACTIONS"
 _GITHUB_PAGE = "GITHUB_STEP_SUMMARY"
@@ -86,14 +87,14 @@ def github_lines(warnings: Iterable[str], outcomes: Iterable[Outcome]) -> Iterat
 
 def markdown(content: Mapping[str, Any], outcomes: Sequence[Outcome]) -> str:
     """A page with the warnings, the figures and the gates."""
-    lines = [f"## {content['files'][0]['path']} for {content['target']}", ""]
-    lines += [f"From `{content['source']['path']}` with `{content['pipeline']}`.", ""]
+    lines = [_one_line(f"## {content['files'][0]['path']} for {content['target']}"), ""]
+    lines += [_one_line(f"From `{content['source']['path']}` with `{content['pipeline']}`."), ""]
     if content["warnings"]:
         alarms = content.get("alarms") or []
         marked = (f"❌ {text}" if text in alarms else text for text in content["warnings"])
         lines += ["### Warnings", "", *(f"- {_one_line(text)}" for text in marked), ""]
     lines += _table(FIGURE_COLUMNS, [row.cells for row in figures(content)])
-    lines += [f"- {kind}: {text}" for kind, text in sources(content)]
+    lines += [_one_line(f"- {kind}: {text}") for kind, text in sources(content)]
     if outcomes:
         lines += ["", "### Gates", ""]
         rows = [
@@ -111,7 +112,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.replace("<", "&lt;").split())
+    return printable(" ".join(text.replace("<", "&lt;").split()))
 
 
 def _escaped(text: str) -> str:

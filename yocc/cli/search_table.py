@@ -9,8 +9,9 @@ from textwrap import wrap
 import click
 
 from yocc.cli.summary import typed
-from yocc.cli.terminal import printable, show_table
+from yocc.cli.terminal import show_table
 from yocc.report.page.numbers import milliseconds, size
+from yocc.report.printable import printable
 from yocc.searching.front import Front, Point
 
 WIDTH = 80

@@ -7,7 +7,6 @@ import os
 import sys
 import time
 import traceback
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
@@ -15,6 +14,7 @@ from typing import IO, Any
 import click
 
 from yocc.errors import YoccError
+from yocc.report.printable import is_harmless, printable
 
 INTERNAL_EXIT = 70
 """EX_SOFTWARE of sysexits.h: the fault is ours."""
@@ -144,19 +144,6 @@ class Bars:
             say(f"{label}: {amount}, {rate:.3g}/s{left}")
 
 
-def printable(text: str) -> str:
-    """Text with control characters written as escapes, because names in a model are a stranger's.
-
-    A terminal obeys control characters, and those that change the direction of writing make one name look like another.
-    Line breaks and tabs stay.
-    """
-    return "".join(one if _is_harmless(one) else one.encode("unicode_escape").decode() for one in text)
-
-
-def _is_harmless(character: str) -> bool:
-    return character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
-
-
 def say(text: str) -> None:
     """A line about the work going on, on standard error."""
     click.echo(printable(text), err=True)
@@ -178,7 +165,7 @@ def warn(text: str, *, grave: bool = False) -> None:
 def show_json(content: Any) -> None:
     """Print as JSON on standard output."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    click.echo("".join(one if _is_harmless(one) else json.dumps(one)[1:-1] for one in text))
+    click.echo("".join(one if is_harmless(one) else json.dumps(one)[1:-1] for one in text))
 
 
 def show_tables(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[str]]]], *, error: bool = False) -> None:

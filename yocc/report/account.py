@@ -17,10 +17,9 @@ from yocc.compiler.graph.cost import LayerCost, constant_behind, layer_costs, ma
 from yocc.compiler.graph.operators import GATES
 from yocc.compiler.graph.shapes import Shapes
 from yocc.compiler.graph.types import numpy_type
+from yocc.compiler.pipeline.kernels import fused_behind
 from yocc.compiler.pipeline.result import LAYERS, SKIPPED
 
-_FUSED = frozenset({"BatchNormalization", "Clip", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Tanh"})
-"""Operators that runtimes compute together with the layer before."""
 FIGURES = LAYERS
 REASONS = SKIPPED
 
@@ -88,13 +87,8 @@ def layer_names(graph: Graph) -> dict[str, str]:
         if weight_of(node) is None:
             continue
         names[node.name] = node.name
-        maker = node
-        while maker.outputs:
-            tensor = maker.outputs[0]
-            names[tensor.name] = node.name
-            if len(tensor.outputs) != 1 or tensor.outputs[0].op not in _FUSED:
-                break
-            maker = tensor.outputs[0]
+        for maker in (node, *fused_behind(node)):
+            names.update({tensor.name: node.name for tensor in maker.outputs[:1]})
     return names
 
 

@@ -107,6 +107,19 @@ def test_the_reason_names_what_keeps_the_channels(reason: str) -> None:
     assert channels.reasons["c"].node in {line.partition(":")[0] for line in lines}
 
 
+@pytest.mark.parametrize(
+    ("line", "weights"),
+    [
+        ("p: z = Pad(a, pads)", {"pads": [0, 1 << 30, 0, 0, 0, 0, 0, 0]}),
+        ("s: e, z = Split<axis = 1>(a, sizes)", {"sizes": [0, 4]}),
+        ("s: z = Slice(a, start, start, axis)", {"start": [2], "axis": [1]}),
+    ],
+)
+def test_channels_that_are_none_or_too_many_stay(line: str, weights: dict[str, object]) -> None:
+    _, channels = analysed([FIRST, line, "r: b = Relu(a)", LAST], {**W, **weights}, ["y", "z"])
+    assert channels.groups == ()
+
+
 def test_a_protected_tensor_keeps_its_channels() -> None:
     lines = [FIRST, "r: b = Relu(a)", LAST]
     graph, free = analysed(lines, W, ["y"])

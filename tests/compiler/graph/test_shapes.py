@@ -107,6 +107,94 @@ def test_sizes_that_contradict_each_other_are_the_models_fault() -> None:
         concrete_shapes(contradicting([1, 3, 20, 20], *RESHAPE))
 
 
+@pytest.mark.parametrize(
+    "reader",
+    [
+        helper.make_node("MaxPool", ["c"], ["y"], name="it", kernel_shape=[99, 99]),
+        helper.make_node("Pad", ["c", "s"], ["y"], name="it"),
+    ],
+    ids=["MaxPool", "Pad"],
+)
+def test_a_result_of_less_than_nothing_is_the_models_fault(reader: onnx.NodeProto) -> None:
+    pads = numpy_helper.from_array(np.array([0, -9, 0, 0, 0, 0, 0, 0]), "s")
+    with pytest.raises(ModelError, match=r"its result cannot have the shape \[1, -?\d+, -?\d+, -?\d+\]") as caught:
+        concrete_shapes(contradicting([1, 3, 20, 20], reader, pads))
+    assert caught.value.node == "it"
+
+
+def _body(step: str, extra: str = "") -> onnx.GraphProto:
+    text = f"body (int64 i, bool c, float[] s) => (bool d, float[] t{extra}) {{ d = Identity(c) {step} }}"
+    body = onnx.parser.parse_graph(text)
+    for tensor in [*body.input[2:], *body.output[1:]]:
+        tensor.type.tensor_type.ClearField("shape")
+    return body
+
+
+def _looping(node: onnx.NodeProto, results: list[str]) -> Graph:
+    constants = [numpy_helper.from_array(np.array(3), "trips"), weight("w", 4, 4, 1, 1)]
+    return load(build([node], [value("x", [1, 4, 6, 6])], [value(each, None) for each in results], constants))
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ("u = Conv(s, w) t = Relu(u)", (1, 4, 6, 6)),
+        ("t = Concat<axis = 2>(s, s)", None),
+        ("t = GlobalMaxPool(s)", None),
+    ],
+)
+def test_a_state_of_a_loop_has_a_shape_where_it_keeps_it(step: str, expected: tuple[int, ...] | None) -> None:
+    loop = helper.make_node("Loop", ["trips", "", "x"], ["y"], name="loop", body=_body(step))
+    graph = _looping(loop, ["y"])
+    shapes = concrete_shapes(graph)
+    assert shapes.shapes.get("y") == expected
+    costs = totals(layer_costs(graph, shapes))
+    assert (costs.parameters, costs.macs) == ((16, 3 * 16 * 36) if "Conv" in step else (0, 0))
+
+
+def test_a_state_that_reads_a_growing_one_has_no_shape() -> None:
+    body = onnx.parser.parse_graph(
+        "body (int64 i, bool c, float[] s, float[] k) => (bool d, float[] t, float[] m)"
+        "{ d = Identity(c) t = Concat<axis = 2>(s, s) m = Concat<axis = 3>(s) }"
+    )
+    for tensor in [*body.input[2:], *body.output[1:]]:
+        tensor.type.tensor_type.ClearField("shape")
+    loop = helper.make_node("Loop", ["trips", "", "x", "x"], ["y", "z"], name="loop", body=body)
+    shapes = concrete_shapes(_looping(loop, ["y", "z"])).shapes
+    assert "y" not in shapes
+    assert "z" not in shapes
+
+
+def test_results_of_a_scan_have_shapes() -> None:
+    body = onnx.parser.parse_graph(
+        "body (float[] s, float[] e) => (float[] t, float[] o) { t = Add(s, e) o = Relu(t) }"
+    )
+    for tensor in [*body.input, *body.output]:
+        tensor.type.tensor_type.ClearField("shape")
+    state = helper.make_node("ReduceSum", ["x", "axis"], ["first"], name="sum", keepdims=0)
+    scan = helper.make_node(
+        "Scan", ["first", "x"], ["y", "z"], name="scan", num_scan_inputs=1, scan_input_axes=[3], scan_output_axes=[1],
+        body=body,
+    )  # fmt: skip
+    axis = numpy_helper.from_array(np.array([3]), "axis")
+    graph = load(build([state, scan], [value("x", [1, 4, 6, 5])], [value("y", None), value("z", None)], [axis]))
+    shapes = concrete_shapes(graph).shapes
+    assert shapes["y"] == (1, 4, 6)
+    assert shapes["z"] == (1, 5, 4, 6)
+
+
+def test_what_is_in_branches_costs_the_dearer_and_a_weight_counts_once() -> None:
+    branches = [
+        onnx.parser.parse_graph(f"{name} () => (float[1, 4, 6, 6] {name}_y) {{ {nodes} }}")
+        for name, nodes in (("then", "p = Conv(x, w) then_y = Conv(p, w)"), ("else", "else_y = Conv(x, w)"))
+    ]
+    node = helper.make_node("If", ["flag"], ["y"], name="if", then_branch=branches[0], else_branch=branches[1])
+    flag = helper.make_tensor_value_info("flag", TensorProto.BOOL, [])
+    graph = load(build([node], [value("x", [1, 4, 6, 6]), flag], [value("y", None)], [weight("w", 4, 4, 1, 1)]))
+    costs = layer_costs(graph, concrete_shapes(graph))
+    assert [(each.node, each.op, each.parameters, each.macs) for each in costs] == [("if", "If", 16, 2 * 16 * 36)]
+
+
 def _reading(readers: str, weights: dict[str, tuple[int, ...]], shape: str) -> Graph:
     given = [f"float[{','.join(map(str, each))}] {name}" for name, each in weights.items()]
     inputs = ", ".join([f"float[{shape}] x", *given])

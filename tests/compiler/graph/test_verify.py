@@ -117,6 +117,14 @@ def test_a_pruned_producer_and_a_forgotten_consumer_are_caught_after_refresh() -
         ("y = Concat<axis = 4611686018427387904>(x, x)", {}, "has no axis 4611686018427387904"),
         ("y = Gather<axis = 1>(x, i)", {"i": [0, 4611686018427387904]}, "axis 1 of 8 has no index 4611686018427387904"),
         ("y = Gather<axis = 1>(x, i)", {"i": [-9]}, "axis 1 of 8 has no index -9"),
+        ("y = Transpose<perm = [0, 1]>(x)", {}, r"rank 4 has no order of axes \[0, 1\]"),
+        ("y = DepthToSpace<blocksize = 3>(x)", {}, "a size of 8 is no multiple of 9, as a block size of 3 needs"),
+        ("y = SpaceToDepth<blocksize = 2>(x)", {}, "a size of 5 is no multiple of 2"),
+        ("y, z = Split<axis = 1>(x, s)", {"s": [-1, 9]}, "a part cannot have -1 values"),
+        ("y = PRelu(x, s)", {"s": (3, 1, 1)}, r"'s' of shape \[3, 1, 1\] cannot be stretched"),
+        ("y = PRelu(x, s)", {"s": (1, 1, 8, 1, 1)}, "cannot be stretched"),
+        ("y = Conv(x, w)", {"w": (0, 8, 1, 1)}, r"'w' is no kernel, as its shape is \[0, 8, 1, 1\]"),
+        ("y = MatMul(x, w)", {"w": (5, 0)}, r"'w' is no weight, as its shape is \[5, 0\]"),
     ],
 )
 def test_attributes_and_indices_out_of_range_are_rejected(node: str, weights: dict, problem: str) -> None:
@@ -131,6 +139,21 @@ def test_a_convolution_of_something_of_unknown_shape_needs_a_kernel(shape: tuple
     assert misfits(gs.Graph([node], [data], [result])) == [
         f"Conv 'it': 'w' is no kernel, as its shape is {list(shape)}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("node", "weights"),
+    [
+        ("y = Transpose(x)", {}),
+        ("y = Transpose<perm = [0, 2, 3, 1]>(x)", {}),
+        ("y = DepthToSpace<blocksize = 2>(x)", {}),
+        ("y = PRelu(x, s)", {"s": (8, 1, 1)}),
+        ("y = PRelu(x, s)", {"s": (1,)}),
+        ("y, z = Split<axis = 1>(x, s)", {"s": [8, 0]}),
+    ],
+)
+def test_what_fits_is_accepted(node: str, weights: dict) -> None:
+    assert problems(nodes.build([f"it: {node}"], weights, ["y"], shape=["batch", 8, 5, 5])) == []
 
 
 @pytest.mark.parametrize("index", [-8, 7])

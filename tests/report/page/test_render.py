@@ -43,6 +43,14 @@ class _Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
+def test_no_control_character_of_a_name_reaches_the_page() -> None:
+    strange = content()
+    strange["source"]["path"] = "a\x1b[31m\x07\u202eb.onnx"
+    page = render_page(strange)
+    assert "a\\x1b[31m\\x07\\u202eb.onnx" in page
+    assert not any(character in page for character in "\x1b\x07\u202e")
+
+
 def test_every_section_is_there_and_tags_close() -> None:
     page = _Page(render_page(content()))
     assert page.open == []

@@ -155,6 +155,44 @@ def test_nothing_is_printed_when_a_run_fails(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr() == ("", "")
 
 
+def test_profiling_that_fails_is_one_sentence(tmp_path: Path) -> None:
+    model = tiny_model(batch="n")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([7, 5], np.int64), "shape"))
+    model.graph.node.append(helper.make_node("Reshape", ["y", "shape"], ["z"]))
+    model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, [7, 5]))
+    onnx.save(model, tmp_path / "model.onnx")
+    with (
+        OnnxRuntimeSession(tmp_path / "model.onnx") as session,
+        pytest.raises(BackendError, match=r"onnxruntime cannot run the model: .*Reshape"),
+    ):
+        session.kernels(tiny_feed(), 1)
+
+
+@pytest.mark.parametrize(
+    ("op", "domain", "message"),
+    [
+        ("EfficientNMS_TRT", "TRT", "no operator TRT::EfficientNMS_TRT. EfficientNMS_TRT is a plugin of TensorRT: use"),
+        ("Foo", "strange.kernels", "no operator strange.kernels::Foo. Its kernels are in a library"),
+    ],
+)
+def test_an_operator_that_onnxruntime_lacks_is_named(op: str, domain: str, message: str) -> None:
+    model = tiny_model()
+    model.graph.node[2].op_type, model.graph.node[2].domain = op, domain
+    model.opset_import.append(helper.make_opsetid(domain, 1))
+    with pytest.raises(BackendError, match=message):
+        session_of(model)
+
+
+def test_types_that_onnxruntime_does_not_compute_in_are_named() -> None:
+    node = helper.make_node("MatMul", ["x", "x"], ["y"], name="product")
+    shape = {name: helper.make_tensor_value_info(name, TensorProto.BFLOAT16, [2, 2]) for name in "xy"}
+    graph = helper.make_graph([node], "g", [shape["x"]], [shape["y"]])
+    with pytest.raises(BackendError, match="computes no MatMul of these types") as caught:
+        session_of(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8))
+    assert caught.value.node == "product"
+    assert "float32" in caught.value.hint
+
+
 def test_threads_do_not_spin_between_runs(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(tiny_model(), path)

@@ -100,11 +100,13 @@ def _follow(walk: Walk, node: gs.Node) -> list[Array]:
     tensors = [tensor for tensor in [*node.inputs, *node.outputs] if not tensor.is_empty()]
     if any(walk.shapes.of(tensor) is None for tensor in tensors):
         return give_up(walk, node, f"a shape at {node.op} depends on data")
+    if any(0 in walk.shape(tensor) for tensor in tensors):
+        return give_up(walk, node, f"{node.op} reads or makes a tensor without values")
     facts = OPS[node.op]
     if facts.keeps_values and not any(walk.of(tensor).any() for tensor in node.inputs if tensor.name):
         return frozen_outputs(walk, node)
     sizes = [size for tensor in node.outputs if not tensor.is_empty() for size in walk.shape(tensor)]
-    if facts.keeps_values and max(sizes, default=1) > LARGEST:
+    if max(sizes, default=1) > LARGEST:
         return give_up(walk, node, f"{node.op} makes more channels than can be followed")
     return RULES[facts.flow](walk, node)
 

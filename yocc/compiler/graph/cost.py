@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 from yocc.compiler.graph import Graph
 from yocc.compiler.graph.biases import AddedBias, added_bias
 from yocc.compiler.graph.decoding import decoded_weight
+from yocc.compiler.graph.loops import steps
 from yocc.compiler.graph.nops import captured_names
 from yocc.compiler.graph.operators import OPS, RECURRENT, WEIGHTED
 from yocc.compiler.graph.shapes import Shapes
@@ -57,8 +58,15 @@ class Totals:
 
 
 def layer_costs(graph: Graph, shapes: Shapes) -> list[LayerCost]:
-    """Cost of every operator that has parameters or multiplies weights, in graph order."""
-    counted: set[str] = set()
+    """Cost of every operator that has parameters or multiplies weights, in graph order.
+
+    An If, Loop or Scan costs what is in it: all parameters, and the MACs of the dearer branch, or of a step times how
+    often it runs, once where that depends on data.
+    """
+    return _costs(graph, shapes, set())
+
+
+def _costs(graph: gs.Graph, shapes: Shapes, counted: set[str]) -> list[LayerCost]:
     layers = []
     computed = _computed_from_constants(graph)
     ends = {tensor.name for tensor in graph.outputs} | captured_names(graph)
@@ -72,15 +80,26 @@ def layer_costs(graph: Graph, shapes: Shapes) -> list[LayerCost]:
             if weight is not None and weight.name not in counted:
                 counted.add(weight.name)
                 parameters += math.prod(weight.shape)
-        if not parameters and matrix is None:
+        inner = Totals(0, 0) if node.domain else _inside(node, shapes, counted)
+        if not parameters and matrix is None and inner == Totals(0, 0):
             continue
         # Outputs may be left out.
         output = shapes.of(next((tensor for tensor in node.outputs if tensor.name), node.outputs[0]))
-        macs = _macs(node, found, shapes)
+        parameters, macs = parameters + inner.parameters, inner.macs + _macs(node, found, shapes)
         layers.append(
             LayerCost(node.name, node.op, parameters, macs, matrix, output, None if added is None else added.node.name)
         )
     return layers
+
+
+def _inside(node: gs.Node, shapes: Shapes, counted: set[str]) -> Totals:
+    """What the subgraphs of a node cost in one run of the node."""
+    parts = [totals(_costs(graph, shapes, counted)) for graph in node.subgraphs()]
+    times = steps(node, shapes.shapes, shapes.values) if node.op in ("Loop", "Scan") else None
+    return Totals(
+        sum(part.parameters for part in parts),
+        max((part.macs for part in parts), default=0) * (1 if times is None else times),
+    )
 
 
 def _may_be_added_to(node: gs.Node) -> bool:
@@ -145,7 +164,7 @@ def _is_table(tensor: gs.Tensor, shapes: Shapes) -> bool:
     return kind == "f" and len(shapes.of(tensor) or ()) > 1
 
 
-def _computed_from_constants(graph: Graph) -> set[str]:
+def _computed_from_constants(graph: gs.Graph) -> set[str]:
     """Variables that depend on no input."""
     found: set[str] = set()
     for node in graph.nodes:

@@ -14,9 +14,12 @@ from yocc.compiler.graph.evaluating import MOST_ELEMENTS
 Shape = Sequence[int | str | None] | None
 _PER_CHANNEL = frozenset({"BatchNormalization", "InstanceNormalization"})
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+_PRODUCTS = frozenset({"Gemm", "MatMul"})
 _LEAST_AXES = 3
 """Of a kernel: channels out and in, and those it moves along."""
 _PICKS = frozenset({"Concat", "Gather"})
+_READS_VALUES = frozenset({"Gather", "Split"})
+_BLOCKS = frozenset({"DepthToSpace", "SpaceToDepth"})
 
 
 def misfits(graph: gs.Graph) -> list[str]:
@@ -40,10 +43,12 @@ def _misfits(node: gs.Node) -> list[str]:
         if any(len(shape) != 1 or shape != lists[0] for shape in lists):
             return [f"Slice {node.name!r}: its bounds are no lists of one length"]
         return []
-    if node.op in _PICKS and node.inputs and (problem := out_of_range(node, node.inputs[0].shape, _indices(node))):
+    if problem := impossible(node, [tensor.shape for tensor in node.inputs], _constant_list(node)):
         return [f"{node.op} {node.name!r}: {problem}"]
+    if node.op in _PRODUCTS and (weight := _empty_constant(node)) is not None:
+        return [f"{node.op} {node.name!r}: {weight.name!r} is no weight, as its shape is {list(weight.shape)}"]
     if node.op in _CONVOLUTIONS and len(shapes) > 1 and shapes[1] is not None:
-        if len(shapes[1]) < _LEAST_AXES:
+        if len(shapes[1]) < _LEAST_AXES or 0 in shapes[1]:
             return [f"{node.op} {node.name!r}: {node.inputs[1].name!r} is no kernel, as its shape is {list(shapes[1])}"]
         kernel = node.attrs.get("kernel_shape")
         if kernel is not None and tuple(kernel) != shapes[1][2:]:
@@ -70,16 +75,52 @@ def wrong_channels(node: gs.Node, shapes: Sequence[Shape]) -> list[str]:
     ]
 
 
-def out_of_range(node: gs.Node, shape: Shape, indices: np.ndarray[Any, Any] | None) -> str:
-    """What is wrong with the axis of a Concat or Gather, or with the indices of a Gather; empty if nothing is.
+def impossible(node: gs.Node, shapes: Sequence[Shape], values: np.ndarray[Any, Any] | None) -> str:
+    """What is wrong with attributes, indices or slopes for the shapes a node reads; empty if nothing is.
+
+    Looks at what onnx's checker leaves to the runtime: Concat, Gather, Split, Transpose, DepthToSpace, SpaceToDepth and
+    PRelu.
 
     Args:
         node: of any operator.
-        shape: of its first input.
-        indices: of a Gather, None where they are not constant.
+        shapes: of its inputs, as far as they are known.
+        values: of its last input, where they are constant and few.
     """
-    if node.op not in _PICKS or shape is None:
+    shape = shapes[0] if shapes else None
+    if node.op == "Split" and len(shapes) > 1 and values is not None and (values < 0).any():
+        return f"a part cannot have {values.min()} values"
+    if shape is None:
         return ""
+    if node.op in _PICKS:
+        return _out_of_range(node, shape, values)
+    if node.op == "Transpose" and sorted(node.attrs.get("perm", range(len(shape)))) != list(range(len(shape))):
+        return f"a tensor of rank {len(shape)} has no order of axes {list(node.attrs['perm'])}"
+    if node.op in _BLOCKS:
+        return _indivisible(node, shape)
+    slopes = _known(shapes[1]) if len(shapes) > 1 and node.op == "PRelu" else None
+    if slopes is not None and not _stretches(slopes, shape):
+        return f"{node.inputs[1].name!r} of shape {list(slopes)} cannot be stretched to {list(shape)}"
+    return ""
+
+
+def _indivisible(node: gs.Node, shape: Sequence[int | str | None]) -> str:
+    block = int(node.attrs["blocksize"])
+    axes, unit = ((1,), block * block) if node.op == "DepthToSpace" else ((2, 3), block)
+    if len(shape) != 4 or block < 1:
+        return ""
+    wrong = [size for size in (shape[axis] for axis in axes) if isinstance(size, int) and size > 0 and size % unit]
+    return f"a size of {wrong[0]} is no multiple of {unit}, as a block size of {block} needs" if wrong else ""
+
+
+def _stretches(small: Sequence[int], large: Sequence[int | str | None]) -> bool:
+    """Whether one shape broadcasts to the other, as far as that is known; the other stays as it is."""
+    if len(small) > len(large):
+        return False
+    pairs = zip(reversed(small), reversed(large), strict=False)
+    return all(size in (1, meets) or not isinstance(meets, int) or meets < 0 for size, meets in pairs)
+
+
+def _out_of_range(node: gs.Node, shape: Sequence[int | str | None], indices: np.ndarray[Any, Any] | None) -> str:
     axis = int(node.attrs.get("axis", 0))
     if not -len(shape) <= axis < len(shape):
         return f"a tensor of rank {len(shape)} has no axis {axis}"
@@ -90,9 +131,9 @@ def out_of_range(node: gs.Node, shape: Shape, indices: np.ndarray[Any, Any] | No
     return f"axis {axis} of {size} has no index {wrong.flat[0]}" if wrong.size else ""
 
 
-def _indices(node: gs.Node) -> np.ndarray[Any, Any] | None:
-    """Constant indices of a Gather, but for those that are many."""
-    constant = node.inputs[-1] if node.inputs else None
+def _constant_list(node: gs.Node) -> np.ndarray[Any, Any] | None:
+    """The indices of a Gather or the sizes of a Split where they are constant, but for many. Others stay on disk."""
+    constant = node.inputs[-1] if node.op in _READS_VALUES and node.inputs else None
     if not isinstance(constant, gs.Constant) or math.prod(constant.shape) > MOST_ELEMENTS:
         return None
     values: np.ndarray[Any, Any] = constant.values
@@ -116,6 +157,12 @@ def _wanted(node: gs.Node, data: Shape, shapes: Sequence[tuple[int, ...] | None]
     if bias:
         wanted[2] = (bias[0], made)
     return wanted
+
+
+def _empty_constant(node: gs.Node) -> gs.Constant | None:
+    """A constant input that holds no values."""
+    constants = (tensor for tensor in node.inputs if isinstance(tensor, gs.Constant))
+    return next((tensor for tensor in constants if 0 in tensor.shape), None)
 
 
 def _known(shape: Shape) -> tuple[int, ...] | None:

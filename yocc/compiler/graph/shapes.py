@@ -18,7 +18,8 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import SMALL_CONSTANT, Graph, node_proto
 from yocc.compiler.graph.evaluating import Array, Contradiction, evaluate, infer, known_shape, tensor_type
-from yocc.compiler.graph.misfits import out_of_range, wrong_channels
+from yocc.compiler.graph.loops import carried_states, read_at_each_step, stacked
+from yocc.compiler.graph.misfits import impossible, wrong_channels
 from yocc.errors import ModelError, OptionError, YoccError
 
 _KEEPS_SHAPE = frozenset({"GroupNormalization"})
@@ -194,6 +195,8 @@ def _walk(
 ) -> None:
     if node.op == "If" and not node.domain:
         _walk_branches(node, opset, shapes, types, values)
+    if node.op in ("Loop", "Scan") and not node.domain:
+        _walk_body(node, opset, shapes, types, values)
     if node.domain or any(True for _ in node.subgraphs()):
         return
     proto = node_proto(node)
@@ -212,12 +215,15 @@ def _walk(
     if node.op in _KEEPS_SHAPE:
         shapes[proto.output[0]], types[proto.output[0]] = shapes[names[0]], types[names[0]]
         return
-    problem = out_of_range(node, shapes[names[0]], values.get(names[-1])) if names else ""
-    for wrong in [problem] if problem else wrong_channels(node, [shapes.get(tensor.name) for tensor in node.inputs]):
+    read_shapes = [shapes.get(tensor.name) for tensor in node.inputs]
+    problem = impossible(node, read_shapes, values.get(names[-1]) if names else None)
+    for wrong in [problem] if problem else wrong_channels(node, read_shapes):
         raise Contradiction(wrong)
     kinds = {name: tensor_type(types[name], shapes[name]) for name in names}
     for name, kind in infer(proto, opset, kinds, {name: values[name] for name in names if name in values}).items():
         shape = known_shape(kind)
+        if shape is not None and min(shape, default=0) < 0:
+            raise Contradiction(f"its result cannot have the shape {list(shape)}")
         if shape is not None:
             shapes[name] = shape
             types[name] = onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
@@ -246,6 +252,50 @@ def _walk_branches(
         names = [branch.outputs[place].name for branch in branches]
         if names[0] in shapes and shapes[names[0]] == shapes.get(names[1]):
             shapes[output.name], types[output.name] = shapes[names[0]], types[names[0]]
+
+
+def _walk_body(
+    node: gs.Node,
+    opset: int,
+    shapes: dict[str, tuple[int, ...]],
+    types: dict[str, Any],
+    values: dict[str, Array],
+) -> None:
+    """The body of a Loop or Scan, whose states keep their shapes from step to step where those are known.
+
+    A state that a step gives another shape has no known one, nor has what depends on it: the body is walked again
+    without, until all states that are left stay as they are.
+    """
+    body, states = node.attrs["body"], carried_states(node)
+    open_states: set[str] = set()
+    while True:
+        found = dict(shapes), dict(types), dict(values)
+        for state in states:
+            if state.given.name in shapes and state.given.name in types and state.read.name not in open_states:
+                found[0][state.read.name] = shapes[state.given.name]
+                found[1][state.read.name] = types[state.given.name]
+        for tensor, shape in read_at_each_step(node, shapes):
+            found[0][tensor.name], found[1][tensor.name] = shape, tensor.dtype
+        for tensor in body.tensors().values():
+            if isinstance(tensor, gs.Constant) and tensor.name not in found[0]:
+                _take_constant(tensor, *found)
+        for inner in body.nodes:
+            _walk(inner, opset, *found)
+        changing = {
+            state.read.name
+            for state in states
+            if state.read.name in found[0] and found[0][state.read.name] != found[0].get(state.written.name)
+        }
+        if not changing:
+            break
+        open_states |= changing
+    for kept, new in zip((shapes, types, values), found, strict=True):
+        kept.update(new)
+    for state in states:
+        if state.read.name in shapes:
+            shapes[state.result.name], types[state.result.name] = shapes[state.read.name], types[state.read.name]
+    for result, shape, kind in stacked(node, shapes, types):
+        shapes[result.name], types[result.name] = shape, kind
 
 
 def _take_constant(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
@@ -16,7 +15,6 @@ from yocc.analysis.quant_params import QuantParams
 from yocc.analysis.statistics import TensorStatistics
 from yocc.analysis.transfer import as_is, transfer_of
 from yocc.compiler.graph import Graph, clone, refresh
-from yocc.compiler.graph.operators import WEIGHTED
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.pipeline.columns import Column
 from yocc.compiler.pipeline.foreseen import Foreseen
@@ -36,7 +34,7 @@ from yocc.passes.quantize.figures import layer_figures, tensor_figures
 from yocc.passes.quantize.influence import Influence, influences
 from yocc.passes.quantize.learned import learn_quantization
 from yocc.passes.quantize.mixed import agreement, estimated, measured, modeled_time, units, until_kept, within_time
-from yocc.passes.quantize.placement import Placement, place
+from yocc.passes.quantize.placement import Placement, nothing_quantized, place
 from yocc.passes.quantize.refit import refit, refittable
 from yocc.passes.quantize.saved import load_merged
 from yocc.passes.quantize.tied import read_codes, shared_lookups
@@ -134,7 +132,7 @@ class Quantize(Pass):
         self.requires(graph, ctx)
         placement = place(graph, ctx.target, exceptions=find_exceptions(graph, ctx))
         if not placement.layers:
-            ctx.note(_none(graph, placement), level="warning")
+            ctx.note(nothing_quantized(graph, placement), level="warning")
         layers = {name: {"weight_bits": ctx.target.weights.bits} for name in placement.layers}
         later = "scales, and layers that 8 bits are too coarse for, are found when it runs"
         if self.max_drop is not None or self.max_latency is not None:
@@ -152,7 +150,7 @@ class Quantize(Pass):
         placement = place(graph, ctx.target, exceptions=find_exceptions(graph, ctx))
         if not placement.layers:
             _note_skipped(placement, ctx)
-            ctx.note(_none(graph, placement), level="warning")
+            ctx.note(nothing_quantized(graph, placement), level="warning")
             return PassResult(skipped=dict(placement.skipped))
         if not _is_measurable(graph, placement, ctx):
             return _unmeasured(placement)
@@ -356,16 +354,6 @@ def _stay_float(error: BackendError, graph: Graph, ctx: PassContext) -> None:
 
 def _unmeasured(placement: Placement) -> PassResult:
     return PassResult(skipped={**dict.fromkeys(placement.layers, _NOT_RUN), **placement.skipped})
-
-
-def _none(graph: Graph, placement: Placement) -> str:
-    """That no layer is quantized, with the reason that most layers have."""
-    layers = [node.name for node in graph.nodes if node.op in WEIGHTED and node.name in placement.skipped]
-    if not layers:
-        return "No layer of this model can compute in int8."
-    (reason, _), *_ = Counter(placement.skipped[name] for name in layers).most_common(1)
-    example = next(name for name in layers if placement.skipped[name] == reason)
-    return f"No layer of this model can compute in int8: {reason}, {example!r} for one."
 
 
 def _note_skipped(placement: Placement, ctx: PassContext) -> None:

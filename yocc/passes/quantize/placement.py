@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 
@@ -261,3 +262,13 @@ def _computes(node: gs.Node, target: Target) -> bool:
 
 def _is_float(tensor: gs.Tensor) -> bool:
     return tensor.dtype is not None and numpy_type(tensor.dtype) == np.float32
+
+
+def nothing_quantized(graph: Graph, placement: Placement) -> str:
+    """The sentence that no layer is quantized, with the reason that most layers have."""
+    layers = [node.name for node in graph.nodes if node.op in WEIGHTED and node.name in placement.skipped]
+    if not layers:
+        return "No layer of this model can compute in int8."
+    (reason, _), *_ = Counter(placement.skipped[name] for name in layers).most_common(1)
+    example = next(name for name in layers if placement.skipped[name] == reason)
+    return f"No layer of this model can compute in int8: {reason}, {example!r} for one."

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from yocc.report.page.numbers import plain_number, seconds, share, size
+from yocc.report.printable import printable
 
 
 @cache
@@ -23,8 +24,14 @@ def template(name: str, package: str = "yocc.report.page") -> Any:
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(each) for each in packages]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(size=size, share=share, seconds=seconds, figure=plain_number)
     return environment.get_template(name)
+
+
+def _shown(value: Any) -> Any:
+    """Text without control characters; markup, numbers and what is undefined stay as they are."""
+    return printable(value) if type(value) is str else value

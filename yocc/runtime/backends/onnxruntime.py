@@ -28,6 +28,11 @@ from yocc.runtime.backends.in_place import write_in_place
 from yocc.runtime.backends.kernels import KernelTime, read_profile
 from yocc.runtime.backends.late_joins import join_late
 from yocc.runtime.backends.needed import needed
+<<<<<<< HEAD
+=======
+from yocc.runtime.backends.onnxruntime_messages import one_sentence, unloadable
+from yocc.runtime.backends.paired_pixels import compute_in_pairs
+>>>>>>> h_field
 from yocc.runtime.backends.pixel_blocks import read_blocks
 from yocc.runtime.backends.plugin_operators import is_plugin, remedy
 from yocc.runtime.backends.repeated_pixels import repeat_pixels
@@ -234,10 +239,7 @@ class OnnxRuntimeSession(Session):
     def run(self, feeds: Arrays) -> Arrays:
         """Run once."""
         self.check_feeds(feeds)
-        try:
-            return dict(zip(self._names, self._session.run(self._names, feeds), strict=True))
-        except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise BackendError(f"onnxruntime cannot run the model: {one_sentence(error)}.") from error
+        return dict(zip(self._names, self._run(self._session, feeds), strict=True))
 
     def kernels(self, feeds: Arrays, rounds: int, percentile: float = 50) -> tuple[KernelTime, ...]:
         """Where the time goes, from onnxruntime's profiler in a session of its own; nothing of a model in memory."""
@@ -247,12 +249,19 @@ class OnnxRuntimeSession(Session):
         with tempfile.TemporaryDirectory(prefix="yocc-") as folder:
             session = self._load(self._file, Path(folder) / "profile")
             for _ in range(rounds + 1):
-                session.run(self._names, feeds)
+                self._run(session, feeds)
             return read_profile(json.loads(Path(session.end_profiling()).read_text(encoding="utf-8")), percentile)
 
     def close(self) -> None:
         """Free the runtime's session."""
         del self._session
+
+    def _run(self, session: Any, feeds: Arrays) -> list[Any]:
+        try:
+            outputs: list[Any] = session.run(self._names, feeds)
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            raise BackendError(f"onnxruntime cannot run the model: {one_sentence(error)}.") from error
+        return outputs
 
     def _load(self, model: Path | bytes, profile: Path | None = None) -> Any:
         runtime = _runtime()
@@ -275,9 +284,7 @@ class OnnxRuntimeSession(Session):
                     disabled_optimizers=list(self.left_out),
                 )
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise BackendError(
-                f"onnxruntime cannot load the model: {one_sentence(error)}.", "Check the model with onnx.checker."
-            ) from error
+            raise unloadable(error) from error
 
 
 def reference_executor(*, threads: int | None = None, optimize: bool = False) -> Executor:
@@ -317,17 +324,6 @@ def cores() -> int:
     with contextlib.suppress(AttributeError):  # not on every operating system
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def one_sentence(error: Exception) -> str:
-    """An error of onnxruntime without its codes, file names and line breaks."""
-    text = " ".join(str(error).split())
-    for _ in range(3):
-        head, separator, rest = text.partition(" : ")
-        if not separator or not (head.startswith("[ONNXRuntimeError]") or head.isdigit() or head.isupper()):
-            break
-        text = rest
-    return text.rstrip(". ") or type(error).__name__
 
 
 def _runtime() -> Any:

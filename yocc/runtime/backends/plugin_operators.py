@@ -31,4 +31,9 @@ def remedy(node: gs.Node, otherwise: str) -> str:
     """The hint for a node that a runtime other than TensorRT lacks: where plugins run, or another hint."""
     if not is_plugin(node):
         return otherwise
-    return f"{node.op} is a plugin of TensorRT: use --target tensorrt, or export the model without it."
+    return where_plugins_run(node.op)
+
+
+def where_plugins_run(op: str) -> str:
+    """The hint for such an operator."""
+    return f"{op} is a plugin of TensorRT: use --target tensorrt, or export the model without it."
