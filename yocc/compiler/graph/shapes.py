@@ -289,8 +289,9 @@ def _walk_body(
         if not changing:
             break
         open_states |= changing
-    for kept, new in zip((shapes, types, values), found, strict=True):
-        kept.update(new)
+    shapes.update(found[0])
+    types.update(found[1])
+    values.update(found[2])
     for state in states:
         if state.read.name in shapes:
             shapes[state.result.name], types[state.result.name] = shapes[state.read.name], types[state.read.name]

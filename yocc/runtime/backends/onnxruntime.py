@@ -28,11 +28,7 @@ from yocc.runtime.backends.in_place import write_in_place
 from yocc.runtime.backends.kernels import KernelTime, read_profile
 from yocc.runtime.backends.late_joins import join_late
 from yocc.runtime.backends.needed import needed
-<<<<<<< HEAD
-=======
 from yocc.runtime.backends.onnxruntime_messages import one_sentence, unloadable
-from yocc.runtime.backends.paired_pixels import compute_in_pairs
->>>>>>> h_field
 from yocc.runtime.backends.pixel_blocks import read_blocks
 from yocc.runtime.backends.plugin_operators import is_plugin, remedy
 from yocc.runtime.backends.repeated_pixels import repeat_pixels
