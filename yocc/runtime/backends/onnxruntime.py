@@ -170,7 +170,6 @@ class OnnxRuntimeBackend(Backend):
         """Write `model.onnx`, with `model.onnx.data` beside it when it would pass 2 GiB."""
         path = folder / MODEL_FILE
         graph = clone(graph)
-        clip_codes(graph)
         read_blocks(graph)
         read_blocks_in_pairs(graph)
         repeat_pixels(graph)
@@ -179,7 +178,8 @@ class OnnxRuntimeBackend(Backend):
         multiply_cells(graph)
         write_in_place(graph)
         join_late(graph)
-        store_unsigned(graph)
+        store_unsigned(graph)  # looks at what activations leave
+        clip_codes(graph)
         save(graph, path)
         data = path.with_name(path.name + ".data")
         return Artifact(self.name, folder, path, (data,) if data.exists() else ())
