@@ -122,6 +122,8 @@ def test_layers_that_make_no_channels_have_a_group_or_a_reason(tmp_path: Path) -
         (999_499, "999k"),
         (999_500, "1M"),
         (2_234_060_800, "2.23G"),
+        (999 * 10**12, "999T"),
+        (12 * 10**17, "1.2e+18"),
     ],
 )
 def test_counts_have_three_digits(count: int, text: str) -> None:

@@ -134,14 +134,15 @@ def _short(name: str) -> str:
 
 
 def brief(count: int) -> str:
-    """A count in three digits and a unit, as in 1.74k or 177M; up to a quadrillion."""
+    """A count in three digits and a unit, as in 1.74k or 177M; from a quadrillion on as in 1.2e+15."""
     if count < 1000:
         return str(count)
-    size, units = float(count), iter("kMGT")
-    unit = ""
-    while size >= 999.5:  # what would be rounded to four digits
-        size, unit = size / 1000, next(units)
-    return f"{size:.3g}{unit}"
+    size = float(count)
+    for unit in ("", *"kMGT"):
+        if size < 999.5:  # what would not be rounded to four digits
+            return f"{size:.3g}{unit}"
+        size /= 1000
+    return f"{float(count):.3g}"
 
 
 def _shape(shape: Sequence[int | str | None] | None) -> str:

@@ -221,3 +221,26 @@ def test_the_model_is_not_changed_by_looking() -> None:
     before = model.SerializeToString(deterministic=True)
     assert faults(model) == []
     assert model.SerializeToString(deterministic=True) == before
+
+
+@pytest.mark.parametrize(
+    ("node", "weights", "sentence"),
+    [
+        (["Conv", "x", "w", "b"], {"w": (4, 3, 1, 1), "b": (4, 3, 1, 1)}, "'b' is no bias, as its shape is"),
+        (["Pad", "x", "p", "v"], {"v": (2, 1)}, "'v' of shape .* is not one value"),
+        (
+            ["BatchNormalization", "x", "s", "b", "m", "v"],
+            {"s": (3,), "b": (3,), "m": (4,), "v": (3,)},
+            "its parameters have different shapes",
+        ),
+    ],
+)
+def test_parameters_that_do_not_fit_each_other_are_the_models_fault(
+    node: list[str], weights: dict[str, tuple[int, ...]], sentence: str
+) -> None:
+    """Whatever shape they meet: that of the input is open."""
+    initializers = [weight(name, *shape) for name, shape in weights.items()]
+    initializers.append(numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 1]), "p"))
+    made = helper.make_node(node[0], node[1:], ["y"], name="node")
+    with pytest.raises(ModelError, match=sentence):
+        load(build([made], [value("x", None)], [value("y", None)], initializers))

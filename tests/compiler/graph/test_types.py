@@ -29,4 +29,5 @@ def test_a_reader_that_takes_anything_types_nothing() -> None:
 
 def test_types_that_numpy_lacks_have_a_name() -> None:
     assert numpy_type(TensorProto.BFLOAT16).name == "bfloat16"
+    assert (numpy_type(TensorProto.UNDEFINED).kind, numpy_type(TensorProto.UNDEFINED).itemsize) == ("V", 4)
     assert numpy_type(np.float16) == np.float16

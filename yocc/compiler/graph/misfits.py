@@ -45,6 +45,11 @@ def _misfits(node: gs.Node) -> list[str]:
         return []
     if problem := impossible(node, [tensor.shape for tensor in node.inputs], _constant_list(node)):
         return [f"{node.op} {node.name!r}: {problem}"]
+    if node.op == "Pad" and len(shapes) > 2 and shapes[2] is not None and math.prod(shapes[2]) != 1:
+        return [f"Pad {node.name!r}: {node.inputs[2].name!r} of shape {list(shapes[2])} is not one value"]
+    if node.op in _PER_CHANNEL and len({shape for shape in shapes[1:] if shape is not None}) > 1:
+        sizes = ", ".join(str(list(shape)) for shape in shapes[1:] if shape is not None)
+        return [f"{node.op} {node.name!r}: its parameters have different shapes: {sizes}"]
     if node.op in _PRODUCTS and (weight := _empty_constant(node)) is not None:
         return [f"{node.op} {node.name!r}: {weight.name!r} is no weight, as its shape is {list(weight.shape)}"]
     if node.op in _CONVOLUTIONS and len(shapes) > 1 and shapes[1] is not None:
@@ -53,6 +58,8 @@ def _misfits(node: gs.Node) -> list[str]:
         kernel = node.attrs.get("kernel_shape")
         if kernel is not None and tuple(kernel) != shapes[1][2:]:
             return [f"{node.op} {node.name!r}: {node.inputs[1].name!r} is no kernel of {list(kernel)}"]
+        if len(shapes) > 2 and shapes[2] is not None and len(shapes[2]) != 1:
+            return [f"{node.op} {node.name!r}: {node.inputs[2].name!r} is no bias, as its shape is {list(shapes[2])}"]
         first, group = shapes[1][0], int(node.attrs.get("group", 1))
         if group < 1 or first % group:
             return [f"{node.op} {node.name!r}: {first} channels of {node.inputs[1].name!r} make no {group} groups"]

@@ -10,7 +10,12 @@ import onnx_graphsurgeon as gs
 
 
 def numpy_type(dtype: Any) -> np.dtype[Any]:
-    """A tensor's element type; graphsurgeon keeps those that numpy lacks, such as bfloat16, by their ONNX number."""
+    """A tensor's element type; graphsurgeon keeps those that numpy lacks, such as bfloat16, by their ONNX number.
+
+    One that ONNX leaves undefined is as if numpy lacked it, and four bytes large.
+    """
+    if isinstance(dtype, int) and dtype == onnx.TensorProto.UNDEFINED:
+        return np.dtype("V4")
     return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(dtype) if isinstance(dtype, int) else dtype)
 
 

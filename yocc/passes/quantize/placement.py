@@ -239,6 +239,8 @@ def _data(node: gs.Node) -> list[gs.Tensor]:
 
 def _is_thin(node: gs.Node, least: int) -> bool:
     """Whether a convolution has too few channels to fill the vectors of an int8 kernel."""
+    if len(node.inputs[1].shape) < 2:  # no kernel, in an operator of that name from another domain
+        return False
     outer, inner = (int(size) for size in node.inputs[1].shape[:2])
     inner *= int(node.attrs.get("group", 1))
     fewer, more = min(outer, inner), max(outer, inner)

@@ -206,6 +206,8 @@ def _pad(lowering: Lowering, node: gs.Node) -> None:
         raise Refusal("ncnn's Padding does not cut", "Use Slice for it.")
     (front, behind), (top, bottom), (left, right) = (pads.get(axis, (0, 0)) for axis in (1, 2, 3))
     parameters: dict[int, Parameter] = {0: top, 1: bottom, 2: left, 3: right, 4: _PADDING[mode], 7: front, 8: behind}
+    if value is not None and value.size != 1:
+        raise Refusal("ncnn pads with one value")
     parameters[5] = 0.0 if value is None else float(value.reshape(()))
     lowering.add("Padding", node.name, [lowering.blob(node.inputs[0])], [node.outputs[0].name], parameters)
 
