@@ -47,9 +47,6 @@ def _misfits(node: gs.Node) -> list[str]:
         return [f"{node.op} {node.name!r}: {problem}"]
     if node.op == "Pad" and len(shapes) > 2 and shapes[2] is not None and math.prod(shapes[2]) != 1:
         return [f"Pad {node.name!r}: {node.inputs[2].name!r} of shape {list(shapes[2])} is not one value"]
-    if node.op in _PER_CHANNEL and len({shape for shape in shapes[1:] if shape is not None}) > 1:
-        sizes = ", ".join(str(list(shape)) for shape in shapes[1:] if shape is not None)
-        return [f"{node.op} {node.name!r}: its parameters have different shapes: {sizes}"]
     if node.op in _PRODUCTS and (weight := _empty_constant(node)) is not None:
         return [f"{node.op} {node.name!r}: {weight.name!r} is no weight, as its shape is {list(weight.shape)}"]
     if node.op in _CONVOLUTIONS and len(shapes) > 1 and shapes[1] is not None:
@@ -64,7 +61,11 @@ def _misfits(node: gs.Node) -> list[str]:
         if group < 1 or first % group:
             return [f"{node.op} {node.name!r}: {first} channels of {node.inputs[1].name!r} make no {group} groups"]
     data = node.inputs[0].shape if node.inputs else None
-    return [f"{node.op} {node.name!r}: {problem}" for problem in wrong_channels(node, [data, *shapes[1:]])]
+    wrong = wrong_channels(node, [data, *shapes[1:]])
+    given = [shape for shape in shapes[1:] if shape is not None]
+    if not wrong and node.op in _PER_CHANNEL and len(set(given)) > 1:
+        wrong = [f"its parameters have different shapes: {', '.join(str(list(shape)) for shape in given)}"]
+    return [f"{node.op} {node.name!r}: {problem}" for problem in wrong]
 
 
 def wrong_channels(node: gs.Node, shapes: Sequence[Shape]) -> list[str]:
