@@ -3,7 +3,8 @@
     python benchmarks/search_workers.py MODEL.onnx PICTURES/ -o out/ --workers 2
 
 Each worker has a core of its own. The trials are all points of a small space (sizes, int8 or float32), the same for one
-worker and for several, and nothing is cached. Counted is from the start of the first trial to the end of the last one.
+worker and for several, and nothing is cached. Counted are completed trials, from the start of the first one to the end of
+the last one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
 from yocc.searching.evaluating import LocalEvaluator
 from yocc.searching.limits import Limits, Measured
@@ -65,7 +67,8 @@ def searched(model: Path, pictures: Path, out: Path, workers: int) -> tuple[int,
     search_model(request, evaluator=lambda local: Untimed(local.request, local.split))
     storage = JournalStorage(JournalFileBackend(str(out / "search.journal")))
     study = optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage)
-    spans = [(trial.datetime_start, trial.datetime_complete) for trial in study.get_trials()]
+    completed = study.get_trials(states=(TrialState.COMPLETE,))
+    spans = [(trial.datetime_start, trial.datetime_complete) for trial in completed]
     done = [(start.timestamp(), end.timestamp()) for start, end in spans if start is not None and end is not None]
     return len(done), max(end for _, end in done) - min(start for start, _ in done)
 
