@@ -3,8 +3,8 @@
     python benchmarks/search_workers.py MODEL.onnx PICTURES/ -o out/ --workers 2
 
 Each worker has a core of its own. The trials are all points of a small space (sizes, int8 or float32), the same for one
-worker and for several, and nothing is cached. Counted are completed trials, from the start of the first one to the end of
-the last one.
+worker and for several, and nothing is cached. Counted are completed trials, from the start of the first one to the end
+of the last one.
 """
 
 from __future__ import annotations
