@@ -88,3 +88,47 @@ def test_the_published_half_precision_detector_can_be_read_in_single(shared_data
     feeds = random_feeds(reference, seed=0)
     before, after = run(path, feeds)["output"], run(to_proto(graph), feeds)["output"]
     np.testing.assert_allclose(after[..., 4:], before[..., 4:], atol=0.01)
+
+
+def double_model(weight: bool) -> onnx.ModelProto:
+    """A product in double precision between casts, or arithmetic alone; a mask beyond single precision in both."""
+    value = numpy_helper.from_array(np.linspace(-1, 1, 24).reshape(4, 6), "w")
+    nodes = [
+        helper.make_node("Cast", ["x"], ["wide"], to=TensorProto.DOUBLE),
+        helper.make_node("MatMul", ["wide", "w"], ["c"]) if weight else helper.make_node("Neg", ["wide"], ["c"]),
+        helper.make_node("Max", ["c", "mask"], ["m"]),
+        helper.make_node("Cast", ["m"], ["y"], to=SINGLE),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "double",
+        [helper.make_tensor_value_info("x", SINGLE, [2, 4])],
+        [helper.make_tensor_value_info("y", SINGLE, [2, 6 if weight else 4])],
+        [value, numpy_helper.from_array(np.array([-1e300]), "mask")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_network_in_double_precision_becomes_single() -> None:
+    model = double_model(weight=True)
+    single, _, _ = widened(model)
+    assert {tensor.data_type for tensor in single.graph.initializer} == {SINGLE}
+    mask = next(tensor for tensor in single.graph.initializer if tensor.name == "mask")
+    assert numpy_helper.to_array(mask) == np.finfo(np.float32).min
+    assert_same_function(model, single, tolerance=1e-5)
+
+
+def test_arithmetic_in_double_precision_keeps_its_digits() -> None:
+    assert widened(double_model(weight=False))[1] == 0
+
+
+def test_inputs_and_outputs_stay_double() -> None:
+    model = double_model(weight=True)
+    del model.graph.node[0], model.graph.node[-1]
+    model.graph.node[0].input[0], model.graph.node[-1].output[0] = "x", "y"
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.DOUBLE
+    single, _, _ = widened(model)
+    assert [each.type.tensor_type.elem_type for each in (*single.graph.input, *single.graph.output)] == [11, 11]
+    feeds = {"x": np.linspace(0, 1, 8).reshape(2, 4)}
+    np.testing.assert_allclose(run(single, feeds)["y"], run(model, feeds)["y"], rtol=1e-5, atol=1e-6)

@@ -24,7 +24,7 @@ def element_types(graph: Graph) -> Iterator[Reject]:
         if dtype is None:  # of an input left out, for one, which numpy would take for float64
             continue
         if dtype == _CONVERTED:
-            yield Reject(name, "TensorRT computes float64 in float32", "Compile with the pass fp32, or export again.")
+            yield Reject(name, "TensorRT computes float64 in float32", "Export the model with float32 in their place.")
         elif dtype in _REFUSED or dtype.kind in "OSU":
             yield Reject(name, f"TensorRT has no tensors of type {dtype}", "Use --target onnxruntime.")
 

@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, clone, save, to_proto
 from yocc.compiler.graph.shapes import concrete_shapes, is_open
-from yocc.compiler.graph.widening import is_half, widen
+from yocc.compiler.graph.single import is_half, to_single
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendUnavailable
 from yocc.runtime.backends.backend import Artifact, Backend, Check, Session, read_count
@@ -123,7 +123,7 @@ class TvmBackend(Backend):
         move_channels_last(graph)
         save(graph, folder / ONNX_FILE)
         half = any(node.op == "Conv" and is_half(node.inputs[1]) for node in graph.nodes)
-        widen(graph)
+        to_single(graph)
         compiled = compile_library(to_proto(graph), processor, folder / LIBRARY_FILE, half=half)
         facts = Facts(
             processor.name,

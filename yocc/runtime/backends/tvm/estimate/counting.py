@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from yocc.compiler.graph import load, to_proto
-from yocc.compiler.graph.widening import is_half, widen
+from yocc.compiler.graph.single import is_half, to_single
 from yocc.errors import BackendError
 from yocc.runtime.backends.backend import Artifact
 from yocc.runtime.backends.tvm.building import compile_library
@@ -62,7 +62,7 @@ def count(folder: Path, processor: Processor) -> Counted:
         raise BackendError(f"{processor.name} cannot be emulated here: {reason}.")
     graph = load(folder / ONNX_FILE)
     half = any(node.op == "Conv" and is_half(node.inputs[1]) for node in graph.nodes)
-    widen(graph)
+    to_single(graph)
     with tempfile.TemporaryDirectory(prefix="yocc-") as text:
         counting = _Counting(processor, Path(text))
         library = Path(text) / "model.so"

@@ -5,7 +5,7 @@ from onnx import TensorProto, helper
 
 from tests.compiler.graph.models import build, run, value
 from yocc.compiler.graph import load, refresh, to_proto, verify
-from yocc.compiler.graph.widening import widen
+from yocc.compiler.graph.single import to_single
 
 
 def test_names_that_widening_makes_are_free() -> None:
@@ -17,7 +17,7 @@ def test_names_that_widening_makes_are_free() -> None:
     ]
     model = build(nodes, [value("x", [1, 4], half)], [value("y", [1, 4], half)])
     graph = load(model)
-    assert widen(graph)
+    assert to_single(graph)
     refresh(graph)
     assert verify.problems(graph) == []
     assert len({node.name for node in graph.nodes}) == len(graph.nodes)
