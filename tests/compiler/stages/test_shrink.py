@@ -9,7 +9,7 @@ import pytest
 from tests.passes.factorize.networks import dead, wide
 from tests.passes.feeding import Pictures, Trial, context, smooth
 from tests.passes.graphs import build
-from yocc.compiler.graph import Graph, load, to_proto
+from yocc.compiler.graph import Graph, load, refresh, to_proto
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import concrete_shapes
 from yocc.compiler.pipeline.memo import SharedMemo
@@ -18,7 +18,7 @@ from yocc.compiler.pipeline.pipeline import PassRun, Pipeline, performed
 from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.shrink import Shrink
 from yocc.compiler.stages.shrink.foresee import NOTHING, Split, best
-from yocc.errors import OptionError
+from yocc.errors import OptionError, PassError
 
 
 def trial(model: onnx.ModelProto, pictures: int = 24) -> tuple[Graph, Trial]:
@@ -44,6 +44,32 @@ def test_ranks_are_chosen_where_they_lose_less() -> None:
     assert figures["foreseen"] == figures["foreseen_ranks_alone"] < figures["foreseen_channels_alone"]
     assert "Chosen: ranks" in runs[0].notes[0].message
     assert runs[0].notes[0].level == "choice"
+
+
+def test_ranks_are_lowered_where_no_channel_can_go_and_they_do_not_reach_the_share() -> None:
+    """Half of the parameters are in a weight that two layers share, and every channel is added to the input's."""
+    nodes = [
+        "a: s = Conv(x, w)",
+        "b: t = Conv(s, w)",
+        "c: u = Conv(t, v)",
+        "d: y = Add(u, x)",
+    ]
+    graph = build(nodes, {"w": (32, 32, 1, 1), "v": (32, 32, 1, 1)}, ["y"], [1, 32, 8, 8])
+    refresh(graph)
+    model = to_proto(graph)
+    found, runs = shrunk("shrink{ratio=0.6}", load(model), trial(model)[1])
+    assert performed(runs).startswith("factorize{ratio=0.6,exact=true}")
+    assert "Ranks are lowered, and channels left aside: no channel of this model" in runs[0].notes[0].message
+    assert left(model, found)[0] < 1
+
+
+def test_what_has_neither_channels_nor_ranks_to_lose_is_refused_with_a_remedy_that_works() -> None:
+    graph = build(["a: s = Conv(x, w)", "b: y = Conv(s, w)"], {"w": (3, 3, 1, 1)}, ["y"], [1, 3, 8, 8])
+    refresh(graph)
+    model = to_proto(graph)
+    with pytest.raises(PassError, match="no layer can become two thinner ones") as error:
+        shrunk("shrink{ratio=0.3}", *trial(model))
+    assert "--moves" not in error.value.hint
 
 
 @pytest.mark.slow

@@ -51,7 +51,8 @@ def test_a_layer_that_stays_float_reads_the_codes_of_the_others_and_a_note_says_
     assert all(node.inputs[1].inputs[0].op == "DequantizeLinear" for node in graph.nodes if node.op == "Conv")
 
 
-def test_layers_with_output_channels_on_other_axes_have_codings_of_their_own() -> None:
+def tied() -> Graph:
+    """An encoder whose weight the decoder reads transposed."""
     nodes = [
         "g0: a = Gemm(x, w)",
         "r0: b = Relu(a)",
@@ -59,8 +60,22 @@ def test_layers_with_output_channels_on_other_axes_have_codings_of_their_own() -
         "r1: d = Relu(c)",
         "g2: y = Gemm(d, v)",
     ]
-    graph = build(nodes, {"w": (16, 16), "v": (16, 4)}, ["y"], [1, 16])
+    return build(nodes, {"w": (16, 16), "v": (16, 4)}, ["y"], [1, 16])
+
+
+def test_a_weight_read_along_both_axes_is_stored_once_with_one_scale() -> None:
+    graph = tied()
     ctx = context(OnnxRuntimeBackend().target({}), smooth(to_proto(graph), 4))
+    run_pass(Quantize(rounding="nearest"), graph, ctx)
+    decoders = [node.inputs[1].inputs[0] for node in graph.nodes if node.name in ("g0", "g1")]
+    assert decoders[0] is decoders[1]
+    assert decoders[0].inputs[1].values.size == 1
+
+
+def test_openvino_gets_a_weight_read_along_both_axes_twice() -> None:
+    """Its plugin computes a shared one wrongly, with a signal to noise below 0 dB."""
+    graph = tied()
+    ctx = context(OpenVinoBackend().target({}), smooth(to_proto(graph), 4))
     run_pass(Quantize(rounding="nearest"), graph, ctx)
     axes = {node.name: node.inputs[1].inputs[0].attrs["axis"] for node in graph.nodes if node.name in ("g0", "g1")}
     assert axes == {"g0": 1, "g1": 0}

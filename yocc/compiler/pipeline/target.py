@@ -89,6 +89,8 @@ class Target:
             it directly: that addition is fused into the layer. At most one operand stays float.
         other_readers: what reads a tensor that enters a layer, and is no such layer itself, gets: `quantized` its
             dequantized values, `float` the original ones, for runtimes whose layers quantize their own input.
+        tied_weights: whether a weight whose output channels lie on one axis for one layer and on another for the next
+            one is `shared`, with one scale, or `copied` for each; OpenVINO 2026.2 computes a shared one wrongly.
         least_channels: convolutions with fewer input or output channels stay float, except where the smaller count is
             a multiple of 8 and the other one is not below.
         rest_is_fp16: whether `fp16` converts what `quantize` left out of int8; a target that computes that in fp32
@@ -131,6 +133,7 @@ class Target:
     scale_sharing: Literal["quantized", "connected"] = "quantized"
     added_inputs: Literal["quantize", "float"] = "float"
     other_readers: Literal["quantized", "float"] = "quantized"
+    tied_weights: Literal["shared", "copied"] = "shared"
     least_channels: int = 1
     rest_is_fp16: bool = False
     last_layers_fp16: bool = False

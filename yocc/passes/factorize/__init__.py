@@ -49,7 +49,7 @@ class _Measured:
     pictures: int
 
 
-_LEAVE_OUT = "Leave --factorize out; in --pipeline, factorize and the recovery behind it."
+_LEAVE_OUT = "Leave --factorize or --prune out; in --pipeline, factorize and the recovery behind it."
 
 
 @dataclass(frozen=True, kw_only=True)

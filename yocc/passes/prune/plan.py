@@ -138,7 +138,7 @@ def rank_channels(graph: Graph, ctx: PassContext, criterion: str) -> Ranked:
     layers = layer_costs(graph, shapes)
     channels = map_channels(graph, shapes, ctx.protected)
     if not channels.groups:
-        raise _nothing_to_remove(channels)
+        raise nothing_to_remove(channels)
     subject = Subject(graph, shapes, channels, ctx)
     try:
         place = f"channels ranked by {criterion}"
@@ -179,8 +179,8 @@ def _saliency_left(channels: ChannelMap, rankings: Sequence[Ranking], allocation
     }
 
 
-def _nothing_to_remove(channels: ChannelMap) -> PassError:
-    """An error with the reason at the first layer that has one."""
+def nothing_to_remove(channels: ChannelMap) -> PassError:
+    """The error where no group of channels can go, with the reason at the first layer that has one."""
     reason = next(iter(channels.reasons.values()), None)
     why = "" if reason is None or not reason.node else f": {reason.text}, {reason.node!r} for one"
     hint = "See `yocc inspect` for the reason at each layer, or lower ranks instead: --moves ranks."

@@ -37,21 +37,24 @@ def quantize_weights(
 ) -> dict[tuple[str, int], QuantParams]:
     """How the weight of each layer that is quantized is quantized, by layer and input slot.
 
-    Layers that share a weight and have its output channels on the same axis share its scales; a layer among them
-    that stays float reads the dequantized values, so that the weight is stored once.
+    Layers that share a weight share its scales; a layer among them that stays float reads the dequantized values, so
+    that the weight is stored once. Where its output channels lie on one axis for one layer and on another for the next
+    one, as in an encoder and a decoder with tied weights, the whole weight has one scale, or each axis a copy.
     """
     layers = set(placement.layers)
     scheme = ctx.target.weights
     readers: dict[tuple[str, int | None], list[gs.Node]] = {}
     for node in graph.nodes:
         if node.op in WEIGHTED and isinstance(node.inputs[1], gs.Constant):
-            axis = _channel_axis(node) if scheme.per_channel else None
-            readers.setdefault((node.inputs[1].name, axis), []).append(node)
+            copy = _channel_axis(node) if scheme.per_channel and ctx.target.tied_weights == "copied" else None
+            readers.setdefault((node.inputs[1].name, copy), []).append(node)
     schemes = weight_schemes(graph, ctx.target)
     quant_params = {}
-    for (_, axis), nodes in readers.items():
+    for nodes in readers.values():
         if layers.isdisjoint(node.name for node in nodes):
             continue
+        axes = {_channel_axis(node) for node in nodes}
+        axis = axes.pop() if scheme.per_channel and len(axes) == 1 else None
         floors = [floor for node in nodes if (floor := _floor(node, axis, activations)) is not None]
         floor = np.maximum.reduce(floors) if floors else None
         narrowest = min((schemes[node.name] for node in nodes), key=lambda each: each.bits)

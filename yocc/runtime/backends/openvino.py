@@ -99,6 +99,7 @@ class OpenVinoBackend(Backend):
             shared_scale_ops=frozenset({"Concat", "MaxPool", "Resize"}),
             last_layers="int8" if quantizes_last_layers(self.name, options) else "float",
             first_weights="half",
+            tied_weights="copied",
             # Its recurrent layers take constants only.
             decoded_weights=frozenset({"Gather", *WEIGHTED}),
             rows_of_cells="always",

@@ -14,6 +14,7 @@ from yocc.compiler.pipeline.passes import Pass, PassContext
 from yocc.compiler.pipeline.result import PassResult
 from yocc.compiler.stages.shrink.figures import Price, ShrinkFigures
 from yocc.compiler.stages.shrink.foresee import Foresight, Split, best, few
+from yocc.compiler.stages.shrink.obstacles import no_channels
 from yocc.compiler.stages.shrink.steps import channel_steps, rank_steps, usual_rounds
 from yocc.errors import BackendError, OptionError, PassError
 from yocc.passes.prune import Prune
@@ -75,7 +76,9 @@ class Shrink(Pass):
         figures = self._foreseen(graph, ctx)
         chosen = figures.chosen
         if chosen is None:
-            ctx.note(f"Channels are removed, and low ranks left aside: {figures.why}.", level="choice")
+            only_ranks = figures.moves == "ranks"
+            taken = "Ranks are lowered, and channels" if only_ranks else "Channels are removed, and low ranks"
+            ctx.note(f"{taken} left aside: {figures.why}.", level="choice")
         else:
             ctx.note(_sentence(figures), level="choice")
         return PassResult(figures=figures, then=self._steps(figures, ctx))
@@ -101,6 +104,8 @@ class Shrink(Pass):
         mixed = self.moves == "both"
         splits = [] if foresight is None else foresight.splits(self.ratio, mixed=mixed)
         chosen = best([split for split in splits if split.mixed or not mixed])
+        if chosen is None and not mixed and (reason := no_channels(graph, ctx)):
+            return ShrinkFigures("ranks", 0.0, self.ratio, why=reason, budget=self.budget)
         if chosen is None:
             why = why or "no choice of ranks reaches the share"
             part = 1 - (1 - self.ratio) ** 0.5 if mixed else self.ratio
