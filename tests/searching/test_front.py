@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -84,7 +84,11 @@ def test_one_follows_from_the_limits(limits: Limits, expected: int | None) -> No
 def test_without_anything_measured_there_is_nothing_near() -> None:
     front = front_of([], Limits(loss=0.1))
     assert (front.recommended, front.nearest) == (None, None)
-    assert shortfall(front) == "No configuration could be measured to the end."
+    assert shortfall(front) == "Allow more trials or time."
+    failed = [
+        replace(point(trial, 0.0, 0.0), measured=Measured(), status="stopped", reason="Too large.") for trial in (0, 1)
+    ]
+    assert shortfall(replace(front, points=tuple(failed))) == "The usual reason: Too large."
     assert recommend([], Limits())[0] is None
     assert recommend([point(3, 0.3, 0.4)], Limits())[0] is not None
 

@@ -61,7 +61,7 @@ def test_nothing_within_the_limits_is_an_alarm_with_the_nearest() -> None:
 
 def test_a_search_without_results_has_a_page() -> None:
     text = render_search(front_of([], Limits(loss=0.1)))
-    assert "No configuration could be measured to the end." in text
+    assert "Allow more trials or time." in text
     assert "<circle" not in text
 
 

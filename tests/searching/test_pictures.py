@@ -74,3 +74,11 @@ def test_what_cannot_be_divided_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="Nothing can be written"):
         split_pictures(_pictures(tmp_path / "enough", 6), tmp_path / "file", 0)
+
+
+def test_a_picture_that_cannot_be_read_is_named_before_any_trial(tmp_path: Path) -> None:
+    folder = _pictures(tmp_path / "many", 12)
+    (folder / "torn.jpg").write_bytes(b"none")
+    (folder / "._0.png").write_bytes(b"notes of a file manager")
+    with pytest.raises(CalibrationError, match=r"The picture .*torn\.jpg cannot be read"):
+        split_pictures(folder, tmp_path / "out", 0)

@@ -14,7 +14,8 @@ from yocc.compiler.pipeline.passes import Progress, silent
 from yocc.errors import OptionError, OutputError
 from yocc.files.writing import require_replaceable, write_whole
 from yocc.runtime.data.feeds import find_pictures
-from yocc.runtime.data.letterbox import picture_size, read_picture
+from yocc.runtime.data.letterbox import read_picture
+from yocc.runtime.data.readable import check_readable
 from yocc.runtime.data.stated import InputOptions
 from yocc.runtime.detection.boxes import SHOWING
 from yocc.runtime.detection.metrics import DetectionSet, detections
@@ -55,8 +56,7 @@ def detect_pictures(
     """
     selection = replace(SHOWING, confidence=confidence)
     pictures = find_pictures(source)
-    for picture in pictures:
-        picture_size(picture)
+    check_readable(pictures, source)
     found = find_model(model)
     profile = examine_model(found, stated).profile
     if profile is None:

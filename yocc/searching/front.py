@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -210,7 +211,8 @@ def pick(front: Front, wanted: str) -> Point:
 def shortfall(front: Front) -> str:
     """Where no point is within the limits: what there is instead."""
     if front.nearest is None:
-        return "No configuration could be measured to the end."
+        reasons = Counter(point.reason for point in front.points if point.reason)
+        return f"The usual reason: {reasons.most_common(1)[0][0]}" if reasons else "Allow more trials or time."
     found = front.point(front.nearest)
     values = vars(found.measured)
     said = " and ".join(limit_text(name, values[name]) for name in front.limits.given if values[name] is not None)

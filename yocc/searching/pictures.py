@@ -13,6 +13,7 @@ import numpy as np
 from yocc.errors import CalibrationError, OutputError
 from yocc.files.reading import exists
 from yocc.runtime.data.feeds import find_pictures, is_array_file
+from yocc.runtime.data.readable import check_readable
 
 FOLDER = "pictures"
 JUDGED_SHARE = 1 / 3
@@ -76,6 +77,7 @@ def split_again(source: Path | None, into: Path) -> Split:
 
 def _pictures(source: Path, folder: Path, seed: int) -> Split:
     files = find_pictures(source)
+    check_readable(files, source)
     root = source if source.is_dir() else source.parent
     judged = _judged(len(files), seed, source)
     for number, file in enumerate(files):

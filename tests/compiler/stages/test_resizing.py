@@ -82,6 +82,16 @@ def test_batch(detector: Path, tmp_path: Path, batch: str, shown: int | str) -> 
 
 
 @pytest.mark.slow
+def test_arrays_are_compared_where_the_batch_alone_changes(detector: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "arrays.npz", images=np.random.default_rng(0).random((4, 1, 3, 96, 96), dtype=np.float32))
+    report = compile_model(
+        detector, batch=2, calibration=tmp_path / "arrays.npz", out=tmp_path / "out", html=False, bench=False
+    )
+    assert report.fidelity is not None
+    assert all(each.snr_db is None or each.snr_db > 100 for each in report.fidelity["outputs"])
+
+
+@pytest.mark.slow
 def test_arrays_fit_the_new_size_and_nothing_is_compared(detector: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "arrays.npz", images=np.random.default_rng(0).random((4, 3, 64, 64), dtype=np.float32))
     report = compile_model(

@@ -51,6 +51,12 @@ def test_another_precision_is_converted(tmp_path: Path) -> None:
     assert sample["pixels"].dtype == np.float32
 
 
+def test_a_batch_repeats_a_sample_that_is_a_batch_of_one(tmp_path: Path) -> None:
+    batch = InputSpec("pixels", (2, 3, 4, 4), np.dtype(np.float32))
+    (sample,) = open_arrays(saved(tmp_path, pixels=VALUES[:, None]), [batch]).read([0])
+    np.testing.assert_array_equal(sample["pixels"], np.stack([VALUES[0]] * 2))
+
+
 def test_a_batch_repeats_the_sample(tmp_path: Path) -> None:
     batch = InputSpec("pixels", (2, 3, 4, 4), np.dtype(np.float32))
     (sample,) = open_arrays(saved(tmp_path, pixels=VALUES), [batch]).read([0])

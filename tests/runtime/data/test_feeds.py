@@ -204,3 +204,9 @@ def test_an_input_too_large_for_a_picture_is_refused(folder: Path, given: bool) 
     huge = InputSpec("pixels", (1, 3, 10**6, 10**6), np.dtype(np.float32))
     with pytest.raises(CalibrationError, match=r"\[1, 3, 1000000, 1000000\] is too large"):
         open_feeds(folder if given else None, [huge], None)
+
+
+def test_a_folder_of_arrays_is_refused_with_the_way_to_give_them(tmp_path: Path) -> None:
+    np.savez(tmp_path / "first.npz", images=np.zeros((1, 3, 8, 8), np.float32))
+    with pytest.raises(CalibrationError, match=r"holds arrays, such as first\.npz, and no pictures\. Give one \.npz"):
+        open_feeds(tmp_path, [InputSpec("images", (1, 4, 8, 8), np.dtype(np.float32))], None)

@@ -20,6 +20,7 @@ from yocc.passes.simplify.fused_conv import split_fused_convolutions
 from yocc.passes.simplify.fused_operators import split_fused_operators
 from yocc.report.account import LayerStates, layer_names, layer_states
 from yocc.report.report import FileFacts, ModelFacts, Resizing, TensorFacts, bytes_facts, file_facts
+from yocc.runtime.data.arrays import open_arrays
 from yocc.runtime.data.bytes import as_bytes
 from yocc.runtime.data.feeds import fed_to, is_array_file
 from yocc.runtime.data.stated import InputOptions
@@ -106,8 +107,8 @@ def calibration_inputs(
 ) -> Inputs | None:
     """Calibration inputs; None where nothing was given and nothing can be synthesized.
 
-    Where the compiled model has another input, pictures are fed to both, each as it takes them. Arrays fit the new one
-    only.
+    Where the compiled model has another input, pictures are fed to both, each as it takes them. Arrays fit the new one,
+    and the original where its input differs by the batch alone.
 
     Args:
         subject: the model that came in.
@@ -122,11 +123,20 @@ def calibration_inputs(
     if calibration is not None and is_array_file(Path(calibration)):
         inputs = _open_inputs(compiled, calibration, count, seed)
         alike = compiled is subject or [vars(each) for each in compiled.specs] == [vars(each) for each in subject.specs]
-        return inputs if inputs is None or alike else replace(inputs, comparable=False)
+        return inputs if inputs is None or alike else _compared(inputs, subject, Path(calibration))
     inputs = _open_inputs(subject, calibration, count, seed)
     if inputs is None or compiled is subject or compiled.description is None:
         return inputs
     return changed_inputs(inputs, compiled.specs[0], compiled.description.preprocess)
+
+
+def _compared(inputs: Inputs, subject: Subject, arrays: Path) -> Inputs:
+    """Arrays for the compiled model, with those for the original where they fit it too."""
+    try:
+        source = open_arrays(arrays, subject.specs)
+    except CalibrationError:
+        return replace(inputs, comparable=False)
+    return replace(inputs, original=replace(inputs.measuring, source=source))
 
 
 def measured_on(inputs: Inputs | None, during: Subject, compiled: Subject) -> Inputs | None:

@@ -90,7 +90,10 @@ class ArrayFile:
                 "Fix or leave out the sample.",
             )
         values = sample.astype(spec.dtype)
-        return values if values.shape == spec.shape else np.repeat(values[None], spec.shape[0], axis=0)
+        if values.shape == spec.shape:
+            return values
+        single = values if values.ndim == len(spec.shape) else values[None]
+        return np.repeat(single, spec.shape[0], axis=0)
 
 
 def open_arrays(path: Path, inputs: Sequence[InputSpec]) -> ArrayFile:
@@ -99,8 +102,9 @@ def open_arrays(path: Path, inputs: Sequence[InputSpec]) -> ArrayFile:
     Args:
         path: an .npz file with one array per input, named as the inputs (a single array may have any name when
             there is one input), or an .npy file for a model with one input. Samples lie along the leading axis, and
-            each has the input's whole shape; where the input's leading axis is the batch, samples may leave it out and
-            are repeated along it. That axis is the batch where it is 1, or equally long in all inputs but scalars.
+            each has the input's whole shape; where the input's leading axis is the batch, samples may leave it out, or
+            have a batch of 1, and are repeated along it. That axis is the batch where it is 1, or equally long in all
+            inputs but scalars.
         inputs: the network's inputs.
 
     Raises:
@@ -138,7 +142,10 @@ def _assign(path: Path, members: Sequence[str], inputs: Sequence[InputSpec]) -> 
 
 def _check(path: Path, member: str, header: _Header, spec: InputSpec, *, batch: bool) -> None:
     """Refuse an array that does not fit its input; `batch` says whether the input's leading axis is the batch."""
-    forms = [spec.shape[1:], spec.shape] if batch and spec.shape else [spec.shape]
+    forms = [spec.shape]
+    if batch and spec.shape:
+        single = [(1, *spec.shape[1:])] if spec.shape[0] > 1 else []
+        forms = [spec.shape[1:], *single, spec.shape]
     if len(header.shape) < 1 or header.shape[1:] not in forms:
         wanted = " or ".join(f"[{', '.join(map(str, ('samples', *form)))}]" for form in forms)
         raise CalibrationError(

@@ -16,9 +16,10 @@ import numpy as np
 from yocc.errors import CalibrationError, OptionError
 from yocc.files.reading import exists, require_regular
 from yocc.runtime.data.arrays import ArrayFile, open_arrays
-from yocc.runtime.data.letterbox import picture_size, read_picture
+from yocc.runtime.data.letterbox import read_picture
 from yocc.runtime.data.pictures import PictureRef
 from yocc.runtime.data.preprocess import InputSpec, Preprocess, default_preprocess, prepare
+from yocc.runtime.data.readable import check_readable
 from yocc.runtime.data.synthetic import photograph_size
 
 __all__ = ["SYNTHETIC_COUNT", "Feeds", "InputSpec", "find_pictures", "open_feeds", "spread"]
@@ -172,10 +173,11 @@ def open_feeds(
     require_regular(path, CalibrationError)
     if is_array_file(path):
         return _arrays(path, inputs, count)
+    _refuse_array_files(path)
     spec = _picture_input(inputs, f"The pictures in {path} fit")
     files = find_pictures(path)
     files = tuple(files[place] for place in spread(len(files), count or len(files)))
-    _check_readable(files, path)
+    check_readable(files, path)
     return Feeds(
         f"{_number(len(files), 'picture')} from {path}",
         synthetic=False,
@@ -283,6 +285,18 @@ def _arrays(path: Path, inputs: Sequence[InputSpec], count: int | None) -> Feeds
     return Feeds(f"{_number(len(picks), 'sample')} from {path}", synthetic=False, source=arrays, picks=picks)
 
 
+def _refuse_array_files(folder: Path) -> None:
+    """Say how arrays are given where a folder holds nothing else."""
+    if not folder.is_dir() or any(_is_picture(file, folder) for file in folder.rglob("*")):
+        return
+    arrays = sorted(file for file in folder.rglob("*") if is_array_file(file))
+    if arrays:
+        raise CalibrationError(
+            f"The folder {folder} holds arrays, such as {arrays[0].name}, and no pictures.",
+            "Give one .npz file with one array per input, samples along the leading axis.",
+        )
+
+
 def _picture_input(inputs: Sequence[InputSpec], what: str) -> InputSpec:
     if len(inputs) == 1 and inputs[0].takes_pictures:
         if math.prod(inputs[0].shape) > LARGEST_INPUT:
@@ -301,40 +315,6 @@ def _picture_input(inputs: Sequence[InputSpec], what: str) -> InputSpec:
         f"{what} one picture input, and the model takes {listed}.",
         "Calibrate with an .npz file that holds one array per input, samples along the leading axis.",
     )
-
-
-_NAMED = 10
-"""Pictures named in one sentence."""
-
-
-def _check_readable(files: Sequence[Path], source: Path) -> None:
-    """Read every header, so that a wrong file is named before the long work rather than in the middle of it."""
-    unreadable = [file for file in files if not _has_picture_header(file)]
-    if not unreadable:
-        return
-    if len(unreadable) == len(files) > 1:
-        raise CalibrationError(
-            f"None of the {len(files)} pictures in {source} can be read.",
-            f"Check that they are pictures; the first is {unreadable[0]}.",
-        )
-    if len(unreadable) == 1:
-        raise CalibrationError(
-            f"The picture {unreadable[0]} cannot be read.", "Remove it from the folder or save it again."
-        )
-    named = ", ".join(str(file) for file in unreadable[:_NAMED])
-    more = f" and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
-    raise CalibrationError(
-        f"{len(unreadable)} of {len(files)} pictures cannot be read: {named}{more}.",
-        "Remove them from the folder or save them again.",
-    )
-
-
-def _has_picture_header(file: Path) -> bool:
-    try:
-        picture_size(file)
-    except CalibrationError:
-        return False
-    return True
 
 
 def _at_least_one(count: int) -> int:

@@ -16,8 +16,9 @@ from yocc.errors import CalibrationError, InternalError
 from yocc.models.families.profile import ModelProfile
 from yocc.runtime.data.feeds import find_pictures
 from yocc.runtime.data.labels import Truth, read_labels
-from yocc.runtime.data.letterbox import picture_size, read_picture
+from yocc.runtime.data.letterbox import read_picture
 from yocc.runtime.data.preprocess import prepare
+from yocc.runtime.data.readable import check_readable
 from yocc.runtime.detection.boxes import SCORING, Detections, Selection, detect, selection_of
 
 CONFIDENT = 0.25
@@ -126,8 +127,7 @@ def scoring_set(
         raise CalibrationError("There are no pictures to score with.", "Give at least one.")
     truths = read_labels(labels, files, classes)
     _require_objects(truths)
-    for file in files:
-        picture_size(file)
+    check_readable(files, pictures if isinstance(pictures, Path) else files[0].parent)
     return files, truths
 
 
