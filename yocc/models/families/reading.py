@@ -16,6 +16,9 @@ from yocc.runtime.data.preprocess import InputSpec, Preprocess
 
 DEFAULT_SIZE = 640
 STRIDES = ((8, 16, 32), (8, 16, 32, 64))
+"""Of published detectors."""
+OTHER_STRIDES = ((4, 8, 16, 32), (16, 32), (8, 16))
+"""Of their variants: with a finer grid for small objects, or with two grids."""
 MOVING = frozenset(
     "Concat Reshape Transpose Flatten Squeeze Unsqueeze Slice Split Gather "
     "Identity Cast QuantizeLinear DequantizeLinear".split()

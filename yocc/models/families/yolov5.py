@@ -16,6 +16,7 @@ from yocc.models.families.family import Decoding, Family, NoRawHeadsError
 from yocc.models.families.layouts import Channels, Decoded, Floats, sigmoid, split_channels
 from yocc.models.families.profile import Anchors, ModelProfile, OutputLayout
 from yocc.models.families.reading import (
+    OTHER_STRIDES,
     STRIDES,
     YOLO_FEEDING,
     cells,
@@ -115,7 +116,7 @@ def _rows(graph: gs.Graph, spec: InputSpec, metadata: Mapping[str, str]) -> Mode
     _, count, width = dimensions(output)
     strides: tuple[int, ...] = strides_of_convolutions(head.channels, per_stride=1)
     if count is not None and width is not None:
-        strides = next((some for some in STRIDES if fills(spec, some) and count % cells(spec, some) == 0), ())
+        strides = _strides_of_rows(spec, count, len(head.channels) if len(set(head.channels)) == 1 else 0)
         anchors = count // cells(spec, strides) if strides else 0
     else:
         # The published number of anchors; a graph with open shapes states it nowhere apart from the class count.
@@ -142,9 +143,26 @@ def _rows(graph: gs.Graph, spec: InputSpec, metadata: Mapping[str, str]) -> Mode
     )
 
 
+def _strides_of_rows(spec: InputSpec, count: int, grids: int) -> tuple[int, ...]:
+    """Strides of so many candidates, several a cell; empty where none fit.
+
+    Variants must have as many grids as there are last layers. Of what fits so, that with most cells is it: the cells
+    of strides 4 to 32 are four times those of 8 to 64.
+    """
+    fitting = [
+        some
+        for some in STRIDES + OTHER_STRIDES
+        if fills(spec, some) and count % cells(spec, some) == 0 and count // cells(spec, some) > 1
+    ]
+    alike = [some for some in fitting if len(some) == grids]
+    if alike:
+        return max(alike, key=lambda some: cells(spec, some))
+    return next((some for some in fitting if some in STRIDES), ())
+
+
 def _raw_heads(graph: gs.Graph, spec: InputSpec, metadata: Mapping[str, str]) -> ModelProfile | None:
     heads = [find_head(graph, [output]) for output in graph.outputs]
-    if len(heads) not in {len(some) for some in STRIDES} or any(
+    if len(heads) not in {len(some) for some in STRIDES + OTHER_STRIDES} or any(
         len(head.layers) != 1 or not head.pointwise for head in heads
     ):
         return None
@@ -152,7 +170,7 @@ def _raw_heads(graph: gs.Graph, spec: InputSpec, metadata: Mapping[str, str]) ->
     if len(channels) != 1:
         return None
     total = channels.pop()
-    published = YOLOV5_ANCHORS if len(heads) == len(YOLOV5_ANCHORS) else YOLOV5_P6_ANCHORS
+    published = YOLOV5_P6_ANCHORS if len(heads) == len(YOLOV5_P6_ANCHORS) else YOLOV5_ANCHORS[-len(heads) :]
     anchors = stated_anchors(metadata, published)
     per_cell = len(anchors[0])
     classes = class_names(metadata, total // per_cell - _BOX_AND_OBJECTNESS)
@@ -164,8 +182,10 @@ def _raw_heads(graph: gs.Graph, spec: InputSpec, metadata: Mapping[str, str]) ->
     strides = [_stride(spec, grid) for grid in grids if grid is not None]
     if 0 in strides:
         # Open shapes: exporters write the finest head first.
-        strides = list(next(some for some in STRIDES if len(some) == len(heads)))
-    if tuple(sorted(strides)) not in STRIDES or len({head.squashes for head in heads}) != 1:
+        strides = list(next((some for some in STRIDES if len(some) == len(heads)), ()))
+    # Of variants no anchors are published.
+    known = STRIDES if anchors is published else STRIDES + OTHER_STRIDES
+    if tuple(sorted(strides)) not in known or len({head.squashes for head in heads}) != 1:
         return None
     order = np.argsort(strides)
     return ModelProfile(

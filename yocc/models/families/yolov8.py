@@ -17,6 +17,7 @@ from yocc.models.families.family import Decoding, Family, NoRawHeadsError
 from yocc.models.families.layouts import Channels, Decoded, Floats, mean_distances, sigmoid
 from yocc.models.families.profile import ModelProfile, OutputLayout
 from yocc.models.families.reading import (
+    OTHER_STRIDES,
     STRIDES,
     YOLO_FEEDING,
     cells,
@@ -61,7 +62,7 @@ class YoloV8(Family):
             return None
         form, behind = _form(graph, metadata, width - _BOX)
         strides: tuple[int, ...] = next(
-            (some for some in STRIDES if fills(picture, some) and count == cells(picture, some)), ()
+            (some for some in STRIDES + OTHER_STRIDES if fills(picture, some) and count == cells(picture, some)), ()
         )
         if count is None and head.squashes:
             strides = strides_of_convolutions(head.channels, per_stride=2 if not form else 3)
