@@ -160,7 +160,7 @@ def run_pass(spec: str, model: bytes, seed: int) -> Outcome:
 def compare(before: bytes, after: bytes, *, exact: bool) -> Outcome:
     """Whether a model runs where the original does, gives what it gave, or at least as many finite values."""
     complaint = _complaint(after)
-    if complaint and complaint != _complaint(before):  # onnx's check wants shapes of inputs, which models may leave out
+    if complaint and not _complaint(before):  # onnx's check wants shapes of inputs, which models may leave out
         return Outcome("invalid", complaint)
     try:
         wanted = _outputs(before)
@@ -178,6 +178,9 @@ def compare(before: bytes, after: bytes, *, exact: bool) -> Outcome:
         if found[name].shape != value.shape:
             return Outcome("wrong", f"{name!r} has the shape {found[name].shape} instead of {value.shape}")
         wrong = _difference(value, found[name]) if exact else _lost(value, found[name])
+        if wrong and _difference(value, again[name] if (again := _outputs(before, optimize=True)) else value):
+            # It joins an empty tensor, for one, and hands out memory that nothing has written.
+            return Outcome("done", "onnxruntime itself gives different values for the original")
         if wrong:
             return Outcome("wrong", f"{name!r} {wrong}")
     return Outcome("done")
@@ -210,9 +213,9 @@ def _lost(wanted: np.ndarray, found: np.ndarray) -> str:
     return "has values that are not finite" if lost else ""
 
 
-def _outputs(model: bytes) -> Mapping[str, np.ndarray] | None:
+def _outputs(model: bytes, *, optimize: bool = False) -> Mapping[str, np.ndarray] | None:
     """What a model gives for random values; None where its inputs are open or not of numbers."""
-    with OnnxRuntimeSession(model, threads=1, optimize=False) as session:
+    with OnnxRuntimeSession(model, threads=1, optimize=optimize) as session:
         feeds = {spec.name: _values(spec) for spec in session.inputs}
         if any(value is None for value in feeds.values()):
             return None

@@ -233,6 +233,13 @@ def test_the_model_is_not_changed_by_looking() -> None:
             {"s": (3,), "b": (4,)},
             "its parameters have different shapes",
         ),
+        (
+            ["LSTM", "x", "w", "r", "b"],
+            {"w": (1, 64, 8), "r": (1, 64, 16), "b": (1, 64)},
+            "'b' of .* is no bias of shape",
+        ),
+        (["GRU", "x", "w", "r"], {"w": (1, 48, 8), "r": (1, 64, 16)}, "'r' of .* is no recurrent weight of 1 dir"),
+        (["RNN", "x", "w", "r"], {"w": (1, 24, 8), "r": (1, 16, 16)}, "'w' of .* does not fit 'r'"),
     ],
 )
 def test_parameters_that_do_not_fit_each_other_are_the_models_fault(

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from yocc.api.inspection import inspect_model
 from yocc.compiler.graph import load
 from yocc.compiler.pipeline.target import Target
 from yocc.compiler.stages.subject import examine, taken_apart
+from yocc.errors import ModelError
 
 
 def _fused() -> bytes:
@@ -54,6 +56,19 @@ def test_other_graphs_are_not_copied() -> None:
     graph = load(_fused())
     whole = taken_apart(graph)
     assert taken_apart(whole) is whole
+
+
+def test_what_contradicts_itself_behind_an_operator_that_onnx_does_not_know_is_the_models_fault() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>
+        g (float[1,3,8,8] x) => (float[a,b] y) {
+            h = com.microsoft.Gelu(x)
+            y = Gemm(h, w)
+        }"""
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((8, 4), np.float32), "w"))
+    with pytest.raises(ModelError, match=r"contradicts itself: .*Input 0 expected to have rank 2"):
+        examine(load(model), model, None)
 
 
 def test_fused_products_one_behind_another_count_as_products() -> None:

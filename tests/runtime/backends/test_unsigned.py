@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from tests.passes.feeding import Pictures, context, run_pass
 from tests.passes.graphs import build
 from yocc.compiler.graph import Graph, load, refresh, to_proto
 from yocc.passes.quantize import Quantize
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeSession
+from yocc.runtime.backends.unsigned import store_unsigned
 
 SHAPE = (1, 4, 8, 8)
 
@@ -98,3 +100,12 @@ def _types(model: Path, names: str) -> dict[str, Any]:
     """Of the integers that layers' weights are stored as."""
     chosen = (node for node in load(model).nodes if node.name in names)
     return {node.name: node.inputs[1].inputs[0].inputs[0].dtype for node in chosen}
+
+
+def test_layers_of_other_domains_are_not_looked_at() -> None:
+    """Their inputs need be none of a layer's; one can have no input at all."""
+    graph = build(["c: y = Add(x, k)"], {"k": (1,)}, ["y"], SHAPE)
+    constant = gs.Node("ConvTranspose", "k", {"value_float": 0.5}, [], [gs.Variable("k", np.float32)], domain="strange")
+    graph.nodes[0].inputs[1] = constant.outputs[0]
+    graph.nodes.insert(0, constant)
+    assert store_unsigned(graph) == 0

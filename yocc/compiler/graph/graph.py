@@ -21,7 +21,7 @@ from onnx_graphsurgeon.importers.onnx_importer import get_numpy_type
 from onnx_graphsurgeon.ir.tensor import LazyValues
 from onnx_graphsurgeon.logger import G_LOGGER
 
-from yocc.compiler.graph import division, external
+from yocc.compiler.graph import division, external, sizes
 from yocc.compiler.graph.attributes import append_empty_lists, export_node, remember_types, without_empty_lists
 from yocc.compiler.graph.constant_nodes import constants_from_nodes
 from yocc.compiler.graph.copying import copy_graph
@@ -120,13 +120,14 @@ def _load(source: str | Path | bytes | onnx.ModelProto) -> Graph:
     model, folder = read(source)
     model = prepare(model, folder)
     graph = from_proto(model, folder)
+    sizes.check(skeleton(graph))
     try:
         refresh(graph)
     except _CONTRADICTIONS as error:
         if not forget_inner_shapes(model):
             raise _contradiction("The model contradicts itself", error) from error
         graph = from_proto(model, folder)
-        _refresh_model(graph, "The model contradicts itself")
+        refresh_model(graph, "The model contradicts itself")
     for problem in misfits(graph):
         raise ModelError(f"The model is not valid: {problem}.", "Export it again.")
     division.check(graph)
@@ -273,7 +274,7 @@ def convert_opset(graph: Graph, opset: int) -> Graph:
             tensor.to_constant(weights[tensor.name])
     newer.inputs = [tensor for tensor in newer.inputs if isinstance(tensor, gs.Variable)]
     _adopt(newer, graph)
-    _refresh_model(newer, f"The model contradicts itself after raising its opset to {opset}")
+    refresh_model(newer, f"The model contradicts itself after raising its opset to {opset}")
     return newer
 
 
@@ -282,7 +283,12 @@ def weight_bytes(graph: Graph) -> int:
     return sum(int(constant._values.nbytes) for constant in external.constants(graph))
 
 
-def _refresh_model(graph: Graph, what: str) -> None:
+def refresh_model(graph: Graph, what: str) -> None:
+    """As `refresh`, for a graph that no pass has changed.
+
+    Raises:
+        ModelError: its shapes contradict each other; the sentence begins with `what`.
+    """
     try:
         refresh(graph)
     except _CONTRADICTIONS as error:

@@ -19,6 +19,7 @@ _LEAST_AXES = 3
 """Of a kernel: channels out and in, and those it moves along."""
 _PICKS = frozenset({"Concat", "Gather"})
 _READS_VALUES = frozenset({"Gather", "Split"})
+_GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 _BLOCKS = frozenset({"DepthToSpace", "SpaceToDepth"})
 
 
@@ -60,6 +61,8 @@ def _misfits(node: gs.Node) -> list[str]:
         first, group = shapes[1][0], int(node.attrs.get("group", 1))
         if group < 1 or first % group:
             return [f"{node.op} {node.name!r}: {first} channels of {node.inputs[1].name!r} make no {group} groups"]
+    if node.op in _GATES and (problem := _recurrent(node, shapes)):
+        return [f"{node.op} {node.name!r}: {problem}"]
     data = node.inputs[0].shape if node.inputs else None
     wrong = wrong_channels(node, [data, *shapes[1:]])
     given = [shape for shape in shapes[1:] if shape is not None]
@@ -171,6 +174,22 @@ def _empty_constant(node: gs.Node) -> gs.Constant | None:
     """A constant input that holds no values."""
     constants = (tensor for tensor in node.inputs if isinstance(tensor, gs.Constant))
     return next((tensor for tensor in constants if 0 in tensor.shape), None)
+
+
+def _recurrent(node: gs.Node, shapes: Sequence[tuple[int, ...] | None]) -> str:
+    """What does not fit of weights [D, gates * H, I], recurrent ones [D, gates * H, H] and bias [D, 2 * gates * H]."""
+    weight, again, bias = (*shapes[1:4], None, None, None)[:3]
+    if again is None or len(again) != 3:
+        return "" if again is None else f"{node.inputs[2].name!r} is no weight, as its shape is {list(again)}"
+    directions, rows, hidden = again
+    wanted = 1 + (node.attrs.get("direction", "forward") == "bidirectional")
+    if (directions, rows) != (wanted, _GATES[node.op] * hidden) or node.attrs.get("hidden_size", hidden) != hidden:
+        return f"{node.inputs[2].name!r} of shape {list(again)} is no recurrent weight of {wanted} directions"
+    if weight is not None and (len(weight) != 3 or weight[:2] != (directions, rows)):
+        return f"{node.inputs[1].name!r} of shape {list(weight)} does not fit {node.inputs[2].name!r}"
+    if bias not in (None, (), (directions, 2 * rows)):
+        return f"{node.inputs[3].name!r} of shape {list(bias or ())} is no bias of shape {[directions, 2 * rows]}"
+    return ""
 
 
 def _known(shape: Shape) -> tuple[int, ...] | None:

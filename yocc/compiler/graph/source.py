@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from yocc.compiler.graph import external, payload, text
+from yocc.compiler.graph import external, payload, sizes, text
 from yocc.compiler.graph.inlining import inline_functions
 from yocc.compiler.graph.order import captured, sort_protos
 from yocc.compiler.graph.protos import all_subgraphs
@@ -65,6 +65,7 @@ def prepare(model: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
     payload.check(model)
     external.check(model, folder)
     model = inline_functions(model)
+    sizes.settle(model)
     _forget_undefined(model.graph)
     _check_carried(model.graph)
     _check_names(model.graph)

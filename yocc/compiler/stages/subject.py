@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from yocc.compiler.graph import Graph, clone, refresh, weight_bytes
+from yocc.compiler.graph import Graph, clone, refresh_model, weight_bytes
 from yocc.compiler.graph.cost import layer_costs, totals
 from yocc.compiler.graph.shapes import Shapes, concrete_shapes
 from yocc.compiler.graph.types import numpy_type
@@ -84,13 +84,17 @@ def model_facts(graph: Graph, shapes: Mapping[str, tuple[int, ...]], size: int) 
 
 
 def taken_apart(graph: Graph) -> Graph:
-    """The graph, or a copy in which operators that onnxruntime has fused are those of ONNX, to be counted as such."""
+    """The graph, or a copy in which operators that onnxruntime has fused are those of ONNX, to be counted as such.
+
+    Raises:
+        ModelError: what is known of shapes then contradicts itself.
+    """
     if not any(node.domain == "com.microsoft" for node in graph.nodes):
         return graph
     whole = clone(graph)
     # The types of what is behind such an operator are known once it is taken apart.
     while split_fused_convolutions(whole) + split_fused_operators(whole):
-        refresh(whole)
+        refresh_model(whole, "The model contradicts itself")
     return whole
 
 

@@ -31,7 +31,7 @@ def store_unsigned(graph: Graph) -> int:
         The number of weights.
     """
     stored = 0
-    signed = [node for node in graph.nodes if node.op in WEIGHTED and _reads_signed(node)]
+    signed = [node for node in graph.nodes if not node.domain and node.op in WEIGHTED and _reads_signed(node)]
     for node in {node.name: node for node in (*first_layers(graph), *straight_readers(graph), *signed)}.values():
         makers = node.inputs[1].inputs
         if not makers or makers[0].op != "DequantizeLinear" or len(makers[0].inputs) < 3:
