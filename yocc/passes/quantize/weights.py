@@ -38,7 +38,7 @@ def quantize_weights(
     """How the weight of each layer that is quantized is quantized, by layer and input slot.
 
     Layers that share a weight share its scales; a layer among them that stays float reads the dequantized values, so
-    that the weight is stored once. Where its output channels lie on one axis for one layer and on another for the next
+    that the weight is stored once. Where its output channels lie on one axis for one of them and on another for the next
     one, as in an encoder and a decoder with tied weights, the whole weight has one scale, or each axis a copy.
     """
     layers = set(placement.layers)
@@ -53,7 +53,7 @@ def quantize_weights(
     for nodes in readers.values():
         if layers.isdisjoint(node.name for node in nodes):
             continue
-        axes = {_channel_axis(node) for node in nodes}
+        axes = {_channel_axis(node) for node in nodes if node.name in layers}
         axis = axes.pop() if scheme.per_channel and len(axes) == 1 else None
         floors = [floor for node in nodes if (floor := _floor(node, axis, activations)) is not None]
         floor = np.maximum.reduce(floors) if floors else None
