@@ -38,8 +38,8 @@ def quantize_weights(
     """How the weight of each layer that is quantized is quantized, by layer and input slot.
 
     Layers that share a weight share its scales; a layer among them that stays float reads the dequantized values, so
-    that the weight is stored once. Where its output channels lie on one axis for one of them and on another for the next
-    one, as in an encoder and a decoder with tied weights, the whole weight has one scale, or each axis a copy.
+    that the weight is stored once. Where its output channels lie on one axis for one of them and on another for the
+    next, as in an encoder and a decoder with tied weights, the whole weight has one scale, or each axis a copy.
     """
     layers = set(placement.layers)
     scheme = ctx.target.weights
