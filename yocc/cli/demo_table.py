@@ -46,7 +46,7 @@ def closing_lines(demo: Demo, out: Path) -> Iterator[str]:
     yield f"report          {demo.report.model.parent / PAGE_FILE}"
     yield f"pictures        {out / 'pictures'}"
     yield f"score again     yocc eval {out / 'compiled'} --data {out / 'test' / 'images'}"
-    yield "latency         the original's is long for its vanishing weights too: benchmarks/speed.md"
+    yield "latency         part of the gain is due to subnormal weights of the original, see benchmarks/speed.md"
 
 
 def _scores(original: float, compiled: float) -> tuple[str, str, str]:
