@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -122,6 +123,20 @@ def test_a_command_whose_processes_are_all_killed_leaves_its_trials_to_another(c
     require_each_once(server, case / "kept", 25)
     commands = {path.name.split("-")[1] for path in (case / "log").iterdir()}
     assert len(commands) > 1
+
+
+def test_a_trial_whose_worker_was_killed_before_its_first_sign_of_life_is_tried_again(
+    case: Path, server: Server
+) -> None:
+    request = request_in(case, storage=server.url, trials=3, seed=4, heartbeat=1)
+    search_model(request, evaluator=lambda _: Formula(case / "log"))
+    marker = read_marker(case / "front")
+    assert marker is not None
+    with open_study(request, marker) as study, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it warns of exactly this
+        study.ask()
+    search_model(replace(request, trials=4), evaluator=lambda _: Formula(case / "log"))
+    require_each_once(server, case / "front", 4)
 
 
 def test_a_server_that_restarts_ends_the_command_and_the_next_goes_on(case: Path, server: Server) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import socket
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import util
 from typing import TYPE_CHECKING
 
@@ -138,6 +138,34 @@ def fail_stale(study: Study) -> None:
 
     with quietly():
         optuna.storages.fail_stale_trials(study)
+
+
+def unclaimed(study: Study) -> set[int]:
+    """Numbers of trials that run without a command that says they are its own.
+
+    One that stays so lost its worker before the first sign of life, and the storage looks only for what comes after it.
+    """
+    from optuna.trial import TrialState
+
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return {trial.number for trial in running if "command" not in trial.user_attrs}
+
+
+def retry_unclaimed(study: Study, numbers: Collection[int]) -> None:
+    """Put trials that nobody claimed back into the queue.
+
+    Args:
+        study: of the search.
+        numbers: of trials that were unclaimed when looked at before; those claimed since are left alone.
+    """
+    from optuna.storages import RetryHeartbeatStaleTrialCallback
+    from optuna.trial import TrialState
+
+    with quietly():
+        retry = RetryHeartbeatStaleTrialCallback(max_retry=MOST_RETRIES)
+        for number in sorted(unclaimed(study) & set(numbers)):
+            with contextlib.suppress(ValueError):  # somebody else ended it meanwhile
+                retry(study, study.tell(number, state=TrialState.FAIL))
 
 
 def _history(trial: FrozenTrial) -> list[int]:

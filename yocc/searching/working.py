@@ -19,7 +19,15 @@ from yocc.searching.evaluating import Evaluator
 from yocc.searching.request import Request
 from yocc.searching.space import Space
 from yocc.searching.storages import reaching
-from yocc.searching.study import fail_stale, join_study, machine_name, quietly, retry_interrupted
+from yocc.searching.study import (
+    fail_stale,
+    join_study,
+    machine_name,
+    quietly,
+    retry_interrupted,
+    retry_unclaimed,
+    unclaimed,
+)
 from yocc.searching.trying import Enough, Objective, is_enough, results
 
 if TYPE_CHECKING:
@@ -96,8 +104,10 @@ def _work_on(work: Work, study: Study, tell: Callable[[Study], None]) -> None:
                 return
         elif not alone and patience and _others_run(study):
             patience -= 1
+            lost = unclaimed(study)
             time.sleep(work.request.heartbeat)
             fail_stale(study)
+            retry_unclaimed(study, lost)
             tell(study)
         else:
             return
