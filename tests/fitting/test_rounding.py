@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from yocc.fitting.codec import CODECS, make_codec
 from yocc.fitting.moments import Moments
-from yocc.fitting.rounding import choose_scales, output_error, refit_scales, round_jointly, round_nearest
+from yocc.fitting.rounding import choose_scales, inverse_root, output_error, refit_scales, round_jointly, round_nearest
 from yocc.fitting.rows import best_bias, best_weight, damped_covariance
 
 
@@ -29,6 +29,14 @@ def test_rounding_jointly_changes_the_outputs_less(name: str, bits: int) -> None
     nearest = round_nearest(weight, scales, codec) * scales[:, None] - weight
     jointly = round_jointly(weight, scales, codec, covariance) * scales[:, None] - weight
     assert output_error(jointly, covariance) < 0.7 * output_error(nearest, covariance)
+
+
+@pytest.mark.parametrize("size", [1, 20, 97, 300])
+def test_the_root_of_an_inverse_is_triangular_and_exact(size: int) -> None:
+    _, covariance = layer(3, inputs=size)
+    found = inverse_root(covariance)
+    np.testing.assert_array_equal(found, np.triu(found))
+    np.testing.assert_allclose(found.T @ found @ covariance, np.eye(size), atol=1e-6)
 
 
 @settings(deadline=None, max_examples=30)

@@ -94,10 +94,31 @@ def output_error(change: Array, covariance: Array) -> float:
     return float(np.sum((change @ covariance) * change))
 
 
+def inverse_root(matrix: Array) -> Array:
+    """The upper triangular R with R'R the inverse of a positive definite matrix, without inverting the matrix itself.
+
+    That takes a third of the time. With U upper triangular and UU' the matrix, R is the inverse of U, and U the
+    Cholesky factor of the matrix with its rows and columns in reverse.
+    """
+    return _inverse_of_upper(np.linalg.cholesky(matrix[::-1, ::-1])[::-1, ::-1])
+
+
+def _inverse_of_upper(matrix: Array) -> Array:
+    size = len(matrix)
+    if size <= _BLOCK:
+        small: Array = np.linalg.inv(matrix)
+        return small
+    half = size // 2
+    found = np.zeros_like(matrix)
+    found[:half, :half] = _inverse_of_upper(matrix[:half, :half])
+    found[half:, half:] = _inverse_of_upper(matrix[half:, half:])
+    found[:half, half:] = -found[:half, :half] @ (matrix[:half, half:] @ found[half:, half:])
+    return found
+
+
 def _carry(target: Array, codec: Codec, covariance: Array) -> Array:
     """GPTQ on columns in their present order."""
-    inverse = np.linalg.inv(covariance)
-    upper = np.linalg.cholesky((inverse + inverse.T) / 2).T.astype(np.float32)
+    upper = inverse_root(covariance).astype(np.float32)
     left = target.copy()
     levels = np.empty_like(target)
     size = target.shape[1]
