@@ -114,7 +114,7 @@ def measured_in_turns(
     rounds: int,
     repeat: int,
     *,
-    ahead: int = 0,
+    rest: float = 0.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> np.ndarray[Any, Any]:
     """Seconds [repeat, rounds, calls]; each round begins with another one, and hands over its number.
@@ -123,15 +123,14 @@ def measured_in_turns(
         calls: what to time.
         rounds: how often each is timed in a repetition.
         repeat: repetitions.
-        ahead: how often each is called before it is timed, each time.
+        rest: seconds without work before each call, in which threads of the one before come to rest.
         clock: gives seconds.
     """
     seconds = np.zeros((repeat, rounds + WARM_UP, len(calls)))
     for turn in range(repeat):
         for number in range(rounds + WARM_UP):
             for place in np.roll(np.arange(len(calls)), number):
-                for _ in range(ahead):
-                    calls[place](number)
+                time.sleep(rest)
                 started = clock()
                 calls[place](number)
                 seconds[turn, number, place] = clock() - started

@@ -38,6 +38,8 @@ IN_OPENVINO: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 _AT_ONCE = 8
 """Pictures that wait when images per second are counted."""
 _LOADS = 3
+_REST = 0.05
+"""Seconds between runs: threads of a session that spin after its run would take time from the next one's."""
 
 
 def measure(
@@ -116,8 +118,7 @@ def _many(queue: Any, feeds: Sequence[Any]) -> Callable[[int], object]:
 def _rows(
     names: Sequence[str], calls: Sequence[Callable[[int], object]], rounds: int, repeat: int
 ) -> Iterator[dict[str, Any]]:
-    # Threads of a session that spin after its run would disturb the next one's, so that one's first run does not count.
-    seconds = measured_in_turns(calls, rounds, repeat, ahead=1)
+    seconds = measured_in_turns(calls, rounds, repeat, rest=_REST)
     ratios = np.median(seconds[:, :, :1] / seconds, axis=1)
     for place, name in enumerate(names):
         own = ratios[:, place]
