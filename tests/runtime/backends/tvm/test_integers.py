@@ -23,11 +23,13 @@ from yocc.runtime.backends.tvm.verification import emulate
 SCALE, WEIGHT_SCALE = np.float32(0.02), 0.01
 
 
-def quantized(outer: int, *, stride: int = 1, kernel: int = 3) -> tuple[Graph, dict[str, np.ndarray[Any, Any]]]:
+def quantized(
+    outer: int, *, stride: int = 1, kernel: int = 3, least: int = -127
+) -> tuple[Graph, dict[str, np.ndarray[Any, Any]]]:
     """One convolution of codes, the extremes of int8 among them."""
     random = np.random.default_rng(outer)
     weight = random.integers(-127, 128, (outer, 8, kernel, kernel)).astype(np.int8)
-    weight[0] = 127
+    weight[0], weight[1] = 127, least
     scales = (WEIGHT_SCALE * np.arange(1, outer + 1)).astype(np.float32)
     values = {"s": SCALE, "z": np.int8(0), "w": weight, "ws": scales, "wz": np.zeros(outer, np.int8)}
     pad = kernel // 2
@@ -74,17 +76,41 @@ def test_sums_are_exact(tmp_path: Path, outer: int, stride: int, kernel: int) ->
 @pytest.mark.slow
 @needs_arm
 @pytest.mark.parametrize("mcpu", ["cortex-a72", "cortex-a76"])
+@pytest.mark.parametrize("least", [-127, -128])
 @pytest.mark.parametrize(("outer", "stride", "kernel"), [(16, 1, 3), (4, 2, 1)])
-def test_sums_on_arm_are_exact(tmp_path: Path, mcpu: str, outer: int, stride: int, kernel: int) -> None:
-    graph, arrays = quantized(outer, stride=stride, kernel=kernel)
+def test_sums_on_arm_are_exact(tmp_path: Path, mcpu: str, least: int, outer: int, stride: int, kernel: int) -> None:
+    graph, arrays = quantized(outer, stride=stride, kernel=kernel, least=least)
     backend = TvmBackend()
     artifact = backend.build(graph, backend.target({"mcpu": mcpu}), tmp_path)
-    result = emulate(artifact, read_facts(tmp_path), {"x": inputs()})["y"]
-    np.testing.assert_array_equal(result, exact(inputs(), arrays, stride))
+    x = np.full_like(inputs(), -3.0) if least == -128 else inputs()
+    result = emulate(artifact, read_facts(tmp_path), {"x": x})["y"]
+    np.testing.assert_array_equal(result, exact(x, arrays, stride))
+
+
+@pytest.mark.slow
+@needs_arm
+@pytest.mark.parametrize("scale", [0.02, 1 / 255, 3.0, 7.3e-5])
+def test_codes_on_arm_are_those_of_a_division(tmp_path: Path, scale: float) -> None:
+    """Halves between two codes and their neighbors, values beyond all codes, and infinity."""
+    step = np.float32(scale)
+    halves = (np.arange(-130, 130) + np.float32(0.5)) * step
+    near = [halves, np.nextafter(halves, np.float32(np.inf)), np.nextafter(halves, -np.float32(np.inf))]
+    x = np.concatenate([*near, [3e38, -3e38, np.inf, -np.inf], np.zeros(80, np.float32)]).astype(np.float32)
+    arrays = {"s": step, "z": np.int8(0)}
+    graph = build(
+        ["q: c = QuantizeLinear(x, s, z)", "d: y = DequantizeLinear(c, s, z)"],
+        {name: np.asarray(value) for name, value in arrays.items()}, ["y"], [1, 8, 9, 12],
+    )  # fmt: skip
+    backend = TvmBackend()
+    artifact = backend.build(graph, backend.target({"mcpu": "cortex-a72"}), tmp_path)
+    result = emulate(artifact, read_facts(tmp_path), {"x": x.reshape(1, 8, 9, 12)})["y"]
+    with np.errstate(over="ignore"):
+        codes = np.clip(np.rint(x / step), -128, 127)
+    np.testing.assert_array_equal(result.ravel(), codes * step)
 
 
 @needs_arm
-@pytest.mark.parametrize(("mcpu", "wanted"), [("cortex-a72", {"smull", "saddw"}), ("cortex-a76", {"sdot"})])
+@pytest.mark.parametrize(("mcpu", "wanted"), [("cortex-a72", {"smull", "addp", "sadalp"}), ("cortex-a76", {"sdot"})])
 def test_library_holds_integer_instructions(tmp_path: Path, mcpu: str, wanted: set[str]) -> None:
     graph, _ = quantized(16)
     backend = TvmBackend()

@@ -13,7 +13,7 @@ import onnx
 
 from yocc.errors import BackendError, BackendUnavailable
 from yocc.runtime.backends.tvm.integers import legalize_round
-from yocc.runtime.backends.tvm.lowering import lower
+from yocc.runtime.backends.tvm.lowering import Dot, lower
 from yocc.runtime.backends.tvm.messages import one_sentence
 from yocc.runtime.backends.tvm.processors import Family, Processor, host_family
 from yocc.runtime.backends.tvm.schedules import schedule_module
@@ -24,6 +24,9 @@ _CORES = 4
 _LLVM_OPTIONS: Mapping[Family, tuple[str, ...]] = {"aarch64": ("-unroll-threshold-aggressive:uint=150",), "x86_64": ()}
 """Otherwise LLVM unrolls the sums over few input channels to thousands of instructions, loads all their weights
 beforehand and, having 32 registers of 4 elements on ARM, spills them."""
+
+_ROWS_WITHOUT_SDOT = 2
+"""Positions side by side of integer convolutions: with 4, products and sums of 16 channels do not fit 32 registers."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def compile_library(
     unscheduled: list[str] = []
     try:
         target = tvm.target.Target(facts)
-        lowered = lower(model, dot_rows=processor.rows if "+dotprod" in processor.features else 0, half=half)
+        lowered = lower(model, dot=_dot(processor), half=half)
         pipeline = _pipeline(target, processor, unscheduled, watch)
         library = tvm.compile(lowered.module, target=target, relax_pipeline=pipeline)
         link = _linking(linker)
@@ -115,6 +118,13 @@ def compile_library(
             f"TVM cannot compile the model: {one_sentence(error)}.", "Use --target onnxruntime."
         ) from error
     return Compiled(lowered.padded, tuple(unscheduled), lowered.integer, lowered.half)
+
+
+def _dot(processor: Processor) -> Dot | None:
+    if processor.family != "aarch64":
+        return None
+    sdot = "+dotprod" in processor.features
+    return Dot(processor.rows if sdot else _ROWS_WITHOUT_SDOT, sdot)
 
 
 def _pipeline(target: Any, processor: Processor, unscheduled: list[str], watch: Watch | None) -> Any:

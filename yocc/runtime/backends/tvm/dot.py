@@ -1,4 +1,7 @@
-"""Integer convolutions for processors whose `sdot` sums up four int8 products at once.
+"""Integer convolutions for ARM processors: sums of four int8 products at once.
+
+One instruction, `sdot`, does that where there is one. Elsewhere products of 8 bits by 8 are of 16 bits (`smull`), and
+so are sums of two of them (`addp`) where no weight is -128; pairs of these are added to sums of 32 bits (`sadalp`).
 
 The kernel is written out loop by loop, because TVM's way to put an instruction into a schedule (`tensorize`) crashes in
 release 0.27. It is not fused: scales, bias and activation are a separate kernel after it.
@@ -12,7 +15,7 @@ from typing import Any
 import numpy as np
 
 GROUP = 4
-"""Products one lane of `sdot` sums up, and lanes of its result."""
+"""Products that are summed up at once, and sums in a register."""
 CHANNELS = 16
 """Output channels of a tile: four registers."""
 NAME = "conv2d_dot"
@@ -54,18 +57,19 @@ class Geometry:
 
 
 def pack(weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Weights as `sdot` reads them: [height, width, in, out] to [height, width, in / 4, out * 4]."""
+    """Weights as the kernel reads them: [height, width, in, out] to [height, width, in / 4, out * 4]."""
     height, width, inner, outer = weight.shape
     grouped = weight.reshape(height, width, inner // GROUP, GROUP, outer).transpose(0, 1, 2, 4, 3)
     return np.ascontiguousarray(grouped).reshape(height, width, inner // GROUP, outer * GROUP)
 
 
-def convolution(geometry: Geometry, most: int) -> Any:
+def convolution(geometry: Geometry, most: int, *, sdot: bool) -> Any:
     """The kernel: int8 data [batch, height, width, in] and packed weights to int32 [batch, rows, columns, out].
 
     Args:
         geometry: its sizes.
         most: largest number of output positions computed side by side.
+        sdot: whether the processor has that instruction; without it no weight may be -128.
     """
     from tvm.script import tirx as T
 
@@ -77,6 +81,7 @@ def convolution(geometry: Geometry, most: int) -> Any:
     tile = max(size for size in range(1, most + 1) if columns % size == 0)
     channels = CHANNELS if outer % CHANNELS == 0 else GROUP
     registers = channels // GROUP
+    products = _by_sdot if sdot else _by_smull
 
     @T.prim_func(s_tir=True)  # type: ignore[untyped-decorator] # TVM has no types
     def conv2d_dot(
@@ -95,33 +100,16 @@ def convolution(geometry: Geometry, most: int) -> Any:
                         for y, x, group in T.grid(kernel_y, kernel_x, groups):
                             for place in T.unroll(tile):
                                 for register in T.unroll(registers):
-                                    sums[T.ramp((place * registers + register) * GROUP, 1, GROUP)] = (
-                                        T.call_llvm_pure_intrin(
-                                            T.llvm_lookup_intrinsic_id("llvm.aarch64.neon.sdot.v4i32.v16i8"),
-                                            sums[T.ramp((place * registers + register) * GROUP, 1, GROUP)],
-                                            T.reinterpret(
-                                                T.broadcast(
-                                                    T.reinterpret(
-                                                        data[
-                                                            row // rows,
-                                                            row % rows * down + y * over_y,
-                                                            (span * tile + place) * right + x * over_x,
-                                                            T.ramp(group * GROUP, 1, GROUP),
-                                                        ],
-                                                        dtype="int32",
-                                                    ),
-                                                    GROUP,
-                                                ),
-                                                dtype="int8x16",
-                                            ),
-                                            weight[
-                                                y,
-                                                x,
-                                                group,
-                                                T.ramp((block * channels + register * GROUP) * GROUP, 1, 16),
-                                            ],
-                                            dtype="int32x4",
-                                        )
+                                    sums[T.ramp((place * registers + register) * GROUP, 1, GROUP)] = products(
+                                        sums[T.ramp((place * registers + register) * GROUP, 1, GROUP)],
+                                        data[
+                                            row // rows,
+                                            row % rows * down + y * over_y,
+                                            (span * tile + place) * right + x * over_x,
+                                            T.ramp(group * GROUP, 1, GROUP),
+                                        ],
+                                        weight,
+                                        (y, x, group, (block * channels + register * GROUP) * GROUP),
                                     )
                         for place in T.unroll(tile):
                             for register in T.unroll(registers):
@@ -133,3 +121,38 @@ def convolution(geometry: Geometry, most: int) -> Any:
                                 ] = sums[T.ramp((place * registers + register) * GROUP, 1, GROUP)]
 
     return conv2d_dot
+
+
+def _by_sdot(sums: Any, data: Any, weight: Any, at: tuple[Any, ...]) -> Any:
+    """The sums with four products added to each."""
+    from tvm.script import tirx as T
+
+    *place, first = at
+    codes = weight[(*place, T.ramp(first, 1, GROUP * GROUP))]
+    return _call("sdot.v4i32.v16i8", "int32x4", sums, _repeated(data, GROUP), codes)
+
+
+def _by_smull(sums: Any, data: Any, weight: Any, at: tuple[Any, ...]) -> Any:
+    from tvm.script import tirx as T
+
+    *place, first = at
+    half = GROUP * GROUP // 2
+    halves = [
+        _call("smull.v8i16", "int16x8", _repeated(data, 2), weight[(*place, T.ramp(first + start, 1, half))])
+        for start in (0, half)
+    ]
+    pairs = _call("addp.v8i16", "int16x8", *halves)
+    return sums + _call("saddlp.v4i32.v8i16", "int32x4", pairs)
+
+
+def _repeated(four: Any, times: int) -> Any:
+    """Four codes over and over."""
+    from tvm.script import tirx as T
+
+    return T.reinterpret(T.broadcast(T.reinterpret(four, dtype="int32"), times), dtype=f"int8x{GROUP * times}")
+
+
+def _call(name: str, dtype: str, *values: Any) -> Any:
+    from tvm.script import tirx as T
+
+    return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(f"llvm.aarch64.neon.{name}"), *values, dtype=dtype)

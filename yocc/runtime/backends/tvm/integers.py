@@ -14,6 +14,8 @@ from yocc.runtime.backends.tvm.mutator import Rule, mutator_of, operator_of
 
 WIDTH = 4
 """Output channels of integer kernels are multiples of this."""
+_LEAST, _MOST = -128.49, 127.49
+"""Steps that round to the least and the largest code."""
 
 
 def rewrite_codes(module: Any) -> tuple[Any, int]:
@@ -48,6 +50,11 @@ def _plain(scale: np.ndarray[Any, Any] | None, zero_point: np.ndarray[Any, Any] 
     return scale.size == 1 and scale.dtype == np.float32 and not zero_point.any()
 
 
+def _is_usual(scale: np.ndarray[Any, Any]) -> bool:
+    """Whether neither a code's value nor the reciprocal is beyond float32."""
+    return bool(1e-30 < scale.item() < 1e30)
+
+
 class _Rewriting:
     """The rules, and what they remember from one operator to the next."""
 
@@ -67,14 +74,13 @@ class _Rewriting:
         from tvm import relax
 
         scale, zero_point = (at.constant(argument) for argument in call.args[1:3])
-        if not _plain(scale, zero_point) or str(call.attrs.out_dtype) != "int8":
+        if not _plain(scale, zero_point) or str(call.attrs.out_dtype) != "int8" or not _is_usual(scale):
             return call
-        steps = at.emit(relax.op.divide(call.args[0], call.args[1]))
-        whole = at.emit(relax.op.round(steps))
-        # Not Clip, for which TVM would return to channels first.
-        high = at.emit(relax.op.minimum(whole, relax.const(127.0, "float32")))
-        both = at.emit(relax.op.maximum(high, relax.const(-128.0, "float32")))
-        return relax.op.astype(both, "int8")
+        # Before the quotient, as none could be corrected that overflows. Not Clip, for which TVM would return to
+        # channels first.
+        low = at.emit(relax.op.minimum(call.args[0], relax.const(scale * np.float32(_MOST))))
+        both = at.emit(relax.op.maximum(low, relax.const(scale * np.float32(_LEAST))))
+        return relax.op.astype(at.emit(relax.op.round(_quotient(at, both, scale))), "int8")
 
     def _dequantize(self, at: Any, call: Any) -> Any:
         from tvm import relax
@@ -119,6 +125,22 @@ class _Rewriting:
         sums = at.emit(relax.op.nn.conv2d(data_codes, relax.const(codes), *geometry))
         factors = (scales * data_scale).astype(np.float32).reshape(1, -1, 1, 1)
         return relax.op.multiply(at.emit(relax.op.astype(sums, "float32")), relax.const(factors))
+
+
+def _quotient(at: Any, data: Any, scale: np.ndarray[Any, Any]) -> Any:
+    """Data divided by a scale, correctly rounded where the processor multiplies and adds at once, without a division.
+
+    A division takes a processor as long as ten multiplications. The product with the reciprocal is corrected by what it
+    leaves, times the reciprocal (Markstein, "Computation of elementary functions on the IBM RISC System/6000
+    processor", 1990, theorem 8).
+    """
+    from tvm import relax
+
+    one = relax.const(scale)
+    reciprocal = relax.const((1.0 / scale.astype(np.float64)).astype(np.float32))
+    near = at.emit(relax.op.multiply(data, reciprocal))
+    left = at.emit(relax.op.subtract(data, at.emit(relax.op.multiply(near, one))))
+    return at.emit(relax.op.add(near, at.emit(relax.op.multiply(left, reciprocal))))
 
 
 def _codes(at: Any, expression: Any) -> tuple[Any, np.ndarray[Any, Any]] | None:

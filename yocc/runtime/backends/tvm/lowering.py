@@ -17,6 +17,8 @@ LANES = 16
 """Padded channel counts are multiples of this."""
 MULTIPLE = 4
 """Channel counts the schedules vectorise."""
+_LEAST = -128
+"""A weight of which the sum of two products may not fit 16 bits."""
 
 
 _LAYOUTS = {"relax.nn.conv2d": ["NHWC", "HWIO"], "relax.nn.conv2d_transpose": ["NCHW", "IOHW"]}
@@ -40,12 +42,25 @@ class Lowered:
     half: int
 
 
-def lower(model: onnx.ModelProto, *, dot_rows: int = 0, half: bool = False) -> Lowered:
+@dataclass(frozen=True)
+class Dot:
+    """How integer convolutions are computed.
+
+    Attributes:
+        rows: output positions that a kernel computes side by side.
+        sdot: whether the processor has that instruction.
+    """
+
+    rows: int
+    sdot: bool
+
+
+def lower(model: onnx.ModelProto, *, dot: Dot | None = None, half: bool = False) -> Lowered:
     """Import a model of fixed shapes and arrange it.
 
     Args:
         model: its nodes are known to TVM.
-        dot_rows: output positions a kernel with `sdot` computes side by side; 0 without that instruction.
+        dot: how integer convolutions are computed; None leaves them to the schedules.
         half: store weights in half precision if that is exact; a kernel widens them before each convolution.
 
     Raises:
@@ -61,7 +76,7 @@ def lower(model: onnx.ModelProto, *, dot_rows: int = 0, half: bool = False) -> L
         relax.transform.CanonicalizeBindings(),
     ):
         module = step(module)
-    arranging = _Arranging(dot_rows, half)
+    arranging = _Arranging(dot, half)
     mutator = mutator_of(module, arranging.rules())
     main = mutator.visit_expr(module["main"])
     # With the kernels that arranging added.
@@ -75,8 +90,8 @@ def lower(model: onnx.ModelProto, *, dot_rows: int = 0, half: bool = False) -> L
 class _Arranging:
     """The rules: pads, and transposes constants in numpy, as TVM takes half a minute for that."""
 
-    def __init__(self, dot_rows: int, half: bool) -> None:
-        self._dot_rows = dot_rows
+    def __init__(self, dot: Dot | None, half: bool) -> None:
+        self._dot = dot
         self._half = half
         self.padded: list[tuple[int, int]] = []
         self.half = 0
@@ -114,7 +129,7 @@ class _Arranging:
         if weight is None or int(facts.groups) != 1 or str(facts.data_layout) != "NHWC":
             return call
         if weight.dtype == np.int8:
-            return self._dot(at, call, weight)
+            return self._sum_products(at, call, weight)
         channels = weight.shape[3]
         wide = channels if channels % MULTIPLE == 0 else -(-channels // LANES) * LANES
         if wide == channels and not self._half:
@@ -138,11 +153,14 @@ class _Arranging:
         self.half += 1
         return at.emit(relax.op.astype(relax.const(narrow), "float32"))
 
-    def _dot(self, at: Any, call: Any, weight: np.ndarray[Any, Any]) -> Any:
-        """A separate kernel for processors with `sdot`."""
+    def _sum_products(self, at: Any, call: Any, weight: np.ndarray[Any, Any]) -> Any:
+        """A separate kernel."""
         from tvm import relax
 
-        if not self._dot_rows or any(size % GROUP for size in weight.shape[2:]):
+        dot = self._dot
+        if dot is None or any(size % GROUP for size in weight.shape[2:]):
+            return call
+        if not dot.sdot and weight.min() == _LEAST:
             return call
         facts, data = call.attrs, call.args[0]
         top, left, bottom, right = (int(size) for size in facts.padding)
@@ -153,7 +171,7 @@ class _Arranging:
             (int(pair[0]), int(pair[1])) for pair in (weight.shape, facts.strides, facts.dilation)
         )
         sizes = Geometry(batch, height, width, inner, int(weight.shape[3]), kernel, strides, dilation)
-        function = at.builder_.add_func(convolution(sizes, self._dot_rows), NAME)
+        function = at.builder_.add_func(convolution(sizes, dot.rows, sdot=dot.sdot), NAME)
         result = relax.TensorType((batch, sizes.rows, sizes.columns, sizes.outer), "int32")
         return relax.call_tir(function, [data, relax.const(pack(weight))], result)
 
