@@ -25,16 +25,18 @@ MOST_CHANNELS = 4
 """Layers that read more are not gathered value by value."""
 
 
-def read_blocks(graph: Graph) -> int:
+def read_blocks(graph: Graph, *, paired: bool = True) -> int:
     """Let quantized convolutions of stride 2 that read pictures read blocks, in place; sums stay the same to the bit.
 
     Args:
         graph: a graph with Q/DQ pairs and shapes.
+        paired: whether two outputs side by side may be computed as one.
 
     Returns:
         The number of layers.
     """
-    done = sum(_rewrite(graph, node) for node in list(graph.nodes) if node.op == "Conv" and _sees_pixels(node))
+    seen = [node for node in graph.nodes if node.op == "Conv" and _sees_pixels(node)]
+    done = sum(_rewrite(graph, node, paired=paired) for node in seen)
     if done:
         refresh(graph)
     return done
@@ -55,8 +57,8 @@ def _sees_pixels(node: gs.Node) -> bool:
     return len(decode.outputs[0].outputs) == 1 and len(weight.outputs[0].outputs) == 1
 
 
-def _rewrite(graph: Graph, node: gs.Node) -> bool:
-    paired = can_pair(graph, node)
+def _rewrite(graph: Graph, node: gs.Node, *, paired: bool) -> bool:
+    paired = paired and can_pair(graph, node)
     grids = _grids(node, STRIDE * PAIR) if paired else None
     if grids is None:
         paired, grids = False, _grids(node, STRIDE)

@@ -12,27 +12,31 @@ import pytest
 import yocc
 from tests.passes.graphs import build
 from tests.runtime.backends.tvm.needs import needs_arm, needs_tvm
-from yocc.compiler.graph import Graph
+from yocc.compiler.graph import Graph, load
 from yocc.models.yolov5 import Scale, build_yolov5
 from yocc.runtime.backends.backend import Artifact
 from yocc.runtime.backends.tvm.backend import TvmBackend
+from yocc.runtime.backends.tvm.building import arrange
 from yocc.runtime.backends.tvm.dot import Geometry, pack
 from yocc.runtime.backends.tvm.files import read_facts
+from yocc.runtime.backends.tvm.processors import find_processor
 from yocc.runtime.backends.tvm.verification import emulate
 
 SCALE, WEIGHT_SCALE = np.float32(0.02), 0.01
+SIDES = {8: (8, 9, 12), 3: (3, 16, 24)}
+"""Shapes of inputs by their channels."""
 
 
 def quantized(
-    outer: int, *, stride: int = 1, kernel: int = 3, least: int = -127
+    outer: int, *, stride: int = 1, kernel: int = 3, least: int = -127, inner: int = 8
 ) -> tuple[Graph, dict[str, np.ndarray[Any, Any]]]:
     """One convolution of codes, the extremes of int8 among them."""
     random = np.random.default_rng(outer)
-    weight = random.integers(-127, 128, (outer, 8, kernel, kernel)).astype(np.int8)
+    weight = random.integers(-127, 128, (outer, inner, kernel, kernel)).astype(np.int8)
     weight[0], weight[1] = 127, least
     scales = (WEIGHT_SCALE * np.arange(1, outer + 1)).astype(np.float32)
     values = {"s": SCALE, "z": np.int8(0), "w": weight, "ws": scales, "wz": np.zeros(outer, np.int8)}
-    pad = kernel // 2
+    pad = (kernel - 1) // 2
     nodes = [
         "q: c = QuantizeLinear(x, s, z)",
         "d: xd = DequantizeLinear(c, s, z)",
@@ -40,23 +44,23 @@ def quantized(
         f"conv: y = Conv<strides = [{stride}, {stride}], pads = [{pad}, {pad}, {pad}, {pad}]>(xd, wd)",
     ]
     arrays = {name: np.asarray(value) for name, value in values.items()}
-    return build(nodes, arrays, ["y"], [1, 8, 9, 12]), arrays
+    return build(nodes, arrays, ["y"], [1, *SIDES[inner]]), arrays
 
 
 def exact(x: np.ndarray[Any, Any], arrays: dict[str, np.ndarray[Any, Any]], stride: int) -> np.ndarray[Any, Any]:
     codes = np.clip(np.rint(x / SCALE), -128, 127).astype(np.int64)
     weight = arrays["w"].astype(np.int64)
     kernel = weight.shape[2]
-    padded = np.pad(codes, [(0, 0), (0, 0)] + [(kernel // 2,) * 2] * 2)
+    padded = np.pad(codes, [(0, 0), (0, 0)] + [((kernel - 1) // 2,) * 2] * 2)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), (2, 3))[:, :, ::stride, ::stride]
     sums = np.einsum("bcyxij,ocij->boyx", windows, weight)
     factors = (arrays["ws"] * SCALE).astype(np.float32).reshape(1, -1, 1, 1)
     return sums.astype(np.float32) * factors
 
 
-def inputs() -> np.ndarray[Any, Any]:
+def inputs(inner: int = 8) -> np.ndarray[Any, Any]:
     random = np.random.default_rng(3)
-    x = random.uniform(-3, 3, (1, 8, 9, 12)).astype(np.float32)
+    x = random.uniform(-3, 3, (1, *SIDES[inner])).astype(np.float32)
     x.flat[:4] = [3.0, -3.0, 2.5 * SCALE, -2.5 * SCALE]
     return x
 
@@ -85,6 +89,22 @@ def test_sums_on_arm_are_exact(tmp_path: Path, mcpu: str, least: int, outer: int
     x = np.full_like(inputs(), -3.0) if least == -128 else inputs()
     result = emulate(artifact, read_facts(tmp_path), {"x": x})["y"]
     np.testing.assert_array_equal(result, exact(x, arrays, stride))
+
+
+@pytest.mark.slow
+@needs_arm
+@pytest.mark.parametrize("mcpu", ["cortex-a72", "cortex-a76"])
+@pytest.mark.parametrize("kernel", [3, 6])
+def test_a_first_layer_on_arm_reads_blocks_of_pixels(tmp_path: Path, mcpu: str, kernel: int) -> None:
+    graph, arrays = quantized(16, stride=2, kernel=kernel, inner=3)
+    backend = TvmBackend()
+    artifact = backend.build(graph, backend.target({"mcpu": mcpu}), tmp_path)
+    facts, wanted = read_facts(tmp_path), exact(inputs(3), arrays, 2)
+    np.testing.assert_array_equal(emulate(artifact, facts, {"x": inputs(3)})["y"], wanted)
+    blocked = load(tmp_path / "model.onnx")
+    assert not arrange(blocked, find_processor(mcpu))
+    (layer,) = (node for node in blocked.nodes if node.op == "Conv")
+    assert layer.inputs[0].shape[1] == 12
 
 
 @pytest.mark.slow

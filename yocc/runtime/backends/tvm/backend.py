@@ -11,14 +11,13 @@ import onnx_graphsurgeon as gs
 
 from yocc.compiler.graph import Graph, clone, save, to_proto
 from yocc.compiler.graph.shapes import concrete_shapes, is_open
-from yocc.compiler.graph.single import is_half, to_single
 from yocc.compiler.pipeline.target import Reject, Target, TensorScheme
 from yocc.errors import BackendUnavailable
 from yocc.runtime.backends.backend import Artifact, Backend, Check, Session, read_count
 from yocc.runtime.backends.channels_last import move_channels_last
 from yocc.runtime.backends.examples import Example, example_of
 from yocc.runtime.backends.plugin_operators import remedy
-from yocc.runtime.backends.tvm.building import compile_library
+from yocc.runtime.backends.tvm.building import arrange, compile_library
 from yocc.runtime.backends.tvm.files import LIBRARY_FILE, ONNX_FILE, Facts, ports, read_facts, write_runner
 from yocc.runtime.backends.tvm.limits import misread
 from yocc.runtime.backends.tvm.operators import OPERATORS
@@ -122,8 +121,7 @@ class TvmBackend(Backend):
         # Convolutions compute with channels last, which makes the usual head a matter of moving whole cells.
         move_channels_last(graph)
         save(graph, folder / ONNX_FILE)
-        half = any(node.op == "Conv" and is_half(node.inputs[1]) for node in graph.nodes)
-        to_single(graph)
+        half = arrange(graph, processor)
         compiled = compile_library(to_proto(graph), processor, folder / LIBRARY_FILE, half=half)
         facts = Facts(
             processor.name,

@@ -11,7 +11,10 @@ from typing import Any, Protocol
 
 import onnx
 
+from yocc.compiler.graph import Graph
+from yocc.compiler.graph.single import is_half, to_single
 from yocc.errors import BackendError, BackendUnavailable
+from yocc.runtime.backends.pixel_blocks import read_blocks
 from yocc.runtime.backends.tvm.integers import legalize_round
 from yocc.runtime.backends.tvm.lowering import Dot, lower
 from yocc.runtime.backends.tvm.messages import one_sentence
@@ -68,6 +71,19 @@ def missing_compiler(processor: Processor) -> str:
     if processor.family == host_family():
         return "Install it with: apt install g++"
     return f"Install it with: apt install g++-{processor.compiler.removesuffix('-g++')}"
+
+
+def arrange(graph: Graph, processor: Processor) -> bool:
+    """Prepare a graph for TVM, in place: float tensors become float32, and on ARM quantized first layers read blocks.
+
+    Returns:
+        Whether weights were in half precision.
+    """
+    half = any(node.op == "Conv" and is_half(node.inputs[1]) for node in graph.nodes)
+    to_single(graph)
+    if processor.family == "aarch64":
+        read_blocks(graph, paired=False)
+    return half
 
 
 def compile_library(

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from yocc.compiler.graph import load, to_proto
-from yocc.compiler.graph.single import is_half, to_single
 from yocc.errors import BackendError
 from yocc.runtime.backends.backend import Artifact
-from yocc.runtime.backends.tvm.building import compile_library
+from yocc.runtime.backends.tvm.building import arrange, compile_library
 from yocc.runtime.backends.tvm.estimate.blocks import (
     Block,
     Trace,
@@ -61,8 +60,7 @@ def count(folder: Path, processor: Processor) -> Counted:
     if reason:
         raise BackendError(f"{processor.name} cannot be emulated here: {reason}.")
     graph = load(folder / ONNX_FILE)
-    half = any(node.op == "Conv" and is_half(node.inputs[1]) for node in graph.nodes)
-    to_single(graph)
+    half = arrange(graph, processor)
     with tempfile.TemporaryDirectory(prefix="yocc-") as text:
         counting = _Counting(processor, Path(text))
         library = Path(text) / "model.so"
