@@ -81,7 +81,7 @@ def test_sums_are_exact(tmp_path: Path, outer: int, stride: int, kernel: int) ->
 @needs_arm
 @pytest.mark.parametrize("mcpu", ["cortex-a72", "cortex-a76"])
 @pytest.mark.parametrize("least", [-127, -128])
-@pytest.mark.parametrize(("outer", "stride", "kernel"), [(16, 1, 3), (4, 2, 1)])
+@pytest.mark.parametrize(("outer", "stride", "kernel"), [(16, 1, 3), (24, 1, 1), (4, 2, 1)])
 def test_sums_on_arm_are_exact(tmp_path: Path, mcpu: str, least: int, outer: int, stride: int, kernel: int) -> None:
     graph, arrays = quantized(outer, stride=stride, kernel=kernel, least=least)
     backend = TvmBackend()

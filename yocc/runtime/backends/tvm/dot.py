@@ -16,8 +16,8 @@ import numpy as np
 
 GROUP = 4
 """Products that are summed up at once, and sums in a register."""
-CHANNELS = 16
-"""Output channels of a tile: four registers."""
+CHANNELS = (16, 8, GROUP)
+"""Output channels of a tile, the best first: up to four registers."""
 NAME = "conv2d_dot"
 
 
@@ -79,7 +79,7 @@ def convolution(geometry: Geometry, most: int, *, sdot: bool) -> Any:
     (kernel_y, kernel_x), (down, right), (over_y, over_x) = geometry.kernel, geometry.strides, geometry.dilation
     rows, columns, groups = geometry.rows, geometry.columns, inner // GROUP
     tile = max(size for size in range(1, most + 1) if columns % size == 0)
-    channels = CHANNELS if outer % CHANNELS == 0 else GROUP
+    channels = next(size for size in CHANNELS if outer % size == 0)
     registers = channels // GROUP
     products = _by_sdot if sdot else _by_smull
 
