@@ -276,7 +276,8 @@ def test_the_last_trial_of_others_is_waited_for_but_not_forever(case: Path, monk
     identity = read_marker(case / "front")
     assert identity is not None
     with open_study(request, identity) as study:
-        study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.RUNNING))
+        claimed = {"command": "elsewhere:1"}
+        study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.RUNNING, user_attrs=claimed))
     slept: list[float] = []
     monkeypatch.setattr("yocc.searching.working.time.sleep", slept.append)
     front = run(case, request)

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from yocc.compiler.graph import load
+from yocc.compiler.graph import load, save
 from yocc.compiler.pipeline.passes import Arrays
 from yocc.errors import BackendError
 from yocc.models.families.family import find_profile
 from yocc.runtime.backends.backend import Artifact, Check
 from yocc.runtime.backends.compare import Difference, compare
 from yocc.runtime.backends.onnxruntime import OnnxRuntimeSession
+from yocc.runtime.backends.rounding_noise import is_by_rounding, move_scales
 from yocc.runtime.backends.tvm.files import ONNX_FILE, Facts, Port, read_facts
 from yocc.runtime.backends.tvm.libraries import find_libraries, install_line
 from yocc.runtime.backends.tvm.processors import PROCESSORS, host_family
@@ -49,9 +50,23 @@ def verify(artifact: Artifact) -> tuple[Check, ...]:
         with OnnxRuntimeSession(artifact.folder / ONNX_FILE, optimize=False) as reference:
             wanted = reference.run(feed)
         profile = find_profile(load(artifact.folder / ONNX_FILE))
-        return (judged(name, compare([(wanted, results)], profile)),)
+        check = judged(name, found := compare([(wanted, results)], profile))
+        if not check.passed and is_by_rounding(found, alone := compare([(wanted, _moved(artifact, feed))], profile)):
+            worst = min(each.snr_db for each in alone if each.snr_db is not None)
+            check = Check(name, True, f"as far from onnxruntime's as rounding alone takes this model ({worst:.0f} dB)")
+        return (check,)
     except BackendError as error:
         return (Check(name, False, str(error)),)
+
+
+def _moved(artifact: Artifact, feed: Arrays) -> Arrays:
+    """What onnxruntime makes of the model with its scales changed in their last digits."""
+    graph = load(artifact.folder / ONNX_FILE)
+    move_scales(graph)
+    with tempfile.TemporaryDirectory(prefix="yocc-") as text:
+        save(graph, path := Path(text) / ONNX_FILE)
+        with OnnxRuntimeSession(path, optimize=False) as session:
+            return session.run(feed)
 
 
 def judged(name: str, differences: list[Difference]) -> Check:
