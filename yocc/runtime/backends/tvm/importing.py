@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from functools import reduce
 from types import MappingProxyType
@@ -53,8 +54,9 @@ def import_model(model: onnx.ModelProto) -> Any:
                 raise BackendError(reason, "Use --target onnxruntime or openvino.", name) from error
 
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    # It prints the inputs of a node it cannot import.
-    with contextlib.redirect_stdout(io.StringIO()):
+    # It prints the inputs of a node it cannot import, and warns of names that are no identifiers.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         return Importer(None, "float32", sanitize=True).from_onnx(model.graph, opset)
 
 
