@@ -130,7 +130,8 @@ def measured_in_turns(
     for turn in range(repeat):
         for number in range(rounds + WARM_UP):
             for place in np.roll(np.arange(len(calls)), number):
-                time.sleep(rest)
+                if rest:
+                    time.sleep(rest)
                 started = clock()
                 calls[place](number)
                 seconds[turn, number, place] = clock() - started

@@ -1,4 +1,4 @@
-"""Whether outputs differ by more than rounding alone makes of a model."""
+"""Whether outputs differ by more than rounding alone explains."""
 
 from __future__ import annotations
 
@@ -21,15 +21,24 @@ ALONE = (
 @pytest.mark.parametrize(("snr_db", "expected"), [(40.0, True), (14.0, True), (12.0, False), (None, True)])
 def test_outputs_may_differ_as_far_as_by_rounding_alone(snr_db: float | None, expected: bool) -> None:
     found = (replace(ALONE[0], snr_db=snr_db), ALONE[1])
-    assert is_by_rounding(found, ALONE) == expected
+    assert is_by_rounding(found, ALONE, 30.0) == expected
 
 
-def test_what_rounding_leaves_alone_must_be_equal() -> None:
-    assert not is_by_rounding((ALONE[0], replace(ALONE[1], snr_db=25.0)), ALONE)
+def test_what_rounding_does_not_move_must_be_right() -> None:
+    assert not is_by_rounding((ALONE[0], replace(ALONE[1], snr_db=25.0)), ALONE, 30.0)
+
+
+def test_what_is_right_in_any_case_need_not_be_equal() -> None:
+    assert is_by_rounding((ALONE[0], replace(ALONE[1], snr_db=101.0)), ALONE, 30.0)
+
+
+def test_what_is_near_nothing_is_wrong_however_far_rounding_goes() -> None:
+    anything = replace(ALONE[0], snr_db=4.0)
+    assert not is_by_rounding((replace(anything, snr_db=1.0),), (anything,), 30.0)
 
 
 def test_what_is_not_finite_is_not_by_rounding() -> None:
-    assert not is_by_rounding((replace(ALONE[0], finite=False),), ALONE)
+    assert not is_by_rounding((replace(ALONE[0], finite=False),), ALONE, 30.0)
 
 
 def test_scales_of_weights_move_in_their_last_digits_and_nothing_else_does() -> None:

@@ -21,6 +21,8 @@ _LAST_DIGITS = 2e-7
 """Relative; one step of float32 is 6e-8 to 1.2e-7, and sums are exact to a few."""
 TOLERANCE = 6.0
 """Decibels that a difference may lie below that by rounding alone, which is another draw of the same chance."""
+LEAST_SNR = 6.0
+"""Decibels that are asked for even so: what is wrong lies near 0."""
 
 
 def move_scales(graph: Graph) -> int:
@@ -42,19 +44,19 @@ def move_scales(graph: Graph) -> int:
     return len(moved)
 
 
-def is_by_rounding(found: Sequence[Difference], alone: Sequence[Difference]) -> bool:
+def is_by_rounding(found: Sequence[Difference], alone: Sequence[Difference], enough: float) -> bool:
     """Whether no output differs by more than by rounding alone.
 
     Args:
         found: differences of a runtime.
         alone: of the model with moved scales, of the same outputs.
+        enough: decibels that are right in any case.
     """
-    least = {(each.output, each.label): each.snr_db for each in alone}
-    return all(
-        each.finite and (each.snr_db is None or _reaches(each.snr_db, least.get((each.output, each.label))))
-        for each in found
-    )
+    by_rounding = {(each.output, each.label): each.snr_db for each in alone}
 
+    def is_near(each: Difference) -> bool:
+        moved = by_rounding.get((each.output, each.label))
+        least = enough if moved is None else min(enough, max(moved - TOLERANCE, LEAST_SNR))
+        return each.finite and (each.snr_db is None or each.snr_db >= least)
 
-def _reaches(snr_db: float, alone: float | None) -> bool:
-    return alone is not None and snr_db >= alone - TOLERANCE
+    return all(map(is_near, found))

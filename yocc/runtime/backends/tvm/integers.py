@@ -76,11 +76,11 @@ class _Rewriting:
         scale, zero_point = (at.constant(argument) for argument in call.args[1:3])
         if not _plain(scale, zero_point) or str(call.attrs.out_dtype) != "int8" or not _is_usual(scale):
             return call
-        # Before the quotient, as none could be corrected that overflows. Not Clip, for which TVM would return to
+        # Clipped first: a quotient that overflows could not be corrected. Not by Clip, for which TVM would return to
         # channels first.
-        low = at.emit(relax.op.minimum(call.args[0], relax.const(scale * np.float32(_MOST))))
-        both = at.emit(relax.op.maximum(low, relax.const(scale * np.float32(_LEAST))))
-        return relax.op.astype(at.emit(relax.op.round(_quotient(at, both, scale))), "int8")
+        below = at.emit(relax.op.minimum(call.args[0], relax.const(scale * np.float32(_MOST))))
+        within = at.emit(relax.op.maximum(below, relax.const(scale * np.float32(_LEAST))))
+        return relax.op.astype(at.emit(relax.op.round(_quotient(at, within, scale))), "int8")
 
     def _dequantize(self, at: Any, call: Any) -> Any:
         from tvm import relax
@@ -128,11 +128,11 @@ class _Rewriting:
 
 
 def _quotient(at: Any, data: Any, scale: np.ndarray[Any, Any]) -> Any:
-    """Data divided by a scale, correctly rounded where the processor multiplies and adds at once, without a division.
+    """Data divided by a scale without a division, which takes a Cortex-A72 as long as ten multiplications.
 
-    A division takes a processor as long as ten multiplications. The product with the reciprocal is corrected by what it
-    leaves, times the reciprocal (Markstein, "Computation of elementary functions on the IBM RISC System/6000
-    processor", 1990, theorem 8).
+    The product with the reciprocal is corrected by the remainder times the reciprocal (Markstein, "Computation of
+    elementary functions on the IBM RISC System/6000 processor", 1990). With fused multiply-add, as on ARM, the result
+    is that of a division.
     """
     from tvm import relax
 
